@@ -1,0 +1,37 @@
+# Everything starts here:  make lab | make test | make quick
+# Another Python:          make lab PYTHON=python3.13
+# Options for JupyterLab:  make lab LAB_ARGS="--no-browser --port 8890"
+
+PYTHON ?=
+LAB_ARGS ?=
+SHELL := /bin/sh
+BIN := .venv/bin
+FIRST_PYTHON := $(firstword $(shell for name in python3 python3.13 python3.12 \
+	python3.11 python; do $$name -c "" 2>/dev/null && echo $$name && break; done))
+
+.PHONY: help lab test quick env clean
+help:
+	@echo "make lab     install if needed, open lesson 00 in JupyterLab"
+	@echo "make test    install if needed, check everything (about 10 minutes)"
+	@echo "make quick   the fast tests only (under a minute)"
+	@echo "make clean   remove the environment; the next call makes a new one"
+
+lab: env
+	@$(BIN)/course lab $(LAB_ARGS)
+
+test: env
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -m "not notebook"
+	$(BIN)/python -m pytest -m notebook
+
+quick: env
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -m "not notebook and not slow"
+
+env:
+	@if [ -z "$(FIRST_PYTHON)" ]; then \
+	  echo "No Python was found. Install Python 3.11, 3.12 or 3.13." >&2; exit 1; fi
+	@$(FIRST_PYTHON) tools/setup_env.py $(if $(PYTHON),--python "$(PYTHON)")
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,13 @@
+"""A practical course on transfer learning: the library that its lessons import.
+
+Importing this package is cheap: nothing here loads torch.
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+# Offline is the default profile: it must not wait for a network that may not be
+# there.  The Hugging Face libraries read this once, when they are imported.
+if os.environ.get("COURSE_PROFILE", "offline") == "offline":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -1,0 +1,234 @@
+"""The `course` command.
+
+Everything heavy is imported inside the function that needs it, so that
+`course --help` answers at once.
+"""
+
+import argparse
+import os
+import sys
+
+from course_lib import __version__
+from course_lib.errors import CourseError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="course", description="The transfer-learning course on the command line."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name, run, help):
+        added = commands.add_parser(name, help=help, description=help)
+        added.set_defaults(run=run)
+        return added
+
+    doctor = command("doctor", run_doctor, "Say what works on this machine, and why.")
+    doctor.add_argument("--json", action="store_true", help="for programs to read")
+
+    lab = command("lab", run_lab, "Open JupyterLab on lesson 00.")
+    lab.add_argument("--lesson", default="00", help="open this one (default: 00)")
+    lab.epilog = "Further options go to JupyterLab: course lab --no-browser --port 8890"
+
+    run = command("run", run_lessons, "Execute lessons from top to bottom.")
+    run.add_argument("lessons", nargs="*", metavar="LESSON", help="01 (default: all)")
+    run.add_argument(
+        "--to", default="executed", metavar="FOLDER", help="for the HTML pages"
+    )
+    run.add_argument(
+        "--timeout", type=int, default=600, metavar="SECONDS", help="for one cell"
+    )
+    run.add_argument(
+        "--write", action="store_true", help="store the outputs in the notebooks"
+    )
+    run.add_argument(
+        "--recompute",
+        nargs="*",
+        metavar="NAME",
+        help="compute result files again (default: all of them; may take hours); "
+        "lessons are run only if named before this option",
+    )
+
+    data = command("data", None, "Check or rebuild the committed data files.")
+    actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
+    verify = actions.add_parser("verify", help="compare each file's sha256")
+    verify.set_defaults(run=run_data_verify)
+    rebuild = actions.add_parser("rebuild", help="make data sets again, byte for byte")
+    rebuild.add_argument("names", nargs="*", metavar="NAME", help="(default: all)")
+    rebuild.set_defaults(run=run_data_rebuild)
+
+    pretrain = command("pretrain", run_pretrain, "Train a bundled backbone yourself.")
+    pretrain.add_argument("name", nargs="?", metavar="NAME", help="(none: list them)")
+    pretrain.add_argument("--minutes", type=float, help="stop after this long")
+    pretrain.add_argument("--out", metavar="FILE", help="where the weights go")
+    pretrain.add_argument("--threads", type=int, help="CPU threads to use")
+
+    claims = command("claims", run_claims, "Show the ledger of claims and verdicts.")
+    claims.add_argument("--lesson", metavar="NN", help="only this lesson's")
+    claims.add_argument("--verdict", help="only these: confirmed, refuted, ...")
+    return parser
+
+
+def run_doctor(arguments) -> int:
+    """course doctor: 0 when the offline profile can run here, else 1."""
+    from course_lib import doctor
+
+    report = doctor.examine()
+    doctor.show(report, as_json=arguments.json)
+    return 0 if report["profiles"]["offline"]["can"] else 1
+
+
+def run_lab(arguments) -> int:
+    """course lab: JupyterLab's own exit code."""
+    from course_lib import runner
+
+    return runner.open_lab(arguments.lesson, arguments.passed_on)
+
+
+def run_lessons(arguments) -> int:
+    """course run: 0 when every lesson ran through, else 1."""
+    from course_lib import runner
+
+    if arguments.recompute is not None:
+        runner.recompute(arguments.recompute)
+        if not arguments.lessons:
+            return 0
+    return runner.run(
+        runner.lessons(arguments.lessons),
+        to=arguments.to,
+        timeout=arguments.timeout,
+        write=arguments.write,
+    )
+
+
+def run_data_verify(arguments) -> int:
+    """course data verify: CourseError with one line a damaged file."""
+    from course_lib import files
+    from course_lib.datasets import build
+
+    problems = build.verify()
+    if problems:
+        raise CourseError(
+            "\n".join(str(problem) for problem in problems)
+            + "\nExpected: every data file as the course ships it."
+            + "\nDo: `course data rebuild`, or `git checkout -- data`."
+        )
+    print(f"All {len(files.manifest())} data files are as the course ships them.")
+    return 0
+
+
+def run_data_rebuild(arguments) -> int:
+    """course data rebuild: print the path of each file made."""
+    from course_lib.datasets import build
+
+    for path in build.rebuild(arguments.names or None):
+        print(path)
+    return 0
+
+
+def run_pretrain(arguments) -> int:
+    """course pretrain: train by a recipe, or list the recipes."""
+    from course_lib.pretraining import recipes
+
+    if arguments.name is None:
+        print_table(
+            "Recipes: course pretrain NAME",
+            ("name", "what it trains"),
+            [(name, recipe.description) for name, recipe in recipes.RECIPES.items()],
+        )
+        return 0
+    if arguments.name not in recipes.RECIPES:
+        raise CourseError(
+            f"There is no recipe called {arguments.name!r}.\n"
+            f"Expected: one of {', '.join(recipes.RECIPES)}.\n"
+            "Do: `course pretrain` describes them."
+        )
+    recipes.run(
+        arguments.name,
+        minutes=arguments.minutes,
+        out=arguments.out,
+        threads=arguments.threads,
+    )
+    return 0
+
+
+def run_claims(arguments) -> int:
+    """course claims: the ledger, or the rows asked for, as a table."""
+    from course_lib import claims
+
+    rows = claims.ledger()
+    verdicts = sorted({row["verdict"] for row in rows})
+    if arguments.verdict and arguments.verdict not in verdicts:
+        raise CourseError(
+            f"No claim has the verdict {arguments.verdict!r}.\n"
+            f"Expected: one of {', '.join(verdicts)}.\n"
+            "Do: choose one of these, or leave --verdict out."
+        )
+    if arguments.verdict:
+        rows = [row for row in rows if row["verdict"] == arguments.verdict]
+    if arguments.lesson:
+        lesson = arguments.lesson.zfill(2)
+        rows = [row for row in rows if row["lesson"].zfill(2) == lesson]
+    fields = ("id", "lesson", "claim", "figure", "verdict", "finding")
+    print_table(
+        "What tutorials claim, and what this course found",
+        fields,
+        [[row[field] for field in fields] for row in rows],
+    )
+    totals = ", ".join(f"{count} {name}" for name, count in claims.totals().items())
+    print(f"{len(rows)} shown; in the whole ledger: {totals}.")
+    return 0
+
+
+def print_table(title: str, fields, rows) -> None:
+    """A table as wide as the terminal (or 100 columns, when there is none)."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=100)
+    table = Table(*map(str, fields), title=title)
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row))
+    console.print(table)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit code: 0 done, 1 a CourseError, 2 unknown command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a console without the sign: print "?"
+            stream.reconfigure(errors="replace")
+    parser = build_parser()
+    arguments, passed_on = parser.parse_known_args(argv)
+    if passed_on and arguments.command != "lab":
+        parser.error(f"unrecognized arguments: {' '.join(passed_on)}")
+    arguments.passed_on = passed_on
+    try:
+        code = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except CourseError as error:
+        print(f"course {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        print(
+            f"course {arguments.command}: {error}.\n"
+            "Expected: a complete installation of the course.\n"
+            "Do: `make lab` in the course's folder, or see README.md for Windows.",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `course claims | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

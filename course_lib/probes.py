@@ -1,0 +1,138 @@
+"""A linear probe: how much of a task is linearly readable from frozen features.
+
+Lessons 01 (probe by depth), 03 (feature extraction) and 06 (transferability).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from course_lib.errors import CourseError
+
+CS = tuple(10.0**k for k in range(-4, 2))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a linear probe reached on the test features, and the C that was chosen."""
+
+    accuracy: float
+    balanced_accuracy: float
+    C: float
+    predictions: np.ndarray  # (N,) labels
+    probabilities: np.ndarray  # (N, classes), columns in sorted label order
+    converged: bool
+
+
+def linear_probe(
+    train_X,
+    train_y,
+    test_X,
+    test_y,
+    *,
+    C: float | None = None,
+    val: tuple | None = None,
+    Cs=CS,
+    folds: int = 3,
+    max_iter: int = 2000,
+    seed: int = 0,
+) -> Probe:
+    """Logistic regression on standardised features (N, F); accuracy on the test set.
+
+    The inverse penalty C is given, or chosen from ``Cs`` by accuracy on
+    ``val=(X, y)``, or else by ``folds``-fold cross-validation inside the training
+    set; never on the test set.  Among equals the stronger penalty wins.
+    Deterministic.  Raises CourseError on unequal lengths, non-finite features or a
+    single class.  Alain & Bengio 2017; lesson 01.
+    """
+    from sklearn.metrics import balanced_accuracy_score
+
+    train_X, train_y = _checked("train", train_X, train_y)
+    test_X, test_y = _checked("test", test_X, test_y, width=train_X.shape[1])
+    if len(np.unique(train_y)) < 2:
+        raise CourseError(
+            "linear_probe: the training labels hold one class only, expected two or "
+            "more. Take a stratified sample."
+        )
+    if C is None and val is not None:
+        val_X, val_y = _checked("val", *val, width=train_X.shape[1])
+
+        def score(c):
+            return _accuracy(_fitted(train_X, train_y, c, max_iter), val_X, val_y)
+
+        C = _best(Cs, score)
+    elif C is None:
+        C = _best(Cs, lambda c: _cross_validated(train_X, train_y, c, folds, seed))
+    model = _fitted(train_X, train_y, C, max_iter)
+    predictions = model.predict(test_X)
+    return Probe(
+        accuracy=float((predictions == test_y).mean()),
+        balanced_accuracy=float(balanced_accuracy_score(test_y, predictions)),
+        C=float(C),
+        predictions=predictions,
+        probabilities=model.predict_proba(test_X),
+        converged=bool(model[-1].n_iter_.max() < max_iter),
+    )
+
+
+def _checked(which, X, y, width=None):
+    X, y = np.asarray(X, dtype=np.float64), np.asarray(y)
+    if X.ndim != 2 or y.shape != (len(X),) or not len(X):
+        raise CourseError(
+            f"linear_probe: {which} features {X.shape} and labels {y.shape}. Expected "
+            "(N, F) and (N,) with N >= 1. features.extract makes such features."
+        )
+    if width is not None and X.shape[1] != width:
+        raise CourseError(
+            f"linear_probe: {which} features have {X.shape[1]} columns, the training "
+            f"features {width}. Extract both from the same layer."
+        )
+    if not np.isfinite(X).all():
+        raise CourseError(
+            f"linear_probe: {which} features hold NaN or infinite values. Check the "
+            "preprocessing and the weights."
+        )
+    return X, y
+
+
+def _fitted(X, y, C, max_iter):
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    regression = LogisticRegression(C=C, max_iter=max_iter, solver="lbfgs")
+    with warnings.catch_warnings():  # reported as Probe.converged instead
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return make_pipeline(StandardScaler(), regression).fit(X, y)
+
+
+def _accuracy(model, X, y) -> float:
+    return float((model.predict(X) == y).mean())
+
+
+def _best(Cs, score) -> float:
+    return max(sorted(Cs), key=score)  # the first of equals: the strongest penalty
+
+
+def _cross_validated(X, y, C, folds, seed) -> float:
+    from sklearn.model_selection import StratifiedKFold
+
+    smallest = np.unique(y, return_counts=True)[1].min()
+    if smallest < 2:
+        raise CourseError(
+            "linear_probe: a class has a single training example, so C cannot be "
+            "cross-validated. Give C=..., or val=(X, y), or two examples a class."
+        )
+    splits = StratifiedKFold(min(folds, smallest), shuffle=True, random_state=seed)
+    return float(
+        np.mean(
+            [
+                _accuracy(_fitted(X[fit], y[fit], C, 500), X[held_out], y[held_out])
+                for fit, held_out in splits.split(X, y)
+            ]
+        )
+    )

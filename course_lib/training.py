@@ -1,0 +1,796 @@
+"""The training loop of the course, and what belongs to it.
+
+One function, :func:`fit`, trains any classifier on arrays, data sets or loaders.  It
+keeps the weights of the lowest validation loss, draws its batches from a seeded
+generator, leaves frozen parts frozen (BatchNorm statistics included), and returns its
+history as plain data.  Lessons 00, 02 and 03; schedules and groups in lesson 04.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_lib import features as taps
+from course_lib.errors import CourseError
+from course_lib.features import forward, network, preprocess_of, to_device
+from course_lib.freezing import train_mode
+
+CACHE_BYTES = 1 << 29  # images whose tensors are larger are preprocessed per batch
+EVALUATIONS = 20  # at most, when the length is given in steps
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, numpy's and torch's global generators.  Lesson 00."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+# -- numbers ----------------------------------------------------------------------
+
+
+def accuracy(predictions, labels) -> float:
+    """Share of right answers; ``predictions`` are labels (N,) or scores (N, K)."""
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    if predictions.ndim == 2:
+        predictions = predictions.argmax(axis=1)
+    if predictions.shape != labels.shape or not len(labels):
+        raise CourseError(
+            f"accuracy: predictions {predictions.shape} against labels {labels.shape}. "
+            "Expected two arrays of the same length N >= 1."
+        )
+    return float((predictions == labels).mean())
+
+
+def balanced_accuracy(predictions, labels) -> float:
+    """Mean over classes of the share of right answers within the class."""
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    if predictions.ndim == 2:
+        predictions = predictions.argmax(axis=1)
+    members = [labels == c for c in np.unique(labels)]
+    return float(np.mean([accuracy(predictions[m], labels[m]) for m in members]))
+
+
+@dataclass
+class History:
+    """What happened during training, as plain lists: one entry for each evaluation.
+
+    epoch: passes over the training data so far.  step: updates so far.  train_loss,
+    train_accuracy: means over the batches since the entry before, in train mode and
+    while the weights moved.  lr: rate of the first parameter group.  best_epoch: index
+    of the entry whose weights were kept.  Lesson 00.
+    """
+
+    epoch: list[float] = field(default_factory=list)
+    step: list[int] = field(default_factory=list)
+    train_loss: list[float] = field(default_factory=list)
+    train_accuracy: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_accuracy: list[float] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    stopped_early: bool = False
+    steps: int = 0
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict:
+        """Numbers, lists and booleans only: ready for json.dumps."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> History:
+        """The inverse of :meth:`to_dict`."""
+        return cls(**values)
+
+
+# -- data -------------------------------------------------------------------------
+
+
+class _Examples:
+    """Training or evaluation data in one of two forms.
+
+    ``inputs`` (a tensor, or a dict of tensors) and ``labels`` in memory; or, for a
+    torch Dataset or DataLoader, a ``loader`` that is iterated as it is.
+    """
+
+    def __init__(self, data, preprocess, batch_size: int, where: str, cache=True):
+        self.prepare = None
+        self.loader = None
+        self.classes = getattr(data, "classes", None)
+        if isinstance(data, torch.utils.data.DataLoader):
+            self.loader, self._preprocess = data, preprocess
+            self.n, self.steps = len(data.dataset), len(data)
+            self.classes = getattr(data.dataset, "classes", None)
+            return
+        images, labels = _inputs_and_labels(data, where)
+        self.labels = _checked_labels(labels, len(images), where)
+        self.n = len(self.labels)
+        if not self.n:
+            raise CourseError(
+                f"The {where} data are empty.\nExpected: at least one example.\n"
+                "Do: check the split or the folder that they were loaded from."
+            )
+        if self.classes is not None:
+            _check_range(self.labels, len(self.classes), where)
+        alone = self.n > 1 and self.n % batch_size == 1  # BatchNorm needs two examples
+        self.steps = math.ceil(self.n / batch_size) - alone
+        self.inputs, self.prepare = _prepared(images, preprocess, where, cache)
+
+    def batch(self, rows: torch.Tensor):
+        """Inputs and labels of the given rows."""
+        if isinstance(self.inputs, Mapping):
+            return {k: v[rows] for k, v in self.inputs.items()}, self.labels[rows]
+        x = self.inputs[rows]
+        return (self.prepare(x) if self.prepare else x), self.labels[rows]
+
+    def endless(self, batch_size: int, generator: torch.Generator):
+        """Training batches for ever, reshuffled at the start of each pass."""
+        while True:
+            if self.loader is not None:
+                yield from self._loaded()
+                continue
+            order = torch.randperm(self.n, generator=generator)
+            for rows in order.split(batch_size):
+                if len(rows) > 1 or self.n == 1:
+                    yield self.batch(rows)
+
+    def once(self, batch_size: int):
+        """Every example once, in order, for evaluation."""
+        if self.loader is not None:
+            yield from self._loaded()
+            return
+        for rows in torch.arange(self.n).split(batch_size):
+            yield self.batch(rows)
+
+    def _loaded(self):
+        for x, y in self.loader:
+            if getattr(x, "dtype", None) == torch.uint8 and self._preprocess:
+                x = self._preprocess(x)
+            yield x, torch.as_tensor(y)
+
+
+def _inputs_and_labels(data, where: str):
+    if hasattr(data, "images") and hasattr(data, "labels"):
+        return data.images, data.labels
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        return data
+    if isinstance(data, torch.utils.data.Dataset):
+        pairs = [data[i] for i in range(len(data))]
+        inputs = [x if isinstance(x, str) else torch.as_tensor(x) for x, _ in pairs]
+        if inputs and isinstance(inputs[0], torch.Tensor):
+            inputs = torch.stack(inputs)
+        return inputs, torch.as_tensor([int(y) for _, y in pairs])
+    raise CourseError(
+        f"The {where} data are of type {type(data).__name__}.\n"
+        "Expected: an ImageDataset, a pair (inputs, labels), a torch Dataset or a "
+        "DataLoader.\nDo: course_lib.datasets.from_arrays or from_folder makes one."
+    )
+
+
+def _checked_labels(labels, n: int, where: str) -> torch.Tensor:
+    labels = torch.as_tensor(labels)
+    if labels.dtype.is_floating_point or labels.dtype == torch.bool:
+        raise CourseError(
+            f"The {where} labels are {labels.dtype}.\nExpected: whole numbers, the "
+            "index of the class.\nDo: labels.astype('int64')."
+        )
+    if len(labels) != n:
+        raise CourseError(
+            f"The {where} data hold {n} inputs and {len(labels)} labels.\n"
+            "Expected: one label for each input."
+        )
+    return labels.long()
+
+
+def _check_range(labels: torch.Tensor, classes: int, where: str) -> None:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise CourseError(
+            f"The {where} labels run from {low} to {high}.\nExpected: 0 to "
+            f"{classes - 1}, one number for each of {classes} classes.\n"
+            "Do: renumber the labels, or give the model a head of "
+            f"{high + 1} outputs (backbone.to_classes({high + 1}))."
+        )
+
+
+def _prepared(images, preprocess, where: str, cache: bool):
+    """(inputs, function applied per batch): preprocessed once when that fits."""
+    if isinstance(images, Mapping):
+        return images, None
+    if isinstance(images, (list, tuple)) and images and isinstance(images[0], str):
+        if preprocess is None:
+            raise CourseError(f"The {where} data are texts; pass preprocess=tokenizer.")
+        return dict(preprocess(list(images))), None
+    x = images if isinstance(images, torch.Tensor) else torch.as_tensor(images)
+    if x.dtype == torch.float64:
+        x = x.float()
+    if x.dtype.is_floating_point:
+        return x, None
+    if x.dtype != torch.uint8:
+        raise CourseError(
+            f"The {where} inputs are {x.dtype}.\nExpected: uint8 images (N, H, W, 3), "
+            "or float features that need no preprocessing."
+        )
+    if preprocess is None:
+        raise CourseError(
+            f"The {where} inputs are uint8 images, and the model carries no "
+            "preprocessing.\nExpected: the scaling that the weights were trained with."
+            "\nDo: pass preprocess=..., or a Backbone from course_lib.zoo.load."
+        )
+    if len(x) == 0:
+        return x.float(), None
+    example = preprocess(x[:1])
+    if not cache or example.numel() * example.element_size() * len(x) > CACHE_BYTES:
+        return x, preprocess
+    prepared = torch.empty((len(x), *example.shape[1:]), dtype=example.dtype)
+    for start in range(0, len(x), 512):
+        prepared[start : start + 512] = preprocess(x[start : start + 512])
+    return prepared, None
+
+
+# -- augmentation: augment(x, generator) -> x, on preprocessed batches -------------
+
+
+def random_flips(p: float = 0.5, vertical: bool = False) -> Callable:
+    """Mirror each image left-right with probability p, and top-bottom if asked.
+
+    A function of a batch (N, C, H, W) and a torch.Generator.  Lesson 02.
+    """
+
+    def augment(x, generator):
+        for axis in (3, 2) if vertical else (3,):
+            chosen = torch.rand(len(x), 1, 1, 1, generator=generator) < p
+            x = torch.where(chosen.to(x.device), x.flip(axis), x)
+        return x
+
+    return augment
+
+
+def random_dihedral() -> Callable:
+    """One of the eight turns and mirrorings of a square picture, each equally likely.
+
+    For pictures without an up and a down, such as wafers under a microscope.  A
+    function of a batch (N, C, H, H) and a torch.Generator.  Lesson 02.
+    """
+    mirrored = random_flips(0.5, vertical=True)
+
+    def augment(x, generator):
+        chosen = torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5
+        x = torch.where(chosen.to(x.device), x.transpose(2, 3), x)
+        return mirrored(x, generator)
+
+    return augment
+
+
+def random_crop(pad: int) -> Callable:
+    """Shift each image by up to ``pad`` pixels; the border shows the mean colour.
+
+    A function of a batch (N, C, H, W) and a torch.Generator.  Lesson 02.
+    """
+
+    def augment(x, generator):
+        n, _, height, width = x.shape
+        shift = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=generator)
+        rows = (shift[0] + torch.arange(height)).to(x.device)  # (N, H)
+        columns = (shift[1] + torch.arange(width)).to(x.device)  # (N, W)
+        padded = F.pad(x, (pad, pad, pad, pad)).permute(0, 2, 3, 1)  # (N, H', W', C)
+        image = torch.arange(n, device=x.device)[:, None, None]
+        cropped = padded[image, rows[:, :, None], columns[:, None, :]]
+        return cropped.permute(0, 3, 1, 2)
+
+    return augment
+
+
+def compose(*augmentations: Callable) -> Callable:
+    """Several augmentations, one after the other."""
+
+    def augment(x, generator):
+        for one in augmentations:
+            x = one(x, generator)
+        return x
+
+    return augment
+
+
+# -- optimizer and schedule -------------------------------------------------------
+
+
+def param_groups(model, lr: float, weight_decay: float = 0.01) -> list[dict]:
+    """Trainable parameters in two groups: weights with decay; norms, biases without.
+
+    Ready for an optimizer, or for ``optimizer.add_param_group`` when a part is
+    unfrozen later.  Parameters that the model itself exempts (timm's
+    ``no_weight_decay``: position embeddings, class token) get no decay either.
+    Lesson 04.
+    """
+    net = network(model)
+    exempt = set(net.no_weight_decay()) if hasattr(net, "no_weight_decay") else set()
+    decay, no_decay = [], []
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            plain = parameter.ndim >= 2 and name not in exempt
+            (decay if plain else no_decay).append(parameter)
+    groups = [(decay, weight_decay), (no_decay, 0.0)]
+    return [
+        dict(params=params, lr=lr, weight_decay=wd) for params, wd in groups if params
+    ]
+
+
+def lr_factor(step: int, steps: int, schedule="cosine", warmup: float = 0.1) -> float:
+    """Learning rate at ``step`` of ``steps`` as a multiple of the base rate.
+
+    Linear warm-up over the first ``warmup`` share of the steps, then "cosine" to zero
+    (Loshchilov & Hutter 2017) or "constant".  A callable(step, steps) is used as it
+    is.  Raises CourseError on an unknown name.  Lesson 04.
+    """
+    if callable(schedule):
+        return float(schedule(step, steps))
+    if schedule not in ("cosine", "constant"):
+        raise CourseError(
+            f"schedule={schedule!r} is unknown. Expected 'cosine', 'constant' or a "
+            "function of (step, steps) that returns a factor."
+        )
+    rise = round(warmup * steps)
+    if step < rise:
+        return (step + 1) / rise
+    if schedule == "constant":
+        return 1.0
+    progress = (step - rise) / max(1, steps - rise)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def make_optimizer(
+    model,
+    optimizer="adamw",
+    groups: list[dict] | None = None,
+    lr: float = 1e-3,
+    weight_decay: float = 0.01,
+    momentum: float = 0.9,
+) -> torch.optim.Optimizer:
+    """AdamW or SGD over the trainable parameters, or over ``groups``.
+
+    A ready optimizer is returned as it is.  Raises CourseError when everything is
+    frozen.  Loshchilov & Hutter 2019 (AdamW); lesson 04.
+    """
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return optimizer
+    if groups is None:
+        groups = param_groups(model, lr, weight_decay)
+    if not groups:
+        raise CourseError(
+            "Nothing to train: every parameter is frozen.\nExpected: at least the "
+            "head learns.\nDo: freezing.unfreeze(model.fc), or freeze_until(backbone, "
+            "stage)."
+        )
+    if optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
+    if optimizer == "sgd":
+        options = dict(lr=lr, weight_decay=weight_decay, momentum=momentum)
+        return torch.optim.SGD(groups, **options)
+    raise CourseError(
+        f"optimizer={optimizer!r} is unknown. Expected 'adamw', 'sgd' or a "
+        "torch.optim.Optimizer."
+    )
+
+
+def _check_covered(net: nn.Module, optimizer) -> None:
+    """Raise if an on_epoch hook unfroze a parameter that the optimizer lacks."""
+    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad and id(parameter) not in known:
+            raise CourseError(
+                f"{name} was unfrozen during training, but the optimizer does not hold "
+                "it, so it would never learn.\nExpected: each newly unfrozen part is "
+                "added.\nDo: for group in training.param_groups(part, lr): "
+                "optimizer.add_param_group(group)."
+            )
+
+
+# -- the loop ---------------------------------------------------------------------
+
+
+def fit(
+    model,
+    train,
+    val=None,
+    *,
+    preprocess=None,
+    epochs: int | None = None,
+    steps: int | None = None,
+    eval_every: int | None = None,
+    lr: float = 1e-3,
+    optimizer="adamw",
+    param_groups: list[dict] | None = None,
+    weight_decay: float = 0.01,
+    momentum: float = 0.9,
+    batch_size: int = 32,
+    schedule="cosine",
+    warmup: float = 0.1,
+    patience: int | None = None,
+    augment: Callable | None = None,
+    label_smoothing: float = 0.0,
+    loss: Callable | None = None,
+    clip_norm: float | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    amp="auto",
+    progress: bool = False,
+    on_epoch=None,
+) -> History:
+    """Train ``model`` in place and restore the weights of the lowest validation loss.
+
+    model: a Backbone or a torch module that gives logits (N, K).  train, val:
+    ImageDataset, (inputs, labels), torch Dataset or DataLoader; uint8 images are
+    preprocessed, float features are taken as they are.
+    Length: ``epochs`` passes, or ``steps`` updates (for comparisons at equal work; then
+    evaluated every ``eval_every`` steps, at most 20 times).
+    Rates: ``lr`` for all trainable parameters, or ``param_groups`` with rates of their
+    own, or a ready optimizer; all follow ``schedule``.
+    patience: stop after that many evaluations without a lower validation loss.
+    augment: f(x, generator) on preprocessed batches.  on_epoch: f(epoch, model,
+    optimizer) before each epoch, or {epoch: f(model, optimizer)}, for example to
+    unfreeze a stage and add its parameters.  amp: bfloat16 autocast; "auto" means on
+    CUDA only.  Frozen parameters stay out of the optimizer, and BatchNorm layers that
+    are frozen keep their statistics.
+    Raises CourseError on data that do not fit the head, on nothing to train, and as
+    soon as the loss is not finite.  Prechelt 1998 (early stopping); lessons 00-05.
+    """
+    from course_lib import profiles
+
+    started = time.perf_counter()
+    net = network(model)
+    preprocess = preprocess_of(model, preprocess)
+    train = _Examples(train, preprocess, batch_size, "training")
+    val = None if val is None else _Examples(val, preprocess, batch_size, "validation")
+    steps, eval_every = _length(epochs, steps, eval_every, train.steps)
+    device = profiles.device()
+    net.to(device)
+    ready_made = isinstance(optimizer, torch.optim.Optimizer)
+    complete = not ready_made and param_groups is None
+    optimizer = make_optimizer(
+        model, optimizer, param_groups, lr, weight_decay, momentum
+    )
+    criterion = loss or nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+    generator = torch.Generator().manual_seed(seed)
+    autocast = _autocast(amp, device)
+    history = History()
+    best_loss, best_state = math.inf, None
+    with _isolated(seed, threads), _Progress(progress, steps) as bar:
+        batches = train.endless(batch_size, generator)
+        _check_head(net, train, val, device)
+        for epoch, first in enumerate(range(0, steps, eval_every)):
+            _call(on_epoch, epoch, model, optimizer)
+            if complete:
+                _check_covered(net, optimizer)
+            train_mode(model)
+            losses, right, seen = [], 0, 0
+            for step in range(first, min(first + eval_every, steps)):
+                x, y = next(batches)
+                x, y = to_device(x, device), y.to(device)
+                if augment is not None:
+                    x = augment(x, generator)
+                factor = lr_factor(step, steps, schedule, warmup)
+                for group in optimizer.param_groups:
+                    group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
+                with autocast():
+                    logits = forward(net, x)
+                    value = criterion(logits, y)
+                losses.append(_finite(value, step, optimizer))
+                optimizer.zero_grad(set_to_none=True)
+                value.backward()
+                if clip_norm is not None:
+                    nn.utils.clip_grad_norm_(net.parameters(), clip_norm)
+                optimizer.step()
+                right += int((logits.detach().argmax(dim=1) == y).sum())
+                seen += len(y)
+            history.epoch.append((step + 1) / train.steps)
+            history.step.append(step + 1)
+            history.train_loss.append(float(np.mean(losses)))
+            history.train_accuracy.append(right / seen)
+            history.lr.append(optimizer.param_groups[0]["lr"])
+            history.best_epoch = epoch
+            if val is not None:
+                val_loss, val_accuracy = _score(net, val, device)
+                history.val_loss.append(val_loss)
+                history.val_accuracy.append(val_accuracy)
+                if val_loss < best_loss:
+                    best_loss, best_state = val_loss, _snapshot(net)
+                history.best_epoch = int(np.argmin(history.val_loss))
+            bar.update(step + 1, history)
+            if patience is not None and epoch - history.best_epoch >= patience:
+                history.stopped_early = step + 1 < steps
+                break
+    if best_state is not None:
+        net.load_state_dict(best_state)
+    net.eval()
+    history.steps = history.step[-1]
+    history.seconds = time.perf_counter() - started
+    return history
+
+
+def _length(epochs, steps, eval_every, per_epoch) -> tuple[int, int]:
+    """(number of updates, updates between evaluations)."""
+    if (epochs is None) == (steps is None):
+        raise CourseError(
+            "fit: give either epochs=... or steps=..., and not both.\n"
+            "Expected: epochs for passes over the data, steps for a number of updates."
+        )
+    wanted = epochs if steps is None else steps
+    if int(wanted) != wanted or wanted < 1:
+        raise CourseError(f"fit: a length of {wanted!r}, expected a whole number >= 1.")
+    if steps is None:
+        return int(epochs) * per_epoch, eval_every or per_epoch
+    return int(steps), eval_every or max(per_epoch, math.ceil(steps / EVALUATIONS))
+
+
+def _check_head(net, train, val, device) -> None:
+    """Compare the head with the labels, on two examples in evaluation mode."""
+    if train.loader is not None:
+        x, labels = next(train.once(0))
+        x = x[:2] if isinstance(x, torch.Tensor) else x
+    else:
+        x, _ = train.batch(torch.arange(min(2, train.n)))
+        labels = train.labels
+        if val is not None and val.loader is None:
+            labels = torch.cat([labels, val.labels])
+    with torch.no_grad(), taps.eval_mode(net):
+        shape = tuple(forward(net, to_device(x, device)).shape)
+    if len(shape) != 2:
+        raise CourseError(
+            f"The model gives outputs of shape {shape}.\nExpected: logits (N, classes)."
+            "\nDo: give it a classification head."
+        )
+    if train.classes is not None and shape[1] != len(train.classes):
+        raise CourseError(
+            f"The head has {shape[1]} outputs, the data {len(train.classes)} classes.\n"
+            "Expected: one output for each class.\n"
+            f"Do: backbone.to_classes({len(train.classes)})."
+        )
+    if labels.ndim == 1:
+        _check_range(labels, shape[1], "training and validation")
+
+
+def _finite(value: torch.Tensor, step: int, optimizer) -> float:
+    number = float(value.detach())
+    if math.isfinite(number):
+        return number
+    rate = optimizer.param_groups[0]["lr"]
+    raise CourseError(
+        f"The loss is {number} at step {step}, at a learning rate of {rate:.3g}.\n"
+        "Expected: a finite number.\nDo: lower lr by a factor of 3 to 10, lengthen the "
+        "warm-up or pass clip_norm=1.0; if it happens at step 0, look for NaN in the "
+        "inputs and the weights."
+    )
+
+
+def _call(on_epoch, epoch: int, model, optimizer) -> None:
+    if isinstance(on_epoch, Mapping):
+        if epoch in on_epoch:
+            on_epoch[epoch](model, optimizer)
+    elif on_epoch is not None:
+        on_epoch(epoch, model, optimizer)
+
+
+def _snapshot(net: nn.Module) -> dict:
+    return {key: value.detach().clone() for key, value in net.state_dict().items()}
+
+
+def _autocast(amp, device: torch.device):
+    if amp not in ("auto", True, False):
+        raise CourseError(f"amp={amp!r} is unknown, expected 'auto', True or False.")
+    if amp is True or (amp == "auto" and device.type == "cuda"):
+        return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext
+
+
+@contextmanager
+def _isolated(seed: int, threads: int | None):
+    """Dropout draws from ``seed``; the caller's generator and threads come back."""
+    before = torch.get_num_threads()
+    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+class _Progress:
+    """One line that rewrites itself, and leaves nothing behind that varies."""
+
+    def __init__(self, wanted: bool, steps: int):
+        quiet = os.environ.get("CI") or os.environ.get("COURSE_PROGRESS") == "0"
+        self.wanted, self.steps, self.handle = wanted and not quiet, steps, None
+
+    def __enter__(self):
+        if self.wanted:
+            from IPython import get_ipython
+
+            if get_ipython() is not None:
+                from IPython.display import display
+
+                self.handle = display(_Line("training"), display_id=True)
+        return self
+
+    def update(self, step: int, history: History) -> None:
+        if not self.wanted:
+            return
+        loss = history.train_loss[-1]
+        text = f"step {step} of {self.steps}, training loss {loss:.3f}"
+        if history.val_loss:
+            text += f", validation accuracy {history.val_accuracy[-1]:.3f}"
+        self._show(text)
+
+    def _show(self, text: str) -> None:
+        if self.handle is not None:
+            self.handle.update(_Line(text))
+        else:
+            print("\r" + text.ljust(78), end="", flush=True)
+
+    def __exit__(self, *_):
+        if self.wanted:
+            self._show("")
+
+
+class _Line(str):
+    def __repr__(self) -> str:
+        return str(self)
+
+
+# -- evaluation -------------------------------------------------------------------
+
+
+def predict(model, data, preprocess=None, batch_size: int = 256) -> np.ndarray:
+    """Logits (N, K) float32 in evaluation mode, in the data's order.  Lesson 00."""
+    return _logits(model, data, preprocess, batch_size)[0]
+
+
+def evaluate(model, data, preprocess=None, batch_size: int = 256) -> dict:
+    """Loss, accuracy and every prediction, in evaluation mode.
+
+    Returns {loss: mean cross-entropy in nats, accuracy, balanced_accuracy,
+    predictions (N,), probabilities (N, K), labels (N,)}.  Raises CourseError on empty
+    data or labels outside the head's range.  Lesson 00.
+    """
+    logits, labels = _logits(model, data, preprocess, batch_size)
+    _check_range(labels, logits.shape[1], "evaluation")
+    scores = torch.from_numpy(logits).double()
+    predictions = logits.argmax(axis=1)
+    return {
+        "loss": float(F.cross_entropy(scores, labels)),
+        "accuracy": accuracy(predictions, labels),
+        "balanced_accuracy": balanced_accuracy(predictions, labels),
+        "predictions": predictions,
+        "probabilities": scores.softmax(dim=1).numpy(),
+        "labels": labels.numpy(),
+    }
+
+
+def _logits(model, data, preprocess, batch_size):
+    net = network(model)
+    preprocess = preprocess_of(model, preprocess)
+    examples = _Examples(data, preprocess, batch_size, "evaluation", cache=False)
+    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    outputs, labels = [], []
+    with torch.no_grad(), taps.eval_mode(net):
+        for x, y in examples.once(batch_size):
+            outputs.append(forward(net, to_device(x, device)).float().cpu())
+            labels.append(y)
+    return torch.cat(outputs).numpy(), torch.cat(labels)
+
+
+def _score(net, examples: _Examples, device, batch_size: int = 256):
+    """(mean cross-entropy, accuracy), for the loop."""
+    total, right, n = 0.0, 0, 0
+    with torch.no_grad(), taps.eval_mode(net):
+        for x, y in examples.once(batch_size):
+            logits, y = forward(net, to_device(x, device)).float(), y.to(device)
+            total += float(F.cross_entropy(logits, y, reduction="sum"))
+            right += int((logits.argmax(dim=1) == y).sum())
+            n += len(y)
+    return total / n, right / n
+
+
+# -- heads on cached features -----------------------------------------------------
+
+
+class Standardise(nn.Module):
+    """(x - mean) / std by column, with the statistics of the training features."""
+
+    def __init__(self, features: np.ndarray):
+        super().__init__()
+        features = torch.as_tensor(features).float()
+        self.register_buffer("mean", features.mean(dim=0))
+        std = features.std(dim=0, correction=0)
+        self.register_buffer("std", torch.where(std > 1e-6, std, torch.ones_like(std)))
+
+    def forward(self, x):  # (N, F) -> (N, F)
+        return (x - self.mean) / self.std
+
+
+def make_head(
+    num_features: int,
+    num_classes: int,
+    hidden: int | None = None,
+    dropout: float = 0.0,
+    seed: int = 0,
+    standardise=None,
+) -> nn.Module:
+    """A linear head, or an MLP with one hidden layer, ReLU and dropout.
+
+    ``standardise``: training features (N, num_features) whose mean and deviation the
+    head divides out first, so that it still takes raw features.  Lesson 03.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers: list[nn.Module] = []
+        if standardise is not None:
+            layers.append(Standardise(standardise))
+        if hidden is not None:
+            layers += [nn.Linear(num_features, hidden), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        layers.append(nn.Linear(hidden or num_features, num_classes))
+    return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+
+
+def fit_head(
+    features,
+    labels,
+    val=None,
+    *,
+    num_classes: int | None = None,
+    hidden: int | None = None,
+    dropout: float = 0.0,
+    standardise: bool = True,
+    seed: int = 0,
+    **fit_options,
+) -> tuple[nn.Module, History]:
+    """Train a head on cached features (N, F); returns (head, History).
+
+    The other half of :func:`course_lib.features.extract`: an epoch costs a matrix
+    product, not a pass through the backbone.  val: (features, labels).  fit_options go
+    to :func:`fit`.  Raises CourseError as fit does.  Lesson 03.
+    """
+    features = np.asarray(features, dtype=np.float32)
+    if features.ndim != 2 or not len(features):
+        raise CourseError(
+            f"fit_head: features of shape {features.shape}. Expected (N, F), N >= 1, "
+            "as features.extract returns them."
+        )
+    num_classes = num_classes or int(np.max(labels)) + 1
+    head = make_head(
+        features.shape[1],
+        num_classes,
+        hidden,
+        dropout,
+        seed,
+        standardise=features if standardise else None,
+    )
+    return head, fit(head, (features, labels), val, seed=seed, **fit_options)
+
+
+def attach_head(backbone, head: nn.Module):
+    """Put a head trained on cached features into its backbone; returns the backbone.
+
+    A copy of the head goes in, so that training the whole leaves the original alone.
+    Lesson 03.
+    """
+    parent, _, name = backbone.head.rpartition(".")
+    setattr(backbone.model.get_submodule(parent), name, copy.deepcopy(head))
+    return backbone

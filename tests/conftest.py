@@ -1,0 +1,58 @@
+"""What several test files share."""
+
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from course_lib import paths
+
+
+@pytest.fixture(autouse=True)
+def paths_follow_the_environment():
+    """Forget the paths that a test has replaced: all else comes from COURSE_ROOT."""
+    yield
+    for name in ("ROOT", "DATA", "RESULTS", "MODELS", "NOTEBOOKS", "CACHE"):
+        vars(paths).pop(name, None)
+
+
+@pytest.fixture
+def small_course(tmp_path, monkeypatch):
+    """An empty course elsewhere: a folder with data/ and notebooks/."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setenv("COURSE_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def write_lesson(small_course):
+    """write_lesson("00_start", "code of cell 0", ...) makes a notebook there."""
+
+    def write(stem, *sources):
+        notebook = nbformat.v4.new_notebook()
+        notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        path = small_course / "notebooks" / f"{stem}.ipynb"
+        nbformat.write(notebook, path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def course():
+    """course("run", "00") -> the finished process, with its output as text."""
+
+    def call(*arguments, **environment):
+        return subprocess.run(
+            [sys.executable, "-m", "course_lib.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONUTF8": "1", **environment},
+            timeout=300,
+        )
+
+    return call

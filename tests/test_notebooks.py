@@ -1,0 +1,155 @@
+"""The lessons: each runs, shows what it showed, and costs what it says.
+
+Each lesson is executed once: by nbval, which compares the outputs of the cells
+marked NBVAL_CHECK_OUTPUT, in a process whose memory and time are measured.
+COURSE_TIME_FACTOR=2 doubles the seconds allowed, for a slow or busy machine.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+
+from course_lib import paths, runner
+
+MAX_SECONDS, MAX_MB = 60, 3000
+TIME_FACTOR = float(os.environ.get("COURSE_TIME_FACTOR", "1"))
+LESSONS = runner.lessons()
+COST = re.compile(r"(\d+)\s*s(?:econds)?\b[^\n]*?(\d[\d,]*)\s*MB")
+MACHINE_PATH = re.compile(
+    r"(?<![\w.:/-])/(?:work|farm|root|home|Users|tmp|opt|usr)/[\w.-]+|[A-Z]:\\\\?Users"
+)
+OBJECT_ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
+
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def shown_text(output):
+    data = output.get("data", {})
+    return output.get("text", "") + data.get("text/plain", "")
+
+
+def stated_cost(notebook):
+    """(seconds, MB) from the line "Cost: 35 s, 900 MB" of the first text cell."""
+    first = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
+    found = COST.search(first.source)
+    assert found, 'the first cell states no cost, such as "Cost: 35 s, 900 MB"'
+    return int(found[1]), int(found[2].replace(",", ""))
+
+
+def image_has_text(output):
+    """Is there an alternative text, in the image's metadata or in its HTML?"""
+    of_image = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+    of_output = output.get("metadata", {}).get("alt", "")
+    html = output.get("data", {}).get("text/html", "")
+    tags = re.findall(r"<img\b[^>]*>", html)
+    if tags:
+        return all(re.search(r'\balt="[^"]{20,}"', tag) for tag in tags)
+    return len(of_image or of_output) >= 20
+
+
+def is_image(output):
+    data = output.get("data", {})
+    return any(kind.startswith("image/") for kind in data) or "<img" in data.get(
+        "text/html", ""
+    )
+
+
+def test_there_are_lessons():
+    assert LESSONS and LESSONS[0].stem == "00_start_here"
+    assert [int(path.stem[:2]) for path in LESSONS] == list(range(len(LESSONS)))
+
+
+@each_lesson
+def test_stored_outputs_come_from_one_run_from_top_to_bottom(path):
+    notebook = read(path)
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+    kinds = {output.output_type for output in outputs(notebook)}
+    assert "error" not in kinds
+    assert not any(output.get("name") == "stderr" for output in outputs(notebook))
+
+
+@each_lesson
+def test_stored_outputs_name_nothing_of_one_machine(path):
+    shown = "\n".join(shown_text(output) for output in outputs(read(path)))
+    assert MACHINE_PATH.findall(shown) == []
+    assert OBJECT_ADDRESS.findall(shown) == []
+
+
+@each_lesson
+def test_every_image_has_an_alternative_text(path):
+    notebook = read(path)
+    images = [output for output in outputs(notebook) if is_image(output)]
+    assert images, "a lesson shows at least one figure"
+    without = [i for i, output in enumerate(images) if not image_has_text(output)]
+    assert without == [], "these of its figures have none (20 letters or more)"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            assert "![](" not in cell.source
+
+
+@each_lesson
+def test_a_lesson_asserts_what_it_claims(path):
+    sources = [cell.source for cell in code_cells(read(path))]
+    assert any(re.search(r"^\s*assert |claims\.record", s, re.M) for s in sources)
+
+
+@each_lesson
+def test_a_notebook_is_stored_in_the_normal_form(path):
+    """As `course run --write` stores it, so that a second run changes nothing."""
+    stored = path.read_text("utf-8")
+    normal = nbformat.writes(runner.normalise(read(path))) + "\n"
+    assert stored == normal, f"store it with `course run {path.stem[:2]} --write`"
+
+
+@each_lesson
+def test_a_lesson_states_a_cost_within_the_limits(path):
+    seconds, megabytes = stated_cost(read(path))
+    assert seconds <= MAX_SECONDS and megabytes <= MAX_MB
+
+
+@pytest.mark.notebook
+@each_lesson
+def test_lesson_runs_as_stored_and_within_its_cost(path):
+    command = [sys.executable, "-m", "pytest", "--color=no"]
+    command += ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
+    environment = {**os.environ, "COURSE_PROFILE": "offline"}
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [*command, str(path)],
+        cwd=paths.ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    with runner.PeakMemory(process.pid, itself=False) as memory:
+        said, _ = process.communicate()
+    seconds = time.perf_counter() - started
+    print(f"{path.stem}: {seconds:.1f} s, {memory.peak_mb:.0f} MB")
+    assert process.returncode == 0, said[-6000:]
+    stated_seconds, stated_mb = stated_cost(read(path))
+    assert seconds <= MAX_SECONDS * TIME_FACTOR
+    assert memory.peak_mb <= MAX_MB
+    # What the lesson states may be off by the difference between two machines.
+    assert seconds <= 2 * stated_seconds * TIME_FACTOR, "state more seconds"
+    assert memory.peak_mb <= 1.25 * stated_mb, "state more MB"

@@ -1,0 +1,111 @@
+"""The source task: formula-driven pictures, their labels and the recipe."""
+
+import pytest
+import torch
+
+from course_lib.errors import CourseError
+from course_lib.pretraining import patterns, recipes, textures
+from course_lib.pretraining.shapes import SHAPES, STROKES
+
+GRID = textures.coordinates(64)
+
+
+@pytest.mark.parametrize("name", textures.TEXTURES)
+def test_textures_are_fields_in_the_unit_interval(name):
+    gen = torch.Generator().manual_seed(0)
+    field = textures.TEXTURES[name](3, GRID, gen)
+    assert field.shape == (3, 64, 64) and field.isfinite().all()
+    assert field.min() >= -0.05 and field.max() <= 1.05
+    if name != "a plain surface":
+        assert (field.flatten(1).std(1) > 0.02).any()
+    assert not torch.equal(field[0], field[1])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_cover_something_but_not_everything(name):
+    kinds = torch.full((8,), list(SHAPES).index(name))
+    masks = patterns.draw_masks(kinds, GRID, torch.Generator().manual_seed(0))
+    share = (masks > 0.5).float().mean((1, 2))
+    if name == "nothing":
+        assert share.max() == 0
+    else:
+        assert 0 < share.min() and share.max() < 0.8
+
+
+def test_the_same_seed_gives_the_same_pictures():
+    a, b = patterns.render(20, seed=1), patterns.render(20, seed=1)
+    c = patterns.render(20, seed=2)
+    assert torch.equal(a.images, b.images) and not torch.equal(a.images, c.images)
+    assert a.images.shape == (20, 64, 64, 3) and a.images.dtype == torch.uint8
+
+
+def test_the_fill_is_never_the_background_and_lines_have_none():
+    some = patterns.render(600, seed=3).labels
+    seen = some["fill"] >= 0
+    assert (some["fill"][seen] != some["texture"][seen]).all()
+    lines = [patterns.SHAPE_NAMES.index(name) for name in (*STROKES, "nothing")]
+    assert not seen[torch.isin(some["shape"], torch.tensor(lines))].any()
+
+
+def test_captions_name_what_is_there():
+    shape = patterns.SHAPE_NAMES.index("a gear")
+    ground = patterns.TEXTURE_NAMES.index("bricks")
+    fill = patterns.TEXTURE_NAMES.index("wood")
+    assert patterns.caption(ground, shape, fill) == "a gear filled with wood on bricks"
+    assert patterns.caption(ground, shape) == "a gear on bricks"
+
+
+def test_silhouettes_have_no_texture():
+    pool = patterns.silhouettes(12, seed=0)
+    assert set(pool.images.unique().tolist()) <= {0, 255}
+
+
+def test_the_pool_does_not_depend_on_the_number_of_jobs():
+    one = recipes.render_pool("silhouettes", 40, seed=5, jobs=1, chunk=16)
+    two = recipes.render_pool("silhouettes", 40, seed=5, jobs=2, chunk=16)
+    assert torch.equal(one[0], two[0])
+    assert torch.equal(one[1]["shape"], two[1]["shape"])
+
+
+def test_the_loss_ignores_what_cannot_be_seen():
+    slices = recipes.head_slices({"a": "xyz", "b": "uv"})
+    assert slices == {"a": slice(0, 3), "b": slice(3, 5)}
+    logits = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    a, b = torch.tensor([0, 1, 2, 0]), torch.tensor([1, -100, 0, 1])
+    loss = recipes.multi_head_loss(logits, {"a": a, "b": b}, slices, smoothing=0.0)
+    seen = b >= 0
+    by_hand = torch.nn.functional.cross_entropy(logits[:, :3], a)
+    by_hand += torch.nn.functional.cross_entropy(logits[seen, 3:], b[seen])
+    torch.testing.assert_close(loss, by_hand / 2)
+
+
+@pytest.mark.slow
+def test_a_short_run_learns_the_source_task(tmp_path):
+    """A hundred steps bring the loss clearly below guessing."""
+    recipe = recipes.RECIPES["resnet10-silhouettes"]
+    pool = recipes.render_pool(recipe.source, 512, seed=0, jobs=1)
+    torch.manual_seed(0)
+    model = recipes.build(recipe)
+    before = recipes.head_accuracy(model, pool, recipe.heads)["shape"]
+    recipes.pretrain(
+        model,
+        pool,
+        recipe.heads,
+        passes=10,
+        batch_size=64,
+        lr=2e-3,
+        weight_decay=0.05,
+        seed=0,
+        mean=torch.tensor(recipes.MEAN),
+        std=torch.tensor(recipes.STD),
+        report=lambda text: None,
+    )
+    after = recipes.head_accuracy(model, pool, recipe.heads)["shape"]
+    assert after > before + 0.1
+    recipes.write("resnet10-silhouettes", model, [], 1.0, tmp_path, trial=True)
+    assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json"}
+
+
+def test_an_unknown_recipe_says_what_there_is():
+    with pytest.raises(CourseError, match="resnet10-patterns"):
+        recipes.run("resnet10")

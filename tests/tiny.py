@@ -1,0 +1,66 @@
+"""Tiny networks and data sets for the tests of the library."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from course_lib.architectures import narrow_resnet
+from course_lib.datasets.images import ImageDataset
+from course_lib.preprocessing import Preprocess
+from course_lib.zoo import vision
+
+torch.set_num_threads(1)  # such small sums gain nothing from more
+
+PREPROCESS = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+def resnet(num_classes=3, seed=0):
+    """A Backbone with the real stages and 8 to 16 channels, freshly initialised."""
+    torch.manual_seed(seed)
+    model = narrow_resnet(num_classes, widths=(8, 8, 16, 16)).eval()
+    return vision(model, PREPROCESS, "tiny/resnet", {})
+
+
+def vit(num_classes=3, seed=0):
+    """A Backbone around timm's VisionTransformer with 2 blocks of 24 channels."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    torch.manual_seed(seed)
+    model = VisionTransformer(
+        img_size=32,
+        patch_size=8,
+        embed_dim=24,
+        depth=2,
+        num_heads=3,
+        num_classes=num_classes,
+    )
+    return vision(model.eval(), PREPROCESS, "tiny/vit", {})
+
+
+def images(n=24, size=32, seed=0, num_classes=3, split="train"):
+    """Images whose class is their colour: easy to learn within a few steps."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % num_classes
+    pixels = rng.integers(0, 120, (n, size, size, 3))
+    pixels[np.arange(n), :, :, labels] += 110
+    return ImageDataset(
+        pixels.astype(np.uint8),
+        labels.astype(np.int64),
+        tuple("abcdefgh"[:num_classes]),
+        name="colours",
+        split=split,
+    )
+
+
+def mlp(inputs=4, outputs=3, seed=0):
+    """A two-layer network for float inputs."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(inputs, 16), nn.ReLU(), nn.Linear(16, outputs))
+
+
+def blobs(n=60, num_classes=3, seed=0):
+    """(X (n, 4) float32, y (n,)): well separated clusters."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % num_classes
+    centres = np.random.default_rng(99).normal(0, 3, (num_classes, 4))
+    return (centres[y] + rng.normal(0, 0.5, (n, 4))).astype(np.float32), y
