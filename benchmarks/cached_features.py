@@ -48,6 +48,8 @@ def main():
     parser.add_argument("--lr", type=float, default=1e-2)
     parser.add_argument("--at-least", type=float, default=10.0)
     arguments = parser.parse_args()
+    if arguments.seeds < 2:
+        parser.error("--seeds must be at least 2: their scatter is the yardstick")
     options = dict(epochs=arguments.epochs, lr=arguments.lr)
     val, test = (datasets.load("wafer_micrographs", p) for p in ("validation", "test"))
     accuracies, seconds = {"naive": [], "cached": []}, {"naive": [], "cached": []}

@@ -5,8 +5,8 @@
 PICTURES is a folder with one subfolder a class, or an .npz with `x` (N, H, W) or
 (N, H, W, 3) uint8 and `y` (N,) integers.  For each split, `--labels` pictures of each
 class are drawn for training, the rest is the test set; prints the balanced accuracy of
-frozen features with logistic regression, for pretrained and for random weights, and
-with `--fine-tune` of all layers trained, from pretrained and from random weights.  No
+frozen features (of the last stage, and of all stages side by side) with logistic
+regression, for pretrained and for random weights, and with `--fine-tune` of all layers trained, from pretrained and from random weights.  No
 setting is chosen on the test pictures: C comes from cross-validation on the training
 ones, and the learning rate of each start from the training pictures of split 0,
 four fifths of them to train, one to validate.
@@ -47,9 +47,10 @@ def split(data, labels, seed):
     return data.subset(chosen), data.subset(rest)
 
 
-def frozen(backbone, data, args):
+def frozen(backbone, data, stages, args):
     """Balanced accuracy of each split: cached features, logistic regression."""
-    F, y = features.extract(backbone, data), data.labels
+    F = np.hstack([features.extract(backbone, data, module=s) for s in stages])
+    y = data.labels
     scores = []
     for seed in range(args.splits):
         chosen, rest = chosen_rows(data, args.labels, seed)
@@ -102,7 +103,7 @@ def main():
     parser.add_argument("--labels", type=int, default=20, help="labels a class")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--size", type=int, default=96, help="of a folder's pictures")
-    parser.add_argument("--steps", type=int, default=300, help="updates of fine-tuning")
+    parser.add_argument("--steps", type=int, default=150, help="updates of fine-tuning")
     parser.add_argument("--fine-tune", action="store_true")
     args = parser.parse_args()
     data = read(args.pictures, args.size)
@@ -111,9 +112,13 @@ def main():
     )
     for pretrained in (True, False):
         backbone = zoo.load(args.backbone, pretrained=pretrained)
-        scores = measure.mean_and_interval(frozen(backbone, data, args))
         start = "pretrained" if pretrained else "random"
-        print(f"frozen, {start} weights: {scores}", flush=True)
+        for which, stages in {
+            "last stage": [None],
+            "all stages": backbone.stages,
+        }.items():
+            scores = measure.mean_and_interval(frozen(backbone, data, stages, args))
+            print(f"frozen {which}, {start} weights: {scores}", flush=True)
     for pretrained in (True, False) if args.fine_tune else ():
         lr, scores = fine_tuned(args, pretrained, data)
         start = "pretrained" if pretrained else "random"

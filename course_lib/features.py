@@ -158,7 +158,6 @@ def filters(conv: nn.Conv2d) -> np.ndarray:
 # -- receptive fields -------------------------------------------------------------
 
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
-_SIDE_BRANCHES = ("downsample", "shortcut")
 
 
 def receptive_field(model, modules: Sequence[str] | None = None) -> list[dict]:
@@ -183,7 +182,7 @@ def receptive_field(model, modules: Sequence[str] | None = None) -> list[dict]:
     for name, layer in module.named_modules():
         if not isinstance(layer, (nn.Conv2d, *_POOLS)):
             continue
-        if any(part in _SIDE_BRANCHES for part in name.split(".")):
+        if _in_side_branch(module, name):
             continue
         kernel, stride, padding = (
             _first(getattr(layer, key)) for key in ("kernel_size", "stride", "padding")
@@ -197,6 +196,15 @@ def receptive_field(model, modules: Sequence[str] | None = None) -> list[dict]:
     if modules is None:
         return rows
     return [_row_at(model, rows, place) for place in modules]
+
+
+def _in_side_branch(net: nn.Module, name: str) -> bool:
+    """Is this the shortcut of a residual block, parallel to its convolutions?
+
+    In ConvNeXt a module of the same name stands in the main path of a stage.
+    """
+    before, found, _ = name.partition(".downsample")
+    return bool(found) and hasattr(net.get_submodule(before), "conv1")
 
 
 def _first(value) -> int:
@@ -332,7 +340,7 @@ def extract(
 ) -> np.ndarray:
     """Features (N, F) float32 of every example: the frozen backbone, run once.
 
-    data: ImageDataset, uint8 (N, H, W, 3), or a list of texts for a text encoder.
+    data: ImageDataset, LazyImages, uint8 (N, H, W, 3), or texts for a text encoder.
     ``module`` None gives the pooled features before the head; a stage or module name
     gives that layer, averaged over space (N, C, h, w) or tokens (N, T, D) unless
     ``pool`` says otherwise.  Each backbone output is computed once, so a head can be
@@ -353,14 +361,21 @@ def extract(
     parts = []
     with torch.no_grad(), eval_mode(net):
         for start in range(0, len(examples), batch_size):
-            x = to_device(prepare(examples[start : start + batch_size]), device)
+            x = to_device(prepare(_chunk(examples, start, batch_size)), device)
             if module is None:
                 features = backbone.features(x)  # (N, F)
             else:
                 output = activations(backbone, x, [module])[module]
+                if output.ndim == 4 and _channels_come_last(net):
+                    output = output.permute(0, 3, 1, 2)
                 features = pool(output) if pool else _pooled(output, x)
             parts.append(features.float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def _channels_come_last(net: nn.Module) -> bool:
+    """Swin Transformers keep their maps as (N, h, w, C); not (N, C, h, w)."""
+    return "swin" in type(net).__name__.lower()
 
 
 def _pooled(output: torch.Tensor, x) -> torch.Tensor:
@@ -389,6 +404,14 @@ def _required(model, preprocess):
 def _examples(data):
     """Images (N, H, W, 3) or a list of texts out of whatever was given."""
     return data.images if hasattr(data, "images") else data
+
+
+def _chunk(examples, start: int, size: int):
+    """Examples from ``start`` on; a set that reads from disk is asked one by one."""
+    stop = min(start + size, len(examples))
+    if isinstance(examples, (np.ndarray, torch.Tensor, list, tuple)):
+        return examples[start:stop]
+    return np.stack([examples[i][0] for i in range(start, stop)])
 
 
 def _images(data) -> np.ndarray:

@@ -143,7 +143,8 @@ def line_with_spread(
 
     ``spread`` is "interval" (95 % t-interval of the mean) or "range" (lowest to
     highest seed); the legend says which, and over how many seeds.  NaN marks a missing
-    cell of a series with one seed.  Raises CourseError on shapes that do not fit.
+    seed; a point with one seed has no band, one without any is left out.  Raises
+    CourseError on shapes that do not fit.
     """
     figure, ax = (ax.figure, ax) if ax is not None else new()
     x = np.asarray(x)
@@ -156,11 +157,15 @@ def line_with_spread(
                 "Expected (n_seeds, n_x)."
             )
         look = _look(i)
-        ax.plot(x, values.mean(axis=0), label=label, **look)
-        counts.append(len(values))
-        if len(values) > 1:
-            low, high = _bounds(values, spread)
-            ax.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
+        columns = [column[np.isfinite(column)] for column in values.T]
+        there = [j for j, column in enumerate(columns) if len(column)]
+        columns = [columns[j] for j in there]
+        ax.plot(x[there], [column.mean() for column in columns], label=label, **look)
+        counts += [len(column) for column in columns]
+        low, high = zip(*(_bounds(column, spread) for column in columns))
+        ax.fill_between(
+            x[there], low, high, color=look["color"], alpha=0.18, linewidth=0
+        )
     if log_x:
         ax.set_xscale("log")
         ax.set_xticks(x, [f"{v:,g}" for v in x])
@@ -179,13 +184,14 @@ def _look(i: int) -> dict:
     )
 
 
-def _bounds(values: np.ndarray, spread: str):
-    if spread == "range":
-        return values.min(axis=0), values.max(axis=0)
-    if spread != "interval":
+def _bounds(values: np.ndarray, spread: str) -> tuple[float, float]:
+    """Lower and upper end of the spread of one value a seed (n_seeds,)."""
+    if spread not in ("interval", "range"):
         raise CourseError(f"spread={spread!r} is unknown: 'interval' or 'range'.")
-    intervals = [mean_and_interval(column) for column in values.T]
-    return [i.low for i in intervals], [i.high for i in intervals]
+    if spread == "range" or len(values) < 2:
+        return values.min(), values.max()
+    interval = mean_and_interval(values)
+    return interval.low, interval.high
 
 
 def _spread_note(spread: str, counts: Sequence[int]) -> str | None:
@@ -220,7 +226,7 @@ def bars_with_spread(
         place, mean, colour = [i], [v.mean()], COLOURS[i % len(COLOURS)]
         error = None
         if len(v) > 1:
-            low, high = (b[0] for b in _bounds(v[:, None], spread))
+            low, high = _bounds(v, spread)
             error = [[mean[0] - low], [high - mean[0]]]
         options = dict(color=colour, alpha=0.75, capsize=3, ecolor="#333333")
         dots = dict(color="white", edgecolor="#333333", s=12, zorder=3, linewidth=0.7)

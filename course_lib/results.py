@@ -148,12 +148,18 @@ def select(rows: Sequence[dict], **params) -> list[dict]:
 
 
 def curves(
-    rows: Sequence[dict], value: str, x: str, series: str, seed: str = "seed"
+    rows: Sequence[dict],
+    value: str,
+    x: str,
+    series: str,
+    seed: str = "seed",
+    partial: bool = False,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """(x values, {series: (n_seeds, n_x)}) for plots.line_with_spread.
 
     Series keep the order in which they appear.  Raises CourseError when a cell is
-    missing or double.
+    double, or missing; with ``partial`` a missing cell is NaN, which the plot leaves
+    out.
     """
     xs, seeds = (sorted({row[key] for row in rows}) for key in (x, seed))
     out = {}
@@ -162,10 +168,13 @@ def curves(
         for i, s in enumerate(seeds):
             for j, at in enumerate(xs):
                 found = select(rows, **{series: label, seed: s, x: at})
+                if partial and not found:
+                    values[i, j] = np.nan
+                    continue
                 if len(found) != 1:
                     raise CourseError(
                         f"curves: {len(found)} rows for {series}={label!r}, {x}={at!r},"
-                        f" {seed}={s!r}, expected one. Select first."
+                        f" {seed}={s!r}, expected one. Select first, or partial=True."
                     )
                 values[i, j] = found[0][value]
         out[label] = values

@@ -74,6 +74,11 @@ class Backbone:
                 f"A head of {num_classes} class(es) was asked for; a classifier needs "
                 "two or more. Check the data set's classes."
             )
+        if not self.head:
+            raise CourseError(
+                f"{self.name} is a text encoder without a classification head; take "
+                "its features (backbone.features) and train a head on them (lesson 07)."
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             old = self.model.get_submodule(self.head)
@@ -118,6 +123,15 @@ def card(name):
 
 
 def unknown(name):
+    """The error for a name that is no model, with the names that are."""
+    from course_lib.pretraining.recipes import RECIPES
+
+    short = name.removeprefix("bundled/")
+    if short in RECIPES:
+        return CourseError(
+            f"The weights of bundled/{short} are not in data/models; there are: "
+            f"{', '.join(names())}.\nDo: train them with `course pretrain {short}`."
+        )
     return CourseError(
         f"There is no model called {name!r}. Bundled: {', '.join(names())}. Public "
         "ones are written torchvision/NAME, timm/NAME or hf/NAME, for example "
@@ -158,6 +172,7 @@ def load(name=None, num_classes=None, seed=0, pretrained=True):
 
 
 def load_bundled(short, pretrained):
+    """A model of data/models, its file checked against the manifest."""
     from safetensors.torch import load_file
 
     from course_lib import architectures
@@ -180,6 +195,7 @@ def model_dtype(stored):
 
 
 def vision(model, preprocess, name, about):
+    """A Backbone from an image classifier: its head and stages are looked up."""
     head = find_head(model)
     layer = model.get_submodule(head)
     width = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
@@ -242,6 +258,7 @@ def unavailable(name, error):
 
 
 def load_torchvision(rest, pretrained):
+    """A classifier of torchvision with the preprocessing of its default weights."""
     from torchvision import models
 
     if rest not in models.list_models(module=models):
@@ -261,6 +278,7 @@ def load_torchvision(rest, pretrained):
 
 
 def load_timm(rest, pretrained):
+    """A classifier of timm with the preprocessing of its configuration."""
     import timm
 
     try:
@@ -330,6 +348,7 @@ def minilm_folder():
 
 
 def load_minilm(pretrained):
+    """The real all-MiniLM-L6-v2 from the installed package, checked by sha256."""
     folder = minilm_folder()
     digest = files.sha256(folder / "model.safetensors")
     if digest != TEXT_SHA256:
@@ -347,10 +366,12 @@ def load_minilm(pretrained):
 
 
 def load_huggingface(rest, pretrained):
+    """A text encoder of the Hugging Face Hub, from the cache or the network."""
     return text_encoder(rest, f"hf/{rest}", pretrained, {}, offline=False)
 
 
 def text_encoder(where, name, pretrained, about, offline):
+    """A Backbone from a transformers encoder and its tokenizer."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 

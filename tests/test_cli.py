@@ -121,6 +121,7 @@ def test_claims_can_be_chosen_by_lesson(capsys):
 # -- running lessons ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_run_names_the_failing_cell_and_goes_on(course, write_lesson, tmp_path):
     broken = write_lesson("01_broken", "x = 1", "# divide\nx / 0", "never = 1")
     write_lesson("02_sound", "x = 2")
@@ -150,6 +151,7 @@ def test_a_lesson_runs_in_this_python_and_in_its_own_folder(write_lesson):
     assert Path(folder).exists() and Path(folder).name == "notebooks"
 
 
+@pytest.mark.slow
 def test_memory_and_time_of_a_lesson_are_measured(write_lesson):
     source = "import time; held = b'x' * 300_000_000; time.sleep(1)"
     notebook = nbformat.read(write_lesson("00_big", source), as_version=4)
@@ -183,6 +185,7 @@ display(ipywidgets.IntSlider())
 """
 
 
+@pytest.mark.slow
 def test_write_stores_the_same_bytes_each_time(write_lesson, tmp_path):
     path = write_lesson("00_noisy", "1 + 1", NOISY)
     arguments = ["run", "00", "--write", "--to", str(tmp_path / "pages")]
@@ -200,6 +203,7 @@ def test_write_stores_the_same_bytes_each_time(write_lesson, tmp_path):
     assert result["data"]["text/plain"] == ["42"]
 
 
+@pytest.mark.slow
 def test_a_failing_lesson_is_never_written(write_lesson, tmp_path):
     path = write_lesson("00_broken", "1 / 0")
     before = path.read_bytes()

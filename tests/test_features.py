@@ -91,6 +91,14 @@ def test_theoretical_receptive_field_of_a_public_resnet():
     assert [row["jump"] for row in rows[resnet18]] == [4, 4, 8, 16, 32]
 
 
+def test_a_downsampling_on_the_main_path_counts():
+    import timm
+
+    net = timm.create_model("convnext_atto", pretrained=False)
+    rows = features.receptive_field(net, [f"stages.{i}" for i in range(4)])
+    assert [row["jump"] for row in rows] == [4, 8, 16, 32]
+
+
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_measured_extent_is_the_theoretical_field(index):
     net = plain_stack().double().float()
@@ -159,11 +167,40 @@ def test_extract_pools_tokens_of_a_transformer(data):
     np.testing.assert_allclose(first, tokens[:, 0], atol=1e-5)
 
 
+def test_maps_with_channels_last_are_pooled_over_space(data):
+    from torchvision.models import SwinTransformer
+
+    torch.manual_seed(0)
+    net = SwinTransformer([4, 4], 24, [1, 1], [2, 2], [2, 2], num_classes=3).eval()
+    got = features.extract(net, data, module="features.1", preprocess=tiny.PREPROCESS)
+    assert got.shape == (20, 24)
+
+
 def test_padding_does_not_change_the_features_of_a_text():
     output = torch.randn(1, 3, 4)
     padded = torch.cat([output, torch.full((1, 2, 4), 9.0)], dim=1)
     mask = {"attention_mask": torch.tensor([[1, 1, 1, 0, 0]])}
     torch.testing.assert_close(features._pooled(padded, mask), output.mean(1))
+
+
+def test_extract_reads_a_folder_one_batch_at_a_time(resnet, data, tmp_path):
+    from PIL import Image
+
+    from course_lib.datasets.images import LazyImages
+
+    for i, (image, label) in enumerate(data):
+        folder = tmp_path / data.classes[label]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / f"{i:02}.png")
+        if i == 9:
+            break
+    lazy = LazyImages(tmp_path, size=32)
+    order = np.argsort(data.labels[:10], kind="stable")
+    np.testing.assert_allclose(
+        features.extract(resnet, lazy, batch_size=4),
+        features.extract(resnet, data.images[:10][order]),
+        atol=1e-5,
+    )
 
 
 def test_extract_refuses_what_it_cannot_know(resnet, data):

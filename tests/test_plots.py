@@ -121,6 +121,17 @@ def test_band_is_the_interval_and_lines_differ_without_colour():
         plots.line_with_spread([1], {"a": values}, xlabel="x", ylabel="y", title="t")
 
 
+def test_missing_cells_are_left_out():
+    values = np.array([[0.1, np.nan, 0.3], [0.2, np.nan, np.nan]])
+    fig = plots.line_with_spread(
+        [1, 2, 3], {"a": values}, xlabel="x", ylabel="y", title="t"
+    )
+    (line,) = fig.axes[0].lines
+    assert line.get_xdata().tolist() == [1, 3]
+    assert line.get_ydata() == pytest.approx([0.15, 0.3])
+    assert "1 to 2 seeds" in fig.axes[0].get_legend().get_title().get_text()
+
+
 def test_colours_stay_apart_in_grey_or_by_marker():
     assert len(set(plots.COLOURS)) == len(set(plots.MARKERS)) == len(plots.DASHES) == 7
 

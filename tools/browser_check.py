@@ -1,0 +1,170 @@
+"""Run lessons in JupyterLab as a reader does: Run All in headless Chromium.
+
+    pip install selenium        (and Debian's chromium and chromium-driver)
+    python tools/browser_check.py [--lessons 00 01] [--to screenshots]
+
+Starts `course lab` on a free port, opens each lesson, runs all cells through
+JupyterLab's own command, and fails if a cell was not executed, shows an error or writes
+to stderr.  Screenshots of each lesson, top to bottom, are written for a human eye.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1300,1600",
+)
+OPEN = """
+const done = arguments[arguments.length - 1], path = arguments[0];
+const app = window.jupyterapp;
+app.restored.then(async () => {
+  const panel = await app.commands.execute('docmanager:open', {path});
+  await panel.context.ready; await panel.sessionContext.ready;
+  app.shell.activateById(panel.id); done('open');
+}).catch(e => done('failed: ' + e));
+"""
+RUN = """
+const done = arguments[arguments.length - 1];
+window.jupyterapp.commands.execute('notebook:run-all-cells')
+  .then(() => done('ran')).catch(e => done('failed: ' + e));
+"""
+READ = """
+const cells = window.jupyterapp.shell.currentWidget.content.widgets;
+return cells.filter(c => c.model.type === 'code' && c.model.sharedModel.source.trim())
+  .map(c => ({count: c.model.executionCount, outputs: c.model.outputs.toJSON().map(
+    o => ({kind: o.output_type, name: o.name || '', text: String(
+      o.evalue || o.text || '').slice(0, 200)}))}));
+"""
+SCROLL = """
+const pane = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) '
+  + '.jp-WindowedPanel-outer') || document.querySelector('.jp-Notebook');
+pane.scrollTop = arguments[0]; return [pane.scrollHeight, pane.clientHeight];
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def started_lab(port, token, log):
+    """JupyterLab as the README starts it, without opening a browser of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "course_lib.cli",
+        "lab",
+        "--no-browser",
+        f"--port={port}",
+        f"--IdentityProvider.token={token}",
+        "--expose-app-in-browser",
+    ]
+    lab = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={token}")
+            return lab
+        except OSError:
+            time.sleep(0.5)
+    lab.terminate()
+    raise SystemExit("JupyterLab did not start within a minute; see lab.log")
+
+
+def browser(profile):
+    options = Options()
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    driver.set_script_timeout(600)
+    return driver
+
+
+def problems(cells):
+    found = []
+    for i, cell in enumerate(cells):
+        if cell["count"] is None:
+            found.append(f"code cell {i} was not executed")
+        for output in cell["outputs"]:
+            if output["kind"] == "error" or output["name"] == "stderr":
+                found.append(f"code cell {i}: {output['kind']} {output['text']}")
+    return found
+
+
+def shots(driver, folder, stem, most=12):
+    """Pictures of the lesson from top to bottom."""
+    top, page = 0, 0
+    while page < most:
+        height, view = driver.execute_script(SCROLL, top)
+        time.sleep(0.7)
+        driver.save_screenshot(str(folder / f"{stem}_{page:02}.png"))
+        top, page = top + int(0.9 * view), page + 1
+        if top >= height:
+            break
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lessons", nargs="*", default=[""])
+    parser.add_argument("--to", default="screenshots", type=Path)
+    args = parser.parse_args()
+    args.to.mkdir(parents=True, exist_ok=True)
+    port, token, failed = free_port(), "browsercheck", False
+    lessons = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    lessons = [p for p in lessons if any(p.stem.startswith(n) for n in args.lessons)]
+    with (
+        open(args.to / "lab.log", "wb") as log,
+        tempfile.TemporaryDirectory() as profile,
+    ):
+        lab = started_lab(port, token, log)
+        driver = browser(profile)
+        try:
+            driver.get(f"http://127.0.0.1:{port}/lab?token={token}&reset")
+            for lesson in lessons:
+                path = lesson.relative_to(ROOT).as_posix()
+                time.sleep(3)
+                print(driver.execute_async_script(OPEN, path), path, flush=True)
+                before = time.monotonic()
+                state = driver.execute_async_script(RUN)
+                cells = driver.execute_script(READ)
+                found = problems(cells) + ([] if state == "ran" else [state])
+                seconds = time.monotonic() - before
+                print(
+                    f"  {len(cells)} code cells in {seconds:.0f} s: {found or 'fine'}"
+                )
+                failed |= bool(found)
+                shots(driver, args.to, lesson.stem)
+        finally:
+            driver.quit()
+            lab.terminate()
+            lab.wait()
+    return int(failed)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("COURSE_PROFILE", "offline")
+    assert re.match(r"3\.1[1-3]", sys.version), "run this in the course's environment"
+    sys.exit(main())
