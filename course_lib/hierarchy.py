@@ -75,9 +75,9 @@ def _binned(angle: np.ndarray, bins: int, valid: np.ndarray) -> np.ndarray:
 # -- notes for a text encoder -----------------------------------------------------
 
 STEPS = {
-    "lithography": "exposure photoresist reticle scanner overlay stepper developer mask",
+    "lithography": "exposure photoresist reticle scanner overlay stepper focus mask",
     "etching": "plasma etcher undercut sidewall trench etchant overetch ion-beam",
-    "deposition": "sputtering film precursor oxide-layer epitaxy coating evaporator CVD",
+    "deposition": "sputtering film precursor oxide-layer epitaxy coating furnace CVD",
     "cleaning": "rinse residue megasonics wet-bench particles scrubber solvent dirt",
 }
 OPENINGS = ("problem with", "trouble with", "fault in", "issue with")
@@ -143,11 +143,13 @@ def by_stage(
     title: str,
     ylabel: str,
     chance: float | None = None,
+    legend: str = "best",
     ax=None,
 ):
     """Lines over the stages for {label: (runs, stages)}, lowest to highest run shaded.
 
-    ``chance`` draws a grey line.  With ``ax`` it is one panel of several: no legend.
+    ``chance`` draws a grey line; ``legend`` is a place, or "outside" at the right.
+    With ``ax`` it is one panel of several, without a legend.  Lesson 01.
     """
     places = np.arange(len(stages))
     fig = plots.line_with_spread(
@@ -165,6 +167,13 @@ def by_stage(
         panel.axhline(chance, color="grey", linewidth=0.8)
     if ax:
         panel.get_legend().remove()
+    elif legend == "outside":
+        handles, labels = panel.get_legend_handles_labels()
+        note = panel.get_legend().get_title().get_text().replace(", ", ",\n")
+        panel.legend(
+            handles, labels, title=note, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+        )
+        fig.set_figwidth(fig.get_figwidth() + 2.2)
     return fig
 
 
@@ -176,7 +185,10 @@ def panels(
     chance: Mapping[str, float],
     columns: int = 3,
 ):
-    """One panel of :func:`by_stage` for each question, the legend in the spare place."""
+    """One panel of :func:`by_stage` for each question, the legend in the spare place.
+
+    questions: {question: {label: (runs, stages)}}, the same labels in each.  Lesson 01.
+    """
     rows = len(questions) // columns + 1
     fig, axes = plots.new(8.4, 2.4 * rows, rows, columns)
     for i, (ax, (question, series)) in enumerate(zip(axes.flat, questions.items())):
@@ -186,7 +198,7 @@ def panels(
             question,
             ylabel if i % columns == 0 else "",
             chance[question],
-            ax,
+            ax=ax,
         )
     note = "lowest to highest run\ngrey line: the commonest answer"
     spare = axes.flat[len(questions) :]

@@ -159,6 +159,8 @@ def line_with_spread(
         look = _look(i)
         columns = [column[np.isfinite(column)] for column in values.T]
         there = [j for j, column in enumerate(columns) if len(column)]
+        if not there:
+            raise CourseError(f"line_with_spread: {label!r} has no number to draw.")
         columns = [columns[j] for j in there]
         ax.plot(x[there], [column.mean() for column in columns], label=label, **look)
         counts += [len(column) for column in columns]

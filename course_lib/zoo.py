@@ -374,7 +374,9 @@ def text_encoder(where, name, pretrained, about, offline):
     """A Backbone from a transformers encoder and its tokenizer."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # it would stand in a lesson's output
     try:
         options = {"local_files_only": offline}
         tokenizer = AutoTokenizer.from_pretrained(where, **options)

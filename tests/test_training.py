@@ -271,6 +271,19 @@ def test_flips_mirror_about_half_and_only_left_right():
     assert (both == x.flip(2, 3)).flatten(1).all(1).sum() > 50
 
 
+def test_dihedral_reaches_all_eight_symmetries_of_a_square():
+    x = torch.arange(16.0).view(1, 1, 4, 4).repeat(200, 1, 1, 1)
+    turned = training.random_dihedral()(x, torch.Generator().manual_seed(0))
+    seen = {tuple(image.flatten().tolist()) for image in turned}
+    square = x[:1]
+    expected = {
+        tuple(torch.rot90(picture, k, (2, 3)).flatten().tolist())
+        for picture in (square, square.flip(3))
+        for k in range(4)
+    }
+    assert seen == expected and len(seen) == 8
+
+
 def test_crops_shift_and_fill_with_the_mean_colour():
     x = 1 + torch.rand(50, 3, 8, 8)
     generator = torch.Generator().manual_seed(0)
