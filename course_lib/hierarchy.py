@@ -167,13 +167,15 @@ def by_stage(
         panel.axhline(chance, color="grey", linewidth=0.8)
     if ax:
         panel.get_legend().remove()
-    elif legend == "outside":
+    elif legend != "best":
         handles, labels = panel.get_legend_handles_labels()
-        note = panel.get_legend().get_title().get_text().replace(", ", ",\n")
-        panel.legend(
-            handles, labels, title=note, loc="upper left", bbox_to_anchor=(1.0, 1.0)
-        )
-        fig.set_figwidth(fig.get_figwidth() + 2.2)
+        note = panel.get_legend().get_title().get_text()
+        where = dict(loc=legend)
+        if legend == "outside":
+            where = dict(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            note = note.replace(", ", ",\n")
+            fig.set_figwidth(fig.get_figwidth() + 2.2)
+        panel.legend(handles, labels, title=note, title_fontsize="small", **where)
     return fig
 
 
