@@ -1,5 +1,7 @@
 """The source task: formula-driven pictures, their labels and the recipe."""
 
+import math
+
 import pytest
 import torch
 
@@ -81,17 +83,16 @@ def test_the_loss_ignores_what_cannot_be_seen():
 
 @pytest.mark.slow
 def test_a_short_run_learns_the_source_task(tmp_path):
-    """A hundred steps bring the loss clearly below guessing."""
+    """Two hundred steps bring the loss clearly below that of guessing, ln 31."""
     recipe = recipes.RECIPES["resnet10-silhouettes"]
     pool = recipes.render_pool(recipe.source, 512, seed=0, jobs=1)
     torch.manual_seed(0)
     model = recipes.build(recipe)
-    before = recipes.head_accuracy(model, pool, recipe.heads)["shape"]
-    recipes.pretrain(
+    history = recipes.pretrain(
         model,
         pool,
         recipe.heads,
-        passes=10,
+        passes=25,
         batch_size=64,
         lr=2e-3,
         weight_decay=0.05,
@@ -100,8 +101,7 @@ def test_a_short_run_learns_the_source_task(tmp_path):
         std=torch.tensor(recipes.STD),
         report=lambda text: None,
     )
-    after = recipes.head_accuracy(model, pool, recipe.heads)["shape"]
-    assert after > before + 0.1
+    assert history[-1]["loss"] < math.log(31) - 0.2
     recipes.write("resnet10-silhouettes", model, [], 1.0, tmp_path, trial=True)
     assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json"}
 
