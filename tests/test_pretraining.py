@@ -103,7 +103,8 @@ def test_a_short_run_learns_the_source_task(tmp_path):
     )
     assert history[-1]["loss"] < math.log(31) - 0.2
     recipes.write("resnet10-silhouettes", model, [], 1.0, tmp_path, trial=True)
-    assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json"}
+    suffixes = {path.suffix for path in tmp_path.iterdir()}
+    assert suffixes == {".safetensors", ".json", ".md"}
 
 
 def test_an_unknown_recipe_says_what_there_is():
