@@ -1,6 +1,6 @@
 """How well does a bundled backbone do on pictures that nobody here has seen?
 
-    python benchmarks/real_images.py PICTURES [--labels 20] [--splits 5] [--fine-tune]
+    python benchmarks/real_images.py PICTURES [--labels 20] [--splits 5] [--fine-tune [--plain]]
 
 PICTURES is a folder with one subfolder a class, or an .npz with `x` (N, H, W) or
 (N, H, W, 3) uint8 and `y` (N,) integers.  For each split, `--labels` pictures of each
@@ -21,6 +21,7 @@ import numpy as np
 from course_lib import datasets, features, measure, probes, training, zoo
 
 RATES = (3e-4, 1e-3, 3e-3)
+AUGMENT = training.compose(training.random_dihedral(), training.random_crop(4))
 
 
 def read(path, size):
@@ -70,7 +71,7 @@ def trained(args, pretrained, train, val, lr, seed):
         val,
         steps=args.steps,
         lr=lr,
-        augment=training.compose(training.random_dihedral(), training.random_crop(4)),
+        augment=None if args.plain else AUGMENT,
         seed=seed,
     )
     return backbone
@@ -106,6 +107,7 @@ def main():
     parser.add_argument("--size", type=int, default=96, help="of a folder's pictures")
     parser.add_argument("--steps", type=int, default=150, help="updates of fine-tuning")
     parser.add_argument("--fine-tune", action="store_true")
+    parser.add_argument("--plain", action="store_true", help="no turns and shifts")
     args = parser.parse_args()
     data = read(args.pictures, args.size)
     print(

@@ -44,7 +44,7 @@ def narrow_resnet(num_classes=1000, widths=(32, 64, 128, 256), blocks=(1, 1, 1, 
 def small_vit(num_classes=1000):
     """A timm Vision Transformer for 64-pixel pictures (Dosovitskiy et al. 2021).
 
-    8-pixel patches, 192 channels, 6 blocks, 3 heads, mean-pooled: input
+    8-pixel patches, 128 channels, 4 blocks, 4 heads, mean-pooled: input
     (N, 3, 64, 64) or any size a multiple of 8, output (N, num_classes).
     """
     from timm.models.vision_transformer import VisionTransformer
@@ -52,9 +52,9 @@ def small_vit(num_classes=1000):
     return VisionTransformer(
         img_size=64,
         patch_size=8,
-        embed_dim=192,
-        depth=6,
-        num_heads=3,
+        embed_dim=128,
+        depth=4,
+        num_heads=4,
         num_classes=num_classes,
         global_pool="avg",
         dynamic_img_size=True,

@@ -14,7 +14,7 @@ BUNDLED = zoo.bundled()
 def test_the_profile_models_are_bundled():
     from course_lib.profiles import OFFLINE
 
-    wanted = {OFFLINE.vision_backbone, OFFLINE.vision_other_source}
+    wanted = {OFFLINE.vision_backbone, OFFLINE.vision_other_source, OFFLINE.vit}
     assert wanted <= set(BUNDLED)
 
 

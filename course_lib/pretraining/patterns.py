@@ -1,9 +1,11 @@
-"""The source task of the bundled weights: what shape on what texture?
+"""The source task of the bundled weights: what shape, laid on what texture, and how?
 
-A picture is a textured background, a shape or stroke filled with a second texture,
-random colours, and the accidents of a camera (shading, blur, noise).  Everything is
-drawn from formulas, so there are no licence questions and anyone can repeat it.
-Sources for the idea: Kataoka et al. 2020, Baradad et al. 2021.  Taught in lesson 02.
+A picture is a textured background and one thing that does not belong to it: a shape or
+stroke that is filled with a second texture, painted flat, spread as a transparent film
+or raised as a relief, or a fault of the background itself.  Colours are random, and so
+are the accidents of a camera (shading, blur, noise).  Everything is drawn from
+formulas, so there are no licence questions and anyone can repeat it.  Sources for the
+idea: Kataoka et al. 2020, Baradad et al. 2021.  Taught in lesson 02.
 """
 
 import math
@@ -12,14 +14,24 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import conv2d, pad
 
-from course_lib.pretraining.shapes import SHAPES, STROKES
+from course_lib.pretraining.shapes import FAULTS, SHAPES, STROKES
 from course_lib.pretraining.textures import TEXTURES, between, coordinates
 
-__all__ = ["HEADS", "Patterns", "caption", "render", "silhouettes"]
+__all__ = [
+    "FINISHES",
+    "HEADS",
+    "SILHOUETTE_NAMES",
+    "Patterns",
+    "caption",
+    "render",
+    "silhouettes",
+]
 
 TEXTURE_NAMES = tuple(TEXTURES)
 SHAPE_NAMES = tuple(SHAPES)
-HEADS = {"texture": TEXTURE_NAMES, "shape": SHAPE_NAMES}
+SILHOUETTE_NAMES = tuple(name for name in SHAPES if name not in FAULTS)
+FINISHES = ("filled", "painted", "transparent", "raised")
+HEADS = {"texture": TEXTURE_NAMES, "shape": SHAPE_NAMES, "finish": FINISHES}
 IGNORED = -100  # the label of what cannot be seen: the fill of a thin line
 
 
@@ -111,33 +123,100 @@ def photograph(images, grid, gen):
     return ((images + noise).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1)
 
 
+def painted(back, mask, gen):
+    """An opaque coat of one colour, lighter or darker than what it hides."""
+    n = len(back)
+    middle = back.mean((1, 2, 3), keepdim=True)
+    side = torch.where(between(gen, n, 0, 1) < middle[:, 0], -1.0, 1.0)[:, None]
+    tint = 0.25 * (torch.rand(n, 3, 1, 1, generator=gen) - 0.5)
+    coat = middle + side * between(gen, n, 0.15, 0.7)[:, None] + tint
+    return back + between(gen, n, 0.6, 1.0)[:, None] * mask * (coat - back)
+
+
+def transparent(back, mask, gen):
+    """A film that tints the background and lets its texture shine through."""
+    n = len(back)
+    middle = back.mean((1, 2, 3), keepdim=True)
+    tint = 0.7 * (torch.rand(n, 3, 1, 1, generator=gen) - 0.5)
+    tint = tint + torch.where(between(gen, n, 0, 1) < 0.5, -0.15, 0.15)[:, None]
+    fade = between(gen, n, 0.2, 0.6)[:, None]
+    return back + mask * (tint - fade * (back - middle))
+
+
+def raised(back, mask, gen):
+    """A relief: one flank lit and one in the shade, the face a little off."""
+    n = len(back)
+    angle, strength = between(gen, n, 0, 2 * math.pi), between(gen, n, 0.4, 1.2)
+    wide = pad(mask, (1, 1, 1, 1), mode="replicate")
+    rise_y = wide[:, :, 2:, 1:-1] - wide[:, :, :-2, 1:-1]
+    rise_x = wide[:, :, 1:-1, 2:] - wide[:, :, 1:-1, :-2]
+    light = angle.sin()[:, None] * rise_y + angle.cos()[:, None] * rise_x
+    face = between(gen, n, -0.25, 0.25)[:, None]
+    return back + 0.5 * strength[:, None] * light + face * mask
+
+
+def faulty(back, shape, mask, gen):
+    """A part of the background displaced, missing (of one colour) or turned."""
+    n, _, height, width = back.shape
+    reach = torch.randint(2, 9, (2, n), generator=gen)
+    side = 1 - 2 * torch.randint(0, 2, (2, n), generator=gen)
+    dy, dx = reach * side
+    rows = torch.remainder(torch.arange(height)[None] + dy[:, None], height)
+    columns = torch.remainder(torch.arange(width)[None] + dx[:, None], width)
+    every = torch.arange(n)[:, None, None]
+    moved = back.permute(0, 2, 3, 1)[every, rows[:, :, None], columns[:, None, :]]
+    displaced = moved.permute(0, 3, 1, 2)
+    centre = mask[:, 0].flatten(1).argmax(1)
+    colour = back.flatten(2).gather(2, centre[:, None, None].expand(-1, 3, 1))
+    missing = colour[..., None].expand_as(back)
+    kinds = [(shape == SHAPE_NAMES.index(name)).view(-1, 1, 1, 1) for name in FAULTS]
+    for where, other in zip(kinds, (displaced, missing, back.mT), strict=True):
+        back = torch.where(where, back + mask * (other - back), back)
+    return back
+
+
 def render(n, seed, size=64, chunk=512):
     """Render n labelled pictures; the same seed gives the same pictures.
 
-    Returns Patterns: images uint8 (n, size, size, 3); labels `texture`, `shape` (the
-    two heads) and `fill` (for captions), each int64 (n,), `fill` being -100 where it
-    cannot be seen.
+    Returns Patterns: images uint8 (n, size, size, 3); labels `texture`, `shape` and
+    `finish` (the heads) and `fill` (for captions), each int64 (n,).  `finish` is -100
+    for "nothing" and for faults of the background, `fill` where it cannot be seen.
     """
     gen = torch.Generator().manual_seed(seed)
     grid = coordinates(size)
-    images, labels = [], {"texture": [], "shape": [], "fill": []}
+    images, labels = [], {"texture": [], "shape": [], "finish": [], "fill": []}
+    numbers = SHAPE_NAMES.index
+    strokes = torch.tensor([numbers(name) for name in STROKES])
+    alone = torch.tensor([numbers(name) for name in ("nothing", *FAULTS)])
     for start in range(0, n, chunk):
         m = min(chunk, n - start)
         texture = torch.randint(len(TEXTURE_NAMES), (m,), generator=gen)
         shape = torch.randint(len(SHAPE_NAMES), (m,), generator=gen)
         other = torch.randint(len(TEXTURE_NAMES) - 1, (m,), generator=gen)
         other = other + (other >= texture)  # never the background's own texture
-        mask = draw_masks(shape, grid, gen)
-        opacity = between(gen, m, 0.75, 1.0)
-        mask = (mask * opacity)[:, None]
+        finish = torch.randint(len(FINISHES), (m,), generator=gen)
+        thin = torch.isin(shape, strokes) & (finish == 0)
+        finish = torch.where(thin, 1, finish)  # nothing is to be seen in a thin line
+        mask = draw_masks(shape, grid, gen)[:, None]
         back = paint(draw_textures(texture, grid, gen), gen)
         front = paint(draw_textures(other, grid, gen), gen)
-        picture = back * (1 - mask) + front * mask
+        filled = back + between(gen, m, 0.75, 1.0)[:, None] * mask * (front - back)
+        finishes = (
+            filled,
+            painted(back, mask, gen),
+            transparent(back, mask, gen),
+            raised(back, mask, gen),
+        )
+        picture = faulty(back, shape, mask, gen)
+        own = torch.isin(shape, alone)
+        for number, finished in enumerate(finishes):
+            where = (finish == number) & ~own
+            picture = torch.where(where.view(-1, 1, 1, 1), finished, picture)
         images.append(photograph(picture, grid, gen))
-        strokes = torch.tensor([SHAPE_NAMES.index(s) for s in ("nothing", *STROKES)])
-        hidden = torch.isin(shape, strokes) | (mask.sum((1, 2, 3)) < 0.02 * size**2)
+        hidden = own | (finish > 0) | (mask.sum((1, 2, 3)) < 0.02 * size**2)
         labels["texture"].append(texture)
         labels["shape"].append(shape)
+        labels["finish"].append(torch.where(own, IGNORED, finish))
         labels["fill"].append(torch.where(hidden, IGNORED, other))
     columns = {head: torch.cat(parts) for head, parts in labels.items()}
     return Patterns(torch.cat(images), columns)
@@ -149,7 +228,7 @@ def silhouettes(n, seed, size=64):
     No texture, no colour, no grey: images uint8 (n, size, size, 3), one label, `shape`.
     """
     gen = torch.Generator().manual_seed(seed)
-    shape = torch.randint(len(SHAPE_NAMES), (n,), generator=gen)
+    shape = torch.randint(len(SILHOUETTE_NAMES), (n,), generator=gen)
     mask = torch.cat([draw_masks(s, coordinates(size), gen) for s in shape.split(512)])
     images = ((mask > 0.5) * 255).byte()[..., None].expand(-1, -1, -1, 3).contiguous()
     return Patterns(images, {"shape": shape})

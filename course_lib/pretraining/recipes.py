@@ -17,7 +17,7 @@ from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
 from course_lib import files, paths
 from course_lib.errors import CourseError
-from course_lib.pretraining.patterns import HEADS
+from course_lib.pretraining.patterns import HEADS, SILHOUETTE_NAMES
 
 __all__ = ["RECIPES", "Recipe", "head_slices", "multi_head_loss", "pretrain", "run"]
 
@@ -219,19 +219,28 @@ None were used in training.  Afterwards `benchmarks/real_images.py` was run on t
 steel-surface defects (1,800 pictures of 96 x 96 pixels, six classes, 20 labels a class;
 not part of this repository).  Balanced accuracy, mean and 95 % interval of 5 splits:
 
-| frozen features + logistic regression | these weights | random weights |
+| | these weights | random weights |
 |---|---|---|
-| last stage only | 0.912 ± 0.011 | 0.715 ± 0.102 |
-| all stages side by side | 0.943 ± 0.013 | 0.847 ± 0.037 |
+| frozen, last stage, logistic regression | 0.925 ± 0.015 | 0.714 ± 0.041 |
+| frozen, all stages side by side, logistic regression | 0.960 ± 0.008 | 0.828 ± 0.025 |
+| all layers trained, turns and shifts, 150 updates, best of three rates | 0.970 ± 0.012 | 0.915 ± 0.012 |
 
 Steel defects are textures, and the earlier stages keep more of a texture than the last
 one: where the last stage disappoints, try all of them.
 
+## How the source was chosen
+
+Surfaces and their faults were in mind: besides textures and shapes there are specks,
+strokes, transparent films, reliefs and pieces of the ground that are missing, displaced
+or turned.  The course's wafers are drawn by other code, but they are a *near* target,
+and gains measured on them are those of a near source.  An earlier version (31 shapes,
+all filled with a second texture, a quarter of the pictures seen) reached 28 % on its
+shapes and 0.943 on the steel defects.
+
 ## Limits
 
-Trained for half an hour on one core: the shape head is far from solved, and more
-training would help.  The weights know textures, outlines and strokes; they have never
-seen an object, a face or a letter.
+The weights know textures, outlines, strokes and faults; they have never seen an object,
+a face or a letter.  The loss was still falling slowly when the run ended.
 """
 
 SILHOUETTES_NOTES = """## Limits
@@ -241,21 +250,29 @@ start.  That is its purpose, in the lessons on choosing a source and on negative
 transfer.
 """
 
+VIT_NOTES = """## Limits
+
+A Vision Transformer has to learn from pictures what a convolution is given: after the
+same kind of training as the residual network, with a seventh of its pictures, it knows
+its source far less well, and its loss was still falling.  It is here to be compared
+and adapted, not to be the best.
+"""
+
 RECIPES = {
     "resnet10-patterns": Recipe(
-        "the course's backbone: shapes and strokes on textures, two heads",
+        "the backbone: what lies on a texture or is wrong with it, three heads",
         architecture="narrow_resnet",
         source="render",
         heads=HEADS,
-        pictures=49_152,
-        passes=12,
+        pictures=131_072,
+        passes=18,
         notes=PATTERNS_NOTES,
     ),
     "resnet10-silhouettes": Recipe(
         "a deliberately different source: white shapes on black, no texture at all",
         architecture="narrow_resnet",
         source="silhouettes",
-        heads={"shape": HEADS["shape"]},
+        heads={"shape": SILHOUETTE_NAMES},
         pictures=24_576,
         passes=4,
         notes=SILHOUETTES_NOTES,
@@ -265,9 +282,10 @@ RECIPES = {
         architecture="small_vit",
         source="render",
         heads=HEADS,
-        pictures=65_536,
-        passes=6,
+        pictures=32_768,
+        passes=10,
         lr=1e-3,
+        notes=VIT_NOTES,
     ),
 }
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
@@ -289,6 +307,12 @@ def head_accuracy(model, pool, heads, batch_size=256):
         right = logits[:, columns].argmax(1)[seen] == labels[head][seen]
         scores[head] = round(right.float().mean().item(), 4)
     return scores
+
+
+def commonest_answer(labels, heads):
+    """Share of the commonest class of each head: what guessing can reach."""
+    counts = {head: labels[head][labels[head] >= 0].bincount() for head in heads}
+    return {head: round((n.max() / n.sum()).item(), 4) for head, n in counts.items()}
 
 
 def stored(state):
@@ -355,7 +379,7 @@ def card_text(about):
     recipe = RECIPES[about["name"]]
     accuracy = "\n".join(
         f"| {head} | {len(about['heads'][head])} | {100 * share:.1f} % | "
-        f"{100 / len(about['heads'][head]):.1f} % |"
+        f"{100 * about['commonest_answer'][head]:.1f} % |"
         for head, share in about["accuracy_held_out"].items()
     )
     return f"""# {about["name"]}
@@ -377,7 +401,7 @@ standard deviation {about["std"][0]} a channel |
 
 Accuracy on 2,048 held-out source pictures:
 
-| head | classes | accuracy | chance |
+| head | classes | accuracy | the commonest answer |
 |---|---|---|---|
 {accuracy}
 
@@ -416,6 +440,7 @@ def write(name, model, history, seconds, folder, trial=False):
         "minutes": round(seconds / 60, 1),
         "accuracy_held_out": half,
         "accuracy_held_out_single_precision": single,
+        "commonest_answer": commonest_answer(held_out[1], recipe.heads),
         "history": [[row["step"], round(row["loss"], 4)] for row in history],
         "sha256": hashlib.sha256(content).hexdigest(),
         "licence": "MIT",

@@ -14,7 +14,7 @@ import torch
 
 from course_lib.pretraining.textures import between
 
-__all__ = ["SHAPES", "STROKES"]
+__all__ = ["FAULTS", "SHAPES", "STROKES"]
 
 
 def fill(signed, pixel):
@@ -57,6 +57,13 @@ def disc(n, v, u, pixel, gen):
     return fill(0.9 - polar(v, u)[0], pixel)
 
 
+def spot(n, v, u, pixel, gen):
+    """A compact body a few pixels across, not quite round."""
+    r, theta = polar(v, u)
+    radius = pixel * between(gen, n, 1.5, 5.0, log=True)
+    return fill(radius * bumpy(n, theta, gen, 0.08, (2, 3)) - r, pixel)
+
+
 def ellipse(n, v, u, pixel, gen):
     return fill(1 - polar(v / between(gen, n, 0.3, 0.6), u)[0], pixel)
 
@@ -84,13 +91,6 @@ def corner(n, v, u, pixel, gen):
     return fill(
         torch.minimum(box, torch.maximum(-1 + thick - v, -1 + thick - u)), pixel
     )
-
-
-def tee(n, v, u, pixel, gen):
-    half = between(gen, n, 0.15, 0.3)
-    top = torch.minimum(1 - u.abs(), half - (v + 1 - half).abs())
-    stem = torch.minimum(1 - v.abs(), half - u.abs())
-    return fill(torch.maximum(top, stem), pixel)
 
 
 def crescent(n, v, u, pixel, gen):
@@ -146,6 +146,14 @@ def patches(n, v, u, pixel, gen):
         d = between(gen, n, 0.2, 0.45) - polar(v - cy, u - cx)[0]
         signed = torch.maximum(signed, d)
     return fill(signed, pixel)
+
+
+def piece(n, v, u, pixel, gen):
+    """A small rectangle or lump: the part of the ground that a fault changes."""
+    size, ratio = between(gen, n, 0.25, 0.7, log=True), between(gen, n, 0.4, 1.0)
+    box = torch.minimum(size - u.abs(), size * ratio - v.abs())
+    lump = size - (v**2 / ratio**2 + u**2).sqrt()
+    return fill(torch.where(torch.rand(n, 1, 1, generator=gen) < 0.5, box, lump), pixel)
 
 
 def dots(n, v, u, pixel, gen):
@@ -264,19 +272,16 @@ def nothing(n, v, u, pixel, gen):
 
 SHAPES = {
     "nothing": nothing,
+    "a small spot": spot,
     "a disc": disc,
     "an ellipse": ellipse,
     "a ring": ring,
     "a triangle": polygon(3),
     "a square": polygon(4),
-    "a hexagon": polygon(6),
-    "a four-pointed star": star(4),
     "a five-pointed star": star(5),
-    "an eight-pointed star": star(8),
     "a bar": bar,
     "a cross": cross,
     "a corner": corner,
-    "a T": tee,
     "a crescent": crescent,
     "a heart": heart,
     "a gear": gear,
@@ -294,6 +299,9 @@ SHAPES = {
     "a coil": coil,
     "a triangle's outline": triangle_outline,
     "a box's outline": box_outline,
+    "a displaced piece": piece,
+    "a missing piece": piece,
+    "a turned piece": piece,
 }
 
 STROKES = (
@@ -306,3 +314,6 @@ STROKES = (
     "a triangle's outline",
     "a box's outline",
 )
+
+# faults of the ground itself: nothing lies on it, a part of it is not as it should be
+FAULTS = ("a displaced piece", "a missing piece", "a turned piece")

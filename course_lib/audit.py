@@ -1,0 +1,335 @@
+"""Silent failures: what is wrong with a training set-up, before or after it has run.
+
+None of these mistakes raises an error in PyTorch; each costs accuracy, memory or
+honesty.  :func:`audit` takes whatever there is, the model, the optimizer, the data,
+the history, and returns findings that name the parameter, layer or split.  It looks,
+and changes nothing.  Taught in lesson 05.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from course_lib.errors import CourseError
+from course_lib.features import network
+from course_lib.freezing import frozen_in_train_mode
+
+__all__ = ["CHECKS", "Finding", "audit", "report"]
+
+CHECKS = {
+    "stale-parameter": "the optimizer holds a parameter that is not in the model",
+    "missing-parameter": "a parameter learns, but no optimizer group holds it",
+    "double-parameter": "a parameter is in the optimizer twice",
+    "frozen-batchnorm": "a frozen BatchNorm layer is in train mode and will drift",
+    "tiny-batch": "BatchNorm takes its statistics from very few pictures",
+    "preprocessing": "the inputs are not scaled as the weights expect",
+    "head-size": "the head's outputs and the classes differ in number",
+    "shared-pictures": "the same picture is in two splits",
+    "test-for-choosing": "validation and test data are the same",
+    "unsaved-head": "the adapter's saved files will lack the trained head",
+    "last-checkpoint": "the weights kept are not those of the lowest validation loss",
+    "half-precision": "parameters that learn are stored in float16",
+    "nothing-learns": "every parameter is frozen",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One mistake: which check, where (names), what it means and what to do."""
+
+    check: str
+    where: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"[{self.check}] {self.where}: {self.message} Do: {self.remedy}"
+
+
+def audit(
+    model,
+    optimizer=None,
+    train=None,
+    val=None,
+    test=None,
+    *,
+    preprocess=None,
+    batch_size: int | None = None,
+    history=None,
+    kept: int | None = None,
+    training: bool = True,
+    smallest_batch: int = 8,
+) -> list[Finding]:
+    """Every mistake that can be seen from what is given; an empty list is good news.
+
+    model: a Backbone, a module, or a peft model.  optimizer: a torch optimizer, or a
+    list of parameter groups.  train, val, test: ImageDataset.  preprocess: what turns
+    the pictures into inputs in *your* loop, compared with the Backbone's own.
+    batch_size: of training.  history: a training.History, or anything with
+    ``val_loss``; kept: index of the evaluation whose weights are used.  training:
+    False after training, when modes no longer matter.  Findings come in the order of
+    CHECKS.  Lesson 05.
+    """
+    net = network(model)
+    found = [
+        *_optimizer_findings(net, optimizer),
+        *(_batchnorm_findings(net, batch_size, smallest_batch) if training else ()),
+        *_input_findings(model, train, preprocess),
+        *_head_findings(model, net, train),
+        *_split_findings(train, val, test),
+        *_adapter_findings(net),
+        *_history_findings(history, kept),
+        *_state_findings(net),
+    ]
+    order = list(CHECKS)
+    return sorted(found, key=lambda finding: order.index(finding.check))
+
+
+def report(findings) -> str:
+    """The findings as text, one a line, or a sentence that there are none."""
+    if not findings:
+        return f"no mistake found by {len(CHECKS)} checks"
+    return "\n".join(str(finding) for finding in findings)
+
+
+# -- optimizer --------------------------------------------------------------------
+
+
+def _optimizer_findings(net, optimizer):
+    if optimizer is None:
+        return
+    groups = getattr(optimizer, "param_groups", optimizer)
+    if not isinstance(groups, (list, tuple)) or not all(
+        isinstance(group, Mapping) and "params" in group for group in groups
+    ):
+        raise CourseError(
+            f"audit: optimizer is a {type(optimizer).__name__}. Expected a torch "
+            "optimizer or a list of parameter groups."
+        )
+    names = {id(p): name for name, p in net.named_parameters()}
+    held: dict[int, int] = {}
+    for number, group in enumerate(groups):
+        for position, parameter in enumerate(group["params"]):
+            held[id(parameter)] = held.get(id(parameter), 0) + 1
+            if id(parameter) not in names:
+                yield Finding(
+                    "stale-parameter",
+                    f"group {number}, parameter {position}, "
+                    f"shape {tuple(parameter.shape)}",
+                    "it is no longer in the model and will train in vain.",
+                    "make the optimizer after the head has been replaced.",
+                )
+    for key, times in held.items():
+        if times > 1:
+            yield Finding(
+                "double-parameter",
+                names.get(key, "a parameter outside the model"),
+                f"it is listed {times} times and moves that many times a step.",
+                "put every parameter into one group (layer_groups.decayed_groups).",
+            )
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad and id(parameter) not in held:
+            yield Finding(
+                "missing-parameter",
+                name,
+                "it has requires_grad=True and is in no group: it never moves.",
+                "freeze it, or add it with optimizer.add_param_group.",
+            )
+
+
+# -- BatchNorm --------------------------------------------------------------------
+
+
+def _batchnorm_findings(net, batch_size, smallest):
+    for name in frozen_in_train_mode(net):
+        yield Finding(
+            "frozen-batchnorm",
+            name,
+            "its weights are frozen, its running mean and variance are not.",
+            "freezing.train_mode(model) or freezing.freeze_batchnorm(model).",
+        )
+    if batch_size is None or batch_size >= smallest:
+        return
+    for name, layer in net.named_modules():
+        learns = any(p.requires_grad for p in layer.parameters(recurse=False))
+        if isinstance(layer, _BatchNorm) and learns:
+            yield Finding(
+                "tiny-batch",
+                name,
+                f"it normalises by the statistics of {batch_size} pictures.",
+                f"batches of {smallest} or more, or keep BatchNorm frozen.",
+            )
+            return  # one is enough: all layers see the same batch
+
+
+# -- inputs and head --------------------------------------------------------------
+
+
+def _input_findings(model, train, preprocess):
+    own = getattr(model, "preprocess", None)
+    if own is None or preprocess is None or train is None or not len(train):
+        return
+    images = getattr(train, "images", None)
+    if images is None:
+        return
+    some = images[:16]
+    wanted, given = own(some), torch.as_tensor(preprocess(some))
+    if wanted.shape == given.shape and torch.allclose(
+        wanted, given.to(wanted.dtype), atol=0.02 * float(wanted.std())
+    ):
+        return
+    yield Finding(
+        "preprocessing",
+        _what_differs(wanted, given),
+        "the weights have never seen inputs like these.",
+        "use backbone.preprocess, which belongs to the weights.",
+    )
+
+
+def _what_differs(wanted, given) -> str:
+    if wanted.shape != given.shape:
+        return f"shape {tuple(given.shape[1:])} instead of {tuple(wanted.shape[1:])}"
+    given = given.float()
+    if torch.allclose(wanted, given.flip(1), atol=0.02 * float(wanted.std())):
+        return "channels in reverse order (BGR for RGB)"
+    axes = (0, 2, 3)
+    pairs = zip(
+        (wanted.mean(axes), wanted.std(axes)), (given.mean(axes), given.std(axes))
+    )
+    (m, m_given), (s, s_given) = pairs
+    return (
+        f"channel means {_short(m_given)} instead of {_short(m)}, deviations "
+        f"{_short(s_given)} instead of {_short(s)}"
+    )
+
+
+def _short(values) -> str:
+    return "(" + ", ".join(f"{v:.2f}" for v in values.tolist()) + ")"
+
+
+def _head_findings(model, net, train):
+    head = getattr(model, "head", None)
+    classes = getattr(train, "classes", None)
+    if not isinstance(head, str) or not head or classes is None:
+        return
+    layer = net.get_submodule(head)
+    while isinstance(layer, nn.Sequential):
+        layer = layer[-1]
+    outputs = getattr(layer, "out_features", getattr(layer, "out_channels", None))
+    if outputs is not None and outputs != len(classes):
+        yield Finding(
+            "head-size",
+            head,
+            f"{outputs} outputs for {len(classes)} classes.",
+            f"backbone.to_classes({len(classes)}).",
+        )
+
+
+# -- splits -----------------------------------------------------------------------
+
+
+def _digests(data) -> dict[bytes, int]:
+    """Fingerprint of each picture -> its row; the first of equal ones."""
+    images = getattr(data, "images", None)
+    if images is None:
+        return {}
+    rows = np.ascontiguousarray(images)
+    found: dict[bytes, int] = {}
+    for i, row in enumerate(rows):
+        found.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), i)
+    return found
+
+
+def _split_findings(train, val, test):
+    parts = {"train": train, "validation": val, "test": test}
+    seen = {name: _digests(data) for name, data in parts.items() if data is not None}
+    names = list(seen)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            shared = seen[one].keys() & seen[other].keys()
+            if not shared:
+                continue
+            pair = {one, other}
+            if pair == {"validation", "test"} and len(shared) > 0.5 * len(seen[other]):
+                yield Finding(
+                    "test-for-choosing",
+                    "validation and test",
+                    f"{len(shared)} of {len(seen[other])} test pictures also choose "
+                    "the weights.",
+                    "choose on pictures that are not reported on.",
+                )
+                continue
+            digest = min(shared, key=lambda d: seen[one][d])
+            yield Finding(
+                "shared-pictures",
+                f"{one} and {other}",
+                f"{len(shared)} pictures are in both, {one} {seen[one][digest]} = "
+                f"{other} {seen[other][digest]} for one.",
+                "split by picture (or by wafer, by patient) before anything else.",
+            )
+
+
+# -- adapters, history, state -----------------------------------------------------
+
+
+def _adapter_findings(net):
+    configs = getattr(net, "peft_config", None)
+    if not isinstance(configs, Mapping):
+        return
+    for adapter, config in configs.items():
+        saved = tuple(getattr(config, "modules_to_save", None) or ())
+        for name, parameter in net.named_parameters():
+            parts = name.split(".")
+            adapted = any("lora" in p or "ia3" in p or "prompt" in p for p in parts)
+            kept = "modules_to_save" in parts or any(p in saved for p in parts)
+            if parameter.requires_grad and not adapted and not kept:
+                yield Finding(
+                    "unsaved-head",
+                    name,
+                    f"it learns, but save_pretrained of adapter {adapter!r} leaves it "
+                    "out.",
+                    f"modules_to_save=[{parts[-2]!r}] in the adapter's config.",
+                )
+
+
+def _history_findings(history, kept):
+    losses = getattr(history, "val_loss", None)
+    if not losses:
+        return
+    best = int(np.argmin(losses))
+    kept = getattr(history, "best_epoch", None) if kept is None else kept
+    if kept is not None and losses[kept] > losses[best]:
+        yield Finding(
+            "last-checkpoint",
+            f"evaluation {kept}",
+            f"validation loss {losses[kept]:.3f}, it was {losses[best]:.3f} at "
+            f"evaluation {best}.",
+            "keep the weights of the lowest validation loss (training.fit does).",
+        )
+
+
+def _state_findings(net):
+    parameters = list(net.named_parameters())
+    for name, parameter in parameters:
+        if parameter.requires_grad and parameter.dtype == torch.float16:
+            yield Finding(
+                "half-precision",
+                name,
+                "small updates are rounded away, large gradients overflow.",
+                "keep the weights in float32 and compute under torch.autocast.",
+            )
+            return
+    if parameters and not any(p.requires_grad for _, p in parameters):
+        yield Finding(
+            "nothing-learns",
+            f"all {len(parameters)} parameters",
+            "nothing has requires_grad=True.",
+            "freezing.unfreeze(the head), or freeze less.",
+        )
