@@ -1,13 +1,15 @@
 """How well does a bundled backbone do on pictures that nobody here has seen?
 
-    python benchmarks/real_images.py PICTURES [--labels 20] [--splits 5] [--fine-tune [--plain]]
+    python benchmarks/real_images.py PICTURES [--labels 20] [--splits 5]
+        [--fine-tune [--plain]]
 
 PICTURES is a folder with one subfolder a class, or an .npz with `x` (N, H, W) or
 (N, H, W, 3) uint8 and `y` (N,) integers.  For each split, `--labels` pictures of each
 class are drawn for training, the rest is the test set; prints the balanced accuracy of
 frozen features (of the last stage, and of all stages side by side) with logistic
 regression, for pretrained and for random weights, and with `--fine-tune` of all layers
-trained, from pretrained and from random weights.  No setting is chosen on the test
+trained, from pretrained and from random weights, on turned and shifted pictures or,
+with `--plain`, on the pictures as they are.  No setting is chosen on the test
 pictures: C comes from cross-validation on the training ones, and the learning rate of
 each start from the training pictures of split 0, four fifths of them to train, one to
 validate.
