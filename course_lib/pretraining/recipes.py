@@ -229,8 +229,8 @@ training all layers takes 150 updates, each start at the best of three rates:
 
 With turns and shifts a network from scratch is already at 0.915 here, so the lead of
 transfer is 5 points and could not be 10.  Steel defects are textures, and the earlier
-stages keep more of a texture than the last
-one: where the last stage disappoints, try all of them.
+stages keep more of a texture than the last one: where the last stage disappoints, try
+all of them.
 
 ## How the source was chosen
 
