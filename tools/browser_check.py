@@ -43,18 +43,19 @@ const app = window.jupyterapp;
 app.restored.then(async () => {
   const panel = await app.commands.execute('docmanager:open', {path});
   await panel.context.ready; await panel.sessionContext.ready;
-  app.shell.activateById(panel.id); done('open');
+  window.coursePanel = panel; app.shell.activateById(panel.id); done('open');
 }).catch(e => done('failed: ' + e));
 """
 RUN = """
 window.courseState = '';
+window.jupyterapp.shell.activateById(window.coursePanel.id);
 window.jupyterapp.commands.execute('notebook:run-all-cells')
   .then(() => { window.courseState = 'ran'; })
   .catch(e => { window.courseState = 'failed: ' + e; });
 """
 STATE = "return window.courseState;"
 READ = """
-const cells = window.jupyterapp.shell.currentWidget.content.widgets;
+const cells = window.coursePanel.content.widgets;
 return cells.filter(c => c.model.type === 'code' && c.model.sharedModel.source.trim())
   .map(c => ({count: c.model.executionCount, outputs: c.model.outputs.toJSON().map(
     o => ({kind: o.output_type, name: o.name || '', text: String(
