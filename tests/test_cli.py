@@ -227,6 +227,10 @@ def test_lab_opens_lesson_00_and_asks_nobody_outside(write_lesson):
     assert command[3].endswith("00_start_here.ipynb")
     assert "--LabApp.news_url=None" in command
     assert "--LabApp.extension_manager=readonly" in command
+    (settings,) = (c.split("=")[1] for c in command if "app_settings_dir" in c)
+    overrides = json.loads((Path(settings) / "overrides.json").read_text("utf-8"))
+    notification = overrides["@jupyterlab/apputils-extension:notification"]
+    assert notification == {"fetchNews": "false", "checkForUpdates": False}
     assert command[-1] == "--no-browser"
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     assert ("--allow-root" in command) == is_root
