@@ -13,6 +13,7 @@ import re
 
 from torch import nn
 
+from course_lib import training
 from course_lib.errors import CourseError
 from course_lib.features import network
 
@@ -119,7 +120,6 @@ def _numbered_groups(net, head) -> dict[str, list[str]]:
             "numbered siblings (layer1, layer2; blocks.0, blocks.1) with parameters.\n"
             "Do: write the groups by hand, a dict {name: parameter names}."
         )
-    trunk = blocks[0].split(".")[0]
     if head is None:
         children = [name for name, _ in net.named_children()]
         last = max(children.index(b.split(".")[0]) for b in blocks)
@@ -127,7 +127,6 @@ def _numbered_groups(net, head) -> dict[str, list[str]]:
             name
             for name in children[last + 1 :]
             if any(p.ndim > 1 for p in net.get_submodule(name).parameters())
-            and ("." in blocks[0] or name != trunk)
         ]
     early = _embeddings(net)
     groups: dict[str, list[str]] = {STEM: [], **{b: [] for b in blocks}, HEAD: []}
@@ -200,15 +199,14 @@ def decayed_groups(
     groups = layer_groups(model) if groups is None else groups
     parameters = dict(net.named_parameters())
     _check_partition(groups, parameters)
-    exempt = set(net.no_weight_decay()) if hasattr(net, "no_weight_decay") else set()
+    exempt = training.exempt_from_decay(net)
     result = []
     for name, rate in layer_rates(groups, lr, alpha, head_factor).items():
         decay, plain = [], []
         for member in groups[name]:
             parameter = parameters[member]
             if parameter.requires_grad:
-                bare = parameter.ndim < 2 or member in exempt
-                (plain if bare else decay).append(parameter)
+                (plain if member in exempt else decay).append(parameter)
         for params, wd in ((decay, weight_decay), (plain, 0.0)):
             if params:
                 result.append(dict(name=name, params=params, lr=rate, weight_decay=wd))

@@ -307,6 +307,12 @@ def compose(*augmentations: Callable) -> Callable:
 # -- optimizer and schedule -------------------------------------------------------
 
 
+def exempt_from_decay(net: nn.Module) -> set[str]:
+    """Names of norms, biases and what the model itself exempts.  Lesson 04."""
+    own = set(net.no_weight_decay()) if hasattr(net, "no_weight_decay") else set()
+    return own | {name for name, p in net.named_parameters() if p.ndim < 2}
+
+
 def param_groups(model, lr: float, weight_decay: float = 0.01) -> list[dict]:
     """Trainable parameters in two groups: weights with decay; norms, biases without.
 
@@ -316,12 +322,11 @@ def param_groups(model, lr: float, weight_decay: float = 0.01) -> list[dict]:
     Lesson 04.
     """
     net = network(model)
-    exempt = set(net.no_weight_decay()) if hasattr(net, "no_weight_decay") else set()
+    exempt = exempt_from_decay(net)
     decay, no_decay = [], []
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
-            plain = parameter.ndim >= 2 and name not in exempt
-            (decay if plain else no_decay).append(parameter)
+            (no_decay if name in exempt else decay).append(parameter)
     groups = [(decay, weight_decay), (no_decay, 0.0)]
     return [
         dict(params=params, lr=lr, weight_decay=wd) for params, wd in groups if params
