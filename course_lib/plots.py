@@ -69,22 +69,31 @@ def show(fig, alt: str) -> None:
     JupyterLab and the HTML export prefer and screen readers speak, and as a plain
     image/png for everything else.  Its bytes depend on nothing but the figure.
     """
+    from IPython.display import publish_display_data
+
+    data, metadata = bundle(fig, alt)
+    publish_display_data(data, metadata=metadata)
+
+
+def bundle(fig, alt: str) -> tuple[dict, dict]:
+    """(data, metadata) of a figure by MIME type, as :func:`show` displays it.
+
+    Raises CourseError when the alternative text is no sentence.
+    """
     if len(alt.split()) < 4:
         raise CourseError(
             f"plots.show: the alternative text {alt!r} is too short. Expected a "
             "sentence that says what the figure shows, for readers who cannot see it."
         )
-    from IPython.display import publish_display_data
-
     png = png_bytes(fig)
     encoded = base64.b64encode(png).decode("ascii")
     text = html.escape(" ".join(alt.split()), quote=True)
     picture = f'<img alt="{text}" src="data:image/png;base64,{encoded}">'
-    publish_display_data(
-        {"text/html": picture, "image/png": encoded, "text/plain": f"Figure: {alt}"},
-        metadata={"image/png": {"alt": alt}},
-    )
     _forget(fig)
+    return (
+        {"text/html": picture, "image/png": encoded, "text/plain": f"Figure: {alt}"},
+        {"image/png": {"alt": alt}},
+    )
 
 
 def _forget(fig) -> None:

@@ -212,8 +212,10 @@ def _kept_outputs(outputs, count: int) -> list:
         is_stream = output.output_type == "stream"
         if is_stream and output.name == "stderr":
             continue
-        if WIDGET in output.get("data", {}):
-            continue  # dead without its kernel; the lesson shows a figure as well
+        if WIDGET in output.get("data", {}):  # dead without its kernel
+            del output["data"][WIDGET]
+            if "image/png" not in output["data"]:
+                continue  # nothing but the widget; else its still picture stays
         if is_stream and kept and kept[-1].output_type == "stream":
             kept[-1].text += output.text
             continue

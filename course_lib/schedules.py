@@ -90,14 +90,14 @@ def range_test(
         )
     net = copy.deepcopy(network(model))
     prepare = preprocess_of(model, preprocess)
-    examples = training._Examples(data, prepare, batch_size, "training")
+    examples = training.Examples(data, prepare, batch_size, "training")
     groups = training.param_groups(net, low, weight_decay)
     optimizer = training.make_optimizer(net, groups=groups)
     generator = torch.Generator().manual_seed(seed)
     batches = examples.endless(batch_size, generator)
     rates, losses, smooth, average = [], [], [], None
     diverged = False
-    with training._isolated(seed, None):
+    with training.isolated(seed, None):
         train_mode(net)
         for step in range(steps):
             rate = low * (high / low) ** (step / (steps - 1))

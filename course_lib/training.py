@@ -98,7 +98,7 @@ class History:
 # -- data -------------------------------------------------------------------------
 
 
-class _Examples:
+class Examples:
     """Training or evaluation data in one of two forms.
 
     ``inputs`` (a tensor, or a dict of tensors) and ``labels`` in memory; or, for a
@@ -457,8 +457,8 @@ def fit(
     started = time.perf_counter()
     net = network(model)
     preprocess = preprocess_of(model, preprocess)
-    train = _Examples(train, preprocess, batch_size, "training")
-    val = None if val is None else _Examples(val, preprocess, batch_size, "validation")
+    train = Examples(train, preprocess, batch_size, "training")
+    val = None if val is None else Examples(val, preprocess, batch_size, "validation")
     steps, eval_every = _length(epochs, steps, eval_every, train.steps)
     device = profiles.device()
     net.to(device)
@@ -472,7 +472,7 @@ def fit(
     autocast = _autocast(amp, device)
     history = History()
     best_loss, best_state = math.inf, None
-    with _isolated(seed, threads), _Progress(progress, steps) as bar:
+    with isolated(seed, threads), _Progress(progress, steps) as bar:
         batches = train.endless(batch_size, generator)
         _check_head(net, train, val, device)
         for epoch, first in enumerate(range(0, steps, eval_every)):
@@ -601,7 +601,7 @@ def _autocast(amp, device: torch.device):
 
 
 @contextmanager
-def _isolated(seed: int, threads: int | None):
+def isolated(seed: int, threads: int | None):
     """Dropout draws from ``seed``; the caller's generator and threads come back."""
     before = torch.get_num_threads()
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
@@ -689,7 +689,7 @@ def evaluate(model, data, preprocess=None, batch_size: int = 256) -> dict:
 def _logits(model, data, preprocess, batch_size):
     net = network(model)
     preprocess = preprocess_of(model, preprocess)
-    examples = _Examples(data, preprocess, batch_size, "evaluation", cache=False)
+    examples = Examples(data, preprocess, batch_size, "evaluation", cache=False)
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     outputs, labels = [], []
     with torch.no_grad(), taps.eval_mode(net):
@@ -699,7 +699,7 @@ def _logits(model, data, preprocess, batch_size):
     return torch.cat(outputs).numpy(), torch.cat(labels)
 
 
-def _score(net, examples: _Examples, device, batch_size: int = 256):
+def _score(net, examples: Examples, device, batch_size: int = 256):
     """(mean cross-entropy, accuracy), for the loop."""
     total, right, n = 0.0, 0, 0
     with torch.no_grad(), taps.eval_mode(net):

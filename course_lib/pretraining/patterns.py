@@ -234,6 +234,29 @@ def silhouettes(n, seed, size=64):
     return Patterns(images, {"shape": shape})
 
 
+def of_data_set(name, n, seed):
+    """Pictures of one of the course's own target sets, as a source for the others.
+
+    One head, `class`.  ``seed`` differs from the set's own, so that no picture of a
+    committed split occurs.
+    """
+    from course_lib.datasets import RENDERERS
+
+    data = RENDERERS[name].render(n, seed)
+    labels = torch.from_numpy(data.labels).long()
+    return Patterns(torch.from_numpy(data.images), {"class": labels})
+
+
+def wafer_maps(n, seed):
+    """The wafer maps as a source task: coloured dies on a disc, nine classes."""
+    return of_data_set("wafer_maps", n, seed)
+
+
+def spectrograms(n, seed):
+    """The vibration spectrograms as a source task: time, frequency, six classes."""
+    return of_data_set("spectrograms", n, seed)
+
+
 def caption(texture, shape, fill=IGNORED):
     """An English sentence for the labels of one picture."""
     what = SHAPE_NAMES[int(shape)]

@@ -16,6 +16,8 @@ import torch
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
 from course_lib import files, paths
+from course_lib.datasets.spectrograms import CLASSES as SPECTROGRAM_CLASSES
+from course_lib.datasets.wafer_maps import CLASSES as WAFER_MAP_CLASSES
 from course_lib.errors import CourseError
 from course_lib.pretraining.patterns import HEADS, SILHOUETTE_NAMES
 
@@ -68,13 +70,14 @@ def normalise(images, mean, std):
     return (x - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
 
 
-def augment(x, gen, zoom=(0.85, 1.25)):
+def augment(x, gen, zoom=(0.85, 1.25), turn=1.0):
     """Turn, mirror, zoom and recolour each picture of a batch (N, 3, H, W) in [0, 1].
 
-    None of this changes a label: textures and shapes keep their names.
+    None of this changes a label: textures and shapes keep their names.  ``turn`` is the
+    largest angle as a share of a full turn.
     """
     n = len(x)
-    angle = 2 * math.pi * torch.rand(n, generator=gen)
+    angle = turn * 2 * math.pi * torch.rand(n, generator=gen)
     scale = zoom[0] * (zoom[1] / zoom[0]) ** torch.rand(n, generator=gen)
     mirror = (torch.rand(n, generator=gen) < 0.5) * 2.0 - 1
     c, s = angle.cos() * scale, angle.sin() * scale
@@ -262,6 +265,20 @@ its source far less well, and its loss was still falling.  It is here to be comp
 and adapted, not to be the best.
 """
 
+SHORT_NOTES = """## Limits
+
+Under-trained on purpose: the same pictures, passes and batch size as `vit-patterns`, so
+that a residual network and a Vision Transformer can be compared at equal pre-training,
+and one more candidate where sources are ranked.
+"""
+
+NEIGHBOUR_NOTES = """## Limits
+
+A small source of few classes, made with the renderer of one of the course's target
+sets.  It is here as one more candidate, in the lessons on choosing a source and on
+negative transfer; on that very set it is of course no honest candidate.
+"""
+
 RECIPES = {
     "resnet10-patterns": Recipe(
         "the backbone: what lies on a texture or is wrong with it, three heads",
@@ -272,6 +289,15 @@ RECIPES = {
         passes=18,
         notes=PATTERNS_NOTES,
     ),
+    "resnet10-patterns-short": Recipe(
+        "the backbone's network with a seventh of its training, as much as the ViT had",
+        architecture="narrow_resnet",
+        source="render",
+        heads=HEADS,
+        pictures=32_768,
+        passes=10,
+        notes=SHORT_NOTES,
+    ),
     "resnet10-silhouettes": Recipe(
         "a deliberately different source: white shapes on black, no texture at all",
         architecture="narrow_resnet",
@@ -280,6 +306,25 @@ RECIPES = {
         pictures=24_576,
         passes=4,
         notes=SILHOUETTES_NOTES,
+    ),
+    "resnet10-wafer-maps": Recipe(
+        "a small source: whole wafers as maps of failing dies, nine classes",
+        architecture="narrow_resnet",
+        source="wafer_maps",
+        heads={"class": WAFER_MAP_CLASSES},
+        pictures=16_384,
+        passes=6,
+        notes=NEIGHBOUR_NOTES,
+    ),
+    "resnet10-spectrograms": Recipe(
+        "a small source: vibration spectrograms of machines, six classes",
+        architecture="narrow_resnet",
+        source="spectrograms",
+        heads={"class": SPECTROGRAM_CLASSES},
+        options={"turn": 0.0},  # time and frequency keep their directions
+        pictures=16_384,
+        passes=6,
+        notes=NEIGHBOUR_NOTES,
     ),
     "vit-patterns": Recipe(
         "a small Vision Transformer on the backbone's source task",

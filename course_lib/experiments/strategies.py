@@ -1,27 +1,26 @@
-"""The grids behind the lessons' figures: one function, one cell of a grid.
+"""Grids of lessons 01 to 03: strategies, training from scratch, copied stages.
 
-A cell trains and measures one combination of settings and returns plain numbers.
-`course run --recompute` runs the grids over many seeds and writes data/results; the
-lessons load those files, and a test recomputes a sample of their cells.  Every grid
-trains alike: 32 images a step, turns and shifts, AdamW, warm-up then cosine, the
-checkpoint of lowest validation loss, accuracy on the 1,000 test images.  Training from
-scratch and fine-tuning were given the same three learning rates at 500 labels; the one
-that the validation images prefer is used everywhere (a test compares).  What does not
-touch the bundled weights is a grid of its own, `from_scratch`.
+Training from scratch and fine-tuning were given the same three learning rates at 500
+labels; the one that the validation images prefer is used everywhere (a test compares).
+What does not touch the bundled weights is a grid of its own, `from_scratch`.
 """
 
 from functools import lru_cache
 
 from course_lib import datasets, features, freezing, probes, results, training, zoo
-from course_lib.pretraining import patterns, recipes
+from course_lib.experiments.protocol import (
+    BACKBONE,
+    FILES,
+    SEEDS,
+    STEPS,
+    TARGET,
+    forgetting,
+    labelled,
+    scored,
+    train,
+)
 from course_lib.results import experiment
 
-__all__ = ["compared", "copied_stages", "from_scratch", "strategies"]
-
-BACKBONE = "bundled/resnet10-patterns"
-TARGET = "wafer_micrographs"
-FILES = ("wafer_micrographs.npz",)
-STEPS = {25: 300, 100: 300, 500: 640, 2500: 1600, 10_000: 3200}  # updates by labels
 TRIED = (1e-3, 3e-3, 1e-2)  # learning rates of scratch and full at 500 labels
 RATES = {  # scratch and full: by validation; a logistic regression has none
     "scratch": 3e-3,
@@ -30,44 +29,6 @@ RATES = {  # scratch and full: by validation; a logistic regression has none
     "last_stage": 1e-3,  # untuned
     "full": 1e-3,
 }
-SEEDS = (0, 1, 2)
-
-
-def labelled(n, seed):
-    """n labelled target images, classes balanced; above 500 from the rendered pool."""
-    if n <= 500:
-        return datasets.load(TARGET, "train").take(n, seed=seed)
-    return datasets.load(TARGET, "pool", n=n, seed=seed)
-
-
-@lru_cache(maxsize=1)
-def source_pictures(n=1024):
-    """Held-out pictures of the source task, to measure forgetting."""
-    return patterns.render(n, recipes.HELD_OUT_SEED)
-
-
-def source_accuracy(backbone, original):
-    """Accuracy of the source heads on top of the backbone's present features."""
-    model = backbone.copy().model
-    model.set_submodule(backbone.head, original.model.get_submodule(original.head))
-    held_out = source_pictures()
-    pool = (held_out.images, held_out.labels)
-    return recipes.head_accuracy(model, pool, original.card["heads"])
-
-
-def train(backbone, data, *, lr, steps, seed, evaluations=10):
-    """The one training protocol of every grid."""
-    augment = training.compose(training.random_dihedral(), training.random_crop(4))
-    return training.fit(
-        backbone,
-        data,
-        datasets.load(TARGET, "validation"),
-        steps=steps,
-        eval_every=steps // evaluations,
-        lr=lr,
-        augment=augment,
-        seed=seed,
-    )
 
 
 def adapted(strategy, seed, num_classes=5):
@@ -124,13 +85,7 @@ def trained_cell(strategy, labels, lr, seed):
     """Train one network; its accuracy on test and validation images, and itself."""
     backbone = adapted(strategy, seed)
     train(backbone, labelled(labels, seed), lr=lr, steps=STEPS[labels], seed=seed)
-    numbers = {
-        f"{prefix}accuracy": training.evaluate(backbone, datasets.load(TARGET, part))[
-            "accuracy"
-        ]
-        for prefix, part in (("", "test"), ("val_", "validation"))
-    }
-    return numbers, backbone
+    return scored(backbone), backbone
 
 
 @experiment(
@@ -162,8 +117,7 @@ def strategies(strategy, labels, lr, seed):
     if strategy.startswith("frozen"):
         return frozen_cell(strategy, labelled(labels, seed), seed)
     numbers, backbone = trained_cell(strategy, labels, lr, seed)
-    kept = source_accuracy(backbone, zoo.load(BACKBONE))
-    return numbers | {f"source_{head}": share for head, share in kept.items()}
+    return numbers | forgetting(backbone)
 
 
 def compared():
