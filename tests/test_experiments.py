@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from course_lib import experiments, results
+from course_lib.experiments import failures, sources
+from course_lib.experiments.layer_rates import METHODS, TRIED
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,50 @@ def test_the_compared_rows_have_one_rate_a_strategy_and_every_label_count():
         )
         seeds = [row["seed"] for row in results.select(found, labels=500)]
         assert seeds == [0, 1, 2, 3, 4]
+
+
+def test_every_way_to_fine_tune_may_choose_among_the_same_rates():
+    rows = results.load("layer_rates")
+    for how in METHODS.values():
+        cells = results.select(rows, labels=100, **how)
+        for seed in experiments.SEEDS:
+            tried = [row["lr"] for row in results.select(cells, seed=seed)]
+            assert tuple(tried) == TRIED
+    for name in {row["schedule"] for row in results.load("schedules")}:
+        cells = results.select(results.load("schedules"), schedule=name)
+        assert {row["lr"] for row in cells} == set(TRIED)
+
+
+def test_a_flat_rate_is_the_same_run_in_both_grids():
+    """Rates by layer with alpha 1 train as the plain call of fit does."""
+    flat = results.select(
+        results.load("layer_rates"), labels=100, lr=1e-3, seed=1, **METHODS["flat"]
+    )
+    plain = results.select(
+        results.load("strategies"), strategy="full", labels=100, lr=1e-3, seed=1
+    )
+    assert flat[0]["accuracy"] == pytest.approx(plain[0]["accuracy"], abs=0.02)
+
+
+def test_each_failure_was_run_beside_its_correct_twin_over_five_seeds():
+    rows = results.load("silent_failures")
+    for setup in failures.SETUPS:
+        found = results.select(rows, setup=setup)
+        assert [row["seed"] for row in found] == [0, 1, 2, 3, 4], setup
+    still = results.select(rows, setup="head, eval mode")
+    assert all(row["drift"] == 0 for row in still)
+
+
+def test_no_source_is_judged_on_its_own_renderer():
+    pairs = sources.pairs()
+    assert ("bundled/resnet10-wafer-maps", "wafer_maps") not in pairs
+    assert len(pairs) == len(sources.SOURCES) * len(sources.TARGETS) - 2
+    assert len(results.load("sources")) == 3 * len(pairs)
+
+
+def test_the_random_source_has_the_network_but_not_its_weights():
+    one, same = sources.load_source("random", 5), sources.load_source("random", 5)
+    trained = sources.load_source("bundled/resnet10-patterns", 5)
+    weights = [m.model.conv1.weight for m in (one, same, trained)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])

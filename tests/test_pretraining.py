@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from course_lib import datasets
 from course_lib.errors import CourseError
 from course_lib.pretraining import patterns, recipes, textures
 from course_lib.pretraining.shapes import FAULTS, SHAPES, STROKES
@@ -142,3 +143,26 @@ def test_a_short_run_learns_the_source_task(tmp_path):
 def test_an_unknown_recipe_says_what_there_is():
     with pytest.raises(CourseError, match="resnet10-patterns"):
         recipes.run("resnet10")
+
+
+@pytest.mark.parametrize("name, classes", [("wafer_maps", 9), ("spectrograms", 6)])
+def test_a_target_set_as_a_source_shares_no_picture_with_the_committed_set(
+    name, classes
+):
+    pool = getattr(patterns, name)(3 * classes, seed=5)
+    assert pool.images.dtype == torch.uint8 and len(pool.images) == 3 * classes
+    assert pool.labels["class"].bincount().tolist() == [3] * classes
+    known = {image.tobytes() for image in datasets.load(name, "train").images}
+    assert not known & {image.numpy().tobytes() for image in pool.images}
+
+
+def test_turning_is_left_out_where_directions_carry_the_class():
+    x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    x[:, :, :8] = 0.0  # dark above, light below
+    gen = torch.Generator().manual_seed(1)
+    straight = recipes.augment(x, gen, zoom=(1.0, 1.0), turn=0.0)
+    rows = straight.mean((1, 3))  # (N, H)
+    contrast = (rows[:, 11:14].mean(1) - rows[:, 2:5].mean(1)).abs()
+    turned = recipes.augment(x, gen, zoom=(1.0, 1.0)).mean((1, 3))
+    assert (contrast > 0.2).all()
+    assert ((turned[:, 11:14].mean(1) - turned[:, 2:5].mean(1)).abs() < 0.2).any()

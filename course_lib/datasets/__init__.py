@@ -16,11 +16,14 @@ import numpy as np
 from course_lib import files, paths
 from course_lib.datasets import real
 from course_lib.datasets.build import (
+    EVERY,
     RENDERERS,
+    TEXTS,
     dataset_arrays,
     dataset_from,
     file_name,
     npz_bytes,
+    texts_from,
 )
 from course_lib.datasets.images import (
     ImageDataset,
@@ -30,11 +33,13 @@ from course_lib.datasets.images import (
     from_folder,
     read_image,
 )
+from course_lib.datasets.texts import TextDataset, texts_from_csv
 from course_lib.errors import CourseError
 
 __all__ = [
     "ImageDataset",
     "LazyImages",
+    "TextDataset",
     "from_arrays",
     "from_csv",
     "from_folder",
@@ -43,6 +48,7 @@ __all__ = [
     "photographs",
     "read_image",
     "splits",
+    "texts_from_csv",
 ]
 
 photographs = real.photographs
@@ -53,7 +59,7 @@ POOL_BLOCK = 1_000
 
 def names() -> tuple[str, ...]:
     """The data sets that :func:`load` knows."""
-    return (*RENDERERS, "digits")
+    return (*EVERY, "digits")
 
 
 def splits(name: str) -> tuple[str, ...]:
@@ -61,13 +67,13 @@ def splits(name: str) -> tuple[str, ...]:
     _known(name)
     if name == "digits":
         return (*real.DIGIT_SIZES, "test")
-    return (*RENDERERS[name].SIZES, "pool")
+    return (*EVERY[name].SIZES, "pool")
 
 
 def load(
     name: str, split: str = "train", n: int | None = None, seed: int = 0
-) -> ImageDataset:
-    """One split of one of the course's data sets, uint8 (N, 64, 64, 3).
+) -> ImageDataset | TextDataset:
+    """One split of one of the course's data sets: images (N, 64, 64, 3), or texts.
 
     n: a stratified sample of that many images, drawn with ``seed``; smaller samples of
     the same seed are contained in larger ones.  For the split "pool": how many images
@@ -94,12 +100,15 @@ def _known(name: str) -> None:
     if name not in names():
         raise CourseError(
             f"There is no data set {name!r}.\nExpected: one of {', '.join(names())}; "
-            "your own images are read with from_folder, from_csv or from_arrays."
+            "your own data are read with from_folder, from_csv, texts_from_csv or "
+            "from_arrays."
         )
 
 
-def _committed(name: str, split: str) -> ImageDataset:
+def _committed(name: str, split: str) -> ImageDataset | TextDataset:
     path = files.verified(file_name(name))
+    if name in TEXTS:
+        return texts_from(path, name, split)
     key = files.manifest()[file_name(name)]["sha256"]
     kept = _read_once(path, key, name, split)
     metadata = {column: values.copy() for column, values in kept.metadata.items()}
@@ -122,6 +131,8 @@ def _pool(name: str, n: int, seed: int) -> ImageDataset:
         raise CourseError(f"load: expected a whole number n >= 1, got {n!r}.")
     if seed < 0:
         raise CourseError(f"load: expected a seed >= 0, got {seed!r}.")
+    if name in TEXTS:  # drawn faster than read
+        return TEXTS[name].render(n, TEXTS[name].SEED + seed, "pool")
     blocks = [_pool_block(name, k, seed) for k in range(-(-n // POOL_BLOCK))]
     metadata = {
         key: np.concatenate([block.metadata[key] for block in blocks])[:n]

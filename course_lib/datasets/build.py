@@ -1,21 +1,25 @@
 """Writes the committed data files, the same bytes on every machine, and checks them.
 
-An .npz file is a zip archive of arrays.  numpy's own writer puts the time of day into
-it and compresses with zlib, whose output differs between versions; here the archive
-is written with fixed dates and bzip2, whose output does not.  ``np.load`` reads both.
+Texts are CSV files.  Pictures are .npz files, zip archives of arrays.  numpy's own
+writer puts the time of day into it and compresses with zlib, whose output differs
+between versions; here the archive is written with fixed dates and bzip2, whose output
+does not.  ``np.load`` reads both.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from course_lib import files, paths
-from course_lib.datasets import spectrograms, wafer_maps, wafer_micrographs
+from course_lib.datasets import spectrograms, tickets, wafer_maps, wafer_micrographs
 from course_lib.datasets.images import ImageDataset
+from course_lib.datasets.texts import TextDataset, texts_from_csv
 from course_lib.errors import CourseError
 
 RENDERERS = {
@@ -23,13 +27,15 @@ RENDERERS = {
     "wafer_maps": wafer_maps,
     "spectrograms": spectrograms,
 }
+TEXTS = {"tickets": tickets}
+EVERY = RENDERERS | TEXTS
 MADE_BY = "course data rebuild"
 _DATE = (2024, 1, 1, 0, 0, 0)
 
 
 def file_name(name: str) -> str:
     """Where a data set is kept, relative to data/."""
-    return f"{name}.npz"
+    return f"{name}.csv" if name in TEXTS else f"{name}.npz"
 
 
 def npz_bytes(arrays: dict[str, np.ndarray], compress: bool = True) -> bytes:
@@ -81,8 +87,35 @@ def dataset_from(path: Path, prefix: str, classes, name, split) -> ImageDataset:
     return ImageDataset(images, labels, tuple(classes), name, split, metadata)
 
 
+def csv_bytes(splits: list[TextDataset]) -> bytes:
+    """Texts of all splits as CSV: split, text, label by name, metadata."""
+    out = io.StringIO()
+    columns = list(splits[0].metadata)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["split", "text", "label", *columns])
+    for part in splits:
+        for i, (text, label) in enumerate(part):
+            about = [part.metadata[column][i] for column in columns]
+            writer.writerow([part.split, text, part.classes[label], *about])
+    return out.getvalue().encode("utf-8")
+
+
+def texts_from(path: Path, name: str, split: str) -> TextDataset:
+    """Read back one split of what :func:`csv_bytes` wrote."""
+    whole = texts_from_csv(path, classes=TEXTS[name].CLASSES)
+    part = whole.subset(whole.metadata["split"] == split)
+    metadata = {k: v for k, v in part.metadata.items() if k != "split"}
+    metadata["mentions"] = metadata["mentions"].astype(np.int64)
+    metadata["familiar"] = metadata["familiar"] == "True"
+    return replace(part, name=name, split=split, metadata=metadata)
+
+
 def content(name: str) -> bytes:
     """The bytes of the data file of one set, rendered anew."""
+    if name in TEXTS:
+        return csv_bytes(
+            [TEXTS[name].render(n, split=s) for s, n in TEXTS[name].SIZES.items()]
+        )
     renderer = RENDERERS[name]
     arrays = {"classes": np.array(renderer.CLASSES)}
     for split, size in renderer.SIZES.items():
@@ -97,12 +130,12 @@ def rebuild(names=None, folder: Path | None = None) -> list[Path]:
     names: which sets (default: all).  folder: where (default: data/, whose manifest is
     then brought up to date).  Every rebuild gives the same bytes.
     """
-    names = list(RENDERERS) if names is None else list(names)
+    names = list(EVERY) if names is None else list(names)
     for name in names:
-        if name not in RENDERERS:
+        if name not in EVERY:
             raise CourseError(
                 f"There is no data set {name!r} to rebuild.\n"
-                f"Expected: one of {', '.join(RENDERERS)}."
+                f"Expected: one of {', '.join(EVERY)}."
             )
     target = paths.DATA if folder is None else Path(folder)
     written = []
@@ -124,7 +157,7 @@ def verify() -> list[str]:
     problems = [files.check(key, entry) for key, entry in listed.items()]
     problems += [
         f"data/{file_name(name)} is not listed in data/{files.MANIFEST}."
-        for name in RENDERERS
+        for name in EVERY
         if file_name(name) not in listed
     ]
     return [problem for problem in problems if problem]

@@ -7,13 +7,18 @@ class, or from a CSV file that names the images.  (Lessons 00, 03 and 13.)
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from course_lib.datasets.labelled import (
+    Labelled,
+    check_labels,
+    index_names,
+    read_rows,
+)
 from course_lib.errors import CourseError
 
 SQUARE = ("crop", "pad", "stretch")
@@ -22,7 +27,7 @@ MAX_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True, eq=False)
-class ImageDataset:
+class ImageDataset(Labelled):
     """Images of one split with their labels; behaves like a torch map-style dataset.
 
     images: uint8 (N, H, W, 3), RGB.  labels: int64 (N,), indices into ``classes``.
@@ -30,6 +35,7 @@ class ImageDataset:
     Raises CourseError when shapes, types or labels do not fit.  Lesson 00.
     """
 
+    holds = "images"
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
@@ -39,9 +45,6 @@ class ImageDataset:
 
     def __post_init__(self):
         _check_arrays(self)
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         """Image uint8 (H, W, 3) and its label, as a torch DataLoader expects."""
@@ -54,118 +57,9 @@ class ImageDataset:
             f"{height}x{width}, {len(self.classes)} classes)"
         )
 
-    def counts(self) -> dict[str, int]:
-        """Number of images of each class, in the order of ``classes``."""
-        per_class = np.bincount(self.labels, minlength=len(self.classes))
-        return dict(zip(self.classes, per_class.tolist()))
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> ImageDataset:
-        """The images at ``indices`` (integers, or a boolean mask of length N)."""
-        indices = np.asarray(indices)
-        if indices.dtype == bool:
-            if indices.shape != (len(self),):
-                raise CourseError(
-                    f"subset: the mask has shape {indices.shape}, expected "
-                    f"({len(self)},), one entry for each image of {self.name!r}."
-                )
-            indices = np.flatnonzero(indices)
-        if indices.size and indices.dtype.kind not in "iu":
-            raise CourseError(
-                f"subset: indices are {indices.dtype}, expected whole numbers, or a "
-                "boolean mask."
-            )
-        indices = indices.astype(np.int64).reshape(-1)
-        if len(indices) and not (
-            -len(self) <= indices.min() <= indices.max() < len(self)
-        ):
-            raise CourseError(
-                f"subset: indices run from {indices.min()} to {indices.max()}, but "
-                f"{self.name!r} ({self.split}) has {len(self)} images."
-            )
-        columns = {key: values[indices] for key, values in self.metadata.items()}
-        return replace(
-            self,
-            images=self.images[indices],
-            labels=self.labels[indices],
-            metadata=columns,
-        )
-
-    def take(
-        self,
-        n: int | None = None,
-        *,
-        n_per_class: int | None = None,
-        seed: int = 0,
-        stratified: bool = True,
-    ) -> ImageDataset:
-        """A random sample of ``n`` images, or of ``n_per_class`` images of each class.
-
-        Stratified (the default) keeps the class proportions of the data set; the same
-        seed gives nested samples: take(25) is contained in take(50) when the classes
-        are balanced.  Raises CourseError when there are too few images.  Lesson 02.
-        """
-        if (n is None) == (n_per_class is None):
-            raise CourseError("take: give either n or n_per_class, and not both.")
-        wanted = n if n is not None else n_per_class
-        if int(wanted) != wanted or wanted < 1:
-            raise CourseError(f"take: expected a whole number >= 1, got {wanted!r}.")
-        if n is not None and n > len(self):
-            raise CourseError(
-                f"take: {n} images wanted, but {self.name!r} ({self.split}) has "
-                f"{len(self)}. Ask for fewer, or load a larger pool."
-            )
-        rng = np.random.default_rng(seed)
-        if n is not None and not stratified:
-            return self.subset(rng.permutation(len(self))[:n])
-        shuffled = _shuffled_by_class(self.labels, len(self.classes), rng)
-        if n_per_class is not None:
-            shares = [n_per_class] * len(self.classes)
-        else:
-            shares = _shares(n, [len(members) for members in shuffled])
-        for share, members, label in zip(shares, shuffled, self.classes):
-            if share > len(members):
-                raise CourseError(
-                    f"take: {share} images of class {label!r} wanted, but "
-                    f"{self.name!r} ({self.split}) has {len(members)}."
-                )
-        chosen = [members[:share] for share, members in zip(shares, shuffled)]
-        return self.subset(_interleaved(chosen))
-
-    def split_into(
-        self, fractions: Iterable[float], seed: int = 0
-    ) -> tuple[ImageDataset, ...]:
-        """Disjoint stratified parts, one for each fraction (they sum to at most 1).
-
-        Every class is divided in the same proportions.  Raises CourseError when a part
-        would be empty.  Lesson 13.
-        """
-        fractions = [float(fraction) for fraction in fractions]
-        if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
-            raise CourseError(
-                f"split_into: fractions {fractions} must each be > 0 and sum "
-                "to at most 1, for example (0.7, 0.15, 0.15)."
-            )
-        rng = np.random.default_rng(seed)
-        shuffled = _shuffled_by_class(self.labels, len(self.classes), rng)
-        edges = np.concatenate([[0.0], np.cumsum(fractions)])
-        parts = []
-        for k in range(len(fractions)):
-            chosen = []
-            for members in shuffled:
-                first, last = (int(round(e * len(members))) for e in edges[k : k + 2])
-                chosen.append(members[first:last])
-            indices = _interleaved(chosen)
-            if not len(indices):
-                raise CourseError(
-                    f"split_into: fraction {fractions[k]} of the {len(self)} images of "
-                    f"{self.name!r} leaves an empty part; use a larger fraction."
-                )
-            parts.append(self.subset(indices))
-        return tuple(parts)
-
 
 def _check_arrays(data: ImageDataset) -> None:
-    images, labels = data.images, data.labels
+    images = data.images
     where = f"data set {data.name!r} ({data.split})"
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         found = getattr(images, "dtype", type(images).__name__)
@@ -178,44 +72,7 @@ def _check_arrays(data: ImageDataset) -> None:
             f"{where}: images have shape {images.shape}, expected (N, H, W, 3). "
             "from_arrays() turns grey images into RGB."
         )
-    if not isinstance(labels, np.ndarray) or labels.dtype != np.int64:
-        raise CourseError(f"{where}: labels must be an int64 array of shape (N,).")
-    if labels.shape != (len(images),):
-        raise CourseError(
-            f"{where}: {len(images)} images but labels of shape {labels.shape}; "
-            "expected one label for each image."
-        )
-    if len(labels) and not (0 <= labels.min() <= labels.max() < len(data.classes)):
-        raise CourseError(
-            f"{where}: labels run from {labels.min()} to {labels.max()}, expected "
-            f"0..{len(data.classes) - 1} for {len(data.classes)} classes."
-        )
-    for key, column in data.metadata.items():
-        if len(column) != len(labels):
-            raise CourseError(
-                f"{where}: metadata column {key!r} has {len(column)} entries for "
-                f"{len(labels)} images."
-            )
-
-
-def _shuffled_by_class(labels, n_classes, rng) -> list[np.ndarray]:
-    return [rng.permutation(np.flatnonzero(labels == c)) for c in range(n_classes)]
-
-
-def _shares(n: int, counts: Sequence[int]) -> list[int]:
-    """Largest-remainder division of ``n`` in proportion to ``counts``."""
-    exact = np.asarray(counts, dtype=np.float64) * n / sum(counts)
-    shares = np.floor(exact).astype(int)
-    order = np.argsort(-(exact - shares), kind="stable")
-    shares[order[: n - shares.sum()]] += 1
-    return shares.tolist()
-
-
-def _interleaved(groups: Sequence[np.ndarray]) -> np.ndarray:
-    """Members of all groups, evenly mixed, so that a prefix is nearly balanced."""
-    rank = [(np.arange(len(group)) + 0.5) / max(len(group), 1) for group in groups]
-    members = np.concatenate(groups).astype(np.int64)
-    return members[np.argsort(np.concatenate(rank), kind="stable")]
+    check_labels(data)
 
 
 # -- from arrays ------------------------------------------------------------------
@@ -247,7 +104,7 @@ def from_arrays(
         if classes is None:
             classes = [str(k) for k in range(int(labels.max(initial=-1)) + 1)]
     else:
-        labels, classes = _index_names([str(label) for label in labels], classes, name)
+        labels, classes = index_names([str(label) for label in labels], classes, name)
     columns = {key: np.asarray(values) for key, values in (metadata or {}).items()}
     return ImageDataset(images, labels, tuple(classes), name, split, columns)
 
@@ -276,17 +133,6 @@ def _as_uint8_rgb(images: np.ndarray, name: str) -> np.ndarray:
             "(N, H, W, 1) or (N, H, W, 3): channels last."
         )
     return np.ascontiguousarray(images)
-
-
-def _index_names(names, classes, where) -> tuple[np.ndarray, list[str]]:
-    classes = sorted(set(names)) if classes is None else [str(c) for c in classes]
-    index = {label: k for k, label in enumerate(classes)}
-    unknown = sorted(set(names) - set(index))
-    if unknown:
-        raise CourseError(
-            f"{where}: label {unknown[0]!r} is not one of the classes {classes}."
-        )
-    return np.array([index[label] for label in names], dtype=np.int64), classes
 
 
 # -- from files -------------------------------------------------------------------
@@ -489,10 +335,10 @@ def from_csv(
     file at fault.  Lesson 13.
     """
     path = Path(path)
-    rows = _read_rows(path, (image_column, label_column))
+    rows = read_rows(path, (image_column, label_column))
     root = path.parent if root is None else Path(root)
     names = [row[label_column] for row in rows]
-    labels, classes = _index_names(names, classes, str(path))
+    labels, classes = index_names(names, classes, str(path))
     if len(classes) < 2:
         raise CourseError(
             f"{path}: column {label_column!r} holds only the label {classes[0]!r}; "
@@ -517,30 +363,3 @@ def from_csv(
         if key and key != label_column
     }
     return ImageDataset(images, labels, tuple(classes), path.stem, "train", columns)
-
-
-def _read_rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except FileNotFoundError:
-        raise CourseError(f"CSV file {path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CourseError(
-            f"CSV file {path} cannot be read ({error}); expected UTF-8 text with "
-            "commas and a header line."
-        ) from None
-    if not rows:
-        raise CourseError(f"CSV file {path} has no rows below its header line.")
-    for column in needed:
-        if column not in rows[0]:
-            raise CourseError(
-                f"CSV file {path} has no column {column!r}; its columns are "
-                f"{list(rows[0])}. Name them with image_column= and label_column=."
-            )
-        for number, row in enumerate(rows, start=2):
-            if not (row[column] or "").strip():
-                raise CourseError(
-                    f"CSV file {path}, row {number}: {column!r} is empty."
-                )
-    return rows

@@ -3,11 +3,11 @@
 A cell trains and measures one combination of settings and returns plain numbers.
 `course run --recompute` runs the grids over many seeds and writes data/results; the
 lessons load those files, and a test recomputes a sample of their cells.  What all
-share is in `protocol`; then one module for each lesson that has grids.
+share is in `protocol`; the grids are in a module each for lessons 01 to 03
+(`strategies`), 04 (`layer_rates`), 05 (`failures`) and 06 (`sources`).
 """
 
-from course_lib.experiments.failures import silent_failures
-from course_lib.experiments.layer_rates import layer_rates, schedules
+from course_lib.experiments import failures, layer_rates, sources, strategies
 from course_lib.experiments.protocol import (
     BACKBONE,
     SEEDS,
@@ -18,16 +18,7 @@ from course_lib.experiments.protocol import (
     source_pictures,
     train,
 )
-from course_lib.experiments.sources import cnn_vit, load_source, sources
-from course_lib.experiments.strategies import (
-    RATES,
-    TRIED,
-    adapted,
-    compared,
-    copied_stages,
-    from_scratch,
-    strategies,
-)
+from course_lib.experiments.strategies import RATES, TRIED, adapted, compared
 
 __all__ = [
     "BACKBONE",
@@ -37,15 +28,10 @@ __all__ = [
     "TARGET",
     "TRIED",
     "adapted",
-    "cnn_vit",
     "compared",
-    "copied_stages",
-    "from_scratch",
+    "failures",
     "labelled",
     "layer_rates",
-    "load_source",
-    "schedules",
-    "silent_failures",
     "source_accuracy",
     "source_pictures",
     "sources",

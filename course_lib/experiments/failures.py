@@ -40,6 +40,7 @@ WRONG = {  # what a training script may feed the network instead
 
 
 def backbone_for(seed):
+    """The backbone with a head of five classes."""
     return zoo.load(BACKBONE, 5, seed=seed)
 
 
@@ -163,8 +164,8 @@ def high_rate(seed):
     return scored(backbone) | forgetting(backbone)
 
 
-def long_run(augmented, seed, steps=900, every=30):
-    """Three times as long: weights of the lowest validation loss, and the last ones."""
+def long_run(augmented, seed, steps=600, every=30):
+    """Twice as long: weights of the lowest validation loss, and the last ones."""
     backbone = backbone_for(seed)
     validation = datasets.load(TARGET, "validation")
     losses, best = [], None

@@ -29,7 +29,7 @@ TARGETS = {
     "spectrograms": SHIFTED,
     "digits": SHIFTED,
 }
-LABELS, STEPS = 100, 300
+LABELS, STEPS = 100, 200
 RATE = {"random": 3e-3}  # as lesson 02 found for a start from scratch; else:
 PRETRAINED_RATE = 1e-3
 FILES = tuple(f"{target}.npz" for target in TARGETS if target != "digits")
@@ -75,7 +75,7 @@ def sources(source, target, seed):
         data,
         splits["validation"],
         steps=STEPS,
-        eval_every=STEPS // 6,
+        eval_every=STEPS // 5,
         lr=RATE.get(source, PRETRAINED_RATE),
         augment=TARGETS[target],
         seed=seed,
@@ -113,6 +113,6 @@ def cnn_vit(model, pretrained, augmented, lr, seed):
     """A residual network or a Vision Transformer on the 500 wafer pictures."""
     backbone = zoo.load(model, 5, seed=seed, pretrained=pretrained)
     changed = {} if augmented else {"augment": None}
-    options = dict(steps=400, seed=seed, evaluations=5)
+    options = dict(steps=320, seed=seed, evaluations=5)
     train(backbone, labelled(500, seed), lr=lr, **options, **changed)
     return scored(backbone)

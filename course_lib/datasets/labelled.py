@@ -1,0 +1,225 @@
+"""What every labelled data set can do, whatever its inputs are.
+
+Counting, taking a stratified sample, splitting: for pictures (:class:`ImageDataset`)
+and texts (:class:`TextDataset`) alike.  (Lessons 00, 02, 07 and 13.)
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from course_lib.errors import CourseError
+
+
+class Labelled:
+    """Base of the data sets: inputs in the field named ``holds``, one label for each.
+
+    labels: int64 (N,), indices into ``classes``.  metadata: columns of length N.
+    """
+
+    holds: ClassVar[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def counts(self) -> dict[str, int]:
+        """Number of examples of each class, in the order of ``classes``."""
+        per_class = np.bincount(self.labels, minlength=len(self.classes))
+        return dict(zip(self.classes, per_class.tolist()))
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> Self:
+        """The examples at ``indices`` (integers, or a boolean mask of length N)."""
+        indices = np.asarray(indices)
+        if indices.dtype == bool:
+            if indices.shape != (len(self),):
+                raise CourseError(
+                    f"subset: the mask has shape {indices.shape}, expected "
+                    f"({len(self)},), one entry for each image of {self.name!r}."
+                )
+            indices = np.flatnonzero(indices)
+        if indices.size and indices.dtype.kind not in "iu":
+            raise CourseError(
+                f"subset: indices are {indices.dtype}, expected whole numbers, or a "
+                "boolean mask."
+            )
+        indices = indices.astype(np.int64).reshape(-1)
+        if len(indices) and not (
+            -len(self) <= indices.min() <= indices.max() < len(self)
+        ):
+            raise CourseError(
+                f"subset: indices run from {indices.min()} to {indices.max()}, but "
+                f"{self.name!r} ({self.split}) has {len(self)} {self.holds}."
+            )
+        columns = {key: values[indices] for key, values in self.metadata.items()}
+        return replace(
+            self,
+            labels=self.labels[indices],
+            metadata=columns,
+            **{self.holds: self._at(indices)},
+        )
+
+    def _at(self, indices: np.ndarray):
+        """The inputs at whole-number indices."""
+        return getattr(self, self.holds)[indices]
+
+    def take(
+        self,
+        n: int | None = None,
+        *,
+        n_per_class: int | None = None,
+        seed: int = 0,
+        stratified: bool = True,
+    ) -> Self:
+        """A random sample of ``n`` examples, or of ``n_per_class`` of each class.
+
+        Stratified (the default) keeps the class proportions of the data set; the same
+        seed gives nested samples: take(25) is contained in take(50) when the classes
+        are balanced.  Raises CourseError when there are too few examples.  Lesson 02.
+        """
+        if (n is None) == (n_per_class is None):
+            raise CourseError("take: give either n or n_per_class, and not both.")
+        wanted = n if n is not None else n_per_class
+        if int(wanted) != wanted or wanted < 1:
+            raise CourseError(f"take: expected a whole number >= 1, got {wanted!r}.")
+        if n is not None and n > len(self):
+            raise CourseError(
+                f"take: {n} {self.holds} wanted, but {self.name!r} ({self.split}) has "
+                f"{len(self)}. Ask for fewer, or load a larger pool."
+            )
+        rng = np.random.default_rng(seed)
+        if n is not None and not stratified:
+            return self.subset(rng.permutation(len(self))[:n])
+        shuffled = _shuffled_by_class(self.labels, len(self.classes), rng)
+        if n_per_class is not None:
+            shares = [n_per_class] * len(self.classes)
+        else:
+            shares = _shares(n, [len(members) for members in shuffled])
+        for share, members, label in zip(shares, shuffled, self.classes):
+            if share > len(members):
+                raise CourseError(
+                    f"take: {share} {self.holds} of class {label!r} wanted, but "
+                    f"{self.name!r} ({self.split}) has {len(members)}."
+                )
+        chosen = [members[:share] for share, members in zip(shares, shuffled)]
+        return self.subset(_interleaved(chosen))
+
+    def split_into(self, fractions: Iterable[float], seed: int = 0) -> tuple[Self, ...]:
+        """Disjoint stratified parts, one for each fraction (they sum to at most 1).
+
+        Every class is divided in the same proportions.  Raises CourseError when a part
+        would be empty.  Lesson 13.
+        """
+        fractions = [float(fraction) for fraction in fractions]
+        if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
+            raise CourseError(
+                f"split_into: fractions {fractions} must each be > 0 and sum "
+                "to at most 1, for example (0.7, 0.15, 0.15)."
+            )
+        rng = np.random.default_rng(seed)
+        shuffled = _shuffled_by_class(self.labels, len(self.classes), rng)
+        edges = np.concatenate([[0.0], np.cumsum(fractions)])
+        parts = []
+        for k in range(len(fractions)):
+            chosen = []
+            for members in shuffled:
+                first, last = (int(round(e * len(members))) for e in edges[k : k + 2])
+                chosen.append(members[first:last])
+            indices = _interleaved(chosen)
+            if not len(indices):
+                raise CourseError(
+                    f"split_into: fraction {fractions[k]} of the {len(self)} "
+                    f"{self.holds} of {self.name!r} leaves an empty part; use a "
+                    "larger fraction."
+                )
+            parts.append(self.subset(indices))
+        return tuple(parts)
+
+
+def check_labels(data: Labelled) -> None:
+    """CourseError unless labels, classes and metadata fit the inputs."""
+    labels, n = data.labels, len(getattr(data, data.holds))
+    where = f"data set {data.name!r} ({data.split})"
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.int64:
+        raise CourseError(f"{where}: labels must be an int64 array of shape (N,).")
+    if labels.shape != (n,):
+        raise CourseError(
+            f"{where}: {n} {data.holds} but labels of shape {labels.shape}; "
+            f"expected one label for each {data.holds[:-1]}."
+        )
+    if len(labels) and not (0 <= labels.min() <= labels.max() < len(data.classes)):
+        raise CourseError(
+            f"{where}: labels run from {labels.min()} to {labels.max()}, expected "
+            f"0..{len(data.classes) - 1} for {len(data.classes)} classes."
+        )
+    for key, column in data.metadata.items():
+        if len(column) != len(labels):
+            raise CourseError(
+                f"{where}: metadata column {key!r} has {len(column)} entries for "
+                f"{len(labels)} {data.holds}."
+            )
+
+
+def _shuffled_by_class(labels, n_classes, rng) -> list[np.ndarray]:
+    return [rng.permutation(np.flatnonzero(labels == c)) for c in range(n_classes)]
+
+
+def _shares(n: int, counts: Sequence[int]) -> list[int]:
+    """Largest-remainder division of ``n`` in proportion to ``counts``."""
+    exact = np.asarray(counts, dtype=np.float64) * n / sum(counts)
+    shares = np.floor(exact).astype(int)
+    order = np.argsort(-(exact - shares), kind="stable")
+    shares[order[: n - shares.sum()]] += 1
+    return shares.tolist()
+
+
+def _interleaved(groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Members of all groups, evenly mixed, so that a prefix is nearly balanced."""
+    rank = [(np.arange(len(group)) + 0.5) / max(len(group), 1) for group in groups]
+    members = np.concatenate(groups).astype(np.int64)
+    return members[np.argsort(np.concatenate(rank), kind="stable")]
+
+
+def index_names(names, classes, where) -> tuple[np.ndarray, list[str]]:
+    """Labels by name as numbers: (int64 (N,), classes); CourseError on unknown."""
+    classes = sorted(set(names)) if classes is None else [str(c) for c in classes]
+    index = {label: k for k, label in enumerate(classes)}
+    unknown = sorted(set(names) - set(index))
+    if unknown:
+        raise CourseError(
+            f"{where}: label {unknown[0]!r} is not one of the classes {classes}."
+        )
+    return np.array([index[label] for label in names], dtype=np.int64), classes
+
+
+def read_rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file; CourseError when a needed column is missing or empty."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream))
+    except FileNotFoundError:
+        raise CourseError(f"CSV file {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CourseError(
+            f"CSV file {path} cannot be read ({error}); expected UTF-8 text with "
+            "commas and a header line."
+        ) from None
+    if not rows:
+        raise CourseError(f"CSV file {path} has no rows below its header line.")
+    for column in needed:
+        if column not in rows[0]:
+            raise CourseError(
+                f"CSV file {path} has no column {column!r}; its columns are "
+                f"{list(rows[0])}. Name them with image_column= and label_column=."
+            )
+        for number, row in enumerate(rows, start=2):
+            if not (row[column] or "").strip():
+                raise CourseError(
+                    f"CSV file {path}, row {number}: {column!r} is empty."
+                )
+    return rows

@@ -1,0 +1,93 @@
+"""Labelled texts: tickets, reports, a learner's own CSV.
+
+A :class:`TextDataset` is to strings what an ImageDataset is to pictures: same labels,
+same samples and splits.  (Lessons 07 to 09, 12 and 13.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from course_lib.datasets.labelled import (
+    Labelled,
+    check_labels,
+    index_names,
+    read_rows,
+)
+from course_lib.errors import CourseError
+
+
+@dataclass(frozen=True, eq=False)
+class TextDataset(Labelled):
+    """Texts of one split with their labels; behaves like a torch map-style dataset.
+
+    texts: N strings.  labels: int64 (N,), indices into ``classes``.  metadata:
+    optional columns of length N.  Raises CourseError when types or labels do not fit.
+    Lesson 07.
+    """
+
+    holds = "texts"
+    texts: tuple[str, ...]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    name: str = "texts"
+    split: str = "train"
+    metadata: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        wrong = next((t for t in self.texts if not isinstance(t, str)), None)
+        if isinstance(self.texts, str) or wrong is not None:
+            raise CourseError(
+                f"data set {self.name!r} ({self.split}): expected a sequence of "
+                f"strings, one for each example, found {type(wrong).__name__}."
+            )
+        object.__setattr__(self, "texts", tuple(self.texts))
+        check_labels(self)
+
+    def __getitem__(self, index: int) -> tuple[str, int]:
+        """Text and label, as a torch DataLoader expects."""
+        return self.texts[index], int(self.labels[index])
+
+    def __repr__(self) -> str:
+        return (
+            f"TextDataset({self.name!r}, {self.split!r}: {len(self)} texts, "
+            f"{len(self.classes)} classes)"
+        )
+
+    def _at(self, indices: np.ndarray) -> tuple[str, ...]:
+        return tuple(self.texts[i] for i in indices)
+
+
+def texts_from_csv(
+    path: str | Path,
+    text_column: str = "text",
+    label_column: str = "label",
+    classes: Sequence[str] | None = None,
+    split: str = "train",
+) -> TextDataset:
+    """Texts and labels from a CSV file with a header line; other columns are metadata.
+
+    Raises CourseError naming the row or column at fault, and for fewer than two
+    classes.  Lessons 07 and 13.
+    """
+    path = Path(path)
+    rows = read_rows(path, (text_column, label_column))
+    labels, classes = index_names(
+        [row[label_column] for row in rows], classes, str(path)
+    )
+    if len(classes) < 2:
+        raise CourseError(
+            f"{path}: column {label_column!r} holds only the label {classes[0]!r}; "
+            "expected at least two classes."
+        )
+    metadata = {
+        key: np.array([row[key] or "" for row in rows])
+        for key in rows[0]
+        if key and key not in (text_column, label_column)
+    }
+    texts = tuple(row[text_column] for row in rows)
+    return TextDataset(texts, labels, tuple(classes), path.stem, split, metadata)

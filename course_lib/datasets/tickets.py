@@ -1,0 +1,315 @@
+"""Maintenance tickets of the fab: short texts, five causes, many ways to say them.
+
+A ticket names one defect that is at fault, in one of many wordings, and often others
+that are not: denied, cleared, on another wafer, or harmless.  Counting words therefore
+cannot decide it.  Wordings and authors are divided: the few labelled tickets show part
+of both, the test set all of them.  Every probability below was set before any model
+was run (data/cards/tickets.md).  Lessons 07 to 10.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from course_lib.datasets.texts import TextDataset
+from course_lib.errors import CourseError
+
+SEED = 20_250_317
+CLASSES = ("scratch", "particle", "residue", "bridge", "crack")
+SIZES = {"train": 500, "validation": 500, "test": 1000}
+SPLITS = {"train": 0, "validation": 1, "test": 2, "pool": 3}
+COMMON = 10  # the first so many wordings of a defect occur in the training split
+MENTIONED = (0.30, 0.45, 0.25)  # probability of 0, 1, 2 defects that are not at fault
+AUTHORS = ("engineer", "shift log", "complaint")  # the last not in the training split
+ABBREVIATED = {"engineer": 0.1, "shift log": 0.7, "complaint": 0.0}
+MISSPELT = {"engineer": 0.01, "shift log": 0.05, "complaint": 0.02}  # of the words
+
+WORDINGS = {
+    "scratch": (
+        "a scratch",
+        "a long fine line",
+        "a gouge",
+        "scrape marks",
+        "a score across the dies",
+        "linear damage",
+        "an arc-shaped scratch",
+        "handler marks",
+        "a furrow in the film",
+        "drag marks",
+        "a groove as from a fingernail",
+        "an abrasion",
+        "parallel streaks from the pad",
+        "a cut through the top layer",
+        "chatter marks",
+        "damage from something pulled over the surface",
+    ),
+    "particle": (
+        "a particle",
+        "a speck",
+        "foreign matter",
+        "dust",
+        "a fallen flake",
+        "a grain on the surface",
+        "debris",
+        "a particle cluster",
+        "a fall-on defect",
+        "a small foreign body",
+        "a crumb stuck on the die",
+        "grit",
+        "a stray lump",
+        "something lying on the pattern",
+        "an added object of 2 um",
+        "a flake from the chamber wall",
+    ),
+    "residue": (
+        "residue",
+        "a stain",
+        "leftover resist",
+        "a film that was not removed",
+        "watermarks",
+        "dried slurry",
+        "a smear",
+        "an incomplete strip",
+        "polymer remains",
+        "haze",
+        "dull patches after the clean",
+        "a milky veil",
+        "drying rings",
+        "scum in the openings",
+        "unremoved chemistry",
+        "a tide mark",
+    ),
+    "bridge": (
+        "a bridge",
+        "a short between lines",
+        "touching lines",
+        "merged features",
+        "lines grown together",
+        "a metal short",
+        "an unopened space",
+        "shorted neighbours",
+        "a web between the contacts",
+        "bridging of the resist",
+        "current between nets that should be apart",
+        "a closed gap",
+        "fused wires",
+        "tracks without separation",
+        "joined conductors",
+        "lost spacing",
+    ),
+    "crack": (
+        "a crack",
+        "a fracture",
+        "a split in the film",
+        "a branching line from the edge",
+        "broken silicon",
+        "a fissure",
+        "a chipped edge",
+        "a hairline break",
+        "a cleft",
+        "cracking of the passivation",
+        "a break along the crystal",
+        "a star from a point of impact",
+        "a rupture",
+        "a shattered corner",
+        "a jagged break",
+        "glass-like splinters at the rim",
+    ),
+}
+AT_FAULT = {
+    "engineer": (
+        "The inspection shows {x} {place}.",
+        "We found {x} {place} after {step}.",
+        "The die loss comes from {x}.",
+        "The failing dies follow {x} {place}.",
+        "After review the cause is {x}.",
+    ),
+    "shift log": (
+        "{x} {place}.",
+        "On hold for {x}.",
+        "Reason: {x} {place}.",
+        "Rejected after {step}, {x}.",
+        "Wafer scrapped, {x} {place}.",
+    ),
+    "complaint": (
+        "The parts came back because of {x}, which the lab saw {place}.",
+        "Their report says that {x} made the devices fail.",
+        "They blame {x} and want an answer by Friday.",
+        "According to the customer {x} destroyed the parts.",
+        "We are told to blame {x} {place}.",
+    ),
+}
+NOT_AT_FAULT = (  # {a} with its article, {y} without
+    "No {y} found.",
+    "We ruled out {a}.",
+    "Nothing that looks like {a}.",
+    "Last week we had {a}, no longer.",
+    "Rework removed the {y} seen earlier.",
+    "The dummy wafer had {a}, this one has not.",
+    "The neighbouring lot was stopped for {a}.",
+    "First reported as {a}, which was wrong.",
+    "The operator wrote {a}; the review disagrees.",
+    "Also {a}, within limits.",
+    "We see {a} too, without effect.",
+)
+OPENINGS = {
+    "engineer": ("Lot {lot}, wafer {n}.", "Lot {lot}, {step}.", ""),
+    "shift log": ("Lot {lot} wafer {n}", "{tool} {lot}", "{tool} down {n} min", ""),
+    "complaint": (
+        "The customer is unhappy with lot {lot}.",
+        "Second complaint about lot {lot} this month.",
+        "",
+    ),
+}
+ASIDES = {
+    "engineer": (
+        "Please check {tool}.",
+        "Maintenance of {tool} is due.",
+        "{n} dies are affected.",
+        "The recipe was not changed.",
+        "",
+    ),
+    "shift log": ("{n} dies.", "{tool} checked.", "Informed engineering.", "", ""),
+    "complaint": (
+        "We promised them a report.",
+        "It concerns {n} devices.",
+        "Please treat this with priority.",
+        "",
+    ),
+}
+PLACES = (
+    "near the edge",
+    "in the centre",
+    "at the notch",
+    "on the left half",
+    "over several dies",
+    "in the scribe line",
+    "on layer {n}",
+)
+STEPS = (
+    "polishing",
+    "etch",
+    "lithography",
+    "deposition",
+    "the wet clean",
+    "implant",
+    "final inspection",
+)
+TOOLS = ("CMP-03", "ETCH-11", "LITHO-2", "CVD-07", "WET-05", "the handler", "SORT-1")
+ABBREVIATIONS = {
+    "wafer": "wfr",
+    "inspection": "insp",
+    "engineering": "eng",
+    "maintenance": "maint",
+    "particle": "ptcl",
+    "residue": "resid",
+    "resist": "PR",
+    "polishing": "CMP",
+    "deposition": "dep",
+    "lithography": "litho",
+    "scratch": "scr",
+    "checked": "chkd",
+    "rejected": "rej",
+    "between": "btw",
+    "surface": "surf",
+    "neighbouring": "neighb",
+}
+
+
+def _pick(rng, options):
+    return options[int(rng.integers(len(options)))]
+
+
+def _filled(rng, frame: str, **words) -> str:
+    """A frame with its place, step, tool, lot and number drawn."""
+    words["place"] = _pick(rng, PLACES).replace("{n}", str(rng.integers(1, 9)))
+    words["step"], words["tool"] = _pick(rng, STEPS), _pick(rng, TOOLS)
+    words["lot"] = f"{'ABKMRT'[rng.integers(6)]}{rng.integers(1000, 9999)}"
+    return frame.format(n=rng.integers(2, 40), **words)
+
+
+def _without_article(wording: str) -> str:
+    return re.sub(r"^an? ", "", wording)
+
+
+def _misspelt(rng, word: str) -> str:
+    """Two neighbouring letters swapped, one dropped or one doubled."""
+    if len(word) < 4 or not word.isalpha():
+        return word
+    k = int(rng.integers(1, len(word) - 2))
+    kind = int(rng.integers(3))
+    if kind == 0:
+        return word[:k] + word[k + 1] + word[k] + word[k + 2 :]
+    return word[:k] + word[k + 1 :] if kind == 1 else word[:k] + word[k] + word[k:]
+
+
+def _written(rng, text: str, author: str) -> str:
+    """The author's habits: abbreviations, lower case, misspellings."""
+    short = rng.random() < ABBREVIATED[author]
+    if author == "shift log":
+        text = text.lower()
+    words = []
+    for token in re.findall(r"\w[\w-]*|\W", text):
+        if short and token.lower() in ABBREVIATIONS:
+            token = ABBREVIATIONS[token.lower()]
+        elif rng.random() < MISSPELT[author]:
+            token = _misspelt(rng, token)
+        words.append(token)
+    return "".join(words)
+
+
+def ticket(rng, label: int, split: str) -> tuple[str, dict]:
+    """One ticket whose cause is ``CLASSES[label]``, and what is known about it."""
+    seen_only = split == "train"
+    author = _pick(rng, AUTHORS[:2] if seen_only else AUTHORS)
+    count = COMMON if seen_only else len(WORDINGS["scratch"])
+    number = int(rng.integers(count))
+    cause = CLASSES[label]
+    sentences = [_filled(rng, _pick(rng, AT_FAULT[author]), x=WORDINGS[cause][number])]
+    others = rng.permutation([c for c in CLASSES if c != cause])
+    mentions = int(rng.choice(3, p=MENTIONED))
+    for other in others[:mentions]:
+        wording = WORDINGS[str(other)][int(rng.integers(count))]
+        frame = _pick(rng, NOT_AT_FAULT)
+        sentences.append(_filled(rng, frame, a=wording, y=_without_article(wording)))
+    order = rng.permutation(len(sentences))
+    body = [sentences[i] for i in order]
+    opening = _filled(rng, _pick(rng, OPENINGS[author]))
+    aside = _filled(rng, _pick(rng, ASIDES[author]))
+    sentences = [s[0].upper() + s[1:] for s in (opening, *body, aside) if s]
+    text = _written(rng, " ".join(sentences), author)
+    about = dict(
+        author=author,
+        mentions=mentions,
+        familiar=number < COMMON and author in AUTHORS[:2],
+    )
+    return text, about
+
+
+def render(n: int, seed: int = SEED, split: str = "pool", first: int = 0):
+    """``n`` tickets as a TextDataset; ticket i has the label i mod 5.
+
+    metadata: ``author``, ``mentions`` (defects named that are not at fault) and
+    ``familiar`` (wording and author occur in the training split).  Ticket i depends
+    only on (seed, split, i).  Raises CourseError for an unknown split.
+    """
+    if split not in SPLITS:
+        raise CourseError(
+            f"tickets: there is no split {split!r}. Expected one of "
+            f"{', '.join(SPLITS)}."
+        )
+    labels = (first + np.arange(n, dtype=np.int64)) % len(CLASSES)
+    texts, rows = [], []
+    for i, label in enumerate(labels):
+        rng = np.random.default_rng((seed, SPLITS[split], first + i))
+        text, about = ticket(rng, int(label), split)
+        texts.append(text)
+        rows.append(about)
+    metadata = {
+        "author": np.array([row["author"] for row in rows]),
+        "mentions": np.array([row["mentions"] for row in rows], dtype=np.int64),
+        "familiar": np.array([row["familiar"] for row in rows]),
+    }
+    return TextDataset(tuple(texts), labels, CLASSES, "tickets", split, metadata)
