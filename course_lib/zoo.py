@@ -53,7 +53,7 @@ class Backbone:
         extract features.  Lesson 03.
         """
         if self.kind == "text":
-            return mean_pooled(self.model, x)
+            return mean_pooled(getattr(self.model, "encoder", self.model), x)
         seen = []
         hook = self.model.get_submodule(self.head).register_forward_pre_hook(
             lambda module, inputs: seen.append(inputs[0])
@@ -74,13 +74,11 @@ class Backbone:
                 f"A head of {num_classes} class(es) was asked for; a classifier needs "
                 "two or more. Check the data set's classes."
             )
-        if not self.head:
-            raise CourseError(
-                f"{self.name} is a text encoder without a classification head; take "
-                "its features (backbone.features) and train a head on them (lesson 07)."
-            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            if not self.head:  # a bare text encoder
+                self._wrap(num_classes)
+                return self
             old = self.model.get_submodule(self.head)
             if isinstance(old, nn.Conv2d):
                 new = nn.Conv2d(old.in_channels, num_classes, 1)
@@ -88,6 +86,14 @@ class Backbone:
                 new = nn.Linear(self.num_features, num_classes)
         self.model.set_submodule(self.head, new)
         return self
+
+    def _wrap(self, num_classes):
+        """Mean pooling and a linear head around an encoder (lesson 07)."""
+        from course_lib.text import TextClassifier
+
+        self.model = TextClassifier(self.model, num_classes)
+        self.head = "head"
+        self.stages = {k: f"encoder.{name}" for k, name in self.stages.items()}
 
     def copy(self):
         """An independent copy: training it leaves this one unchanged."""

@@ -1,0 +1,289 @@
+"""Fine-tuning text encoders with `transformers.Trainer`.
+
+An encoder from the zoo becomes a classifier by mean pooling and a linear head;
+`trainer` sets up the standard recipe of BERT-class models, `adapt` continues
+masked-language-model pre-training on unlabelled text.  Lesson 07; used by lessons 08 and 09.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from course_lib.errors import CourseError
+
+__all__ = ["TextClassifier", "adapt", "fit", "predict", "trainer"]
+
+
+class TextClassifier(nn.Module):
+    """Encoder, mean over real tokens, dropout, linear head: tokens to logits (N, K).
+
+    Called with the tokenizer's tensors (N, T); with ``labels`` (N,) also gives the
+    cross-entropy, as `transformers.Trainer` expects.  Mean pooling is how the sentence
+    encoder was trained (Reimers & Gurevych 2019).  Lesson 07.
+    """
+
+    def __init__(self, encoder: nn.Module, num_classes: int, dropout: float = 0.1):
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(encoder.config.hidden_size, num_classes)
+        self.config = encoder.config
+
+    def pooled(self, attention_mask, **tokens):
+        """Mean of the last layer over the tokens that are no padding, (N, F)."""
+        hidden = self.encoder(attention_mask=attention_mask, **tokens)
+        mask = attention_mask[..., None].to(hidden.last_hidden_state.dtype)  # (N, T, 1)
+        return (hidden.last_hidden_state * mask).sum(1) / mask.sum(1)
+
+    def forward(self, attention_mask, labels=None, **tokens):
+        from transformers.modeling_outputs import SequenceClassifierOutput
+
+        logits = self.head(self.dropout(self.pooled(attention_mask, **tokens)))
+        loss = None if labels is None else cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+class _Examples(torch.utils.data.Dataset):
+    """Texts tokenised once, one dict each; padded later, batch by batch."""
+
+    def __init__(self, tokenizer, texts: Sequence[str], labels=None, max_length=128):
+        if not len(texts):
+            raise CourseError("No texts, expected at least one.")
+        tokens = tokenizer(list(texts), truncation=True, max_length=max_length)
+        self.rows = [
+            {key: values[i] for key, values in tokens.items()}
+            for i in range(len(texts))
+        ]
+        if labels is not None:
+            for row, label in zip(self.rows, labels, strict=True):
+                row["labels"] = int(label)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.rows[index]
+
+
+def _required(backbone) -> tuple[nn.Module, object]:
+    model = getattr(backbone, "model", None)
+    if getattr(backbone, "kind", "") != "text" or not isinstance(model, nn.Module):
+        raise CourseError(
+            "Expected a text backbone.\nDo: zoo.load('minilm', num_classes=5)."
+        )
+    return model, backbone.preprocess.tokenizer
+
+
+def trainer(
+    backbone,
+    train,
+    val=None,
+    *,
+    epochs: float = 4,
+    steps: int | None = None,
+    lr: float = 5e-5,
+    batch_size: int = 16,
+    weight_decay: float = 0.01,
+    warmup: float = 0.1,
+    groups: list[dict] | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+    folder: str | None = None,
+    **arguments,
+):
+    """A `transformers.Trainer` with the standard recipe, ready for ``.train()``.
+
+    backbone: a text backbone with a head.  train, val: TextDataset.  AdamW, linear
+    decay after a warm-up over the first ``warmup`` of the updates; with ``val`` it is
+    evaluated after each epoch and the weights of the lowest validation loss are loaded
+    at the end; ``patience`` epochs without a lower one end the run.  ``groups``:
+    parameter groups with rates of their own (layer_groups.decayed_groups).
+    ``folder``: where checkpoints go.  Other arguments are those of `transformers.TrainingArguments`.
+    Raises CourseError for a backbone without a head or labels outside it.
+    Devlin et al. 2019; lesson 07.
+    """
+    from transformers import (
+        DataCollatorWithPadding,
+        EarlyStoppingCallback,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+    from transformers.trainer_callback import PrinterCallback
+
+    from course_lib import profiles, training
+
+    model, tokenizer = _required(backbone)
+    outputs = getattr(getattr(model, "head", None), "out_features", None)
+    if outputs is not None and outputs != len(train.classes):
+        raise CourseError(
+            f"The head has {outputs} outputs, the data {len(train.classes)} classes.\n"
+            f"Do: zoo.load(name, num_classes={len(train.classes)})."
+        )
+    if patience is not None and val is None:
+        raise CourseError("trainer: patience needs validation data (val=...).")
+    choose = dict(eval_strategy="no", save_strategy="no")
+    if val is not None:
+        choose = dict(
+            eval_strategy="epoch",
+            save_strategy="epoch",
+            save_only_model=True,
+            save_total_limit=1,
+            load_best_model_at_end=True,
+            metric_for_best_model="eval_loss",
+            greater_is_better=False,
+        )
+    settings = TrainingArguments(
+        output_dir=folder or tempfile.mkdtemp(prefix="course-trainer-"),
+        num_train_epochs=epochs,
+        max_steps=-1 if steps is None else steps,
+        learning_rate=lr,
+        per_device_train_batch_size=batch_size,
+        per_device_eval_batch_size=64,
+        weight_decay=weight_decay,
+        warmup_steps=warmup,
+        lr_scheduler_type="linear",
+        seed=seed,
+        data_seed=seed,
+        disable_tqdm=True,
+        report_to="none",
+        logging_strategy="no",
+        use_cpu=profiles.device().type == "cpu",
+        dataloader_pin_memory=False,
+        **choose | arguments,
+    )
+    set_seed(seed)
+    if groups is None:
+        groups = training.param_groups(model, lr, weight_decay)
+    examples = [
+        None if d is None else _Examples(tokenizer, d.texts, d.labels)
+        for d in (train, val)
+    ]
+    stop = [] if patience is None else [EarlyStoppingCallback(patience)]
+    run = Trainer(
+        model,
+        settings,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        train_dataset=examples[0],
+        eval_dataset=examples[1],
+        processing_class=tokenizer,
+        optimizers=(torch.optim.AdamW(groups, lr=lr), None),
+        callbacks=stop,
+    )
+    run.remove_callback(PrinterCallback)  # it prints each evaluation as a dict
+    return run
+
+
+def fit(backbone, train, val=None, **options) -> list[dict]:
+    """Train with :func:`trainer` and clean up; returns the Trainer's log of losses.
+
+    Checkpoints go to a temporary folder; torch's global generators come back as they
+    were.  Options as in `trainer`.  Lesson 07.
+    """
+    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=cuda):
+        state = np.random.get_state()
+        run = trainer(backbone, train, val, folder=folder, **options)
+        run.train()
+        np.random.set_state(state)
+    backbone.model.eval()
+    return run.state.log_history
+
+
+def predict(backbone, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+    """Logits (N, K) float32 in the order of the texts; long and short are sorted apart.
+
+    Raises CourseError without texts.  Lesson 07.
+    """
+    model, tokenizer = _required(backbone)
+    texts = list(texts)
+    if not texts:
+        raise CourseError("predict: no texts, expected at least one.")
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    device = next(model.parameters()).device
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(order), batch_size):
+            some = [texts[i] for i in order[start : start + batch_size]]
+            tokens = backbone.preprocess(some)
+            tokens = {key: value.to(device) for key, value in tokens.items()}
+            parts.append(model(**tokens).logits.float().cpu())
+    for module, mode in modes:
+        module.training = mode
+    logits = torch.cat(parts).numpy()
+    return logits[np.argsort(order)]
+
+
+def adapt(
+    backbone,
+    texts: Sequence[str],
+    *,
+    steps: int = 200,
+    lr: float = 1e-4,
+    batch_size: int = 32,
+    masked: float = 0.15,
+    seed: int = 0,
+) -> list[float]:
+    """Continue masked-language-model pre-training on unlabelled texts, in place.
+
+    15 % of the tokens are hidden (80 % as [MASK], 10 % another token, 10 % as they
+    are) and predicted from the rest, through a head whose output matrix is the input
+    embedding.  A sentence encoder has lost that head; its transform is learned anew.
+    Returns the losses (nats a hidden token).  Gururangan et al. 2020 (DAPT, TAPT),
+    Devlin et al. 2019; lesson 07.
+    """
+    from transformers import DataCollatorForLanguageModeling, set_seed
+
+    model, tokenizer = _required(backbone)
+    encoder = getattr(model, "encoder", model)
+    encoder = encoder if hasattr(encoder, "config") else model
+    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=cuda):
+        state = np.random.get_state()
+        set_seed(seed)
+        examples = _Examples(tokenizer, texts)
+        collate = DataCollatorForLanguageModeling(
+            tokenizer, mlm_probability=masked, seed=seed
+        )
+        embedding = encoder.get_input_embeddings().weight  # (V, F)
+        width = embedding.shape[1]
+        transform = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)
+        ).to(embedding.device)
+        bias = nn.Parameter(torch.zeros(len(embedding), device=embedding.device))
+        learned = [p for p in encoder.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW([*learned, *transform.parameters(), bias], lr=lr)
+        generator = torch.Generator().manual_seed(seed)
+        encoder.train()
+        losses: list[float] = []
+        queue: list[int] = []
+        for step in range(steps):
+            if len(queue) < batch_size:
+                queue += torch.randperm(len(examples), generator=generator).tolist()
+            rows, queue = queue[:batch_size], queue[batch_size:]
+            batch = collate([dict(examples[i]) for i in rows])
+            batch = {k: v.to(embedding.device) for k, v in batch.items()}
+            labels = batch.pop("labels")  # (N, T), -100 where nothing is hidden
+            hidden = encoder(**batch).last_hidden_state
+            chosen = labels >= 0
+            logits = transform(hidden[chosen]) @ embedding.T + bias
+            loss = cross_entropy(logits, labels[chosen])
+            rate = min((step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps), 1.0)
+            for group in optimizer.param_groups:
+                group["lr"] = lr * rate
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(learned, 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+        np.random.set_state(state)
+    encoder.eval()
+    return losses
