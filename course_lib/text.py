@@ -2,7 +2,8 @@
 
 An encoder from the zoo becomes a classifier by mean pooling and a linear head;
 `trainer` sets up the standard recipe of BERT-class models, `adapt` continues
-masked-language-model pre-training on unlabelled text.  Lesson 07; used by lessons 08 and 09.
+masked-language-model pre-training on unlabelled text.  Lesson 07; used by lessons 08
+and 09.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ class TextClassifier(nn.Module):
         self.head = nn.Linear(encoder.config.hidden_size, num_classes)
         self.config = encoder.config
 
-    def pooled(self, attention_mask, **tokens):
-        """Mean of the last layer over the tokens that are no padding, (N, F)."""
-        hidden = self.encoder(attention_mask=attention_mask, **tokens)
-        mask = attention_mask[..., None].to(hidden.last_hidden_state.dtype)  # (N, T, 1)
-        return (hidden.last_hidden_state * mask).sum(1) / mask.sum(1)
-
-    def forward(self, attention_mask, labels=None, **tokens):
+    def forward(self, input_ids, attention_mask, token_type_ids=None, labels=None):
         from transformers.modeling_outputs import SequenceClassifierOutput
 
-        logits = self.head(self.dropout(self.pooled(attention_mask, **tokens)))
+        tokens = dict(input_ids=input_ids, attention_mask=attention_mask)
+        if token_type_ids is not None:
+            tokens["token_type_ids"] = token_type_ids
+        hidden = self.encoder(**tokens).last_hidden_state  # (N, T, F)
+        mask = attention_mask[..., None].to(hidden.dtype)  # (N, T, 1)
+        pooled = (hidden * mask).sum(1) / mask.sum(1)  # (N, F)
+        logits = self.head(self.dropout(pooled))
         loss = None if labels is None else cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
@@ -104,7 +105,8 @@ def trainer(
     evaluated after each epoch and the weights of the lowest validation loss are loaded
     at the end; ``patience`` epochs without a lower one end the run.  ``groups``:
     parameter groups with rates of their own (layer_groups.decayed_groups).
-    ``folder``: where checkpoints go.  Other arguments are those of `transformers.TrainingArguments`.
+    ``folder``: where checkpoints go.  Other arguments are those of
+    `transformers.TrainingArguments`.
     Raises CourseError for a backbone without a head or labels outside it.
     Devlin et al. 2019; lesson 07.
     """
@@ -243,8 +245,7 @@ def adapt(
     from transformers import DataCollatorForLanguageModeling, set_seed
 
     model, tokenizer = _required(backbone)
-    encoder = getattr(model, "encoder", model)
-    encoder = encoder if hasattr(encoder, "config") else model
+    encoder = model.encoder if backbone.head else model
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=cuda):
         state = np.random.get_state()

@@ -53,7 +53,7 @@ class Backbone:
         extract features.  Lesson 03.
         """
         if self.kind == "text":
-            return mean_pooled(getattr(self.model, "encoder", self.model), x)
+            return mean_pooled(self.model.encoder if self.head else self.model, x)
         seen = []
         hook = self.model.get_submodule(self.head).register_forward_pre_hook(
             lambda module, inputs: seen.append(inputs[0])
