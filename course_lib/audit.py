@@ -30,8 +30,9 @@ CHECKS = {
     "frozen-batchnorm": "a frozen BatchNorm layer is in train mode and will drift",
     "tiny-batch": "BatchNorm takes its statistics from very few pictures",
     "preprocessing": "the inputs are not scaled as the weights expect",
+    "unshuffled": "training goes through the classes one after the other",
     "head-size": "the head's outputs and the classes differ in number",
-    "shared-pictures": "the same picture is in two splits",
+    "shared-examples": "the same picture or text is in two splits",
     "test-for-choosing": "validation and test data are the same",
     "unsaved-head": "the adapter's saved files will lack the trained head",
     "last-checkpoint": "the weights kept are not those of the lowest validation loss",
@@ -70,7 +71,9 @@ def audit(
     """Every mistake that can be seen from what is given; an empty list is good news.
 
     model: a Backbone, a module, or a peft model.  optimizer: a torch optimizer, or a
-    list of parameter groups.  train, val, test: ImageDataset.  preprocess: what turns
+    list of parameter groups.  train, val, test: ImageDataset, TextDataset or a torch
+    DataLoader; of a training loader one batch is drawn (it must be repeatable), its
+    scale and order are looked at, and the batch size is taken.  preprocess: what turns
     the pictures into inputs in *your* loop, compared with the Backbone's own.
     batch_size: of training.  history: a training.History, or anything with
     ``val_loss``; kept: index of the evaluation whose weights are used.  training:
@@ -78,10 +81,15 @@ def audit(
     CHECKS.  Lesson 05.
     """
     net = network(model)
+    loader, train = train, _data_of(train)
+    val, test = _data_of(val), _data_of(test)
+    if batch_size is None:
+        batch_size = getattr(loader, "batch_size", None)
     found = [
         *_optimizer_findings(net, optimizer),
         *(_batchnorm_findings(net, batch_size, smallest_batch) if training else ()),
         *_input_findings(model, train, preprocess),
+        *_loader_findings(model, loader),
         *_head_findings(model, net, train),
         *_split_findings(train, val, test),
         *_adapter_findings(net),
@@ -232,18 +240,73 @@ def _head_findings(model, net, train):
         )
 
 
+def _data_of(data):
+    """The data set behind a DataLoader, subsets of one resolved."""
+    subset = torch.utils.data.Subset
+    if isinstance(data, torch.utils.data.DataLoader):
+        data = data.dataset
+    if isinstance(data, subset) and hasattr(data.dataset, "subset"):
+        data = data.dataset.subset(np.asarray(data.indices))
+    return data
+
+
+def _loader_findings(model, loader):
+    if not isinstance(loader, torch.utils.data.DataLoader):
+        return
+    labels = getattr(_data_of(loader), "labels", None)
+    in_order = isinstance(loader.sampler, torch.utils.data.SequentialSampler)
+    if in_order and labels is not None and len(labels) > 1:
+        changes = int((np.diff(np.asarray(labels)) != 0).sum())
+        classes = len(np.unique(labels))
+        if classes > 1 and changes < 2 * classes:
+            yield Finding(
+                "unshuffled",
+                "the training loader",
+                f"it keeps the order of the data, and the class changes {changes} "
+                f"times in {len(labels)} examples.",
+                "DataLoader(..., shuffle=True).",
+            )
+    own = getattr(model, "preprocess", None)
+    mean, std = getattr(own, "mean", None), getattr(own, "std", None)
+    if mean is None or std is None:
+        return
+    x = next(iter(loader))
+    x = x[0] if isinstance(x, (tuple, list)) else x
+    if not isinstance(x, torch.Tensor) or x.ndim != 4:
+        return
+    low, high = float(x.min()), float(x.max())
+    reach = max(max(abs(m / s), abs((1 - m) / s)) for m, s in zip(mean, std))
+    wrong = None
+    if not torch.isfinite(x).all():
+        wrong = "NaN or infinite numbers"
+    elif x.dtype.is_floating_point and max(abs(low), abs(high)) > 1.5 * reach + 0.5:
+        wrong = f"numbers from {low:.3g} to {high:.3g}"
+    elif x.dtype.is_floating_point and 0 <= low and high <= 1 and min(mean) > 0.1:
+        wrong = f"numbers from {low:.2f} to {high:.2f}, scaled but not normalised"
+    elif x.shape[1] != 3 and x.dtype.is_floating_point:
+        wrong = f"batches of shape {tuple(x.shape)}, channels not second"
+    if wrong:
+        yield Finding(
+            "preprocessing",
+            f"the training loader gives {wrong}",
+            f"the weights expect about {-reach:.1f} to {reach:.1f}.",
+            "use backbone.preprocess, which belongs to the weights.",
+        )
+
+
 # -- splits -----------------------------------------------------------------------
 
 
 def _digests(data) -> dict[bytes, int]:
-    """Fingerprint of each picture -> its row; the first of equal ones."""
+    """Fingerprint of each picture or text -> its row; the first of equal ones."""
     images = getattr(data, "images", None)
-    if images is None:
-        return {}
-    rows = np.ascontiguousarray(images)
+    if images is not None:
+        rows = (row.tobytes() for row in np.ascontiguousarray(images))
+    else:
+        rows = (" ".join(text.split()).encode() for text in getattr(data, "texts", ()))
     found: dict[bytes, int] = {}
     for i, row in enumerate(rows):
-        found.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), i)
+        found.setdefault(hashlib.blake2b(row, digest_size=16).digest(), i)
     return found
 
 
@@ -261,18 +324,18 @@ def _split_findings(train, val, test):
                 yield Finding(
                     "test-for-choosing",
                     "validation and test",
-                    f"{len(shared)} of {len(seen[other])} test pictures also choose "
+                    f"{len(shared)} of {len(seen[other])} test examples also choose "
                     "the weights.",
-                    "choose on pictures that are not reported on.",
+                    "choose on examples that are not reported on.",
                 )
                 continue
             digest = min(shared, key=lambda d: seen[one][d])
             yield Finding(
-                "shared-pictures",
+                "shared-examples",
                 f"{one} and {other}",
-                f"{len(shared)} pictures are in both, {one} {seen[one][digest]} = "
+                f"{len(shared)} examples are in both, {one} {seen[one][digest]} = "
                 f"{other} {seen[other][digest]} for one.",
-                "split by picture (or by wafer, by patient) before anything else.",
+                "split by wafer, by patient, by author before anything else.",
             )
 
 

@@ -78,6 +78,42 @@ def wrong_size(parts):
     return dict(model=backbone(), train=parts[0], preprocess=wrong), "(3, 32, 32)"
 
 
+def loader_of(x, labels, **options):
+    data = torch.utils.data.TensorDataset(x, torch.as_tensor(labels))
+    return torch.utils.data.DataLoader(data, batch_size=16, **options)
+
+
+def unscaled_loader(parts):
+    x = torch.from_numpy(parts[0].images).permute(0, 3, 1, 2).float()
+    loader = loader_of(x, parts[0].labels, shuffle=True)
+    return dict(model=backbone(), train=loader), "0 to 255"
+
+
+def unnormalised_loader(parts):
+    x = torch.from_numpy(parts[0].images).permute(0, 3, 1, 2) / 255
+    loader = loader_of(x, parts[0].labels, shuffle=True)
+    return dict(model=backbone(), train=loader), "not normalised"
+
+
+def class_after_class(parts):
+    order = np.argsort(parts[0].labels, kind="stable")
+    loader = torch.utils.data.DataLoader(parts[0].subset(order), batch_size=16)
+    return dict(model=backbone(), train=loader), "training loader"
+
+
+def leaked_texts(parts):
+    train, val = (datasets.load("tickets", s, n=20) for s in ("train", "validation"))
+    spaced = datasets.TextDataset(
+        (train.texts[3] + " ", *val.texts[1:]), val.labels, val.classes
+    )
+    return dict(model=backbone(), train=train, val=spaced), "train and validation"
+
+
+def small_loader(parts):
+    loader = torch.utils.data.DataLoader(parts[0], batch_size=2, shuffle=True)
+    return dict(model=backbone(), train=loader), "bn1"
+
+
 def old_head(parts):
     return dict(model=zoo.load(), train=parts[0]), "fc"
 
@@ -132,8 +168,13 @@ PLANTED = {
     wrong_scale: "preprocessing",
     reversed_channels: "preprocessing",
     wrong_size: "preprocessing",
+    unscaled_loader: "preprocessing",
+    unnormalised_loader: "preprocessing",
+    class_after_class: "unshuffled",
+    small_loader: "tiny-batch",
     old_head: "head-size",
-    leak: "shared-pictures",
+    leak: "shared-examples",
+    leaked_texts: "shared-examples",
     same_test: "test-for-choosing",
     unsaved_head: "unsaved-head",
     last_checkpoint: "last-checkpoint",
@@ -258,6 +299,27 @@ def mixed_precision(parts):
     return dict(model=one, optimizer=adamw(one.model), train=parts[0])
 
 
+def normalised_loader(parts):
+    one = backbone()
+    loader = loader_of(one.preprocess(parts[0].images), parts[0].labels, shuffle=True)
+    return dict(model=one, optimizer=adamw(one.model), train=loader)
+
+
+def raw_loader(parts):
+    """uint8 pictures, preprocessed inside the loop; balanced, hence unsorted order."""
+    train, val, _ = parts
+    subset = torch.utils.data.Subset(train, range(20))
+    loaders = (torch.utils.data.DataLoader(d, batch_size=16) for d in (subset, val))
+    one = backbone()
+    return dict(zip(("train", "val"), loaders)) | dict(model=one)
+
+
+def texts(parts):
+    one = zoo.load("minilm", num_classes=5, pretrained=False)
+    train, val = (datasets.load("tickets", s) for s in ("train", "validation"))
+    return dict(model=one, optimizer=adamw(one.model), train=train, val=val)
+
+
 def copied_preprocessing(parts):
     one = backbone()
     same = copy.deepcopy(one.preprocess)
@@ -277,6 +339,9 @@ CORRECT = (
     lora_with_head,
     plain_module,
     mixed_precision,
+    normalised_loader,
+    raw_loader,
+    texts,
     copied_preprocessing,
 )
 
