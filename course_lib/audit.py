@@ -54,6 +54,12 @@ class Finding:
         return f"[{self.check}] {self.where}: {self.message} Do: {self.remedy}"
 
 
+class Findings(list):
+    """The findings, and in ``unseen`` the checks that had nothing to look at."""
+
+    unseen: tuple[str, ...] = ()
+
+
 def audit(
     model,
     optimizer=None,
@@ -67,7 +73,7 @@ def audit(
     kept: int | None = None,
     training: bool = True,
     smallest_batch: int = 8,
-) -> list[Finding]:
+) -> Findings:
     """Every mistake that can be seen from what is given; an empty list is good news.
 
     model: a Backbone, a module, or a peft model.  optimizer: a torch optimizer, or a
@@ -97,14 +103,37 @@ def audit(
         *_state_findings(net),
     ]
     order = list(CHECKS)
-    return sorted(found, key=lambda finding: order.index(finding.check))
+    findings = Findings(sorted(found, key=lambda one: order.index(one.check)))
+    blind = {
+        "stale-parameter": optimizer is None,
+        "missing-parameter": optimizer is None,
+        "double-parameter": optimizer is None,
+        "frozen-batchnorm": not training,
+        "tiny-batch": batch_size is None or not training,
+        "preprocessing": train is None or (preprocess is None and loader is train),
+        "unshuffled": loader is train,
+        "head-size": not getattr(model, "head", "") or train is None,
+        "shared-examples": sum(data is not None for data in (train, val, test)) < 2,
+        "test-for-choosing": val is None or test is None,
+        "unsaved-head": not hasattr(net, "peft_config"),
+        "last-checkpoint": history is None,
+    }
+    findings.unseen = tuple(check for check in CHECKS if blind.get(check))
+    return findings
 
 
 def report(findings) -> str:
-    """The findings as text, one a line, or a sentence that there are none."""
-    if not findings:
-        return f"no mistake found by {len(CHECKS)} checks"
-    return "\n".join(str(finding) for finding in findings)
+    """The findings as text, one a line, or how many checks found nothing.
+
+    Checks that were given nothing to look at are named: they are no good news.
+    """
+    if findings:
+        return "\n".join(str(finding) for finding in findings)
+    unseen = getattr(findings, "unseen", ())
+    text = f"no mistake found by {len(CHECKS) - len(unseen)} checks"
+    if unseen:
+        text += f"; not looked at, for want of input: {', '.join(unseen)}"
+    return text
 
 
 # -- optimizer --------------------------------------------------------------------
@@ -196,7 +225,7 @@ def _input_findings(model, train, preprocess):
     yield Finding(
         "preprocessing",
         _what_differs(wanted, given),
-        "the weights have never seen inputs like these.",
+        "the inputs are not as they were in pre-training.",
         "use backbone.preprocess, which belongs to the weights.",
     )
 

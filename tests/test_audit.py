@@ -366,3 +366,15 @@ def test_the_audit_changes_nothing(parts):
 def test_a_strange_optimizer_is_refused():
     with pytest.raises(CourseError, match="optimizer"):
         audit.audit(backbone(), optimizer=3)
+
+
+def test_the_report_names_the_checks_that_had_nothing_to_look_at(parts):
+    train, val, test = parts
+    one = backbone()
+    bare = audit.audit(one)
+    assert "not looked at" in audit.report(bare) and "unshuffled" in bare.unseen
+    loader = torch.utils.data.DataLoader(train, batch_size=16, shuffle=True)
+    history = training.History(val_loss=[0.9, 0.5], best_epoch=1)
+    whole = audit.audit(one, adamw(one.model), loader, val, test, history=history)
+    assert whole.unseen == ("unsaved-head",)
+    assert f"by {len(audit.CHECKS) - 1} checks" in audit.report(whole)

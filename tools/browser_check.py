@@ -5,8 +5,9 @@
 
 Starts `course lab` on a free port, opens each lesson, runs all cells through
 JupyterLab's own command, and fails if a cell was not executed, shows an error or writes
-to stderr.  Screenshots of each lesson, top to bottom, are written for a human eye.
-The notebooks are left as they were.
+to stderr, or if a slider is moved and the figure above it does not change.  Screenshots
+of each lesson, top to bottom, are written for a human eye.  The notebooks are left as
+they were.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.keys import Keys
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = (
@@ -65,6 +67,30 @@ SCROLL = """
 const pane = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) '
   + '.jp-WindowedPanel-outer') || document.querySelector('.jp-Notebook');
 pane.scrollTop = arguments[0]; return [pane.scrollHeight, pane.clientHeight];
+"""
+
+
+WIDGETS = """
+const done = arguments[arguments.length - 1], notebook = window.coursePanel.content;
+const kind = 'application/vnd.jupyter.widget-view+json';
+const cells = notebook.widgets.map((c, i) => [c, i]).filter(([c]) =>
+  c.model.type === 'code' && c.model.outputs.toJSON().some(o => (o.data || {})[kind]));
+Promise.all(cells.map(async ([c, i]) => {
+  await notebook.scrollToItem(i, 'center'); return i;
+})).then(done).catch(e => done('failed: ' + e));
+"""
+SHOW = """
+const done = arguments[arguments.length - 1];
+window.coursePanel.content.scrollToItem(arguments[0], 'center').then(() => done(true));
+"""
+HANDLES = """
+return [...window.coursePanel.content.widgets[arguments[0]].node
+  .querySelectorAll('.widget-slider .noUi-handle')];
+"""
+PICTURE = """
+const cell = window.coursePanel.content.widgets[arguments[0]].node;
+const image = cell.querySelector('.jupyter-widgets img');
+return image ? image.src.length + image.src.slice(-400) : null;
 """
 
 
@@ -129,6 +155,33 @@ def problems(cells):
     return found
 
 
+def moved_sliders(driver):
+    """Move the last slider of each interactive figure; what did not follow, in words.
+
+    Returns (number of interactive figures, problems).
+    """
+    cells, found = driver.execute_async_script(WIDGETS), []
+    if not isinstance(cells, list):
+        return 0, [cells]
+    for cell in cells:
+        driver.execute_async_script(SHOW, cell)
+        time.sleep(2)
+        before = driver.execute_script(PICTURE, cell)
+        handles = driver.execute_script(HANDLES, cell)
+        if not before or not handles:
+            found.append(f"cell {cell}: no figure or no slider in its widget")
+            continue
+        for _ in range(4):
+            handles[-1].send_keys(Keys.ARROW_RIGHT)
+        for _ in range(20):
+            time.sleep(0.5)
+            if driver.execute_script(PICTURE, cell) != before:
+                break
+        else:
+            found.append(f"cell {cell}: the slider moved, the figure did not change")
+    return len(cells), found
+
+
 def shots(driver, folder, stem, most=12):
     """Pictures of the lesson from top to bottom."""
     top, page = 0, 0
@@ -171,7 +224,10 @@ def main():
                 print(
                     f"  {len(cells)} code cells in {seconds:.0f} s: {found or 'fine'}"
                 )
-                failed |= bool(found)
+                figures, stuck = moved_sliders(driver)
+                if figures:
+                    print(f"  {figures} interactive figures: {stuck or 'follow'}")
+                failed |= bool(found or stuck)
                 shots(driver, args.to, lesson.stem)
         finally:
             driver.quit()

@@ -114,16 +114,19 @@ def hand_written_loop(mode, batch_size, seed, pictures=9600):
     return scored(backbone) | {"drift": statistics.median(moved)}
 
 
-def small_batches(batch_size, frozen_norms, seed, pictures=3200):
-    """Fine-tuning on the same number of pictures, the rate in step with the batch."""
+def small_batches(batch_size, frozen_norms, seed, passes=33):
+    """33 passes over 96 pictures, all batches full, the rate in step with the batch.
+
+    Frozen norms keep the source's statistics, and their scale and shift do not learn.
+    """
     backbone = backbone_for(seed)
     if frozen_norms:
         for layer in backbone.model.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 freezing.freeze(layer)
-    options = dict(lr=LR * batch_size / 32, batch_size=batch_size)
-    options |= dict(steps=pictures // batch_size, evaluations=5)
-    train(backbone, labelled(LABELS, seed), seed=seed, **options)
+    options = dict(lr=LR * batch_size / 32, batch_size=batch_size, evaluations=5)
+    steps = passes * 96 // batch_size
+    train(backbone, labelled(96, seed), steps=steps, seed=seed, **options)
     return scored(backbone)
 
 
@@ -138,7 +141,7 @@ def stale_head(seed):
 
 
 def source_head(seed):
-    """The head is forgotten: 75 outputs of the source for 5 classes."""
+    """The head is forgotten: 76 outputs of the source for 5 classes."""
     backbone = zoo.load(BACKBONE)
     data = labelled(LABELS, seed)
     options = dict(lr=LR, steps=STEPS[LABELS], seed=seed)
@@ -199,9 +202,7 @@ def long_run(augmented, seed, steps=600, every=30):
         "last accuracy": last["accuracy"],
         "last loss": last["loss"],
         "best step": every * (losses.index(min(losses)) + 1),
-        "best val_loss": min(losses),
-        "last val_loss": losses[-1],
-    }
+    } | {f"val_loss {every * (i + 1)}": loss for i, loss in enumerate(losses)}
 
 
 def adapter(seed):
@@ -249,6 +250,7 @@ SETUPS = {
     },
     "head, eval mode": partial(hand_written_loop, "eval", 32),
     "head, train mode": partial(hand_written_loop, "train", 32),
+    "head, eval mode, batch 4": partial(hand_written_loop, "eval", 4),
     "head, train mode, batch 4": partial(hand_written_loop, "train", 4),
     **{
         f"batch {size}{', frozen norms' * still}": partial(small_batches, size, still)
@@ -269,7 +271,8 @@ SETUPS = {
     "silent_failures",
     grid=[dict(setup=setup, seed=seed) for seed in range(5) for setup in SETUPS],
     sample=[dict(setup=s, seed=0) for s in ("frozen", "head, train mode")],
-    tolerance={"accuracy": 0.04},
+    tolerance={"accuracy": 0.04, "drift": 0.02}
+    | {f"{when} {name}": 0.04 for when in ("served", "throughout") for name in WRONG},
     models=(BACKBONE, VIT),
     data=FILES,
 )

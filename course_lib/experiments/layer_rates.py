@@ -39,9 +39,11 @@ def rate_cells():
             grid.extend(dict(labels=labels, **how, lr=lr, seed=seed) for lr in tried)
 
     for name, how in METHODS.items():
-        add(100, SEEDS if name in ("head x 10", "gradual") else range(5), **how)
+        add(100, SEEDS, **how)
+        if name in ("flat", "by layer", "gradual by layer"):
+            add(100, (3, 4), TRIED[:3], **how)
     for alpha in (0.1, 0.3, 0.5):
-        add(100, SEEDS, TRIED[1:], **METHODS["by layer"] | dict(alpha=alpha))
+        add(100, SEEDS, TRIED[1:3], **METHODS["by layer"] | dict(alpha=alpha))
     for labels in (25, 500):
         for name in ("flat", "by layer", "gradual by layer"):
             if name != "flat" or labels == 25:  # flat at 500: the grid `strategies`
