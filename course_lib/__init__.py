@@ -3,6 +3,7 @@
 Importing this package is cheap: nothing here loads torch.
 """
 
+import logging
 import os
 
 __version__ = "0.1.0"
@@ -11,3 +12,7 @@ __version__ = "0.1.0"
 # there.  The Hugging Face libraries read this once, when they are imported.
 if os.environ.get("COURSE_PROFILE", "offline") == "offline":
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# peft imports bitsandbytes, which warns that an optional, downloadable CPU kernel is
+# absent.  The course runs without it.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -45,8 +45,8 @@ def test_every_way_to_fine_tune_may_choose_among_the_same_rates():
     for how in METHODS.values():
         cells = results.select(rows, labels=100, **how)
         for seed in experiments.SEEDS:
-            tried = [row["lr"] for row in results.select(cells, seed=seed)]
-            assert tuple(tried) == TRIED
+            tried = {row["lr"] for row in results.select(cells, seed=seed)}
+            assert tried >= set(TRIED)
     for name in {row["schedule"] for row in results.load("schedules")}:
         cells = results.select(results.load("schedules"), schedule=name)
         assert {row["lr"] for row in cells} == set(TRIED)
@@ -68,8 +68,13 @@ def test_each_failure_was_run_beside_its_correct_twin_over_five_seeds():
     for setup in failures.SETUPS:
         found = results.select(rows, setup=setup)
         assert [row["seed"] for row in found] == [0, 1, 2, 3, 4], setup
-    still = results.select(rows, setup="head, eval mode")
-    assert all(row["drift"] == 0 for row in still)
+    for size in ("", ", batch 4"):
+        still = results.select(rows, setup=f"head, eval mode{size}")
+        drifting = results.select(rows, setup=f"head, train mode{size}")
+        assert all(row["drift"] == 0 for row in still)
+        assert all(row["drift"] > 0.01 for row in drifting)
+    for size in (2, 8, 32):
+        assert 33 * 96 % size == 0  # every batch is full, every size sees as much
 
 
 def test_no_source_is_judged_on_its_own_renderer():

@@ -42,6 +42,7 @@ def rate_cells():
         add(100, SEEDS, **how)
         if name in ("flat", "by layer", "gradual by layer"):
             add(100, (3, 4), TRIED[:3], **how)
+    add(100, SEEDS, (1e-4,), **METHODS["head x 10"])  # 3e-4 was the edge of the others
     for alpha in (0.1, 0.3, 0.5):
         add(100, SEEDS, TRIED[1:3], **METHODS["by layer"] | dict(alpha=alpha))
     for labels in (25, 500):
