@@ -24,6 +24,7 @@ METHODS = {  # what differs from one flat rate for everything
     "flat": dict(alpha=1.0, gradual=False, head_factor=1.0),
     "head x 10": dict(alpha=1.0, gradual=False, head_factor=10.0),
     "by layer": dict(alpha=ULMFIT, gradual=False, head_factor=1.0),
+    "by layer, head x 10": dict(alpha=ULMFIT, gradual=False, head_factor=10.0),
     "gradual": dict(alpha=1.0, gradual=True, head_factor=1.0),
     "gradual by layer": dict(alpha=ULMFIT, gradual=True, head_factor=1.0),
 }
@@ -31,25 +32,31 @@ ALPHAS = (0.1, 0.3, ULMFIT, 0.5, 1.0)  # the last but two is ULMFiT's, 1 is flat
 
 
 def rate_cells():
-    """100 labels: everything; 25 and 500: the three ways that the sources recommend."""
+    """100 labels: everything; 25 and 500: the three ways that the sources recommend.
+
+    Rates were added below and above wherever the best one lay at the edge.
+    """
     grid = []
 
-    def add(labels, seeds, tried=TRIED, **how):
+    def add(labels, seeds, tried, name, **changed):
+        how = METHODS[name] | changed
         for seed in seeds:
             grid.extend(dict(labels=labels, **how, lr=lr, seed=seed) for lr in tried)
 
-    for name, how in METHODS.items():
-        add(100, SEEDS, **how)
+    for name in METHODS:
+        fast_head = METHODS[name]["head_factor"] > 1
+        both = name == "by layer, head x 10"
+        tried = (TRIED[:2] if both else TRIED) + ((1e-4,) if fast_head else ())
+        add(100, SEEDS, tried, name)
         if name in ("flat", "by layer", "gradual by layer"):
-            add(100, (3, 4), TRIED[:3], **how)
-    add(100, SEEDS, (1e-4,), **METHODS["head x 10"])  # 3e-4 was the edge of the others
+            add(100, (3, 4), TRIED[:3], name)
     for alpha in (0.1, 0.3, 0.5):
-        add(100, SEEDS, TRIED[1:3], **METHODS["by layer"] | dict(alpha=alpha))
-    for labels in (25, 500):
-        for name in ("flat", "by layer", "gradual by layer"):
-            if name != "flat" or labels == 25:  # flat at 500: the grid `strategies`
-                tried = TRIED[1:] if labels == 25 else TRIED[1:3]
-                add(labels, SEEDS, tried, **METHODS[name])
+        add(100, SEEDS, TRIED[:3], "by layer", alpha=alpha)
+    for name in ("flat", "by layer", "gradual by layer"):
+        gradual = METHODS[name]["gradual"]
+        add(25, SEEDS, (*TRIED[1:], 3e-2) if gradual else TRIED, name)
+        at500 = {"flat": TRIED[:1], "by layer": TRIED[:3]}  # flat: see `strategies` too
+        add(500, SEEDS, at500.get(name, TRIED[1:]), name)
     return grid
 
 
