@@ -65,14 +65,15 @@ def _timm_groups(net, coarse: bool) -> dict[str, list[str]]:
         sorted((n for n in numbered[i] if not _inside(n, heads)), key=order.get)
         for i in sorted(numbered)
     ]
+    tail = []
     if len(bodies) > 2 and any(_inside(n, heads) for n in numbered[max(numbered)]):
         tail = bodies.pop()  # what shares the head's group: the norm before it
-        bodies[-1] += tail
     groups = {
         STEM if i == 0 else _common(members, i): members
         for i, members in enumerate(bodies)
         if members
     }
+    groups[list(groups)[-1]] += tail
     head = [n for n, _ in net.named_parameters() if _inside(n, heads)]
     return groups | {HEAD: head}
 
