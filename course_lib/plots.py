@@ -108,16 +108,17 @@ def _forget(fig) -> None:
 def png_bytes(fig, limit: int = LIMIT) -> bytes:
     """The figure as a PNG of at most ``limit`` bytes where that can be had.
 
-    Plots get a palette of 64 colours; pictures keep full colour while they fit, then
-    256 colours, then a lower resolution.
+    Plots get a palette of 256 colours, or 64; pictures keep full colour while they
+    fit, then 256 colours; then the resolution is lowered.
     """
     pictures = any(axes.images for axes in fig.axes)
     for dpi in (DPI, 80, 64):
         if pictures and len(full := _encoded(fig, dpi, None)) <= limit:
             return full
-        small = _encoded(fig, dpi, 256 if pictures else 64)
-        if len(small) <= limit:
-            break
+        for colours in (256,) if pictures else (256, 64):
+            small = _encoded(fig, dpi, colours)
+            if len(small) <= limit:
+                return small
     return small
 
 

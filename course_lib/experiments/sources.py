@@ -30,8 +30,24 @@ TARGETS = {
     "digits": SHIFTED,
 }
 LABELS, STEPS = 100, 200
-RATE = {"random": 3e-3}  # as lesson 02 found for a start from scratch; else:
-PRETRAINED_RATE = 1e-3
+RATES = (1e-3, 3e-3)  # tried with seed 0 on every pair; validation chose
+SLOW = {  # the sources that preferred 1e-3 on a target; a test compares
+    "wafer_micrographs": (
+        "bundled/resnet10-silhouettes",
+        "bundled/resnet10-patterns-short",
+        "bundled/vit-patterns",
+        "bundled/resnet10-patterns",
+    ),
+    "wafer_maps": ("bundled/resnet10-spectrograms", "bundled/vit-patterns"),
+    "spectrograms": ("bundled/vit-patterns", "bundled/resnet10-patterns"),
+    "digits": (
+        "random",
+        "bundled/resnet10-wafer-maps",
+        "bundled/resnet10-spectrograms",
+        "bundled/vit-patterns",
+        "bundled/resnet10-patterns",
+    ),
+}
 FILES = tuple(f"{target}.npz" for target in TARGETS if target != "digits")
 
 
@@ -53,19 +69,26 @@ def pairs():
     ]
 
 
+def chosen_rate(name, target):
+    """The rate at which a source is fine-tuned on a target with every seed."""
+    return RATES[0] if name in SLOW[target] else RATES[1]
+
+
 @experiment(
     "sources",
     grid=[
-        dict(source=name, target=target, seed=seed)
+        dict(source=name, target=target, lr=lr, seed=seed)
         for seed in SEEDS
         for name, target in pairs()
+        for lr in RATES
+        if seed == 0 or lr == chosen_rate(name, target)
     ],
-    sample=[dict(source="random", target="digits", seed=0)],
+    sample=[dict(source="random", target="digits", lr=3e-3, seed=0)],
     tolerance={"accuracy": 0.05},
     models=SOURCES[1:],
     data=FILES,
 )
-def sources(source, target, seed):
+def sources(source, target, lr, seed):
     """Fine-tune one source on 100 labelled pictures of one target.  Lesson 06."""
     splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
     data = splits["train"].take(LABELS, seed=seed)
@@ -76,7 +99,7 @@ def sources(source, target, seed):
         splits["validation"],
         steps=STEPS,
         eval_every=STEPS // 5,
-        lr=RATE.get(source, PRETRAINED_RATE),
+        lr=lr,
         augment=TARGETS[target],
         seed=seed,
     )
