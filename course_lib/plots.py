@@ -310,21 +310,23 @@ def heatmap(
     digits: int = 2,
     limits: tuple[float, float] | None = None,
 ):
-    """A matrix (len(rows), len(columns)) as shaded cells with their numbers."""
+    """A matrix (len(rows), len(columns)) as shaded cells with their numbers.
+
+    NaN is an empty cell with a dash.
+    """
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.shape != (len(rows), len(columns)):
         raise CourseError(
             f"heatmap: a matrix {matrix.shape} for {len(rows)} rows and {len(columns)} "
             "columns."
         )
-    figure, ax = new(
-        width=min(WIDTH, 2.2 + 0.62 * len(columns)), height=1.3 + 0.42 * len(rows)
-    )
+    wide = max(2.2 + 0.62 * len(columns), 1.9 + 0.078 * len(title or ""))
+    figure, ax = new(width=min(WIDTH, wide), height=1.3 + 0.42 * len(rows))
     low, high = limits or (np.nanmin(matrix), np.nanmax(matrix))
     image = ax.imshow(matrix, vmin=low, vmax=high, aspect="auto")
     for (i, j), value in np.ndenumerate(matrix):
         colour = "white" if value - low < 0.55 * (high - low) else "black"
-        text = f"{value:.{digits}f}"
+        text = f"{value:.{digits}f}" if np.isfinite(value) else "-"
         ax.text(j, i, text, ha="center", va="center", color=colour)
     slanted = max(map(len, columns), default=0) > 6
     ax.set_xticks(
