@@ -79,11 +79,14 @@ def _timm_groups(net, coarse: bool) -> dict[str, list[str]]:
 
 
 def _common(names: list[str], number: int) -> str:
-    """The module path that the names of a group share, or a number."""
-    first = names[0].split(".")
-    path = []
+    """The module path that most names of a group share, or a number.
+
+    Most, not all: the norm behind the last block belongs to that block's group.
+    """
+    first, path = names[0].split("."), []
     for depth, part in enumerate(first[:-1]):
-        if all(n.split(".")[: depth + 1] == first[: depth + 1] for n in names):
+        sharing = sum(n.split(".")[: depth + 1] == first[: depth + 1] for n in names)
+        if 2 * sharing > len(names):
             path.append(part)
     return ".".join(path) or f"group {number}"
 

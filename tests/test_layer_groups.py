@@ -107,6 +107,12 @@ def test_rates_follow_the_formula_and_norms_do_not_decay(name):
             assert id(parameter) in plain or parameter.ndim >= 2
 
 
+def test_timm_groups_are_named_after_their_blocks():
+    groups = lg.layer_groups(meta_model("vit_tiny_patch16_224"))
+    assert list(groups)[1:-1] == [f"blocks.{i}" for i in range(12)]
+    assert "norm.weight" in groups["blocks.11"]
+
+
 def test_bundled_backbones_have_stage_groups():
     groups = lg.layer_groups(zoo.load(num_classes=5))
     assert list(groups) == ["stem", "layer1", "layer2", "layer3", "layer4", "head"]
