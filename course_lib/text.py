@@ -8,15 +8,20 @@ and 09.
 
 from __future__ import annotations
 
+import random
 import tempfile
 from collections.abc import Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from course_lib import profiles, training
 from course_lib.errors import CourseError
+from course_lib.features import eval_mode, to_device
+from course_lib.zoo import mean_pooled
 
 __all__ = ["TextClassifier", "adapt", "fit", "predict", "trainer"]
 
@@ -42,10 +47,7 @@ class TextClassifier(nn.Module):
         tokens = dict(input_ids=input_ids, attention_mask=attention_mask)
         if token_type_ids is not None:
             tokens["token_type_ids"] = token_type_ids
-        hidden = self.encoder(**tokens).last_hidden_state  # (N, T, F)
-        mask = attention_mask[..., None].to(hidden.dtype)  # (N, T, 1)
-        pooled = (hidden * mask).sum(1) / mask.sum(1)  # (N, F)
-        logits = self.head(self.dropout(pooled))
+        logits = self.head(self.dropout(mean_pooled(self.encoder, tokens)))
         loss = None if labels is None else cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
@@ -79,6 +81,18 @@ def _required(backbone) -> tuple[nn.Module, object]:
             "Expected a text backbone.\nDo: zoo.load('minilm', num_classes=5)."
         )
     return model, backbone.preprocess.tokenizer
+
+
+@contextmanager
+def _isolated(seed: int):
+    """`training.isolated`, and Python's and numpy's generators, which Trainer seeds."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with training.isolated(seed, None):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def trainer(
@@ -118,8 +132,6 @@ def trainer(
         set_seed,
     )
     from transformers.trainer_callback import PrinterCallback
-
-    from course_lib import profiles, training
 
     model, tokenizer = _required(backbone)
     outputs = getattr(getattr(model, "head", None), "out_features", None)
@@ -185,15 +197,12 @@ def trainer(
 def fit(backbone, train, val=None, **options) -> list[dict]:
     """Train with :func:`trainer` and clean up; returns the Trainer's log of losses.
 
-    Checkpoints go to a temporary folder; torch's global generators come back as they
+    Checkpoints go to a temporary folder; the global generators come back as they
     were.  Options as in `trainer`.  Lesson 07.
     """
-    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=cuda):
-        state = np.random.get_state()
+    with tempfile.TemporaryDirectory() as folder, _isolated(options.get("seed", 0)):
         run = trainer(backbone, train, val, folder=folder, **options)
         run.train()
-        np.random.set_state(state)
     backbone.model.eval()
     return run.state.log_history
 
@@ -203,23 +212,18 @@ def predict(backbone, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
 
     Raises CourseError without texts.  Lesson 07.
     """
-    model, tokenizer = _required(backbone)
+    model, _ = _required(backbone)
     texts = list(texts)
     if not texts:
         raise CourseError("predict: no texts, expected at least one.")
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     device = next(model.parameters()).device
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
     parts = []
-    with torch.no_grad():
+    with torch.no_grad(), eval_mode(model):
         for start in range(0, len(order), batch_size):
             some = [texts[i] for i in order[start : start + batch_size]]
-            tokens = backbone.preprocess(some)
-            tokens = {key: value.to(device) for key, value in tokens.items()}
+            tokens = to_device(backbone.preprocess(some), device)
             parts.append(model(**tokens).logits.float().cpu())
-    for module, mode in modes:
-        module.training = mode
     logits = torch.cat(parts).numpy()
     return logits[np.argsort(order)]
 
@@ -242,14 +246,14 @@ def adapt(
     Returns the losses (nats a hidden token).  Gururangan et al. 2020 (DAPT, TAPT),
     Devlin et al. 2019; lesson 07.
     """
-    from transformers import DataCollatorForLanguageModeling, set_seed
+    from transformers import (
+        DataCollatorForLanguageModeling,
+        get_linear_schedule_with_warmup,
+    )
 
     model, tokenizer = _required(backbone)
     encoder = model.encoder if backbone.head else model
-    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=cuda):
-        state = np.random.get_state()
-        set_seed(seed)
+    with _isolated(seed):
         examples = _Examples(tokenizer, texts)
         collate = DataCollatorForLanguageModeling(
             tokenizer, mlm_probability=masked, seed=seed
@@ -262,29 +266,27 @@ def adapt(
         bias = nn.Parameter(torch.zeros(len(embedding), device=embedding.device))
         learned = [p for p in encoder.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW([*learned, *transform.parameters(), bias], lr=lr)
+        schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
         generator = torch.Generator().manual_seed(seed)
         encoder.train()
         losses: list[float] = []
         queue: list[int] = []
-        for step in range(steps):
+        for _ in range(steps):
             if len(queue) < batch_size:
                 queue += torch.randperm(len(examples), generator=generator).tolist()
             rows, queue = queue[:batch_size], queue[batch_size:]
             batch = collate([dict(examples[i]) for i in rows])
-            batch = {k: v.to(embedding.device) for k, v in batch.items()}
+            batch = to_device(dict(batch), embedding.device)
             labels = batch.pop("labels")  # (N, T), -100 where nothing is hidden
             hidden = encoder(**batch).last_hidden_state
             chosen = labels >= 0
             logits = transform(hidden[chosen]) @ embedding.T + bias
             loss = cross_entropy(logits, labels[chosen])
-            rate = min((step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps), 1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = lr * rate
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(learned, 1.0)
             optimizer.step()
+            schedule.step()
             losses.append(loss.item())
-        np.random.set_state(state)
     encoder.eval()
     return losses

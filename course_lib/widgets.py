@@ -14,8 +14,9 @@ from course_lib.errors import CourseError
 
 __all__ = ["choice", "explore", "log_slider", "slider"]
 
-LAYOUT = dict(width="95%", max_width="560px")
-STYLE = dict(description_width="170px")
+LOOK = dict(
+    layout=dict(width="95%", max_width="560px"), style=dict(description_width="170px")
+)
 
 
 def slider(label: str, value: float, low: float, high: float, step: float):
@@ -29,8 +30,7 @@ def slider(label: str, value: float, low: float, high: float, step: float):
         step=step,
         description=label,
         continuous_update=False,
-        layout=LAYOUT,
-        style=STYLE,
+        **LOOK,
     )
 
 
@@ -46,8 +46,7 @@ def log_slider(label: str, value: float, low: int, high: int, step: float = 0.1)
         description=label,
         readout_format=".1e",
         continuous_update=False,
-        layout=LAYOUT,
-        style=STYLE,
+        **LOOK,
     )
 
 
@@ -59,8 +58,7 @@ def choice(label: str, options, value=None):
         options=list(options),
         value=next(iter(options)) if value is None else value,
         description=label,
-        layout=LAYOUT,
-        style=STYLE,
+        **LOOK,
     )
 
 

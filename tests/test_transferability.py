@@ -29,12 +29,13 @@ def test_logme_is_the_largest_evidence(n, d):
             covariance = Z @ Z.T / alpha + np.eye(n) / beta
             return -stats.multivariate_normal(np.zeros(n), covariance).logpdf(target)
 
+        exact = dict(xatol=1e-9, fatol=1e-12, maxiter=5000, maxfev=5000)
         best = min(
-            optimize.minimize(negative, start, method="Nelder-Mead").fun
+            optimize.minimize(negative, start, method="Nelder-Mead", options=exact).fun
             for start in ([0.0, 0.0], [3.0, 2.0])
         )
         expected.append(-best / n)
-    assert score.logme(Z, y) == pytest.approx(np.mean(expected), abs=2e-4)
+    assert score.logme(Z, y) == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_h_score_is_the_trace_and_bounded():

@@ -15,6 +15,7 @@ from torch import nn
 
 from course_lib import datasets, features, freezing, probes, training, zoo
 from course_lib.experiments.protocol import (
+    AUGMENT,
     BACKBONE,
     FILES,
     STEPS,
@@ -179,7 +180,6 @@ def long_run(augmented, seed, steps=600, every=30):
         if losses[-1] == min(losses):
             best = copy.deepcopy(backbone.model.state_dict())
 
-    augment = training.compose(training.random_dihedral(), training.random_crop(4))
     training.fit(
         backbone,
         labelled(LABELS, seed),
@@ -187,7 +187,7 @@ def long_run(augmented, seed, steps=600, every=30):
         eval_every=every,
         lr=LR,
         schedule="cosine" if augmented else "constant",
-        augment=augment if augmented else None,
+        augment=AUGMENT if augmented else None,
         seed=seed,
         on_epoch=lambda epoch, *_: look() if epoch else None,
     )

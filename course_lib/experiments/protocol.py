@@ -15,6 +15,7 @@ TARGET = "wafer_micrographs"
 FILES = ("wafer_micrographs.npz",)
 STEPS = {25: 300, 100: 300, 500: 640, 2500: 1600, 10_000: 3200}  # updates by labels
 SEEDS = (0, 1, 2)
+AUGMENT = training.compose(training.random_dihedral(), training.random_crop(4))
 
 
 def labelled(n, seed):
@@ -41,8 +42,7 @@ def source_accuracy(backbone, original):
 
 def train(backbone, data, *, steps, seed, evaluations=10, **changed):
     """The training protocol; `changed`: the options of fit that a grid asks about."""
-    augment = training.compose(training.random_dihedral(), training.random_crop(4))
-    options = dict(eval_every=steps // evaluations, augment=augment) | changed
+    options = dict(eval_every=steps // evaluations, augment=AUGMENT) | changed
     validation = datasets.load(TARGET, "validation")
     return training.fit(backbone, data, validation, steps=steps, seed=seed, **options)
 
