@@ -1,5 +1,7 @@
 """Text encoders: classifier, Trainer recipe, prediction, continued pre-training."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -56,12 +58,15 @@ def test_a_text_backbone_gets_a_head_and_keeps_its_features(tickets):
 def test_the_trainer_learns_and_is_repeatable(tickets):
     train, val = tickets
     before = torch.get_rng_state()
+    others = random.getstate(), np.random.get_state()[1].copy()
     runs = []
     for _ in range(2):
         backbone = tiny()
         log = text.fit(backbone, train, val, epochs=3, lr=3e-3, seed=1)
         runs.append(text.predict(backbone, train.texts))
     assert torch.equal(torch.get_rng_state(), before)
+    assert random.getstate() == others[0]
+    assert np.array_equal(np.random.get_state()[1], others[1])
     assert np.array_equal(*runs)
     assert (runs[0].argmax(1) == train.labels).mean() > 0.5
     losses = [row["eval_loss"] for row in log if "eval_loss" in row]
