@@ -187,7 +187,7 @@ def trainer(
         train_dataset=examples[0],
         eval_dataset=examples[1],
         processing_class=tokenizer,
-        optimizers=(torch.optim.AdamW(groups, lr=lr), None),
+        optimizers=(torch.optim.AdamW(groups, lr=lr, fused=True), None),
         callbacks=stop,
     )
     run.remove_callback(PrinterCallback)  # it prints each evaluation as a dict
@@ -265,7 +265,8 @@ def adapt(
         ).to(embedding.device)
         bias = nn.Parameter(torch.zeros(len(embedding), device=embedding.device))
         learned = [p for p in encoder.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW([*learned, *transform.parameters(), bias], lr=lr)
+        learning = [*learned, *transform.parameters(), bias]
+        optimizer = torch.optim.AdamW(learning, lr=lr, fused=True)
         schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
         generator = torch.Generator().manual_seed(seed)
         encoder.train()

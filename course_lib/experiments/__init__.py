@@ -7,7 +7,13 @@ share is in `protocol`; the grids are in a module each for lessons 01 to 03
 (`strategies`), 04 (`layer_rates`), 05 (`failures`) and 06 (`sources`).
 """
 
-from course_lib.experiments import failures, layer_rates, sources, strategies
+from course_lib.experiments import (
+    failures,
+    layer_rates,
+    sources,
+    strategies,
+    tickets,
+)
 from course_lib.experiments.protocol import (
     BACKBONE,
     SEEDS,
@@ -36,5 +42,6 @@ __all__ = [
     "source_pictures",
     "sources",
     "strategies",
+    "tickets",
     "train",
 ]
