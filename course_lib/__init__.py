@@ -5,6 +5,7 @@ Importing this package is cheap: nothing here loads torch.
 
 import logging
 import os
+import warnings
 
 __version__ = "0.1.0"
 
@@ -16,3 +17,7 @@ if os.environ.get("COURSE_PROFILE", "offline") == "offline":
 # peft imports bitsandbytes, which warns that an optional, downloadable CPU kernel is
 # absent.  The course runs without it.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+# peft asks transformers for an attribute by its old name.
+OLD_NAME = "`is_gradient_checkpointing` is deprecated"
+warnings.filterwarnings("ignore", message=OLD_NAME, category=FutureWarning)

@@ -28,6 +28,7 @@ __all__ = [
     "dora",
     "full",
     "ia3",
+    "linear_layers",
     "lora_everywhere",
     "parts",
     "prefix",
@@ -118,10 +119,11 @@ def lora_everywhere(backbone, r: int = 8, alpha: float = 16.0, seed: int = 0):
     """
     _frozen(backbone)
     options = dict(r=r, alpha=alpha, train=(backbone.head,), seed=seed)
-    return lora.inject(backbone, _linear_layers(backbone), **options)
+    return lora.inject(backbone, linear_layers(backbone), **options)
 
 
-def _linear_layers(backbone) -> list[str]:
+def linear_layers(backbone) -> list[str]:
+    """Names of every linear layer of the transformer's blocks.  Lesson 09."""
     found = parts(backbone)
     wanted = ("query", "key", "value", "qkv", "project", "expand", "contract")
     return [name for part in wanted for name in found[part]]
@@ -160,7 +162,7 @@ def dora(backbone, r: int = 8, alpha: float = 16.0, seed: int = 0):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _replace(
-            backbone, _linear_layers(backbone), lambda old: DoRALinear(old, r, alpha)
+            backbone, linear_layers(backbone), lambda old: DoRALinear(old, r, alpha)
         )
     return backbone
 

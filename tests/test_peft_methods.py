@@ -141,7 +141,7 @@ def test_dora_is_pefts():
     from peft import LoraConfig
 
     backbone = randomised(peft_methods.dora(tiny(), r=4, alpha=8))
-    targets = peft_methods._linear_layers(tiny())
+    targets = peft_methods.linear_layers(tiny())
     config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, use_dora=True)
 
     def names(name):

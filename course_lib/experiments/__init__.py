@@ -10,6 +10,7 @@ share is in `protocol`; the grids are in a module each for lessons 01 to 03
 from course_lib.experiments import (
     failures,
     layer_rates,
+    peft,
     sources,
     strategies,
     tickets,
@@ -38,6 +39,7 @@ __all__ = [
     "failures",
     "labelled",
     "layer_rates",
+    "peft",
     "source_accuracy",
     "source_pictures",
     "sources",

@@ -7,7 +7,7 @@ it changes that one.
 
 from functools import lru_cache
 
-from course_lib import datasets, training, zoo
+from course_lib import datasets, results, training, zoo
 from course_lib.pretraining import patterns, recipes
 
 BACKBONE = "bundled/resnet10-patterns"
@@ -62,3 +62,14 @@ def forgetting(backbone):
     """Accuracy that is left on the source task, one number a head."""
     kept = source_accuracy(backbone, zoo.load(BACKBONE))
     return {f"source_{head}": share for head, share in kept.items()}
+
+
+def chosen(rows, **params):
+    """Rows of all seeds at the rate that validation prefers with the first seed.
+
+    rows: of a grid with ``lr``, ``seed`` and ``val_accuracy``; params: which of them.
+    """
+    rows = results.select(rows, **params)
+    first = results.select(rows, seed=SEEDS[0])
+    best = max(first, key=lambda row: row["val_accuracy"])
+    return sorted(results.select(rows, lr=best["lr"]), key=lambda row: row["seed"])

@@ -1,0 +1,174 @@
+"""Grids of lessons 08 and 09: parameter-efficient fine-tuning under one protocol.
+
+Tickets with 500 labels on the text encoder, wafer pictures with 500 labels on the
+vision transformer.  Every method gets three rates with the first seed, one more where
+the best lay at the edge, and is chosen by validation accuracy; the chosen one runs
+with every seed.  The weights are those after the last update.
+"""
+
+import torch
+
+from course_lib import datasets, lora, peft_methods, text, zoo
+from course_lib.experiments import protocol
+from course_lib.experiments.tickets import FILES, STEPS, labelled, scored
+from course_lib.results import experiment
+
+LABELS = 500
+ALL = "every linear layer"
+TARGETS = {  # what LoRA is put beside
+    "query, value": ("query", "value"),
+    "attention": ("query", "key", "value", "project"),
+    "feed-forward": ("expand", "contract"),
+    ALL: ("query", "key", "value", "qkv", "project", "expand", "contract"),
+}
+RANKS = (1, 2, 4, 16, 64)  # besides 8
+METHODS = {
+    "full": peft_methods.full,
+    "lora": peft_methods.lora_everywhere,
+    "dora": peft_methods.dora,
+    "adapters": peft_methods.adapters,
+    "prefix": peft_methods.prefix,
+    "prompt": peft_methods.prompt,
+    "ia3": peft_methods.ia3,
+    "bitfit": peft_methods.bitfit,
+    "probe": peft_methods.probe,
+}
+SEEDED = ("lora", "dora", "adapters", "prefix", "prompt")  # they draw random numbers
+TRIED = {  # dora takes lora's rate
+    "full": (5e-5, 1.5e-4, 5e-4),
+    "lora": (5e-4, 1.5e-3, 5e-3),
+    "adapters": (5e-4, 1.5e-3, 5e-3),
+    "bitfit": (5e-4, 1.5e-3, 5e-3),
+    "prefix": (1.5e-3, 5e-3, 1.5e-2),
+    "prompt": (5e-3, 1.5e-2, 5e-2),
+    "ia3": (1.5e-3, 5e-3, 1.5e-2),
+    "probe": (1.5e-3, 5e-3, 1.5e-2),
+}
+CHOSEN_TEXT: dict[str, float] = {}  # by validation accuracy of the first seed
+CHOSEN_IMAGES: dict[str, float] = {}
+VIT = "bundled/vit-patterns"
+VIT_STEPS = 160
+
+
+def cells(chosen):
+    """Each method at its rates with the first seed, at the chosen one with all."""
+    grid = []
+    for seed in protocol.SEEDS:
+        for method in METHODS:
+            best = chosen.get("lora" if method == "dora" else method)
+            rates = TRIED.get(method, ()) if seed == protocol.SEEDS[0] else ()
+            rates = dict.fromkeys([*rates, *([best] if best else [])])
+            grid += [dict(method=method, lr=lr, seed=seed) for lr in rates]
+    return grid
+
+
+def text_cells():
+    """The methods, then LoRA by rank and by what it is put beside."""
+    whole = dict(r=8, targets=ALL)
+    grid = [params | whole for params in cells(CHOSEN_TEXT)]
+    lr = CHOSEN_TEXT.get("lora")
+    for seed in protocol.SEEDS if lr else ():
+        one = dict(method="lora", lr=lr, seed=seed)
+        grid += [one | dict(r=r, targets=ALL) for r in RANKS]
+        grid += [one | dict(r=8, targets=t) for t in TARGETS if t != ALL]
+    return grid
+
+
+def put(backbone, method, seed, r=8, targets=ALL):
+    """The method's parts in the backbone; LoRA by rank and targets, alpha = 2 r."""
+    if method != "lora":
+        options = dict(seed=seed) if method in SEEDED else {}
+        return METHODS[method](backbone, **options)
+    found = peft_methods.parts(backbone)
+    names = [name for part in TARGETS[targets] for name in found[part]]
+    return lora.inject(backbone, names, r, 2 * r, train=(backbone.head,), seed=seed)
+
+
+@experiment(
+    "peft_text",
+    grid=text_cells(),
+    sample=[dict(method="probe", lr=5e-3, seed=0, r=8, targets=ALL)],
+    tolerance={"accuracy": 0.03},
+    data=FILES,
+)
+def peft_text(method, lr, seed, r, targets):
+    """One method on 500 tickets: accuracy, and parameters that learn."""
+    backbone = put(zoo.load("minilm", 5, seed=seed), method, seed, r, targets)
+    learning = sum(v.numel() for v in peft_methods.trained_state(backbone).values())
+    data = labelled(LABELS, seed)
+    text.fit(backbone, data, steps=STEPS[LABELS], lr=lr, seed=seed)
+    numbers = scored(lambda part: text.predict(backbone, part.texts).argmax(1))
+    return numbers | {"trainable": learning}
+
+
+@experiment(
+    "peft_images",
+    grid=cells(CHOSEN_IMAGES),
+    sample=[dict(method="ia3", lr=5e-3, seed=0)],
+    tolerance={"accuracy": 0.04},
+    models=(VIT,),
+    data=protocol.FILES,
+)
+def peft_images(method, lr, seed):
+    """One method on 500 wafer pictures and the vision transformer."""
+    backbone = put(zoo.load(VIT, 5, seed=seed), method, seed)
+    learning = sum(v.numel() for v in peft_methods.trained_state(backbone).values())
+    data = protocol.labelled(LABELS, seed)
+    protocol.train(backbone, data, steps=VIT_STEPS, seed=seed, lr=lr, evaluations=1)
+    return protocol.scored(backbone) | {"trainable": learning}
+
+
+KEPT = (0, 1, 4, 16, 64)  # ranks to which a full update is cut
+FULL_RATE = 5e-4  # what validation prefers in the grid of lesson 07
+
+
+@torch.no_grad()
+def truncated(start, end, names, rank):
+    """start + the best approximation of rank ``rank`` to end - start, by name.
+
+    Eckart & Young 1936: the first singular directions.
+    """
+    cut = {}
+    for name in names:
+        U, S, Vh = torch.linalg.svd(end[name] - start[name], full_matrices=False)
+        cut[name] = start[name] + (U[:, :rank] * S[:rank]) @ Vh[:rank]
+    return cut
+
+
+@experiment(
+    "full_updates",
+    grid=[
+        dict(steps=steps, seed=seed)
+        for steps, seed in [(16, 0), *((STEPS[LABELS], s) for s in protocol.SEEDS)]
+    ],
+    sample=[dict(steps=16, seed=0)],
+    tolerance={"energy_16": 0.02, "cut_16": 0.03},
+    data=FILES,
+)
+def full_updates(steps, seed):
+    """The update of full fine-tuning: its spectrum, and accuracy when it is cut.
+
+    ``energy_r``: share of the squared singular values up to r, mean over the matrices.
+    ``cut_r``: test accuracy with every matrix's update cut to rank r, all else as
+    fine-tuned.
+    """
+    backbone = zoo.load("minilm", 5, seed=seed)
+    names = [f"{n}.weight" for n in peft_methods.linear_layers(backbone)]
+    start = {k: v.clone() for k, v in backbone.model.state_dict().items()}
+    data = labelled(LABELS, seed)
+    text.fit(backbone, data, steps=steps, lr=FULL_RATE, seed=seed)
+    end = {k: v.clone() for k, v in backbone.model.state_dict().items()}
+    energy = torch.stack(
+        [torch.linalg.svdvals(end[n] - start[n]).square() for n in names]
+    )
+    energy = (energy.cumsum(1) / energy.sum(1, keepdim=True)).mean(0)
+    numbers = {f"energy_{r}": float(energy[r - 1]) for r in (1, 4, 16, 64, 256)}
+    largest = max((end[n] - start[n]).norm() / start[n].norm() for n in names)
+    numbers["relative_size"] = float(largest)
+    test = datasets.load("tickets", "test")
+    for rank in (*KEPT, None):
+        cut = {} if rank is None else truncated(start, end, names, rank)
+        backbone.model.load_state_dict(end | cut)
+        right = text.predict(backbone, test.texts).argmax(1) == test.labels
+        numbers["accuracy" if rank is None else f"cut_{rank}"] = right.mean()
+    return numbers
