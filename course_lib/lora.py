@@ -100,7 +100,7 @@ class LoRALinear(nn.Module):
 
     @torch.no_grad()
     def unmerge(self) -> None:
-        """Take the update out of W again; exact up to one rounding of each weight."""
+        """Take the update out of W again; exact up to rounding of W + sBA."""
         if self.merged:
             self.base.weight -= self.delta().to(self.base.weight.dtype)
             self.merged = False

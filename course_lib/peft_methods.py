@@ -39,9 +39,9 @@ __all__ = [
 
 PARTS = {  # what a linear layer or attention module does, by the end of its name
     "attention": r"\.attention\.self|\.attn",
-    "query": r"\.query",
-    "key": r"\.key",
-    "value": r"\.value",
+    "query": r"\.query(_proj)?",
+    "key": r"\.key(_proj)?",
+    "value": r"\.value(_proj)?",
     "qkv": r"\.attn\.qkv",
     "project": r"\.attention\.output\.dense|\.attn\.proj",
     "expand": r"\.intermediate\.dense|\.mlp\.fc1",
@@ -134,8 +134,9 @@ class DoRALinear(nn.Module):
 
         W' = m V / ||V||,   V = W + s B A,   m (d,) = ||W|| at first
 
-    The norm counts as a constant for the gradient, as the paper (section 4.3) and peft
-    do.  Input (..., k), output (..., d).  Liu et al. 2024; lesson 09.
+    One length for each output, a row of W, as the authors' code and peft have it.  The
+    norm counts as a constant for the gradient (paper, section 4.3), so that W' is never
+    formed in training.  Input (..., k), output (..., d).  Liu et al. 2024; lesson 09.
     """
 
     def __init__(self, base: nn.Linear, r: int = 8, alpha: float = 16.0):
@@ -147,13 +148,22 @@ class DoRALinear(nn.Module):
         self.magnitude = nn.Parameter(base.weight.detach().norm(dim=1))  # (d,)
         self.scale = lora.scale(r, alpha)
 
+    @torch.no_grad()
+    def direction(self) -> torch.Tensor:
+        """V, (d, k)."""
+        return self.base.weight + self.scale * (self.B @ self.A)
+
+    @torch.no_grad()
     def weight(self) -> torch.Tensor:
-        """W', (d, k)."""
-        V = self.base.weight + self.scale * (self.B @ self.A)
-        return (self.magnitude / V.detach().norm(dim=1))[:, None] * V
+        """W', (d, k): what to write into W when merging."""
+        V = self.direction()
+        return (self.magnitude / V.norm(dim=1))[:, None] * V
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return linear(x, self.weight(), self.base.bias)
+        stretch = self.magnitude / self.direction().norm(dim=1)  # (d,)
+        low = (x @ self.A.T) @ self.B.T
+        out = stretch * (linear(x, self.base.weight) + self.scale * low)
+        return out if self.base.bias is None else out + self.base.bias
 
 
 def dora(backbone, r: int = 8, alpha: float = 16.0, seed: int = 0):
@@ -234,8 +244,8 @@ class Adapter(nn.Module):
 def adapters(backbone, width: int = 16, seed: int = 0):
     """Bottleneck adapters behind attention and feed-forward of every layer.
 
-    2 (2 d width + d + width) parameters a layer of width d.
-    Houlsby et al. 2019; lesson 09.
+    2 (2 d width + d + width) parameters a layer of width d.  The norms stay frozen,
+    which the paper trains.  Houlsby et al. 2019; lesson 09.
     """
     _frozen(backbone)
     found = parts(backbone)
@@ -250,6 +260,17 @@ def adapters(backbone, width: int = 16, seed: int = 0):
 # -- before the input ---------------------------------------------------------------
 
 
+def _plain(attention) -> bool:
+    """Is it softmax attention and nothing else?"""
+    from timm.layers import Attention
+    from transformers.models.bert.modeling_bert import BertSelfAttention
+
+    if type(attention) is Attention:
+        norms = (attention.q_norm, attention.k_norm, attention.norm)
+        return all(isinstance(n, nn.Identity) for n in norms) and not attention.gate
+    return type(attention) is BertSelfAttention and not attention.is_decoder
+
+
 class PrefixAttention(nn.Module):
     """Self-attention with ``tokens`` learned keys and values before the real ones.
 
@@ -261,13 +282,22 @@ class PrefixAttention(nn.Module):
         super().__init__()
         self.base = base
         self.fused = hasattr(base, "qkv")
+        if not _plain(base):
+            raise CourseError(
+                f"PrefixAttention: {type(base).__name__} is not known.\nExpected: the "
+                "self-attention of BERT, or that of timm's VisionTransformer without "
+                "norms or a gate."
+            )
         reads = base.qkv if self.fused else base.query
         self.heads = base.num_heads if self.fused else base.num_attention_heads
         shape = (self.heads, tokens, reads.in_features // self.heads)
         self.keys = nn.Parameter(0.02 * torch.randn(shape))
         self.values = nn.Parameter(0.02 * torch.randn(shape))
 
-    def forward(self, x, attention_mask=None, **_):
+    def forward(self, x, attention_mask=None, **options):
+        given = {k: v for k, v in options.items() if v is not None and v is not False}
+        if self.fused and given:
+            raise CourseError(f"PrefixAttention: cannot take {', '.join(given)}.")
         N, T, d = x.shape
         base = self.base
         if self.fused:

@@ -278,6 +278,36 @@ def test_the_trainer_moves_every_part_and_lowers_the_loss(method):
     assert loss() < before - 0.05
 
 
+def test_deberta_is_known_but_has_no_prefix():
+    from transformers import AutoConfig, AutoModel
+
+    sizes = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2)
+    config = AutoConfig.for_model("deberta-v2", **sizes, intermediate_size=64)
+    encoder = AutoModel.from_config(config)
+    model = text.TextClassifier(encoder, 3)
+    backbone = zoo.Backbone(model, None, "deberta", "text", "head", {}, 32)
+    assert len(peft_methods.linear_layers(backbone)) == 2 * 6
+    adapted = peft_methods.lora_everywhere(backbone.copy())
+    ids = torch.ones(2, 5, dtype=torch.long)
+    out = adapted.model(input_ids=ids, attention_mask=ids, labels=torch.tensor([0, 2]))
+    assert out.logits.shape == (2, 3) and out.loss > 0
+    with pytest.raises(CourseError, match="is not known"):
+        peft_methods.prefix(backbone)
+
+
+def test_a_prefix_refuses_attention_that_does_more():
+    from timm.layers import Attention
+    from timm.models.swin_transformer import WindowAttention
+
+    normed = Attention(16, 2, qk_norm=True, norm_layer=torch.nn.LayerNorm)
+    for attention in (normed, WindowAttention(16, 2, window_size=4)):
+        with pytest.raises(CourseError, match="is not known"):
+            peft_methods.PrefixAttention(attention, 3)
+    with pytest.raises(CourseError, match="cannot take is_causal"):
+        plain = peft_methods.PrefixAttention(Attention(16, 2), 3)
+        plain(torch.randn(1, 4, 16), is_causal=True)
+
+
 def test_errors_name_what_is_expected():
     with pytest.raises(CourseError, match="no transformer layers"):
         peft_methods.adapters(zoo.load("bundled/resnet10-patterns", 5))

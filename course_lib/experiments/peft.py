@@ -17,11 +17,13 @@ LABELS = 500
 ALL = "every linear layer"
 TARGETS = {  # what LoRA is put beside
     "query, value": ("query", "value"),
-    "attention": ("query", "key", "value", "project"),
-    "feed-forward": ("expand", "contract"),
     ALL: ("query", "key", "value", "qkv", "project", "expand", "contract"),
 }
-RANKS = (1, 2, 4, 16, 64)  # besides 8
+ALPHA = 16.0  # s = alpha / r, whatever the rank
+SHAPES = [  # (r, targets) of LoRA besides (8, ALL); the last trains as much as that
+    *((r, ALL) for r in (1, 4, 64)),
+    *((r, "query, value") for r in (8, 36)),
+]
 METHODS = {
     "full": peft_methods.full,
     "lora": peft_methods.lora_everywhere,
@@ -46,6 +48,7 @@ TRIED = {  # dora takes lora's rate
 }
 CHOSEN_TEXT: dict[str, float] = {}  # by validation accuracy of the first seed
 CHOSEN_IMAGES: dict[str, float] = {}
+CHOSEN_LORA: dict[tuple[int, str], float] = {}
 VIT = "bundled/vit-patterns"
 VIT_STEPS = 160
 
@@ -63,25 +66,34 @@ def cells(chosen):
 
 
 def text_cells():
-    """The methods, then LoRA by rank and by what it is put beside."""
-    whole = dict(r=8, targets=ALL)
-    grid = [params | whole for params in cells(CHOSEN_TEXT)]
-    lr = CHOSEN_TEXT.get("lora")
-    for seed in protocol.SEEDS if lr else ():
-        one = dict(method="lora", lr=lr, seed=seed)
-        grid += [one | dict(r=r, targets=ALL) for r in RANKS]
-        grid += [one | dict(r=8, targets=t) for t in TARGETS if t != ALL]
+    """The methods, then LoRA by rank and by what it is put beside, at two rates."""
+    grid = [params | dict(r=8, targets=ALL) for params in cells(CHOSEN_TEXT)]
+    for r, targets in SHAPES:
+        one = dict(method="lora", r=r, targets=targets)
+        best = CHOSEN_LORA.get((r, targets))
+        for seed in protocol.SEEDS:
+            rates = TRIED["lora"][1:] if seed == protocol.SEEDS[0] else (best,)
+            grid += [one | dict(lr=lr, seed=seed) for lr in rates if lr]
     return grid
 
 
 def put(backbone, method, seed, r=8, targets=ALL):
-    """The method's parts in the backbone; LoRA by rank and targets, alpha = 2 r."""
+    """The method's parts in the backbone; LoRA by rank and targets."""
     if method != "lora":
         options = dict(seed=seed) if method in SEEDED else {}
         return METHODS[method](backbone, **options)
     found = peft_methods.parts(backbone)
     names = [name for part in TARGETS[targets] for name in found[part]]
-    return lora.inject(backbone, names, r, 2 * r, train=(backbone.head,), seed=seed)
+    return lora.inject(backbone, names, r, ALPHA, train=(backbone.head,), seed=seed)
+
+
+def on_tickets(method, lr, seed, r=8, targets=ALL, steps=STEPS[LABELS]):
+    """One method on 500 tickets: accuracies, and parameters that learn."""
+    backbone = put(zoo.load("minilm", 5, seed=seed), method, seed, r, targets)
+    learning = sum(v.numel() for v in peft_methods.trained_state(backbone).values())
+    text.fit(backbone, labelled(LABELS, seed), steps=steps, lr=lr, seed=seed)
+    numbers = scored(lambda part: text.predict(backbone, part.texts).argmax(1))
+    return numbers | {"trainable": learning}
 
 
 @experiment(
@@ -92,13 +104,30 @@ def put(backbone, method, seed, r=8, targets=ALL):
     data=FILES,
 )
 def peft_text(method, lr, seed, r, targets):
-    """One method on 500 tickets: accuracy, and parameters that learn."""
-    backbone = put(zoo.load("minilm", 5, seed=seed), method, seed, r, targets)
-    learning = sum(v.numel() for v in peft_methods.trained_state(backbone).values())
-    data = labelled(LABELS, seed)
-    text.fit(backbone, data, steps=STEPS[LABELS], lr=lr, seed=seed)
-    numbers = scored(lambda part: text.predict(backbone, part.texts).argmax(1))
-    return numbers | {"trainable": learning}
+    """A method with the updates that full fine-tuning gets."""
+    return on_tickets(method, lr, seed, r, targets)
+
+
+SHORT, LONG = 16, 4 * STEPS[LABELS]
+
+
+@experiment(
+    "peft_steps",
+    grid=[
+        dict(method=method, steps=steps, lr=lr, seed=0)
+        for method, lr in (("lora", 1.5e-3), ("prefix", 1.5e-2), ("prompt", 1.5e-2))
+        for steps in (SHORT, LONG)
+    ],
+    sample=[
+        dict(method="lora", steps=SHORT, lr=1.5e-3, seed=0),
+        dict(method="prefix", steps=SHORT, lr=1.5e-2, seed=0),
+    ],
+    tolerance={"accuracy": 0.03},
+    data=FILES,
+)
+def peft_steps(method, steps, lr, seed):
+    """A method with an eighth of those updates, and with four times as many."""
+    return on_tickets(method, lr, seed, steps=steps)
 
 
 @experiment(
