@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib import experiments, results
-from course_lib.experiments import failures, sources
+from course_lib import experiments, lora, peft_methods, results, zoo
+from course_lib.experiments import failures, peft, protocol, sources, tickets
 from course_lib.experiments.layer_rates import METHODS, TRIED
 
 
@@ -98,3 +98,70 @@ def test_the_random_source_has_the_network_but_not_its_weights():
     weights = [m.model.conv1.weight for m in (one, same, trained)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_the_rates_of_the_tickets_are_those_that_validation_prefers():
+    rows = results.load("tickets")
+    for (method, labels), rates in tickets.CHOSEN.items():
+        which = dict(method=method, labels=labels)
+        assert protocol.first_choice(rows, **which) in rates, which
+        for lr in rates:
+            seeds = [row["seed"] for row in results.select(rows, lr=lr, **which)]
+            assert seeds == [0, 1, 2], which
+    for n in tickets.LABELS:
+        seeds = [r["seed"] for r in results.select(rows, method="tfidf", labels=n)]
+        assert seeds == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "grid, chosen, whole",
+    [
+        ("peft_text", peft.CHOSEN_TEXT, dict(r=8, targets=peft.ALL)),
+        ("peft_images", peft.CHOSEN_IMAGES, {}),
+    ],
+)
+def test_the_rates_of_peft_are_those_that_validation_prefers(grid, chosen, whole):
+    rows = results.load(grid)
+    assert set(chosen) == set(peft.METHODS) - {"dora"}
+    for method in peft.METHODS:
+        lr = chosen["lora" if method == "dora" else method]
+        assert protocol.first_choice(rows, method=method, **whole) == lr, method
+        found = protocol.chosen(rows, method=method, **whole)
+        assert [(row["lr"], row["seed"]) for row in found] == [
+            (lr, seed) for seed in experiments.SEEDS
+        ], method
+
+
+def test_chosen_takes_the_best_rate_that_every_seed_ran():
+    rows = [
+        dict(seed=1, lr=0.1, val_accuracy=0.2, kind="a"),
+        dict(seed=0, lr=0.1, val_accuracy=0.8, kind="a"),
+        dict(seed=0, lr=0.2, val_accuracy=0.7, kind="a"),
+        dict(seed=0, lr=0.3, val_accuracy=0.9, kind="b"),
+        dict(seed=1, lr=0.2, val_accuracy=0.9, kind="a"),
+        dict(seed=0, lr=0.5, val_accuracy=0.95, kind="a"),
+    ]
+    found = protocol.chosen(rows, kind="a")
+    assert [(row["seed"], row["lr"]) for row in found] == [(0, 0.2), (1, 0.2)]
+    assert protocol.first_choice(rows, kind="a") == 0.5
+
+
+def test_a_cut_update_is_the_closest_of_its_rank():
+    generator = torch.Generator().manual_seed(0)
+    start = {"w": torch.randn(9, 6, generator=generator)}
+    end = {"w": start["w"] + torch.randn(9, 6, generator=generator)}
+    values = torch.linalg.svdvals(end["w"] - start["w"])
+    for rank in (0, 2, 6):
+        cut = peft.truncated(start, end, ["w"], rank)["w"]
+        error = (end["w"] - cut).norm()
+        assert error == pytest.approx(values[rank:].norm().item(), abs=1e-5)
+
+
+def test_lora_beside_queries_and_values_can_be_as_large_as_beside_all():
+    sizes = {}
+    for r, targets in ((8, peft.ALL), *peft.SHAPES):
+        backbone = peft.put(zoo.load("minilm", 5), "lora", 0, r, targets)
+        state = peft_methods.trained_state(backbone)
+        sizes[r, targets] = sum(v.numel() for v in state.values())
+        assert {layer.scale for layer in lora.layers(backbone).values()} == {16 / r}
+    assert sizes[36, "query, value"] == sizes[8, peft.ALL]
