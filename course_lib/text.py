@@ -142,18 +142,7 @@ def trainer(
         )
     if patience is not None and val is None:
         raise CourseError("trainer: patience needs validation data (val=...).")
-    choose = dict(eval_strategy="no", save_strategy="no")
-    if val is not None:
-        choose = dict(
-            eval_strategy="epoch",
-            save_strategy="epoch",
-            save_only_model=True,
-            save_total_limit=1,
-            load_best_model_at_end=True,
-            metric_for_best_model="eval_loss",
-            greater_is_better=False,
-        )
-    settings = TrainingArguments(
+    defaults = dict(
         output_dir=folder or tempfile.mkdtemp(prefix="course-trainer-"),
         num_train_epochs=epochs,
         max_steps=-1 if steps is None else steps,
@@ -168,10 +157,22 @@ def trainer(
         disable_tqdm=True,
         report_to="none",
         logging_strategy="no",
+        eval_strategy="no",
+        save_strategy="no",
         use_cpu=profiles.device().type == "cpu",
         dataloader_pin_memory=False,
-        **choose | arguments,
     )
+    if val is not None:
+        defaults |= dict(
+            eval_strategy="epoch",
+            save_strategy="epoch",
+            save_only_model=True,
+            save_total_limit=1,
+            load_best_model_at_end=True,
+            metric_for_best_model="eval_loss",
+            greater_is_better=False,
+        )
+    settings = TrainingArguments(**defaults | arguments)
     set_seed(seed)
     if groups is None:
         groups = training.param_groups(model, lr, weight_decay)

@@ -2,11 +2,12 @@
 
 import copy
 
+import nbformat
 import pytest
 import torch
 from torch import nn
 
-from course_lib import lora
+from course_lib import lora, paths
 from course_lib.errors import CourseError
 
 CASES = [
@@ -194,6 +195,15 @@ def test_adapters_that_do_not_fit_are_refused(tmp_path):
     (tmp_path / lora.WEIGHTS).write_bytes(b"damaged")
     with pytest.raises(CourseError, match="damaged"):
         lora.load(Net(), tmp_path)
+
+
+def test_the_lesson_s_layer_is_about_as_short_as_it_says():
+    """Lesson 08's heading: thirty lines."""
+    lesson = next(paths.NOTEBOOKS.glob("08_*.ipynb"))
+    cells = {cell.id: cell for cell in nbformat.read(lesson, as_version=4).cells}
+    source = "\n".join(cells[name].source for name in ("layer", "inject"))
+    lines = [line for line in source.splitlines() if line.strip()]
+    assert "Thirty lines" in cells["layer-text"].source and 25 <= len(lines) <= 35
 
 
 def test_quantised_weights_cannot_take_the_update():

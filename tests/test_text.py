@@ -73,6 +73,12 @@ def test_the_trainer_learns_and_is_repeatable(tickets):
     assert len(losses) == 3
 
 
+def test_every_training_argument_may_be_given(tickets):
+    options = dict(epochs=2, lr=1e-3, logging_strategy="epoch", eval_strategy="no")
+    log = text.fit(tiny(), tickets[0], **options)
+    assert [row["epoch"] for row in log if "loss" in row] == [1, 2]
+
+
 def test_the_weights_of_the_lowest_validation_loss_are_kept(tickets):
     train, val = tickets
     backbone = tiny()

@@ -39,6 +39,7 @@ CHOSEN = {  # the best of these by validation accuracy run with every seed
     ("small scratch", 50): (5e-4,),
     ("small scratch", 100): (5e-4,),
     ("small scratch", 500): (2e-3,),
+    ("small scratch", 5_000): (2e-3,),
 }
 ALPHA = 0.8  # of "by layer": rate of a layer over that of the next one
 SMALL = dict(  # an encoder that few labels may train better than a large one
