@@ -22,7 +22,7 @@ TARGETS = {  # what LoRA is put beside
 ALPHA = 16.0  # s = alpha / r, whatever the rank
 SHAPES = [  # (r, targets) of LoRA besides (8, ALL); the last trains as much as that
     *((r, ALL) for r in (1, 64)),
-    *((r, "query, value") for r in (8, 36)),
+    (36, "query, value"),
 ]
 METHODS = {
     "full": peft_methods.full,
@@ -57,14 +57,14 @@ CHOSEN_TEXT = {  # of these by validation accuracy; they run with every seed
     "probe": 1.5e-1,
 }
 TRIED_IMAGES = {
-    "full": (1.5e-4, 5e-4, 1.5e-3),
-    "lora": (1.5e-3, 5e-3),
-    "adapters": (1.5e-3, 5e-3),
-    "bitfit": (1.5e-3, 5e-3),
-    "prefix": (5e-3, 1.5e-2),
-    "prompt": (1.5e-2, 5e-2),
-    "ia3": (5e-3, 1.5e-2),
-    "probe": (5e-3, 1.5e-2),
+    "full": (5e-4, 1.5e-3),
+    "lora": (1.5e-3, 5e-3, 1.5e-2),
+    "adapters": (5e-3, 1.5e-2),
+    "bitfit": (5e-3, 1.5e-2),
+    "prefix": (5e-2, 1.5e-1),
+    "prompt": (5e-2, 1.5e-1),
+    "ia3": (5e-2, 1.5e-1),
+    "probe": (1.5e-2, 5e-2),
 }
 CHOSEN_IMAGES: dict[str, float] = {}
 VIT = "bundled/vit-patterns"
@@ -154,7 +154,7 @@ def peft_steps(method, steps, lr, seed):
 @experiment(
     "peft_images",
     grid=cells(TRIED_IMAGES, CHOSEN_IMAGES),
-    sample=[dict(method="ia3", lr=5e-3, seed=0)],
+    sample=[dict(method="ia3", lr=5e-2, seed=0)],
     tolerance={"accuracy": 0.04},
     models=(VIT,),
     data=protocol.FILES,
@@ -168,7 +168,7 @@ def peft_images(method, lr, seed):
     return protocol.scored(backbone) | {"trainable": learning}
 
 
-KEPT = (0, 1, 4, 16, 64)  # ranks to which a full update is cut
+KEPT = (0, 1, 8, 64)  # ranks to which a full update is cut
 FULL_RATE = 5e-4  # what validation prefers in the grid of lesson 07
 
 
@@ -192,7 +192,7 @@ def truncated(start, end, names, rank):
         for steps, seed in [(16, 0), *((STEPS[LABELS], s) for s in protocol.SEEDS)]
     ],
     sample=[dict(steps=16, seed=0)],
-    tolerance={"energy_16": 0.02, "cut_16": 0.03},
+    tolerance={"energy_8": 0.02, "cut_8": 0.03},
     data=FILES,
 )
 def full_updates(steps, seed):
@@ -212,7 +212,7 @@ def full_updates(steps, seed):
         [torch.linalg.svdvals(end[n] - start[n]).square() for n in names]
     )
     energy = (energy.cumsum(1) / energy.sum(1, keepdim=True)).mean(0)
-    numbers = {f"energy_{r}": float(energy[r - 1]) for r in (1, 4, 16, 64, 256)}
+    numbers = {f"energy_{r}": float(energy[r - 1]) for r in (1, 8, 64)}
     largest = max((end[n] - start[n]).norm() / start[n].norm() for n in names)
     numbers["relative_size"] = float(largest)
     test = datasets.load("tickets", "test")
