@@ -4,7 +4,8 @@ A cell trains and measures one combination of settings and returns plain numbers
 `course run --recompute` runs the grids over many seeds and writes data/results; the
 lessons load those files, and a test recomputes a sample of their cells.  What all
 share is in `protocol`; the grids are in a module each for lessons 01 to 03
-(`strategies`), 04 (`layer_rates`), 05 (`failures`) and 06 (`sources`).
+(`strategies`), 04 (`layer_rates`), 05 (`failures`), 06 (`sources`), 07 (`tickets`),
+08 and 09 (`peft`).
 """
 
 from course_lib.experiments import (
