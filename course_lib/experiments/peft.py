@@ -72,7 +72,7 @@ CHOSEN_IMAGES = {
     "adapters": 5e-3,
     "bitfit": 1.5e-2,
     "prefix": 1.5e-2,
-    "prompt": 5e-2,
+    "prompt": 1.5e-2,
     "ia3": 5e-2,
     "probe": 1.5e-2,
 }
