@@ -74,7 +74,7 @@ CHOSEN_IMAGES = {
     "prefix": 1.5e-2,
     "prompt": 1.5e-2,
     "ia3": 5e-2,
-    "probe": 1.5e-2,
+    "probe": 5e-3,
 }
 VIT = "bundled/vit-patterns"
 VIT_STEPS = 160
