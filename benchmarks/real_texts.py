@@ -35,13 +35,13 @@ def drawn(data, labels, seed):
 
 
 def tested(data, chosen):
-    """Rows for the test: none whose text stands among the rows to draw from."""
+    """Rows for the test: none whose text stands among the other rows."""
     splits = data.metadata.get("split")
-    rest = np.setdiff1d(np.arange(len(data)), chosen)
-    if splits is not None:
-        rest = np.flatnonzero(splits == "test")
-    known = {t for i, t in enumerate(data.texts) if i not in set(rest.tolist())}
-    return np.array([i for i in rest if data.texts[i] not in known])
+    rest = (
+        ~np.isin(np.arange(len(data)), chosen) if splits is None else splits == "test"
+    )
+    known = {data.texts[i] for i in np.flatnonzero(~rest)}
+    return np.array([i for i in np.flatnonzero(rest) if data.texts[i] not in known])
 
 
 def tfidf(train, test):
@@ -72,7 +72,8 @@ def main():
     args = parser.parse_args()
     data = datasets.texts_from_csv(args.file)
     draws = [drawn(data, args.labels, seed) for seed in range(args.splits)]
-    parts = [(data.subset(rows), data.subset(tested(data, rows))) for rows in draws]
+    tests = [tested(data, rows) for rows in draws]
+    parts = [(data.subset(a), data.subset(b)) for a, b in zip(draws, tests)]
     print(
         f"{len(data.classes)} classes, {args.labels} labels each, "
         f"{len(parts[0][1]):,} test texts, {args.splits} draws"
@@ -85,8 +86,7 @@ def main():
     encoder = zoo.load("minilm")
     F = features.extract(encoder, data.texts)
     scores = []
-    for rows in draws:
-        rest = tested(data, rows)
+    for rows, rest in zip(draws, tests):
         pieces = (F[rows], data.labels[rows], F[rest], data.labels[rest])
         scores.append(probes.linear_probe(*pieces).balanced_accuracy)
     show("frozen encoder, logistic regression", scores)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -47,6 +48,9 @@ PARTS = {  # what a linear layer or attention module does, by the end of its nam
     "expand": r"\.intermediate\.dense|\.mlp\.fc1",
     "contract": r"(?<!\.attention)\.output\.dense|\.mlp\.fc2",
 }
+
+
+LINEAR = ("query", "key", "value", "qkv", "project", "expand", "contract")
 
 
 def parts(backbone) -> dict[str, list[str]]:
@@ -122,10 +126,12 @@ def lora_everywhere(backbone, r: int = 8, alpha: float = 16.0, seed: int = 0):
     return lora.inject(backbone, linear_layers(backbone), **options)
 
 
-def linear_layers(backbone) -> list[str]:
-    """Names of every linear layer of the transformer's blocks.  Lesson 09."""
+def linear_layers(backbone, wanted: Iterable[str] = LINEAR) -> list[str]:
+    """Names of the linear layers of the transformer's blocks, by what they do.
+
+    Lesson 09.
+    """
     found = parts(backbone)
-    wanted = ("query", "key", "value", "qkv", "project", "expand", "contract")
     return [name for part in wanted for name in found[part]]
 
 

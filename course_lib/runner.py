@@ -57,6 +57,15 @@ def _lesson(name: str, known: list[Path]) -> Path:
     )
 
 
+MAX_MB = 3000  # of memory, for any lesson
+MAX_SECONDS = {"07": 120, "10": 180, "11": 120, "12": 120}  # the others: 60
+
+
+def max_seconds(path: Path) -> int:
+    """What a lesson may take on two CPU cores; more where much is trained live."""
+    return MAX_SECONDS.get(path.stem[:2], 60)
+
+
 # -- executing --------------------------------------------------------------------
 
 

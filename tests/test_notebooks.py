@@ -16,7 +16,6 @@ import pytest
 
 from course_lib import paths, runner
 
-MAX_SECONDS, MAX_MB = {"07": 120}, 3000  # 60 seconds for every other lesson
 TIME_FACTOR = float(os.environ.get("COURSE_TIME_FACTOR", "1"))
 LESSONS = runner.lessons()
 COST = re.compile(r"(\d+)\s*s(?:econds)?\b[^\n]*?(\d[\d,]*)\s*MB")
@@ -122,7 +121,7 @@ def test_a_notebook_is_stored_in_the_normal_form(path):
 @each_lesson
 def test_a_lesson_states_a_cost_within_the_limits(path):
     seconds, megabytes = stated_cost(read(path))
-    assert seconds <= MAX_SECONDS.get(path.stem[:2], 60) and megabytes <= MAX_MB
+    assert seconds <= runner.max_seconds(path) and megabytes <= runner.MAX_MB
 
 
 @pytest.mark.notebook
@@ -148,8 +147,8 @@ def test_lesson_runs_as_stored_and_within_its_cost(path):
     print(f"{path.stem}: {seconds:.1f} s, {memory.peak_mb:.0f} MB")
     assert process.returncode == 0, said[-6000:]
     stated_seconds, stated_mb = stated_cost(read(path))
-    assert seconds <= MAX_SECONDS.get(path.stem[:2], 60) * TIME_FACTOR
-    assert memory.peak_mb <= MAX_MB
+    assert seconds <= runner.max_seconds(path) * TIME_FACTOR
+    assert memory.peak_mb <= runner.MAX_MB
     # What the lesson states may be off by the difference between two machines.
     assert seconds <= 2 * stated_seconds * TIME_FACTOR, "state more seconds"
     assert memory.peak_mb <= 1.25 * stated_mb, "state more MB"

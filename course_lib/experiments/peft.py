@@ -17,7 +17,7 @@ LABELS = 500
 ALL = "every linear layer"
 TARGETS = {  # what LoRA is put beside
     "query, value": ("query", "value"),
-    ALL: ("query", "key", "value", "qkv", "project", "expand", "contract"),
+    ALL: peft_methods.LINEAR,
 }
 ALPHA = 16.0  # s = alpha / r, whatever the rank
 SHAPES = [  # (r, targets) of LoRA besides (8, ALL); the last trains as much as that
@@ -109,8 +109,7 @@ def put(backbone, method, seed, r=8, targets=ALL):
     if method != "lora":
         options = dict(seed=seed) if method in SEEDED else {}
         return METHODS[method](backbone, **options)
-    found = peft_methods.parts(backbone)
-    names = [name for part in TARGETS[targets] for name in found[part]]
+    names = peft_methods.linear_layers(backbone, TARGETS[targets])
     return lora.inject(backbone, names, r, ALPHA, train=(backbone.head,), seed=seed)
 
 
@@ -149,7 +148,6 @@ def peft_images(method, lr, seed):
 
 
 KEPT = (0, 1, 8, 64)  # ranks to which a full update is cut
-FULL_RATE = 5e-4  # what validation prefers in the grid of lesson 07
 
 
 @torch.no_grad()
@@ -186,7 +184,7 @@ def full_updates(steps, seed):
     names = [f"{n}.weight" for n in peft_methods.linear_layers(backbone)]
     start = {k: v.clone() for k, v in backbone.model.state_dict().items()}
     data = labelled(LABELS, seed)
-    text.fit(backbone, data, steps=steps, lr=FULL_RATE, seed=seed)
+    text.fit(backbone, data, steps=steps, lr=CHOSEN_TEXT["full"], seed=seed)
     end = {k: v.clone() for k, v in backbone.model.state_dict().items()}
     energy = torch.stack(
         [torch.linalg.svdvals(end[n] - start[n]).square() for n in names]

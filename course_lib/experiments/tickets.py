@@ -63,7 +63,7 @@ def scored(labels_of):
         right = labels_of(data) == data.labels
         numbers[f"{prefix}accuracy"] = right.mean()
         if part == "test":
-            known = np.asarray(data.metadata["familiar"]) == np.True_
+            known = np.asarray(data.metadata["familiar"])
             numbers["familiar"] = right[known].mean()
             numbers["unfamiliar"] = right[~known].mean()
     return numbers
@@ -174,11 +174,11 @@ def tickets(labels, method, lr, seed):
 
 
 @lru_cache(maxsize=1)
-def _adapted(passes_of_16, lr, seed):
+def _adapted(steps, lr, seed):
     """The encoder after continued pre-training; its state, and its last losses."""
     backbone = zoo.load("minilm")
     pool = datasets.load("tickets", "pool", n=POOL, seed=seed)
-    options = dict(steps=passes_of_16, lr=lr, batch_size=16, seed=seed)
+    options = dict(steps=steps, lr=lr, batch_size=16, seed=seed)
     losses = text.adapt(backbone, pool.texts, **options)
     return backbone.model, float(np.mean(losses[-20:]))
 
