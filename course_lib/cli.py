@@ -7,6 +7,7 @@ Everything heavy is imported inside the function that needs it, so that
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from course_lib import __version__
 from course_lib.errors import CourseError
@@ -64,6 +65,52 @@ def build_parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--minutes", type=float, help="stop after this long")
     pretrain.add_argument("--out", metavar="FILE", help="where the weights go")
     pretrain.add_argument("--threads", type=int, help="CPU threads to use")
+
+    memory = command("memory", run_memory, "Plan the memory of a fine-tuning run.")
+    memory.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="name or config.json (none: list them)",
+    )
+    choice = argparse.BooleanOptionalAction
+    for option, settings in {
+        "--method": dict(default="qlora", help="full, lora or qlora (the default)"),
+        "--rank": dict(type=int, default=16, metavar="R", help="(default: 16)"),
+        "--targets": dict(
+            default="all", metavar="NAMES", help="all, or q_proj,v_proj (default: all)"
+        ),
+        "--sequence": dict(
+            type=int, default=512, metavar="TOKENS", help="(default: 512)"
+        ),
+        "--batch": dict(type=int, default=1, help="sequences at once (default: 1)"),
+        "--checkpointing": dict(action=choice, default=True, help="(default: yes)"),
+        "--dtype": dict(
+            default="bfloat16", help="bfloat16 (the default), float16 or float32"
+        ),
+        "--master": dict(
+            action=choice, default=True, help="full: float32 master weights"
+        ),
+        "--optimizer": dict(
+            default="adamw",
+            help='adamw (the default), adamw8bit, "paged adamw8bit" ...',
+        ),
+        "--double": dict(
+            action=choice, default=True, help="qlora: double quantisation"
+        ),
+        "--prepared": dict(
+            action=choice, default=True, help="qlora: peft casts the rest to float32"
+        ),
+        "--attention": dict(default="sdpa", help="sdpa (the default) or eager"),
+        "--gb": dict(
+            type=float, help="size of the card, 24 means 24 GiB: does it fit?"
+        ),
+        "--largest": dict(metavar="WHAT", help="largest batch or sequence that fits"),
+        "--compare": dict(action="store_true", help="full, lora and qlora"),
+        "--picture": dict(metavar="FILE.png", help="draw the parts"),
+        "--json": dict(action="store_true", help="for programs to read"),
+    }.items():
+        memory.add_argument(option, **settings)
 
     claims = command("claims", run_claims, "Show the ledger of claims and verdicts.")
     claims.add_argument("--lesson", metavar="NN", help="only this lesson's")
@@ -130,27 +177,93 @@ def run_data_rebuild(arguments) -> int:
 
 def run_pretrain(arguments) -> int:
     """course pretrain: train by a recipe, or list the recipes."""
-    from course_lib.pretraining import recipes
+    from course_lib.pretraining import language, recipes
 
+    makers = {name: recipes for name in recipes.RECIPES}
+    makers |= {name: language for name in language.RECIPES}
     if arguments.name is None:
         print_table(
             "Recipes: course pretrain NAME",
             ("name", "what it trains"),
-            [(name, recipe.description) for name, recipe in recipes.RECIPES.items()],
+            [(name, made.RECIPES[name].description) for name, made in makers.items()],
         )
         return 0
-    if arguments.name not in recipes.RECIPES:
+    if arguments.name not in makers:
         raise CourseError(
             f"There is no recipe called {arguments.name!r}.\n"
-            f"Expected: one of {', '.join(recipes.RECIPES)}.\n"
+            f"Expected: one of {', '.join(makers)}.\n"
             "Do: `course pretrain` describes them."
         )
-    recipes.run(
+    makers[arguments.name].run(
         arguments.name,
         minutes=arguments.minutes,
         out=arguments.out,
         threads=arguments.threads,
     )
+    return 0
+
+
+def run_memory(arguments) -> int:
+    """course memory: bytes by part; 0 also when the plan does not fit."""
+    from course_lib import memory
+
+    if arguments.model is None:
+        print_table(
+            "Models: course memory MODEL",
+            ("name", "layers", "width", "vocabulary", "positions"),
+            [(name, m[3], m[1], m[6], m[7]) for name, m in memory.MODELS.items()],
+        )
+        print("Or minilm, or the path of a config.json of transformers.")
+        return 0
+    if arguments.largest and arguments.gb is None:
+        raise CourseError(
+            "--largest needs the size of the card.\nExpected: --gb as well.\n"
+            "Do: add --gb 24, for example."
+        )
+    targets = arguments.targets
+    options = dict(
+        r=arguments.rank,
+        targets="all" if targets == "all" else tuple(filter(None, targets.split(","))),
+        sequence=arguments.sequence,
+        batch=arguments.batch,
+        checkpointing=arguments.checkpointing,
+        dtype=arguments.dtype,
+        optimizer=arguments.optimizer,
+        double_quantisation=arguments.double,
+        prepared=arguments.prepared,
+        master=arguments.master,
+        attention=arguments.attention,
+    )
+    model = memory.describe(arguments.model)
+    methods = memory.METHODS if arguments.compare else (arguments.method,)
+    plans = {method: memory.plan(model, method, **options) for method in methods}
+    reports = {
+        m: memory.report(p, arguments.gb, arguments.largest) for m, p in plans.items()
+    }
+    if arguments.picture:
+        from course_lib import files, plots
+
+        figure = memory.picture(plans.values(), arguments.gb)
+        files.atomic_write_bytes(Path(arguments.picture), plots.png_bytes(figure))
+    if arguments.json:
+        import json
+
+        print(
+            json.dumps(reports if arguments.compare else reports[methods[0]], indent=1)
+        )
+        return 0
+    rows = [
+        (label, *(f"{plan.parts[part] / memory.GB:.2f}" for plan in plans.values()))
+        for part, label in memory.PARTS.items()
+        if any(plan.parts[part] for plan in plans.values())
+    ]
+    rows.append(("total", *(f"{p.total / memory.GB:.2f}" for p in plans.values())))
+    heads = methods if arguments.compare else ("GB",)
+    title = f"{next(iter(plans.values()))}" if len(plans) == 1 else f"{model.name}, GB"
+    print_table(title, ("part", *heads), rows)
+    for method, report in reports.items():
+        for line in memory.sentences(report):
+            print(f"{method}: {line}" if arguments.compare else line)
     return 0
 
 

@@ -242,6 +242,7 @@ def can_full(checks: dict[str, dict]) -> dict:
         full.vision_other_source,
         full.vit,
         full.text_encoder,
+        full.language_model,
     }
     absent = sorted(model for model in models if not cached_model(model))
     if absent:

@@ -21,6 +21,7 @@ class Profile:
     vision_other_source: str  # one from a deliberately different source task
     vit: str  # a vision transformer
     text_encoder: str
+    language_model: str  # a decoder, by the names of course_lib.language_models.load
     image_size: int | None  # pixels a side that the backbone wants; None: any
     network: bool  # may models be downloaded?
     disk_gb: float  # what its models take on disk, beyond the installation
@@ -34,6 +35,7 @@ OFFLINE = Profile(
     vision_other_source="bundled/resnet10-silhouettes",
     vit="bundled/vit-patterns",
     text_encoder="minilm",
+    language_model="fab-llama",
     image_size=None,
     network=False,
     disk_gb=0.0,
@@ -42,14 +44,15 @@ OFFLINE = Profile(
 
 FULL = Profile(
     name="full",
-    description="public models (ResNet-50, ViT-B/16, DeBERTa-v3), GPU when present",
+    description="public models (ResNet-50, ViT-B/16, DeBERTa-v3, Qwen2.5), GPU if any",
     vision_backbone="torchvision/resnet50",
     vision_other_source="timm/resnet50.a1_in1k",
     vit="timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
     text_encoder="hf/microsoft/deberta-v3-base",
+    language_model="hf/Qwen/Qwen2.5-0.5B",
     image_size=224,
     network=True,
-    disk_gb=2.0,
+    disk_gb=3.0,
     ram_gb=8.0,
 )
 

@@ -84,7 +84,7 @@ def _required(backbone) -> tuple[nn.Module, object]:
 
 
 @contextmanager
-def _isolated(seed: int):
+def isolated(seed: int):
     """`training.isolated`, and Python's and numpy's generators, which Trainer seeds."""
     states = random.getstate(), np.random.get_state()
     try:
@@ -93,6 +93,28 @@ def _isolated(seed: int):
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+def quiet_arguments(folder: str, seed: int, **arguments) -> dict:
+    """TrainingArguments of a run that prints, reports and keeps nothing by itself.
+
+    Linear decay; data order and everything else from ``seed``; on the CPU unless the
+    profile has a GPU.  ``arguments`` take precedence.  Lesson 07.
+    """
+    defaults = dict(
+        output_dir=folder,
+        lr_scheduler_type="linear",
+        seed=seed,
+        data_seed=seed,
+        disable_tqdm=True,
+        report_to="none",
+        logging_strategy="no",
+        eval_strategy="no",
+        save_strategy="no",
+        use_cpu=profiles.device().type == "cpu",
+        dataloader_pin_memory=False,
+    )
+    return defaults | arguments
 
 
 def trainer(
@@ -142,8 +164,8 @@ def trainer(
         )
     if patience is not None and val is None:
         raise CourseError("trainer: patience needs validation data (val=...).")
-    defaults = dict(
-        output_dir=folder or tempfile.mkdtemp(prefix="course-trainer-"),
+    defaults = quiet_arguments(
+        folder or tempfile.mkdtemp(prefix="course-trainer-"),
         num_train_epochs=epochs,
         max_steps=-1 if steps is None else steps,
         learning_rate=lr,
@@ -151,16 +173,7 @@ def trainer(
         per_device_eval_batch_size=64,
         weight_decay=weight_decay,
         warmup_steps=warmup,
-        lr_scheduler_type="linear",
         seed=seed,
-        data_seed=seed,
-        disable_tqdm=True,
-        report_to="none",
-        logging_strategy="no",
-        eval_strategy="no",
-        save_strategy="no",
-        use_cpu=profiles.device().type == "cpu",
-        dataloader_pin_memory=False,
     )
     if val is not None:
         defaults |= dict(
@@ -201,7 +214,7 @@ def fit(backbone, train, val=None, **options) -> list[dict]:
     Checkpoints go to a temporary folder; the global generators come back as they
     were.  Options as in `trainer`.  Lesson 07.
     """
-    with tempfile.TemporaryDirectory() as folder, _isolated(options.get("seed", 0)):
+    with tempfile.TemporaryDirectory() as folder, isolated(options.get("seed", 0)):
         run = trainer(backbone, train, val, folder=folder, **options)
         run.train()
     backbone.model.eval()
@@ -254,7 +267,7 @@ def adapt(
 
     model, tokenizer = _required(backbone)
     encoder = model.encoder if backbone.head else model
-    with _isolated(seed):
+    with isolated(seed):
         examples = _Examples(tokenizer, texts)
         collate = DataCollatorForLanguageModeling(
             tokenizer, mlm_probability=masked, seed=seed

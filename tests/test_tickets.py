@@ -80,7 +80,7 @@ def test_misspelling_changes_one_place_only():
             assert abs(len(tickets._misspelt(rng, word)) - len(word)) <= 1
     assert tickets._misspelt(rng, "CMP-03") == "CMP-03"
     text = "We found a scratch near the edge."
-    assert re.sub(r"\W", "", tickets._written(rng, text, "complaint"))
+    assert re.sub(r"\W", "", tickets.written(rng, text, "complaint"))
 
 
 def test_text_data_sets_sample_and_split_like_images():

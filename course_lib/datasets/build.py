@@ -17,7 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from course_lib import files, paths
-from course_lib.datasets import spectrograms, tickets, wafer_maps, wafer_micrographs
+from course_lib.datasets import (
+    reports,
+    spectrograms,
+    tickets,
+    wafer_maps,
+    wafer_micrographs,
+)
 from course_lib.datasets.images import ImageDataset
 from course_lib.datasets.texts import TextDataset, texts_from_csv
 from course_lib.errors import CourseError
@@ -27,7 +33,7 @@ RENDERERS = {
     "wafer_maps": wafer_maps,
     "spectrograms": spectrograms,
 }
-TEXTS = {"tickets": tickets}
+TEXTS = {"tickets": tickets, "reports": reports}
 EVERY = RENDERERS | TEXTS
 MADE_BY = "course data rebuild"
 _DATE = (2024, 1, 1, 0, 0, 0)

@@ -218,19 +218,19 @@ ABBREVIATIONS = {
 }
 
 
-def _pick(rng, options):
+def pick(rng, options):
     return options[int(rng.integers(len(options)))]
 
 
 def _filled(rng, frame: str, **words) -> str:
     """A frame with its place, step, tool, lot and number drawn."""
-    words["place"] = _pick(rng, PLACES).replace("{n}", str(rng.integers(1, 9)))
-    words["step"], words["tool"] = _pick(rng, STEPS), _pick(rng, TOOLS)
+    words["place"] = pick(rng, PLACES).replace("{n}", str(rng.integers(1, 9)))
+    words["step"], words["tool"] = pick(rng, STEPS), pick(rng, TOOLS)
     words["lot"] = f"{'ABKMRT'[rng.integers(6)]}{rng.integers(1000, 9999)}"
     return frame.format(n=rng.integers(2, 40), **words)
 
 
-def _without_article(wording: str) -> str:
+def without_article(wording: str) -> str:
     return re.sub(r"^an? ", "", wording)
 
 
@@ -245,7 +245,7 @@ def _misspelt(rng, word: str) -> str:
     return word[:k] + word[k + 1 :] if kind == 1 else word[:k] + word[k] + word[k:]
 
 
-def _written(rng, text: str, author: str) -> str:
+def written(rng, text: str, author: str) -> str:
     """The author's habits: abbreviations, lower case, misspellings."""
     short = rng.random() < ABBREVIATED[author]
     if author == "shift log":
@@ -263,23 +263,23 @@ def _written(rng, text: str, author: str) -> str:
 def ticket(rng, label: int, split: str) -> tuple[str, dict]:
     """One ticket whose cause is ``CLASSES[label]``, and what is known about it."""
     seen_only = split == "train"
-    author = _pick(rng, AUTHORS[:2] if seen_only else AUTHORS)
+    author = pick(rng, AUTHORS[:2] if seen_only else AUTHORS)
     count = COMMON if seen_only else len(WORDINGS["scratch"])
     number = int(rng.integers(count))
     cause = CLASSES[label]
-    sentences = [_filled(rng, _pick(rng, AT_FAULT[author]), x=WORDINGS[cause][number])]
+    sentences = [_filled(rng, pick(rng, AT_FAULT[author]), x=WORDINGS[cause][number])]
     others = rng.permutation([c for c in CLASSES if c != cause])
     mentions = int(rng.choice(3, p=MENTIONED))
     for other in others[:mentions]:
         wording = WORDINGS[str(other)][int(rng.integers(count))]
-        frame = _pick(rng, NOT_AT_FAULT)
-        sentences.append(_filled(rng, frame, a=wording, y=_without_article(wording)))
+        frame = pick(rng, NOT_AT_FAULT)
+        sentences.append(_filled(rng, frame, a=wording, y=without_article(wording)))
     order = rng.permutation(len(sentences))
     body = [sentences[i] for i in order]
-    opening = _filled(rng, _pick(rng, OPENINGS[author]))
-    aside = _filled(rng, _pick(rng, ASIDES[author]))
+    opening = _filled(rng, pick(rng, OPENINGS[author]))
+    aside = _filled(rng, pick(rng, ASIDES[author]))
     sentences = [s[0].upper() + s[1:] for s in (opening, *body, aside) if s]
-    text = _written(rng, " ".join(sentences), author)
+    text = written(rng, " ".join(sentences), author)
     about = dict(
         author=author,
         mentions=mentions,

@@ -1,0 +1,779 @@
+"""The memory planner: what fine-tuning a model needs, by part, before anything runs.
+
+    total = weights + adapters + gradients + optimizer states
+          + activations + the larger of (logits) and (one layer's backward pass)
+
+The network is built on torch's meta device, shapes without numbers, so that a model of
+70 billion parameters takes a second to plan.  What is stored (first line) is counted
+tensor by tensor; the second line is a formula, made for decoders of Llama's type.
+Sizes are in bytes; GB = 10^9 bytes, GiB = 2^30.  Lesson 10.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from course_lib.errors import CourseError
+
+GB, GIB = 10**9, 2**30
+PARTS = {  # in the order of tables and bars
+    "quantised": "weights in 4 bits",
+    "constants": "their quantisation constants",
+    "weights": "weights in 16 or 32 bits",
+    "master": "float32 master weights",
+    "adapters": "adapters",
+    "gradients": "gradients",
+    "optimizer": "optimizer states",
+    "activations": "activations kept",
+    "logits": "logits and their copies",
+    "backward": "one layer's backward pass",
+    "workspace": "largest matrix dequantised",
+}
+STORED = tuple(PARTS)[:7]  # what `measured` counts too
+METHODS = ("full", "lora", "qlora")
+DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
+OPTIMIZERS = {  # moments of a learned number, bytes of one (0: as the number), paged
+    "adamw": (2, 0, False),
+    "paged adamw": (2, 4, True),
+    "adamw8bit": (2, 1, False),
+    "paged adamw8bit": (2, 1, True),
+    "sgd": (0, 0, False),
+    "sgd momentum": (1, 0, False),
+}
+# bitsandbytes' numbers: blocks of nf4, of its constants, and of 8-bit Adam's states;
+# smaller tensors keep 32-bit states; smaller ones are never paged
+NF4_BLOCK, CONSTANT_BLOCK, ADAM_BLOCK = 64, 256, 256
+SMALLEST_8BIT, SMALLEST_PAGED = 4096, 100_000
+
+_SIZES = """hidden_size intermediate_size num_hidden_layers num_attention_heads
+num_key_value_heads vocab_size max_position_embeddings""".split()
+MODELS = {  # as published, none with tied embeddings; Qwen2 has biases on q, k and v
+    "LLaMA-65B": ("llama", 8192, 22016, 80, 64, 64, 32000, 2048),
+    "Llama-2-7B": ("llama", 4096, 11008, 32, 32, 32, 32000, 4096),
+    "Llama-2-13B": ("llama", 5120, 13824, 40, 40, 40, 32000, 4096),
+    "Llama-2-70B": ("llama", 8192, 28672, 80, 64, 8, 32000, 4096),
+    "Llama-3.1-8B": ("llama", 4096, 14336, 32, 32, 8, 128256, 131072),
+    "Llama-3.1-70B": ("llama", 8192, 28672, 80, 64, 8, 128256, 131072),
+    "Mistral-7B": ("mistral", 4096, 14336, 32, 32, 8, 32000, 32768),
+    "Qwen2.5-7B": ("qwen2", 3584, 18944, 28, 28, 4, 152064, 131072),
+    "TinyLlama-1.1B": ("llama", 2048, 5632, 22, 32, 4, 32000, 2048),
+}
+
+# -- the network --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shapes of a transformer: all that a plan is computed from.
+
+    ``tensors``: {name: shape} of every parameter, tied ones once.  ``matrices``:
+    {module: (d, k)} of every linear layer; ``quantised``: those of them that
+    transformers hands to bitsandbytes; ``head``: the output layer, or "".
+    """
+
+    name: str
+    tensors: dict[str, tuple[int, ...]]
+    matrices: dict[str, tuple[int, int]]
+    quantised: frozenset[str]
+    head: str
+    layers: int
+    hidden: int  # h, width of the residual stream
+    inner: int  # f, width inside the feed-forward layers
+    kept: int  # tensors of that width that their nonlinearity keeps
+    heads: int
+    queries: int  # width of all queries
+    keys: int  # width of all keys; less than queries if these share them
+    vocabulary: int  # 0 without a head
+    positions: int  # longest sequence, 0: no limit
+    llama: bool  # RMSNorm and gated feed-forward layers
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the network has, tied ones once."""
+        return sum(map(math.prod, self.tensors.values()))
+
+
+def describe(model) -> Architecture:
+    """The shapes of a model, built without its weights; nothing is downloaded.
+
+    model: a name of MODELS (upper or lower case), "minilm", the path of a config.json
+    or its folder, a configuration of transformers, or an Architecture.  Raises
+    CourseError when it is none of these.
+    """
+    if isinstance(model, Architecture):
+        return model
+    if isinstance(model, str | Path):
+        return _named(str(model))
+    return _built(model, getattr(model, "model_type", "model"))
+
+
+def _named(name: str) -> Architecture:
+    known = {m.lower(): m for m in MODELS}.get(name.lower())
+    if known:
+        return _known(known)
+    if name == "minilm":
+        from course_lib import zoo
+
+        return _built(_read_config(zoo.minilm_folder()), name)
+    if Path(name).exists():
+        return _built(_read_config(Path(name)), name)
+    problem, remedy = f"There is no model called {name!r}.", "check the spelling"
+    if name.startswith("bundled/"):
+        problem = f"{name} is no text model."
+        remedy = "count its step exactly with measure.training_step_bytes"
+    raise CourseError(
+        f"{problem}\nExpected: one of {', '.join(MODELS)}, minilm, or the path of a "
+        f"config.json of transformers.\nDo: {remedy}, or `course memory` for the list."
+    )
+
+
+@functools.lru_cache
+def _known(name: str) -> Architecture:
+    from transformers import AutoConfig
+
+    kind, *sizes = MODELS[name]
+    options = dict(zip(_SIZES, sizes), tie_word_embeddings=False)
+    return _built(AutoConfig.for_model(kind, **options), name)
+
+
+def _read_config(path: Path):
+    """The configuration in a config.json, or in the folder of one."""
+    from transformers import CONFIG_MAPPING
+
+    file = path / "config.json" if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        for key in ("quantization_config", "auto_map"):  # the plain model is planned
+            content.pop(key, None)
+        return CONFIG_MAPPING[content.pop("model_type")].from_dict(content)
+    except Exception as error:  # no file, no JSON, no such kind, no such sizes
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        raise CourseError(
+            f"{file} is no configuration of a model ({reason}).\nExpected: a JSON file "
+            'with a "model_type" that transformers knows, and sizes.\n'
+            "Do: take the config.json that was published with the model."
+        ) from None
+
+
+def _built(config, name: str) -> Architecture:
+    """Build the network on the meta device and read its shapes."""
+    import torch
+    from torch import nn
+    from transformers import AutoModel, AutoModelForCausalLM
+    from transformers.models.auto import modeling_auto as auto
+    from transformers.pytorch_utils import Conv1D
+    from transformers.quantizers.base import get_keys_to_not_convert
+    from transformers.quantizers.quantizers_utils import should_convert_module
+
+    kind = getattr(config, "model_type", None)
+    decoder = kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    decoder &= kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES  # BERT is in both
+    try:
+        with torch.device("meta"):
+            net = (AutoModelForCausalLM if decoder else AutoModel).from_config(config)
+        text = config.get_text_config()
+        h, heads, layers = (
+            int(getattr(text, key))
+            for key in ("hidden_size", "num_attention_heads", "num_hidden_layers")
+        )
+    except Exception as error:  # sizes that do not go together fail in many ways
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        raise CourseError(
+            f"{name}: no transformer can be built from this configuration ({reason}).\n"
+            "Expected: a language model or a text encoder.\nDo: check the sizes in "
+            "its config.json."
+        ) from None
+    matrices = {
+        place: tuple(m.weight.shape)[:: -1 if isinstance(m, Conv1D) else 1]
+        for place, m in net.named_modules()
+        if isinstance(m, nn.Linear | Conv1D)  # GPT-2's Conv1D is stored transposed
+    }
+    skipped, output = get_keys_to_not_convert(net), net.get_output_embeddings()
+    inner = [k for place, (_, k) in matrices.items() if _role(place) == "down"]
+    llama = any(place.endswith("mlp.gate_proj") for place in matrices)
+    act = getattr(text, "hidden_act", None) or getattr(text, "activation_function", "")
+    width = getattr(text, "head_dim", None) or h // heads
+    return Architecture(
+        name=name,
+        tensors={n: tuple(p.shape) for n, p in net.named_parameters()},
+        matrices=matrices,
+        quantised=frozenset(n for n in matrices if should_convert_module(n, skipped)),
+        head=next((n for n, m in net.named_modules() if output is m), ""),
+        layers=layers,
+        hidden=h,
+        inner=inner[0] if inner else 4 * h,
+        kept=3 if llama else 4 if act == "gelu_new" else 1,
+        heads=heads,
+        queries=heads * width,
+        keys=(getattr(text, "num_key_value_heads", None) or heads) * width,
+        vocabulary=text.vocab_size if output is not None else 0,
+        positions=getattr(text, "max_position_embeddings", None) or 0,
+        llama=llama,
+    )
+
+
+_ROLES = {  # what a linear layer does in its block, by the end of its name
+    "down": r"down_proj|mlp\.c_proj|(?<!attention)\.output\.dense|\.fc2|\.lin2",
+    "up": r"gate_proj|up_proj|mlp\.c_fc|intermediate\.dense|\.fc1|\.lin1",
+    "out": r"o_proj|attn\.c_proj|attention\.output\.dense|out_proj|out_lin",
+    "qkv": r"[qkv]_proj|c_attn|\.query|\.key|\.value|[qkv]_lin|query_key_value",
+}
+
+
+def _role(name: str) -> str:
+    """qkv, out, up or down; layers with one role in a block read the same input."""
+    found = (role for role, ends in _ROLES.items() if re.search(f"(?:{ends})$", name))
+    return next(found, name)
+
+
+# -- the plan -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one training run needs, as `plan` computes it.
+
+    ``parts``: bytes by the keys of PARTS at the moment that needs most.
+    ``transient``: bytes of the logits, and of one layer's backward pass and workspace
+    when the logits' copies are gone; only the larger side is in parts.  ``paged``:
+    bytes of optimizer states that may lie in the CPU's memory, in no part.
+    ``trainable``: numbers that learn.
+    """
+
+    model: Architecture
+    options: dict[str, Any]
+    parts: dict[str, int]
+    transient: dict[str, int]
+    paged: int
+    trainable: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Bytes that the device must have for this, all parts together."""
+        return sum(self.parts.values())
+
+    def __str__(self) -> str:
+        o = self.options
+        how = o["method"] if o["method"] == "full" else f"{o['method']} r={o['r']}"
+        return f"{self.model.name}, {how}, {o['batch']} x {o['sequence']} tokens"
+
+
+def plan(
+    model,
+    method: str,
+    r: int = 16,
+    targets: str | Iterable[str] = "all",
+    sequence: int = 512,
+    batch: int = 1,
+    checkpointing: bool = True,
+    dtype: str = "bfloat16",
+    optimizer: str = "adamw",
+    double_quantisation: bool = True,
+    prepared: bool = True,
+    master: bool = True,
+    adapter_dtype: str = "float32",
+    attention: str = "sdpa",
+) -> Plan:
+    """Plan the memory of one training run.
+
+    model: see `describe`.  method: "full", "lora" or "qlora" (nf4, blocks of 64).
+    r, targets: rank; "all" linear layers but the head, or ends of their names.
+    sequence, batch: tokens of a sequence, sequences of a micro-batch.  dtype: of
+    weights and computation.  master: full fine-tuning in 16 bits keeps a float32 copy
+    of the weights with Adam's states, 2 + 2 + 4 + 8 = 16 bytes a parameter (mixed
+    precision; Rajbhandari et al. 2020, section 3.1); without it 2 + 2 + 4, in float32
+    4 + 4 + 8.  prepared: QLoRA after peft's prepare_model_for_kbit_training, which
+    casts embeddings, head and norms to float32; the activations follow.
+    adapter_dtype: float32 is peft's default.  optimizer: see OPTIMIZERS.  attention:
+    "sdpa" keeps no T x T matrix, "eager" keeps one a head.
+
+    Gradients count in full, as they do when they are accumulated.  Left out: the CUDA
+    context, fragmentation, copies made in the optimizer's step or by autocast, padding
+    masks, dropout.  Raises CourseError on impossible values.  Hu et al. 2022; Dettmers
+    et al. 2022, 2023; lesson 10.
+    """
+    o = dict(locals())
+    arch = describe(o.pop("model"))
+    o["optimizer"] = _optimizer_name(optimizer)
+    o["targets"] = targets if isinstance(targets, str) else tuple(targets)
+    _check(o)
+    full, quantised = method == "full", method == "qlora"
+    b, a = DTYPES[dtype], DTYPES[adapter_dtype]
+    chosen = tuple(arch.matrices) if full else _chosen(arch, o["targets"])
+    sizes = [math.prod(shape) for shape in arch.tensors.values()]
+    packed = [math.prod(arch.matrices[m]) for m in sorted(arch.quantised)] * quantised
+    stream = 4 if quantised and prepared else b  # bytes of a number between layers
+    parts = dict.fromkeys(PARTS, 0)
+    parts["weights"] = stream * (sum(sizes) - sum(packed))
+    parts["quantised"] = sum(-(-n // 2) for n in packed)
+    parts["constants"] = sum(_constants(n, double_quantisation) for n in packed)
+    if full:
+        learned, number = sizes, b
+        parts["gradients"] = b * sum(sizes)
+        if master and b < 4:
+            parts["master"], number = 4 * sum(sizes), 4
+    else:
+        shapes = [arch.matrices[name] for name in chosen]
+        learned, number = [n for d, k in shapes for n in (r * k, d * r)], a
+        parts["adapters"] = parts["gradients"] = a * sum(learned)
+    parts["optimizer"], paged = _states(learned, number, o["optimizer"])
+    parts["activations"], layer = _activations(arch, chosen, o, stream)
+    words, casts = batch * sequence * arch.vocabulary, not full and a != stream
+    transient = {
+        # the model's output, log-softmax, and a gradient of either in float32
+        "logits": words * (stream + 4 + 4 + 4),
+        # the layer recomputed, and gradients inside it as the tests have found them
+        "backward": layer * checkpointing
+        + batch * sequence * (2 * stream * arch.inner + 8 * arch.hidden * casts),
+        "workspace": b * max(packed, default=0),
+    }
+    later = stream * words + transient["backward"] + transient["workspace"]
+    first = transient["logits"] > later
+    parts |= transient
+    parts |= dict(backward=0, workspace=0) if first else dict(logits=stream * words)
+    notes = _notes(arch, o, paged)
+    return Plan(arch, o, parts, transient, paged, sum(learned), notes)
+
+
+def replan(planned: Plan, **changes) -> Plan:
+    """The same plan with some of its options changed."""
+    return plan(planned.model, **(planned.options | changes))
+
+
+def _constants(n: int, double: bool) -> int:
+    """Bytes that bitsandbytes keeps beside a matrix of n numbers in nf4.
+
+    A float32 for 64 numbers; with double quantisation a byte for 64, a float32 for 256
+    of those, an offset and a table of 256.  Either way the table of the 16 levels.
+    """
+    blocks = -(-n // NF4_BLOCK)
+    second = -(-blocks // CONSTANT_BLOCK)
+    return 4 * 16 + (blocks + 4 * (second + 1 + 256) if double else 4 * blocks)
+
+
+def _states(learned: list[int], number: int, optimizer: str) -> tuple[int, int]:
+    """(bytes on the device, bytes that may be paged out) of the optimizer's states.
+
+    learned: numbers of each tensor; number: bytes of one.  torch adds a step count to
+    each tensor, 8-bit Adam a float32 for each block, and two tables that all share.
+    """
+    moments, size, pages = OPTIMIZERS[optimizer]
+    here = paged = 0
+    for n in learned:
+        eight = size == 1 and n >= SMALLEST_8BIT
+        state = moments * n * (1 if eight else 4 if size else number)
+        here += 4 * (optimizer == "adamw")
+        here += moments * 4 * -(-n // ADAM_BLOCK) if eight else 0
+        if pages and n >= SMALLEST_PAGED:
+            paged += state
+        else:
+            here += state
+    tables = size == 1 and max(learned, default=0) >= SMALLEST_8BIT
+    return here + 2 * 4 * 256 * tables, paged
+
+
+def _activations(
+    arch: Architecture, chosen: Iterable[str], o: Mapping[str, Any], b: int
+) -> tuple[int, int]:
+    """(bytes kept for the backward pass, bytes of one layer), b: bytes of a number.
+
+    A linear layer needs its input for the gradient of its weights, and only its weights
+    for the gradient of its input: frozen, it keeps nothing.  But an adapter A beside it
+    needs that same input, and B needs A x.  So LoRA on all layers keeps what full
+    fine-tuning keeps and r numbers more, less only what the norms' own weights need.
+    Where adapters are float32 and the rest is not, peft casts the input for each
+    adapter anew, and every copy is kept.  With checkpointing a layer keeps its input
+    alone (Chen et al. 2016; Korthikanti et al. 2022 count as here).
+    """
+    h, f, L, full = arch.hidden, arch.inner, arch.layers, o["method"] == "full"
+    N, r, a = o["batch"] * o["sequence"], o["r"], DTYPES[o["adapter_dtype"]]
+    norm = N * (b * h + 8)  # x, its mean and deviation
+    if arch.llama:  # x in float32, 1 / rms; for the norm's own weights x / rms
+        norm = N * (4 * h + 4 + b * h * full)
+    mixed = N * (b * (2 * arch.queries + 2 * arch.keys) + 4 * arch.heads)
+    if o["attention"] == "eager":  # keys repeated for each head; softmax in float32
+        scores = N * o["sequence"] * arch.heads
+        mixed = 4 * N * b * arch.queries + scores * (4 + b * (b < 4))
+    inputs, outside, seen = 0, 0, set()
+    for name in chosen:
+        k, block = arch.matrices[name][1], re.search(r"\.(\d+)\.", name)
+        role = (block and block[1], _role(name))
+        need = 0 if full else N * a * r
+        if not full and a != b:
+            need += N * a * k
+        elif role not in seen and role[1] != "out":  # attention has kept that one
+            need += N * b * k
+        seen.add(role)
+        inputs += need * bool(block)
+        outside += need * (not block)
+    outside += norm + 2 * o["sequence"] * b * (arch.queries // arch.heads)  # cos, sin
+    layer = 2 * norm + mixed + N * b * arch.kept * f
+    if o["checkpointing"]:
+        return L * N * b * h + outside, layer + inputs // L
+    first = 0 if full else norm  # nothing before it learns
+    return L * layer + inputs + outside - first, layer + inputs // L
+
+
+def _optimizer_name(name: str) -> str:
+    """paged_adamw_8bit, AdamW-8bit, paged adamw8bit: one spelling."""
+    words = re.sub(r"[\s_-]+", " ", str(name).lower()).strip()
+    return words.replace("adamw 8bit", "adamw8bit").replace("adamw 32bit", "adamw")
+
+
+def _check(o: Mapping[str, Any]) -> None:
+    """CourseError for options that no run can have."""
+    allowed = {
+        "method": METHODS,
+        "dtype": DTYPES,
+        "adapter_dtype": DTYPES,
+        "optimizer": OPTIMIZERS,
+        "attention": ("sdpa", "eager"),
+    }
+    for key, values in allowed.items():
+        if o[key] not in values:
+            raise CourseError(
+                f"plan: {key} {o[key]!r} is unknown.\n"
+                f"Expected: one of {', '.join(values)}.\nDo: choose one of these."
+            )
+    for key, what in (("r", "rank"), ("batch", "batch"), ("sequence", "sequence")):
+        value = o[key]
+        if not isinstance(value, int) or value < 1:
+            raise CourseError(
+                f"plan: a {what} of {value!r} is not possible.\nExpected: a whole "
+                f"number of 1 or more.\nDo: choose {key}=1 at the least."
+            )
+
+
+def _chosen(arch: Architecture, targets: str | Iterable[str]) -> tuple[str, ...]:
+    """Names of the linear layers that get adapters, by peft's rule."""
+    if targets == "all":
+        return tuple(name for name in arch.matrices if name != arch.head)
+    targets = (targets,) if isinstance(targets, str) else tuple(targets)
+    missing = [
+        t for t in targets if not any(f".{n}".endswith(f".{t}") for n in arch.matrices)
+    ]
+    if missing or not targets:
+        ends = dict.fromkeys(name.split(".")[-1] for name in arch.matrices)
+        raise CourseError(
+            f"plan: no linear layer of {arch.name} is called "
+            f"{', '.join(missing) or '(none given)'}.\nExpected: all, or among "
+            f"{', '.join(ends)}.\nDo: name the layers that get adapters."
+        )
+    wanted = tuple(f".{t}" for t in targets)
+    return tuple(name for name in arch.matrices if f".{name}".endswith(wanted))
+
+
+def _notes(arch: Architecture, o: Mapping[str, Any], paged: int) -> tuple[str, ...]:
+    notes = []
+    if 0 < arch.positions < o["sequence"]:
+        notes.append(
+            f"{arch.name} has {arch.positions} positions, fewer than the "
+            f"{o['sequence']} tokens of a sequence."
+        )
+    if not arch.llama:
+        notes.append("Not of Llama's type: activations are a rough estimate.")
+    if OPTIMIZERS[o["optimizer"]][2]:
+        notes.append(
+            f"{paged / GB:.2f} GB of optimizer states are paged and not counted: they "
+            f"may lie in the CPU's memory (tensors of {SMALLEST_PAGED:,} numbers or "
+            "more)."
+        )
+    return tuple(notes)
+
+
+# -- what a live model stores ---------------------------------------------------------
+
+
+def measured(model, optimizer=None) -> dict[str, int]:
+    """Bytes that a model and its optimizer hold now, by the keys of STORED.
+
+    Every storage counts once.  Parameters of bitsandbytes with all tensors of their
+    quant_state; layers that keep integers in buffers (course_lib.quantization): the
+    largest buffer is the weight, the others its constants.  Where some parameters are
+    frozen, those that learn are the adapters.  Gradients count after backward, states
+    after a step (`measure.tensor_bytes`).  Lesson 10.
+    """
+    import torch
+
+    from course_lib.features import network
+
+    net, seen = network(model), set()
+    parts = dict.fromkeys(STORED, 0)
+
+    def count(part, *tensors):
+        for tensor in tensors:
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in seen:
+                seen.add(storage.data_ptr())
+                parts[part] += storage.nbytes()
+
+    parameters = list(net.parameters())
+    frozen = any(not p.requires_grad for p in parameters)
+    for p in parameters:
+        state = getattr(p, "quant_state", None)
+        if state is not None:
+            second = getattr(state, "state2", None)
+            count("quantised", p.data)
+            count("constants", state.absmax, state.code, state.offset)
+            count("constants", *((second.absmax, second.code) if second else ()))
+        else:
+            count("adapters" if frozen and p.requires_grad else "weights", p.data)
+        count("gradients", p.grad)
+    for module in net.modules():
+        buffers = sorted(module.buffers(recurse=False), key=lambda t: -t.nbytes)
+        if any(t.dtype in (torch.uint8, torch.int8) for t in buffers):
+            count("quantised", buffers.pop(0))
+            count("constants", *buffers)
+        count("weights", *buffers)
+    for state in optimizer.state.values() if optimizer is not None else ():
+        count("optimizer", *state.values())
+    return parts
+
+
+# -- does it fit? ---------------------------------------------------------------------
+
+
+class Change(NamedTuple):
+    """One thing to change on top of those before it, and the plan that results.
+
+    Bytes: what it saves, and what is then to spare (negative: still missing).
+    """
+
+    text: str
+    saving: int
+    spare: int
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Does a plan fit?  Bytes: ``capacity`` of the card, ``reserve`` kept free,
+    ``spare`` what is left (negative: what is missing); ``changes`` to make it fit."""
+
+    fits: bool
+    capacity: int
+    reserve: int
+    spare: int
+    changes: tuple[Change, ...] = ()
+
+    def __str__(self) -> str:
+        if self.fits:
+            return f"yes, {self.spare / GB:.1f} GB to spare"
+        return f"no, {-self.spare / GB:.1f} GB are missing"
+
+
+def capacity(gigabytes: float, unit: str = "GiB") -> int:
+    """Bytes of a card: sold as "24 GB" it has 24 GiB, 25.8 GB of 10^9 bytes.
+
+    unit "GB" takes the number literally.  Raises CourseError unless it is positive.
+    """
+    if unit not in ("GiB", "GB") or not 0 < gigabytes < math.inf:
+        raise CourseError(
+            f"A memory of {gigabytes} {unit} is not possible.\nExpected: a positive "
+            "number of GiB or GB.\nDo: give the size of the card, such as 24."
+        )
+    return int(gigabytes * (GIB if unit == "GiB" else GB))
+
+
+def fits(
+    planned: Plan, gigabytes: float, reserve: float = 1.0, unit: str = "GiB"
+) -> Verdict:
+    """Does the plan fit on a card, and if not, what to change?
+
+    ``reserve`` (in GiB) is kept for the CUDA context and fragmentation.  Changes are
+    made one on top of the other until the plan fits, those first that leave the result
+    of training as it is; what saves less than 1 % of what is missing is left out.  If
+    the last one's plan does not fit either, the card is too small.  Lesson 10.
+    """
+    room = capacity(gigabytes, unit)
+    held = int(reserve * GIB)
+    budget = room - held
+    spare = budget - planned.total
+    changes, now = [], planned
+    for text, new in _suggestions(planned):
+        if now.total <= budget:
+            break
+        better = replan(now, **new)
+        saving = now.total - better.total
+        if saving > -spare / 100:
+            changes.append(Change(text, saving, budget - better.total, better))
+            now = better
+    return Verdict(spare >= 0, room, held, spare, tuple(changes))
+
+
+def _suggestions(planned: Plan) -> list[tuple[str, dict[str, Any]]]:
+    """What may help, from no price at all to another run: [(words, options)]."""
+    o = planned.options
+    method, (moments, size, paged) = o["method"], OPTIMIZERS[o["optimizer"]]
+    quantised, adam = method == "qlora", moments == 2
+    of_16 = "bfloat16" if o["dtype"] == "float32" else o["dtype"]
+    micro = f"micro-batch of 1, gradients accumulated over {o['batch']}"
+    bare = dict(prepared=False)
+    single = quantised and not o["double_quantisation"]
+    steps = [
+        (not o["checkpointing"], "gradient checkpointing", dict(checkpointing=True)),
+        (o["batch"] > 1, micro, dict(batch=1)),
+        (quantised and o["prepared"], "no cast to float32 (not prepared)", bare),
+        (single, "double quantisation", dict(double_quantisation=True)),
+        (adam and size != 1, "8-bit AdamW", dict(optimizer="adamw8bit")),
+        (adam and not paged, "paged 8-bit AdamW", dict(optimizer="paged adamw8bit")),
+        (of_16 != o["dtype"], "bfloat16", dict(dtype=of_16)),
+        (method == "full", "LoRA", dict(method="lora")),
+        (not quantised, "QLoRA (not prepared)", dict(method="qlora") | bare),
+    ]
+    found = [(words, options) for use, words, options in steps if use]
+    for key, words, least in (("sequence", "sequences of", 128), ("r", "rank", 4)):
+        value = o[key]
+        while value > least:
+            value = max(least, value // 2)
+            found.append((f"{words} {value}", {key: value}))
+    return found
+
+
+def largest(
+    planned: Plan,
+    gigabytes: float,
+    what: str = "batch",
+    reserve: float = 1.0,
+    unit: str = "GiB",
+) -> int:
+    """The largest batch, or sequence, with which the plan fits; 0 if none does.
+
+    A sequence is at most as long as the model has positions.  Raises CourseError when
+    ``what`` is neither.  Lesson 10.
+    """
+    if what not in ("batch", "sequence"):
+        raise CourseError(
+            f"largest: {what!r} is unknown.\nExpected: batch or sequence.\n"
+            "Do: choose one of these."
+        )
+    budget = capacity(gigabytes, unit) - int(reserve * GIB)
+    top = planned.model.positions if what == "sequence" else 0
+    top = top or 2**24
+
+    def too_much(value):
+        return replan(planned, **{what: value}).total > budget
+
+    low, high = 0, 1
+    while high <= top and not too_much(high):
+        low, high = high, 2 * high
+    high = min(high, top + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if too_much(middle) else (middle, high)
+    return low
+
+
+# -- for the reader -------------------------------------------------------------------
+
+
+def report(
+    planned: Plan, gigabytes: float | None = None, what: str | None = None
+) -> dict[str, Any]:
+    """A plan as plain values for JSON, with the verdict of `fits` for that card.
+
+    ``what``: "batch" or "sequence", the largest of which is then added.
+    """
+    found: dict[str, Any] = {
+        "model": planned.model.name,
+        "parameters": planned.model.parameters,
+        "options": planned.options,
+        "bytes": planned.parts,
+        "total": planned.total,
+        "transient": planned.transient,
+        "paged": planned.paged,
+        "trainable": planned.trainable,
+        "notes": planned.notes,
+    }
+    if gigabytes is not None:
+        verdict = fits(planned, gigabytes)
+        found["card"] = {
+            "gigabytes": gigabytes,
+            "fits": verdict.fits,
+            "capacity": verdict.capacity,
+            "reserve": verdict.reserve,
+            "spare": verdict.spare,
+            "verdict": str(verdict),
+            "changes": [
+                {"change": c.text, "saving": c.saving, "spare": c.spare}
+                for c in verdict.changes
+            ],
+        }
+    if what is not None:
+        found["largest"] = {what: largest(planned, gigabytes, what)}
+    return found
+
+
+def sentences(found: Mapping[str, Any]) -> list[str]:
+    """What a `report` says in words, a line each."""
+    lines = list(found["notes"])
+    card = found.get("card")
+    if card:
+        size = f"{card['gigabytes']:g} GB"
+        lines.append(f"Fits in {size}: {card['verdict']}.")
+        for i, change in enumerate(card["changes"], start=1):
+            end = f"saves {change['saving'] / GB:.2f} GB"
+            if change["spare"] >= 0:
+                end += f", then it fits with {change['spare'] / GB:.1f} GB to spare"
+            lines.append(f"  {i}. {change['change']}: {end}")
+        if not card["fits"] and not any(c["spare"] >= 0 for c in card["changes"]):
+            lines.append("  Nothing that the planner can change makes it fit.")
+        lines.append(
+            f"A card of {size} has {card['capacity'] / GB:.1f} x 10^9 bytes; "
+            f"{card['reserve'] / GB:.1f} are kept free for CUDA and fragmentation."
+        )
+    for what, value in found.get("largest", {}).items():
+        lines.append(f"Largest {what} that fits: {value}.")
+    return lines
+
+
+def picture(
+    plans: Iterable[Plan] | Mapping[str, Plan],
+    gigabytes: float | None = None,
+    title: str = "Memory of one training step",
+):
+    """Stacked bars of the plans by part, in GB, and a line at the size of the card.
+
+    plans: several, or {label: plan}; gigabytes: as for `fits`.  Returns the figure.
+    """
+    from course_lib import plots
+
+    if not isinstance(plans, Mapping):
+        plans = {str(p).replace(", ", "\n", 1): p for p in plans}
+    if not plans:
+        raise CourseError("picture: no plan to show.\nExpected: one or more.")
+    figure, ax = plots.new(width=8.4, height=1.2 + 0.6 * max(len(plans), 3))
+    colours = [c for c in plots.COLOURS if c != "#000000"]
+    hatches = ("", "///", "..", "\\\\\\", "xx", "--", "++", "oo", "||", "**", "OO")
+    rows, left = range(len(plans)), [0.0] * len(plans)
+    for i, (part, label) in enumerate(PARTS.items()):
+        sizes = [p.parts[part] / GB for p in plans.values()]
+        if any(sizes):
+            look = dict(color=colours[i % len(colours)], hatch=hatches[i])
+            look |= dict(edgecolor="white", linewidth=0, height=0.6)
+            ax.barh(rows, sizes, left=left, label=label, **look)
+        left = [a + b for a, b in zip(left, sizes)]
+    for row, total in zip(rows, left):
+        place = dict(xytext=(4, 0), textcoords="offset points", va="center")
+        ax.annotate(f"{total:.1f}", (total, row), fontsize="small", **place)
+    end = max(left)
+    if gigabytes is not None:
+        room, label = capacity(gigabytes) / GB, f"card of {gigabytes:g} GiB"
+        end = max(end, room)
+        ax.axvline(room, color="black", linestyle="--", linewidth=1.4, label=label)
+    ax.set_yticks(rows, list(plans))
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.set(xlabel="GB (10^9 bytes)", title=title, xlim=(0, 1.14 * end))
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
+    return figure
