@@ -18,6 +18,6 @@ if os.environ.get("COURSE_PROFILE", "offline") == "offline":
 # absent.  The course runs without it.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
-# peft asks transformers for an attribute by its old name.
-OLD_NAME = "`is_gradient_checkpointing` is deprecated"
+# peft asks transformers for an attribute and a method by their old names.
+OLD_NAME = "`(is_gradient_checkpointing|gradient_checkpointing_enable)` is deprecated"
 warnings.filterwarnings("ignore", message=OLD_NAME, category=FutureWarning)

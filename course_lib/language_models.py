@@ -90,7 +90,8 @@ def load(
     name: a bundled model, or ``hf/NAME``; without one, the profile's.  quantised:
     "nf4" or "fp4" stores the blocks' matrices in 4 bits (embeddings, norms and head
     keep ``dtype``, in which products are computed), ``double`` also quantises their
-    constants.  ``pretrained=False`` draws the weights from seed 0.
+    constants; nothing of a quantised model learns.  ``pretrained=False`` draws the
+    weights from seed 0.
     Raises CourseError for an unknown name or format, or a model that cannot be had.
     Dettmers et al. 2023; lesson 10.
     """
@@ -133,6 +134,7 @@ def load(
         if quantised != "nf4":
             raise CourseError("load: without bitsandbytes there is only nf4.")
         quantization.quantize_linear(model, double=double)
+    model.requires_grad_(not quantised)  # four bits cannot learn: adapters will
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.eval(), tokenizer
@@ -239,8 +241,8 @@ def fit(
                 warmup_steps=warmup,
                 logging_strategy="steps",
                 logging_steps=1,
-                gradient_checkpointing=checkpointing,
-                gradient_checkpointing_kwargs=dict(use_reentrant=False),
+                activation_checkpointing=checkpointing,
+                activation_checkpointing_kwargs=dict(use_reentrant=False),
             )
         )
         run = Trainer(

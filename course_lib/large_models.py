@@ -65,7 +65,7 @@ def quantised_from_config(model, dtype=torch.bfloat16, device="cuda", seed: int 
             setattr(net.get_submodule(owner), last, new)
     net.tie_weights()
     rotary = type(net.model.rotary_emb)  # its frequencies were on the meta device too
-    net.model.rotary_emb = rotary(config=config, device=device)
+    net.model.rotary_emb = rotary(config).to(device)
     net.is_loaded_in_4bit = True
     return net
 
@@ -109,8 +109,8 @@ def measure_step(
     net = language_models.with_lora(net, r)
     if checkpointing:
         net.enable_input_require_grads()
-        net.gradient_checkpointing_enable(
-            gradient_checkpointing_kwargs=dict(use_reentrant=False)
+        net.activation_checkpointing_enable(
+            activation_checkpointing_kwargs=dict(use_reentrant=False)
         )
     learned = [p for p in net.parameters() if p.requires_grad]
     if optimizer == "adamw":

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from course_lib import language_models
 from course_lib.errors import CourseError
 
 GB, GIB = 10**9, 2**30
@@ -103,44 +104,55 @@ class Architecture:
 def describe(model) -> Architecture:
     """The shapes of a model, built without its weights; nothing is downloaded.
 
-    model: a name of MODELS (upper or lower case), "minilm", the path of a config.json
-    or its folder, a configuration of transformers, or an Architecture.  Raises
-    CourseError when it is none of these.
+    model: as in `configuration`, or an Architecture.
     """
     if isinstance(model, Architecture):
         return model
-    if isinstance(model, str | Path):
-        return _named(str(model))
-    return _built(model, getattr(model, "model_type", "model"))
+    if not isinstance(model, str | Path):
+        return _built(model, getattr(model, "model_type", "model"))
+    known = {m.lower(): m for m in MODELS}.get(str(model).lower())
+    return _published(known) if known else _built(configuration(model), str(model))
 
 
-def _named(name: str) -> Architecture:
+@functools.lru_cache
+def _published(name: str) -> Architecture:
+    return _built(configuration(name), name)
+
+
+def configuration(model):
+    """The transformers configuration of a model.
+
+    model: a name of MODELS (upper or lower case), a bundled language model, "minilm",
+    the path of a config.json or its folder, or a configuration.  Raises CourseError
+    when it is none of these.
+    """
+    if not isinstance(model, str | Path):
+        return model
+    name = str(model)
     known = {m.lower(): m for m in MODELS}.get(name.lower())
     if known:
-        return _known(known)
+        from transformers import AutoConfig
+
+        kind, *sizes = MODELS[known]
+        options = dict(zip(_SIZES, sizes), tie_word_embeddings=False)
+        return AutoConfig.for_model(kind, **options)
     if name == "minilm":
         from course_lib import zoo
 
-        return _built(_read_config(zoo.minilm_folder()), name)
+        return _read_config(zoo.minilm_folder())
+    if name in language_models.bundled():
+        return _read_config(language_models.folder(name))
     if Path(name).exists():
-        return _built(_read_config(Path(name)), name)
+        return _read_config(Path(name))
     problem, remedy = f"There is no model called {name!r}.", "check the spelling"
     if name.startswith("bundled/"):
         problem = f"{name} is no text model."
         remedy = "count its step exactly with measure.training_step_bytes"
+    others = ", ".join([*MODELS, *language_models.bundled(), "minilm"])
     raise CourseError(
-        f"{problem}\nExpected: one of {', '.join(MODELS)}, minilm, or the path of a "
-        f"config.json of transformers.\nDo: {remedy}, or `course memory` for the list."
+        f"{problem}\nExpected: one of {others}, or the path of a config.json of "
+        f"transformers.\nDo: {remedy}, or `course memory` for the list."
     )
-
-
-@functools.lru_cache
-def _known(name: str) -> Architecture:
-    from transformers import AutoConfig
-
-    kind, *sizes = MODELS[name]
-    options = dict(zip(_SIZES, sizes), tie_word_embeddings=False)
-    return _built(AutoConfig.for_model(kind, **options), name)
 
 
 def _read_config(path: Path):
@@ -567,9 +579,9 @@ class Verdict:
     changes: tuple[Change, ...] = ()
 
     def __str__(self) -> str:
-        if self.fits:
-            return f"yes, {self.spare / GB:.1f} GB to spare"
-        return f"no, {-self.spare / GB:.1f} GB are missing"
+        size = abs(self.spare) / GB
+        size = f"{size:.1f} GB" if size >= 0.1 else f"{size * 1000:.0f} MB"
+        return f"yes, {size} to spare" if self.fits else f"no, {size} are missing"
 
 
 def capacity(gigabytes: float, unit: str = "GiB") -> int:
@@ -592,8 +604,8 @@ def fits(
 
     ``reserve`` (in GiB) is kept for the CUDA context and fragmentation.  Changes are
     made one on top of the other until the plan fits, those first that leave the result
-    of training as it is; what saves less than 1 % of what is missing is left out.  If
-    the last one's plan does not fit either, the card is too small.  Lesson 10.
+    of training as it is; what saves nothing is left out.  If the plan of the last one
+    does not fit either, the card is too small for all of them.  Lesson 10.
     """
     room = capacity(gigabytes, unit)
     held = int(reserve * GIB)
@@ -605,7 +617,7 @@ def fits(
             break
         better = replan(now, **new)
         saving = now.total - better.total
-        if saving > -spare / 100:
+        if saving > 0:
             changes.append(Change(text, saving, budget - better.total, better))
             now = better
     return Verdict(spare >= 0, room, held, spare, tuple(changes))
@@ -727,7 +739,7 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
                 end += f", then it fits with {change['spare'] / GB:.1f} GB to spare"
             lines.append(f"  {i}. {change['change']}: {end}")
         if not card["fits"] and not any(c["spare"] >= 0 for c in card["changes"]):
-            lines.append("  Nothing that the planner can change makes it fit.")
+            lines.append("  Even all of this does not make it fit.")
         lines.append(
             f"A card of {size} has {card['capacity'] / GB:.1f} x 10^9 bytes; "
             f"{card['reserve'] / GB:.1f} are kept free for CUDA and fragmentation."
@@ -765,6 +777,7 @@ def picture(
         left = [a + b for a, b in zip(left, sizes)]
     for row, total in zip(rows, left):
         place = dict(xytext=(4, 0), textcoords="offset points", va="center")
+        place |= dict(bbox=dict(color="white", pad=0.5), zorder=3)
         ax.annotate(f"{total:.1f}", (total, row), fontsize="small", **place)
     end = max(left)
     if gigabytes is not None:

@@ -27,7 +27,16 @@ from course_lib import files, paths
 from course_lib.errors import CourseError
 
 DEFINED_IN = "course_lib.experiments"  # importing it registers the course's grids
-PACKAGES = ("torch", "torchvision", "timm", "transformers", "numpy", "scikit-learn")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "numpy",
+    "scikit-learn",
+)
 DIGITS = 6
 
 

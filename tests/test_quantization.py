@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import linear
 
@@ -382,8 +383,8 @@ def test_state_dicts_go_back_and_forth(double, tmp_path):
     one, two = (LinearNF4(nn.Linear(50, 13), double=double) for _ in range(2))
     x = torch.randn(3, 50)
     assert not torch.equal(one(x), two(x))
-    torch.save(one.state_dict(), tmp_path / "layer.pt")
-    two.load_state_dict(torch.load(tmp_path / "layer.pt"))
+    save_file(one.state_dict(), tmp_path / "layer.safetensors")
+    two.load_state_dict(load_file(tmp_path / "layer.safetensors"))
     assert torch.equal(one(x), two(x))
     state = one.state_dict()
     assert state["weight"].dtype == torch.uint8 and len(state["weight"]) == 325

@@ -219,6 +219,7 @@ ABBREVIATIONS = {
 
 
 def pick(rng, options):
+    """One of the options, each as likely as another."""
     return options[int(rng.integers(len(options)))]
 
 
@@ -231,6 +232,7 @@ def _filled(rng, frame: str, **words) -> str:
 
 
 def without_article(wording: str) -> str:
+    """The wording without a leading "a" or "an"."""
     return re.sub(r"^an? ", "", wording)
 
 

@@ -5,13 +5,14 @@ A cell trains and measures one combination of settings and returns plain numbers
 lessons load those files, and a test recomputes a sample of their cells.  What all
 share is in `protocol`; the grids are in a module each for lessons 01 to 03
 (`strategies`), 04 (`layer_rates`), 05 (`failures`), 06 (`sources`), 07 (`tickets`),
-08 and 09 (`peft`).
+08 and 09 (`peft`), 10 (`reports`).
 """
 
 from course_lib.experiments import (
     failures,
     layer_rates,
     peft,
+    reports,
     sources,
     strategies,
     tickets,
@@ -41,6 +42,7 @@ __all__ = [
     "labelled",
     "layer_rates",
     "peft",
+    "reports",
     "source_accuracy",
     "source_pictures",
     "sources",

@@ -64,20 +64,24 @@ def forgetting(backbone):
     return {f"source_{head}": share for head, share in kept.items()}
 
 
-def chosen(rows, **params):
+def validation_accuracy(row):
+    """By what rates are chosen; larger is better."""
+    return row["val_accuracy"]
+
+
+def chosen(rows, by=validation_accuracy, **params):
     """Rows of all seeds at the rate that validation prefers, among those they all ran.
 
-    rows: of a grid with ``lr``, ``seed`` and ``val_accuracy``; params: which of them.
+    rows: of a grid with ``lr``, ``seed`` and what ``by`` reads; params: which of them.
     """
     by_rate = {}
     for row in sorted(results.select(rows, **params), key=lambda row: row["seed"]):
         by_rate.setdefault(row["lr"], []).append(row)
     most = max(map(len, by_rate.values()))
     complete = [found for found in by_rate.values() if len(found) == most]
-    return max(complete, key=lambda found: sum(row["val_accuracy"] for row in found))
+    return max(complete, key=lambda found: sum(map(by, found)))
 
 
-def first_choice(rows, **params):
-    """The rate of the highest validation accuracy with the first seed."""
-    first = results.select(rows, seed=SEEDS[0], **params)
-    return max(first, key=lambda row: row["val_accuracy"])["lr"]
+def first_choice(rows, by=validation_accuracy, **params):
+    """The rate that validation prefers with the first seed."""
+    return max(results.select(rows, seed=SEEDS[0], **params), key=by)["lr"]

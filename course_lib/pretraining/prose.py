@@ -18,6 +18,7 @@ SEED = 20_260_110
 SHARE_TICKETS = 0.25
 SHARE_GLOSSARY = 0.06
 SHARE_LISTS = 0.10
+SHARE_ECHOES = 0.20
 
 WORDS = {
     "tool": tickets.TOOLS,
@@ -424,6 +425,25 @@ def _list(rng) -> str:
     return "\n".join(lines)
 
 
+def _echo(rng) -> str:
+    """Things said and said again: what teaches a model to look back and copy.
+
+    Half of them repeat a list, half ask for what belongs to a name that was mentioned.
+    Copying is learned from such text long before it is from stories (Olsson et al.
+    2022, on induction heads).
+    """
+    kinds = [*WORDS, "lot", "lot", "lot", "n"]
+    drawn = [Draws(rng)[kinds[int(rng.integers(len(kinds)))]] for _ in range(8)]
+    if rng.random() < 0.5:
+        said = ", ".join(drawn[: int(rng.integers(3, 9))])
+        return f"Read back: {said}. Once more: {said}."
+    names = rng.permutation([*WORDS["woman"], *WORDS["man"]])[: int(rng.integers(3, 6))]
+    said = ", ".join(f"{name} {thing}" for name, thing in zip(names, drawn))
+    asked = [int(i) for i in rng.permutation(len(names))[:3]]
+    answers = " ".join(f"What has {names[i]}? {drawn[i]}." for i in asked)
+    return f"Noted: {said}. {answers}"
+
+
 def document(index: int, seed: int = SEED) -> str:
     """Document ``index`` of the corpus: a paragraph; depends on (seed, index) alone."""
     rng = np.random.default_rng((seed, index))
@@ -435,5 +455,7 @@ def document(index: int, seed: int = SEED) -> str:
         return _glossary(rng)
     if kind < SHARE_TICKETS + SHARE_GLOSSARY + SHARE_LISTS:
         return _list(rng)
+    if kind < SHARE_TICKETS + SHARE_GLOSSARY + SHARE_LISTS + SHARE_ECHOES:
+        return _echo(rng)
     plots = FAB if rng.random() < 0.5 else GENERAL
     return _story(rng, plots[int(rng.integers(len(plots)))])
