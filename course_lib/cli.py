@@ -213,7 +213,7 @@ def run_memory(arguments) -> int:
             ("name", "layers", "width", "vocabulary", "positions"),
             [(name, m[3], m[1], m[6], m[7]) for name, m in memory.MODELS.items()],
         )
-        print("Or minilm, or the path of a config.json of transformers.")
+        print("Or fab-llama, minilm, or the path of a config.json of transformers.")
         return 0
     if arguments.largest and arguments.gb is None:
         raise CourseError(

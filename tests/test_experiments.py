@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from course_lib import experiments, lora, peft_methods, results, zoo
-from course_lib.experiments import failures, peft, protocol, sources, tickets
+from course_lib.experiments import (
+    failures,
+    peft,
+    protocol,
+    reports,
+    sources,
+    tickets,
+)
 from course_lib.experiments.layer_rates import METHODS, TRIED
 
 
@@ -127,6 +134,19 @@ def test_the_rates_of_peft_are_those_that_validation_prefers(grid, chosen, whole
         lr = chosen["lora" if method == "dora" else method]
         assert protocol.first_choice(rows, method=method, **whole) == lr, method
         found = protocol.chosen(rows, method=method, **whole)
+        assert [(row["lr"], row["seed"]) for row in found] == [
+            (lr, seed) for seed in experiments.SEEDS
+        ], method
+
+
+def test_the_rates_of_the_reports_are_those_that_validation_prefers():
+    rows, by = results.load("reports"), reports.validation
+    for method in reports.METHODS:
+        lr = reports.CHOSEN[reports.rate_like(method)]
+        if method in reports.TRIED:
+            assert protocol.first_choice(rows, by=by, method=method) == lr, method
+            assert min(reports.TRIED[method]) < lr < max(reports.TRIED[method])
+        found = protocol.chosen(rows, by=by, method=method)
         assert [(row["lr"], row["seed"]) for row in found] == [
             (lr, seed) for seed in experiments.SEEDS
         ], method

@@ -42,17 +42,25 @@ and fifty frames, and nothing of the world.  It is here to be quantised and fine
 """
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 HELD_OUT = 10_000_000  # index of the first document that is not trained on
+HELD_OUT_TEXTS = 2000
 
 
 @dataclass(frozen=True)
 class LanguageRecipe:
-    """What is needed to repeat the pre-training of a language model."""
+    """What is needed to repeat the pre-training of a language model.
+
+    ``phases``: documents and batch size of each; each has a schedule of its own.  The
+    later ones have few tokens an update and so many updates, which copying needs.
+    """
 
     description: str
-    documents: int = 110_000
+    phases: tuple[tuple[int, int], ...] = (
+        (110_000, 32),
+        (70_000, 8),
+        (75_000, 8),
+    )
     vocabulary: int = 2048
     sequence: int = 128
-    batch_size: int = 32
     lr: float = 2e-3
     weight_decay: float = 0.1
     hidden_size: int = 256
@@ -154,13 +162,14 @@ def text_losses(model, made, texts, batch_size: int = 64) -> np.ndarray:
     return torch.cat(losses).double().numpy()
 
 
-def held_out_loss(model, made, documents: int = 2000) -> float:
-    """Mean of `text_losses` over documents that were not trained on."""
-    texts = [prose.document(i) for i in range(HELD_OUT, HELD_OUT + documents)]
+def held_out_loss(model, made, documents: int | None = None) -> float:
+    """Mean of `text_losses` over (by default 2,000) documents not trained on."""
+    count = documents or HELD_OUT_TEXTS
+    texts = [prose.document(i) for i in range(HELD_OUT, HELD_OUT + count)]
     return float(text_losses(model, made, texts).mean())
 
 
-def train(model, rows, recipe, minutes=None, report=print) -> list:
+def train(model, rows, recipe, batch_size, minutes=None, report=print) -> list:
     """One pass over ``rows`` (N, T), or ``minutes`` long; returns [step, loss] pairs.
 
     AdamW, warm-up and cosine, gradients clipped to norm 1, matrix products in
@@ -178,7 +187,7 @@ def train(model, rows, recipe, minutes=None, report=print) -> list:
         fused=True,
     )
     gen = torch.Generator().manual_seed(recipe.seed)
-    batches = torch.randperm(len(rows), generator=gen).split(recipe.batch_size)
+    batches = torch.randperm(len(rows), generator=gen).split(batch_size)
     began, history, running = time.monotonic(), [], None
     model.train()
     for step, batch in enumerate(batches):
@@ -227,19 +236,24 @@ def run(name, minutes=None, out=None, threads=None, report=print) -> Path:
     recipe = RECIPES[name]
     if threads:
         torch.set_num_threads(threads)
-    report(f"writing {recipe.documents:,} documents")
-    texts = [prose.document(i) for i in range(recipe.documents)]
+    counts = [documents for documents, _ in recipe.phases]
+    report(f"writing {sum(counts):,} documents")
+    texts = [prose.document(i) for i in range(sum(counts))]
     made = tokenizer(texts[:20_000], recipe.vocabulary)
-    rows = packed(made, texts, recipe.sequence)
-    model = build(recipe)
+    model, history, tokens = build(recipe), [], 0
     began = time.monotonic()
-    history = train(model, rows, recipe, minutes, report)
+    for documents, batch_size in recipe.phases:
+        some, texts = texts[:documents], texts[documents:]
+        rows = packed(made, some, recipe.sequence)
+        share = None if minutes is None else minutes * documents / sum(counts)
+        history.append(train(model, rows, recipe, batch_size, share, report))
+        tokens += rows.numel()
     about = {
         "name": name,
         "description": recipe.description,
         "parameters": model.num_parameters(),
-        "tokens": rows.numel(),
-        "documents": recipe.documents,
+        "tokens": tokens,
+        "documents": sum(counts),
         "command": f"course pretrain {name}",
         "trial": minutes is not None,
         "minutes": round((time.monotonic() - began) / 60, 1),
