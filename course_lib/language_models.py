@@ -134,6 +134,11 @@ def load(
         if quantised != "nf4":
             raise CourseError("load: without bitsandbytes there is only nf4.")
         quantization.quantize_linear(model, double=double)
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # bitsandbytes 0.50 would repack the codes when the layer is first used in
+            # eval mode, and from then on pass no gradient through it, with a warning
+            module.support_avx512bf16_for_cpu = False
     model.requires_grad_(not quantised)  # four bits cannot learn: adapters will
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

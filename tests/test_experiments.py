@@ -144,12 +144,16 @@ def test_the_rates_of_the_reports_are_those_that_validation_prefers():
     for method in reports.METHODS:
         lr = reports.CHOSEN[reports.rate_like(method)]
         if method in reports.TRIED:
-            assert protocol.first_choice(rows, by=by, method=method) == lr, method
+            which = dict(by=by, method=method, steps=reports.STEPS)
+            assert protocol.first_choice(rows, **which) == lr, method
             assert min(reports.TRIED[method]) < lr < max(reports.TRIED[method])
-        found = protocol.chosen(rows, by=by, method=method)
-        assert [(row["lr"], row["seed"]) for row in found] == [
-            (lr, seed) for seed in experiments.SEEDS
-        ], method
+        for steps in (reports.STEPS, reports.LONGER):
+            if steps == reports.LONGER and method not in reports.RAN_LONGER:
+                continue
+            found = protocol.chosen(rows, by=by, method=method, steps=steps)
+            assert [(row["lr"], row["seed"]) for row in found] == [
+                (lr, seed) for seed in experiments.SEEDS
+            ], method
 
 
 def test_chosen_takes_the_best_rate_that_every_seed_ran():

@@ -156,3 +156,22 @@ def test_bad_input():
         language_models.load("gpt-9")
     with pytest.raises(CourseError, match="quantised='int3'"):
         language_models.load(NAME, quantised="int3")
+
+
+@pytest.mark.filterwarnings("error:.*autograd kernel was not registered")
+def test_writing_does_not_stop_the_gradient(four_bits):
+    """bitsandbytes 0.50 repacks layers in eval mode and then has no backward pass."""
+    x = torch.randn(2, 6, 256, generator=torch.Generator().manual_seed(0))
+
+    def gradient(model):
+        given = x.clone().requires_grad_()
+        model.train()
+        model(inputs_embeds=given).logits.square().mean().backward()
+        return given.grad
+
+    used, tokenizer = four_bits
+    language_models.write(used, tokenizer, DATA.texts[:2], length=4)
+    fresh, _ = language_models.load(NAME, quantised="nf4")
+    expected = gradient(fresh)
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(gradient(used), expected, rtol=1e-4, atol=1e-7)
