@@ -1,9 +1,9 @@
 """Grid of lesson 10: a small language model learns to write reports.
 
 500 tickets with reports, updates of 16, AdamW with warm-up and linear decay; the
-answer's tokens are learned.  150 updates were set at first; LoRA's loss was still
-falling then and the form of its reports came and went between seeds, so LoRA and QLoRA
-ran with 300 too, at the same rate; both are kept.  Rates are compared with the
+answer's tokens are learned.  150 updates were set at first; with them one of three
+QLoRA seeds wrote the form in only half of its reports, so LoRA and QLoRA ran with 300
+too, at the same rate; both are kept.  Rates are compared with the
 first seed by the loss on the validation reports, until the best lies inside those
 tried; it runs with every seed.  The weights are those after the last update.
 """

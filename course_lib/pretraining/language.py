@@ -37,7 +37,8 @@ their form (100 %) and nothing of their content (3 % right in every field).
 
 ## Limits
 
-Its sentences are grammatical and keep to their subject.  It knows a few hundred words
+Its sentences are grammatical and keep to their subject.  It copies a word now and then
+and hardly ever a lot number.  It knows a few hundred words
 and fifty frames, and nothing of the world.  It is here to be quantised and fine-tuned.
 """
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
