@@ -122,6 +122,7 @@ def test_models_are_looked_up_in_the_caches(empty_caches, monkeypatch):
         profiles.FULL.vision_other_source,
         profiles.FULL.vit,
         profiles.FULL.text_encoder,
+        profiles.FULL.language_model,
     ]
     answer = doctor.can_full(sound)
     assert not answer["can"] and "network" in answer["advice"]
