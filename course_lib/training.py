@@ -427,6 +427,7 @@ def fit(
     augment: Callable | None = None,
     label_smoothing: float = 0.0,
     loss: Callable | None = None,
+    penalty: Callable | None = None,
     clip_norm: float | None = None,
     seed: int = 0,
     threads: int | None = None,
@@ -444,6 +445,8 @@ def fit(
     Rates: ``lr`` for all trainable parameters, or ``param_groups`` with rates of their
     own, or a ready optimizer; all follow ``schedule``.
     patience: stop after that many evaluations without a lower validation loss.
+    penalty: f() -> scalar tensor that is added to the loss of each step, after the
+    forward pass; the history's losses are without it.
     augment: f(x, generator) on preprocessed batches.  on_epoch: f(epoch, model,
     optimizer) before each epoch, or {epoch: f(model, optimizer)}, for example to
     unfreeze a stage and add its parameters.  amp: bfloat16 autocast; "auto" means on
@@ -493,6 +496,9 @@ def fit(
                     logits = forward(net, x)
                     value = criterion(logits, y)
                 losses.append(_finite(value, step, optimizer))
+                if penalty is not None:
+                    value = value + penalty()
+                    _finite(value, step, optimizer)
                 optimizer.zero_grad(set_to_none=True)
                 value.backward()
                 if clip_norm is not None:

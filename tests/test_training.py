@@ -86,6 +86,24 @@ def test_the_update_is_the_textbook_one():
     torch.testing.assert_close(net.bias, reference.bias)
 
 
+def test_a_penalty_joins_the_gradient_and_not_the_reported_loss():
+    X, y = tiny.blobs(6)
+    net, reference = nn.Linear(4, 3), nn.Linear(4, 3)
+    reference.load_state_dict(net.state_dict())
+    history = training.fit(
+        net, (X, y), epochs=1, lr=0.1, optimizer="sgd", momentum=0, weight_decay=0,
+        batch_size=6, warmup=0, penalty=lambda: 2 * (net.weight**2).sum(),
+    )  # fmt: skip
+    loss = nn.functional.cross_entropy(reference(torch.tensor(X)), torch.tensor(y))
+    (gradient,) = torch.autograd.grad(loss, reference.weight)
+    expected = reference.weight - 0.1 * (gradient + 4 * reference.weight)
+    torch.testing.assert_close(net.weight, expected)
+    assert history.train_loss == pytest.approx([float(loss.detach())], rel=1e-5)
+    with pytest.raises(CourseError, match="not finite|nan"):
+        nan = torch.tensor(float("nan"))
+        training.fit(net, (X, y), epochs=1, penalty=lambda: nan)
+
+
 # -- best checkpoint and length ---------------------------------------------------
 
 
