@@ -29,6 +29,7 @@ __all__ = [
     "fit",
     "folder",
     "load",
+    "never_repack",
     "prompts",
     "with_lora",
     "write",
@@ -134,11 +135,7 @@ def load(
         if quantised != "nf4":
             raise CourseError("load: without bitsandbytes there is only nf4.")
         quantization.quantize_linear(model, double=double)
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            # bitsandbytes 0.50 would repack the codes when the layer is first used in
-            # eval mode, and from then on pass no gradient through it, with a warning
-            module.support_avx512bf16_for_cpu = False
+    never_repack(model)
     model.requires_grad_(not quantised)  # four bits cannot learn: adapters will
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -154,6 +151,19 @@ def _bits(quantised, double, dtype):
         bnb_4bit_use_double_quant=double,
         bnb_4bit_compute_dtype=dtype,
     )
+
+
+def never_repack(model) -> None:
+    """Keep bitsandbytes' layers differentiable on CPUs with bfloat16 instructions.
+
+    bitsandbytes 0.50 repacks a layer's codes when it is first used in eval mode, and
+    from then on no gradient passes through it: a warning, and adapters that learn from
+    the part of their gradient that the residual stream carries, or from none.
+    Lesson 10.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def with_lora(

@@ -13,7 +13,7 @@ import time
 import torch
 from torch import nn
 
-from course_lib import memory
+from course_lib import language_models, memory
 
 __all__ = ["capped", "measure_step", "quantised_from_config"]
 
@@ -38,6 +38,9 @@ def quantised_from_config(model, dtype=torch.bfloat16, device="cuda", seed: int 
         weight = torch.randn(shape, device=device, dtype=dtype, generator=draws)
         return weight.mul_(0.02)
 
+    def ones(shape):
+        return torch.ones(shape, device=device, dtype=dtype)
+
     for name in sorted(memory.describe(model).quantised):
         old = net.get_submodule(name)
         new = bitsandbytes.nn.Linear4bit(
@@ -57,16 +60,15 @@ def quantised_from_config(model, dtype=torch.bfloat16, device="cuda", seed: int 
         net.set_submodule(name, new)
     for name, parameter in list(net.named_parameters()):
         if parameter.is_meta:
-            weight = drawn(parameter.shape) if parameter.ndim > 1 else None
-            if weight is None:
-                weight = torch.ones(parameter.shape, device=device, dtype=dtype)
             owner, _, last = name.rpartition(".")
-            new = nn.Parameter(weight, requires_grad=False)
+            weight = drawn if parameter.ndim > 1 else ones  # of a norm
+            new = nn.Parameter(weight(parameter.shape), requires_grad=False)
             setattr(net.get_submodule(owner), last, new)
     net.tie_weights()
     rotary = type(net.model.rotary_emb)  # its frequencies were on the meta device too
     net.model.rotary_emb = rotary(config).to(device)
     net.is_loaded_in_4bit = True
+    language_models.never_repack(net)
     return net
 
 
@@ -77,7 +79,7 @@ def capped(gigabytes: float, device: int = 0) -> None:
     """
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.set_per_process_memory_fraction(
-        min(1.0, gigabytes * 2**30 / total), device
+        min(1.0, gigabytes * memory.GIB / total), device
     )
 
 
@@ -99,8 +101,6 @@ def measure_step(
     by the keys of memory.STORED}.  ``peak`` is that of torch's allocator on a GPU, NaN
     elsewhere.  optimizer: "adamw" or "paged adamw8bit".
     """
-    from course_lib import language_models
-
     net = quantised_from_config(model, device=device)
     if prepared:
         from peft import prepare_model_for_kbit_training

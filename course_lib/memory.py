@@ -148,11 +148,16 @@ def configuration(model):
     if name.startswith("bundled/"):
         problem = f"{name} is no text model."
         remedy = "count its step exactly with measure.training_step_bytes"
-    others = ", ".join([*MODELS, *language_models.bundled(), "minilm"])
     raise CourseError(
-        f"{problem}\nExpected: one of {others}, or the path of a config.json of "
-        f"transformers.\nDo: {remedy}, or `course memory` for the list."
+        f"{problem}\nExpected: one of {', '.join([*MODELS, *installed()])}, or the "
+        f"path of a config.json of transformers.\nDo: {remedy}, or `course memory` "
+        "for the list."
     )
+
+
+def installed() -> list[str]:
+    """Names of the text models whose config.json comes with the course."""
+    return [*language_models.bundled(), "minilm"]
 
 
 def _read_config(path: Path):
@@ -166,12 +171,16 @@ def _read_config(path: Path):
             content.pop(key, None)
         return CONFIG_MAPPING[content.pop("model_type")].from_dict(content)
     except Exception as error:  # no file, no JSON, no such kind, no such sizes
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
         raise CourseError(
-            f"{file} is no configuration of a model ({reason}).\nExpected: a JSON file "
-            'with a "model_type" that transformers knows, and sizes.\n'
+            f"{file} is no configuration of a model ({_reason(error)}).\nExpected: a "
+            'JSON file with a "model_type" that transformers knows, and sizes.\n'
             "Do: take the config.json that was published with the model."
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """Kind and first line of an error, short enough to stand in another's message."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:120]
 
 
 def _built(config, name: str) -> Architecture:
@@ -196,11 +205,10 @@ def _built(config, name: str) -> Architecture:
             for key in ("hidden_size", "num_attention_heads", "num_hidden_layers")
         )
     except Exception as error:  # sizes that do not go together fail in many ways
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
         raise CourseError(
-            f"{name}: no transformer can be built from this configuration ({reason}).\n"
-            "Expected: a language model or a text encoder.\nDo: check the sizes in "
-            "its config.json."
+            f"{name}: no transformer can be built from this configuration "
+            f"({_reason(error)}).\nExpected: a language model or a text encoder.\n"
+            "Do: check the sizes in its config.json."
         ) from None
     matrices = {
         place: tuple(m.weight.shape)[:: -1 if isinstance(m, Conv1D) else 1]
@@ -753,11 +761,15 @@ def picture(
     plans: Iterable[Plan] | Mapping[str, Plan],
     gigabytes: float | None = None,
     title: str = "Memory of one training step",
+    reserve: float = 1.0,
 ):
     """Stacked bars of the plans by part, in GB, and a line at the size of the card.
 
-    plans: several, or {label: plan}; gigabytes: as for `fits`.  Returns the figure.
+    plans: several, or {label: plan}; gigabytes, reserve: as for `fits`; what is kept
+    free is shaded, so that a bar that reaches it does not fit.  Returns the figure.
     """
+    from matplotlib.colors import to_rgb
+
     from course_lib import plots
 
     if not isinstance(plans, Mapping):
@@ -771,9 +783,11 @@ def picture(
     for i, (part, label) in enumerate(PARTS.items()):
         sizes = [p.parts[part] / GB for p in plans.values()]
         if any(sizes):
-            look = dict(color=colours[i % len(colours)], hatch=hatches[i])
-            look |= dict(edgecolor="white", linewidth=0, height=0.6)
-            ax.barh(rows, sizes, left=left, label=label, **look)
+            face, edge = colours[i % len(colours)], "white"
+            if i >= len(colours):  # the same colours once more, light
+                face, edge = tuple(1 - 0.4 * (1 - x) for x in to_rgb(face)), face
+            look = dict(facecolor=face, edgecolor=edge, hatch=hatches[i], linewidth=0)
+            ax.barh(rows, sizes, left=left, label=label, height=0.6, **look)
         left = [a + b for a, b in zip(left, sizes)]
     for row, total in zip(rows, left):
         place = dict(xytext=(4, 0), textcoords="offset points", va="center")
@@ -784,6 +798,8 @@ def picture(
         room, label = capacity(gigabytes) / GB, f"card of {gigabytes:g} GiB"
         end = max(end, room)
         ax.axvline(room, color="black", linestyle="--", linewidth=1.4, label=label)
+        free = dict(color="#cccccc", zorder=0, label="of it, kept free")
+        ax.axvspan(room - reserve * GIB / GB, room, linewidth=0, **free)
     ax.set_yticks(rows, list(plans))
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)

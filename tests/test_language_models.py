@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import datasets, language_models, lora, quantization
+from course_lib import datasets, language_models, lora, profiles, quantization
 from course_lib.errors import CourseError
 from course_lib.pretraining import language
 
@@ -175,3 +175,37 @@ def test_writing_does_not_stop_the_gradient(four_bits):
     expected = gradient(fresh)
     assert expected.abs().max() > 0
     torch.testing.assert_close(gradient(used), expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:.*autograd kernel was not registered")
+def test_what_repacking_does_to_the_adapters(monkeypatch):
+    """What lesson 10 says of it: one right gradient, seven in part, twenty zero."""
+    from bitsandbytes.functional import has_avx512bf16
+
+    if profiles.device().type != "cpu" or not has_avx512bf16():
+        pytest.skip("bitsandbytes repacks on CPUs with bfloat16 instructions")
+
+    def gradients():
+        """{layer: gradient of its B} at the first update, after writing."""
+        model, tokenizer = language_models.load(NAME, quantised="nf4")
+        model = language_models.with_lora(model, r=4)
+        language_models.write(model, tokenizer, DATA.texts[:2], length=4)
+        row = language_models.examples(tokenizer, DATA.texts[:1], REPORTS[:1])[0]
+        model.train()
+        model(**{k: torch.tensor([v]) for k, v in row.items()}).loss.backward()
+        return {n: p.grad for n, p in model.named_parameters() if "lora_B" in n}
+
+    right = gradients()
+    monkeypatch.setattr(language_models, "never_repack", lambda model: None)
+    wrong = gradients()
+    zero = [name for name in right if not wrong[name].any()]
+    same = [
+        name
+        for name in right
+        if (wrong[name] - right[name]).norm() < 0.05 * right[name].norm()
+    ]
+    assert all(gradient.any() for gradient in right.values()) and len(right) == 28
+    assert len(zero) == 20
+    assert not [name for name in zero if "o_proj" in name or "down_proj" in name]
+    assert [name for name in same if "layers.3.mlp.down_proj" in name] == same
+    assert len(same) == 1

@@ -28,6 +28,9 @@ def test_the_network_is_what_the_planner_counts(config):
     for part in ("quantised", "weights"):
         assert stored[part] == pytest.approx(plan.parts[part], rel=0.02)
     assert not any(p.is_meta for p in net.parameters())
+    assert all((p == 1).all() for p in net.parameters() if p.ndim == 1)
+    flags = [getattr(m, "support_avx512bf16_for_cpu", None) for m in net.modules()]
+    assert flags.count(False) == 14 and True not in flags  # 7 layers of 2 blocks
     assert not any(b.is_meta for b in net.buffers())
     with torch.no_grad():
         logits = net(input_ids=torch.arange(10)[None]).logits

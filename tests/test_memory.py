@@ -355,6 +355,8 @@ def test_other_models_by_file_folder_configuration_and_name(tmp_path):
     minilm = memory.describe("minilm")
     net = zoo.load("minilm").model
     assert minilm.parameters == sum(p.numel() for p in net.parameters())
+    assert memory.installed() == ["fab-llama", "minilm"]
+    assert all(memory.describe(name).parameters for name in memory.installed())
     note = memory.plan("minilm", "lora", r=4).notes
     assert any("estimate" in line for line in note)
 
@@ -527,11 +529,14 @@ def test_the_picture_shows_every_part_and_the_card():
         assert drawn * 1e9 == pytest.approx(planned.total)
     (line,) = ax.lines
     assert line.get_xdata()[0] == pytest.approx(25.77, abs=0.01)
+    (free,) = [p for p in ax.patches if p.get_label() == "of it, kept free"]
+    budget = memory.capacity(24) - memory.capacity(1)
+    assert free.get_x() * 1e9 == pytest.approx(budget)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert "gradients" in labels and "card of 24 GiB" in labels
-    looks = {(b[0].get_facecolor(), b[0].get_hatch()) for b in ax.containers}
+    colours = {b[0].get_facecolor() for b in ax.containers}
     hatches = {b[0].get_hatch() for b in ax.containers}
-    assert len(looks) == len(hatches) == len(ax.containers)  # told apart in grey
+    assert len(colours) == len(hatches) == len(ax.containers)  # told apart in grey too
     with pytest.raises(CourseError, match="no plan"):
         memory.picture([])
 
@@ -543,7 +548,8 @@ def course(line, capsys):
 
 def test_the_command(capsys, tmp_path):
     code, out, _ = course("", capsys)
-    assert code == 0 and all(name in out for name in memory.MODELS)
+    names = (*memory.MODELS, *memory.installed())
+    assert code == 0 and all(name in out for name in names)
     code, out, _ = course("llama-3.1-8b --sequence 1024 --gb 24", capsys)
     planned = memory.plan("Llama-3.1-8B", "qlora", sequence=1024)
     assert code == 0 and "Fits in 24 GB: yes" in out

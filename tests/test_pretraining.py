@@ -141,8 +141,10 @@ def test_a_short_run_learns_the_source_task(tmp_path):
 
 
 def test_an_unknown_recipe_says_what_there_is():
-    with pytest.raises(CourseError, match="resnet10-patterns"):
+    with pytest.raises(CourseError, match="resnet10-patterns") as error:
         recipes.run("resnet10")
+    assert "Do: `course pretrain`" in str(error.value)
+    assert recipes.find("b", {"a": 1, "b": 2}) == 2
 
 
 @pytest.mark.parametrize("name, classes", [("wafer_maps", 9), ("spectrograms", 6)])

@@ -20,7 +20,7 @@ import torch
 
 from course_lib import files, paths
 from course_lib.errors import CourseError
-from course_lib.pretraining import prose
+from course_lib.pretraining import prose, recipes
 
 __all__ = ["RECIPES", "LanguageRecipe", "build", "held_out_loss", "run", "tokenizer"]
 
@@ -230,11 +230,7 @@ def run(name, minutes=None, out=None, threads=None, report=print) -> Path:
     CourseError for an unknown name.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if name not in RECIPES:
-        raise CourseError(
-            f"There is no recipe called {name!r}; expected one of {', '.join(RECIPES)}."
-        )
-    recipe = RECIPES[name]
+    recipe = recipes.find(name, RECIPES)
     if threads:
         torch.set_num_threads(threads)
     counts = [documents for documents, _ in recipe.phases]

@@ -8,6 +8,7 @@ half-precision safetensors with a model card.  Taught in lesson 02.
 import hashlib
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,15 @@ from course_lib.datasets.wafer_maps import CLASSES as WAFER_MAP_CLASSES
 from course_lib.errors import CourseError
 from course_lib.pretraining.patterns import HEADS, SILHOUETTE_NAMES
 
-__all__ = ["RECIPES", "Recipe", "head_slices", "multi_head_loss", "pretrain", "run"]
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "find",
+    "head_slices",
+    "multi_head_loss",
+    "pretrain",
+    "run",
+]
 
 
 @dataclass(frozen=True)
@@ -375,6 +384,17 @@ def stored(state):
     }
 
 
+def find(name: str, among: Mapping):
+    """The entry ``among[name]``.  Raises CourseError where there is none."""
+    if name not in among:
+        raise CourseError(
+            f"There is no recipe called {name!r}.\n"
+            f"Expected: one of {', '.join(among)}.\n"
+            "Do: `course pretrain` describes them."
+        )
+    return among[name]
+
+
 def run(name, minutes=None, out=None, threads=None, report=print):
     """Repeat a recipe: render, train, measure, write weights and card.
 
@@ -382,11 +402,7 @@ def run(name, minutes=None, out=None, threads=None, report=print):
     trial); `out` is a folder other than data/models, `threads` the CPU threads.
     Returns the path of the weights.  Raises CourseError for an unknown name.
     """
-    if name not in RECIPES:
-        raise CourseError(
-            f"There is no recipe called {name!r}; expected one of {', '.join(RECIPES)}."
-        )
-    recipe = RECIPES[name]
+    recipe = find(name, RECIPES)
     if threads:
         torch.set_num_threads(threads)
     report(f"rendering {recipe.pictures:,} source pictures")
