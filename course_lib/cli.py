@@ -112,6 +112,37 @@ def build_parser() -> argparse.ArgumentParser:
     }.items():
         memory.add_argument(option, **settings)
 
+    diagnose = command("diagnose", run_diagnose, "Does transferring help on my images?")
+    for option, settings in {
+        "--data": dict(
+            required=True,
+            metavar="PATH",
+            help="a folder with a sub-folder of images for each class, or a CSV file",
+        ),
+        "--backbone": dict(metavar="NAME", help="(default: the profile's)"),
+        "--labels-per-class": dict(
+            type=int, metavar="N", help="to train on (default: all not held out)"
+        ),
+        "--minutes": dict(type=float, default=5.0, help="about this long (default: 5)"),
+        "--image-column": dict(default="image", metavar="NAME", help="of the CSV file"),
+        "--label-column": dict(default="label", metavar="NAME", help="of the CSV file"),
+        "--group-columns": dict(
+            default="", metavar="A,B", help="columns whose groups are compared"
+        ),
+        "--size": dict(
+            type=int, help="pixels a side (default: the backbone's own, or 64)"
+        ),
+        "--augment": dict(
+            default="shift",
+            help="none, shift (the default), flip, or turn where up is no direction",
+        ),
+        "--out": dict(default="diagnosis", metavar="FOLDER", help="for report.html"),
+        "--json": dict(action="store_true", help="for programs to read"),
+        "--seed": dict(type=int, default=0, help="of splits and starts (default: 0)"),
+        "--again": dict(action="store_true", help="forget what was computed before"),
+    }.items():
+        diagnose.add_argument(option, **settings)
+
     claims = command("claims", run_claims, "Show the ledger of claims and verdicts.")
     claims.add_argument("--lesson", metavar="NN", help="only this lesson's")
     claims.add_argument("--verdict", help="only these: confirmed, refuted, ...")
@@ -188,13 +219,7 @@ def run_pretrain(arguments) -> int:
             [(name, made.RECIPES[name].description) for name, made in makers.items()],
         )
         return 0
-    if arguments.name not in makers:
-        raise CourseError(
-            f"There is no recipe called {arguments.name!r}.\n"
-            f"Expected: one of {', '.join(makers)}.\n"
-            "Do: `course pretrain` describes them."
-        )
-    makers[arguments.name].run(
+    recipes.find(arguments.name, makers).run(
         arguments.name,
         minutes=arguments.minutes,
         out=arguments.out,
@@ -213,7 +238,8 @@ def run_memory(arguments) -> int:
             ("name", "layers", "width", "vocabulary", "positions"),
             [(name, m[3], m[1], m[6], m[7]) for name, m in memory.MODELS.items()],
         )
-        print("Or fab-llama, minilm, or the path of a config.json of transformers.")
+        others = ", ".join(memory.installed())
+        print(f"Or {others}, or the path of a config.json of transformers.")
         return 0
     if arguments.largest and arguments.gb is None:
         raise CourseError(
@@ -264,6 +290,46 @@ def run_memory(arguments) -> int:
     for method, report in reports.items():
         for line in memory.sentences(report):
             print(f"{method}: {line}" if arguments.compare else line)
+    return 0
+
+
+def run_diagnose(arguments) -> int:
+    """course diagnose: the verdict in words, the report as a page."""
+    from course_lib import datasets, diagnosis, profiles, zoo
+
+    data = Path(arguments.data)
+    backbone = zoo.load(arguments.backbone or profiles.current().vision_backbone)
+    diagnosis.check_backbone(backbone)
+    size = arguments.size or getattr(backbone.preprocess, "size", None) or 64
+    if not 8 <= size <= 1024:
+        raise CourseError(
+            f"--size {size} is no side of a picture.\nExpected: 8 to 1024 pixels.\n"
+            "Do: leave it out, or give 64 or 96."
+        )
+    if data.is_file() or data.suffix.lower() == ".csv":
+        columns = arguments.image_column, arguments.label_column
+        images = datasets.from_csv(data, *columns, size=size)
+    else:
+        images = datasets.from_folder(data, size=size)
+    found = diagnosis.diagnose(
+        backbone,
+        images,
+        labels_per_class=arguments.labels_per_class,
+        minutes=arguments.minutes,
+        groups=[name for name in arguments.group_columns.split(",") if name],
+        augment=arguments.augment,
+        seed=arguments.seed,
+        folder=Path(arguments.out) / "state",
+        again=arguments.again,
+    )
+    page = found.save(arguments.out)
+    if arguments.json:
+        import json
+
+        print(json.dumps(found.to_dict(), indent=1))
+        return 0
+    print(found)
+    print(f"\nThe report with figures and tables: {page}")
     return 0
 
 

@@ -5,13 +5,17 @@ A cell trains and measures one combination of settings and returns plain numbers
 lessons load those files, and a test recomputes a sample of their cells.  What all
 share is in `protocol`; the grids are in a module each for lessons 01 to 03
 (`strategies`), 04 (`layer_rates`), 05 (`failures`), 06 (`sources`), 07 (`tickets`),
-08 and 09 (`peft`), 10 (`reports`).
+08 and 09 (`peft`), 10 (`reports`), 11 (`adaptation`), 12 (`gains`, `remedies`,
+`diagnosis`).
 """
 
 from course_lib.experiments import (
+    adaptation,
     failures,
+    gains,
     layer_rates,
     peft,
+    remedies,
     reports,
     sources,
     strategies,
@@ -36,12 +40,15 @@ __all__ = [
     "STEPS",
     "TARGET",
     "TRIED",
+    "adaptation",
     "adapted",
     "compared",
     "failures",
+    "gains",
     "labelled",
     "layer_rates",
     "peft",
+    "remedies",
     "reports",
     "source_accuracy",
     "source_pictures",

@@ -1,0 +1,308 @@
+"""The data of a diagnosis: checked, split, fingerprinted.  Lesson 12."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from course_lib import training
+from course_lib.errors import CourseError
+
+__all__ = ["Job", "prepared", "splits"]
+
+LEAST_IMAGES = 8  # of a class: to train on, to choose by and to test on
+LEAST_TEST = 200  # pictures below which every repeat has a test set of its own
+MOST_TEST, MOST_VALIDATION, MOST_IMAGES = 1000, 500, 6000
+SMALLEST_SIDE, ENLARGED = 32, 64  # pixels
+UNEQUAL = 1.5  # largest class over smallest: from here on balanced accuracy
+FORMAT = 1  # of the stored steps
+
+
+@dataclass(frozen=True)
+class Job:
+    """The backbone, the pictures and their parts: all that a step needs."""
+
+    backbone: object
+    data: object  # the pictures that are used; metadata: the groups
+    parts: list  # (train, validation, test) rows of each repeat
+    shared_test: bool  # is the test part the same in every repeat?
+    balanced: bool  # is balanced accuracy the measure?
+    about: dict
+    options: dict
+    notes: list[str]
+    key: str
+    steps: int = 0
+    kept: dict = field(default_factory=dict)  # features that are computed once
+
+    def images(self, r: int):
+        """Training, validation and test pictures of a repeat."""
+        return [self.data.subset(rows) for rows in self.parts[r]]
+
+    def score(self, predictions, labels) -> float:
+        measure = training.balanced_accuracy if self.balanced else training.accuracy
+        return measure(predictions, labels)
+
+    def seed(self, r: int) -> int:
+        return 1000 * self.options["seed"] + r
+
+
+def splits(
+    labels, labels_per_class: int | None, repeats: int, seed: int = 0, test=()
+) -> tuple[list[tuple[np.ndarray, np.ndarray, np.ndarray]], bool]:
+    """([(train, validation, test) rows of each repeat], is the test part shared?).
+
+    Stratified, disjoint within a repeat, and a function of labels and seed alone.
+    With a budget n = labels_per_class a repeat trains on n pictures of each class and
+    chooses on n / 2 more (2 at least): nobody who has few labels has many to validate
+    with.  Without one it trains on four fifths of what is not held out and chooses on
+    the rest, at most 500.  Half of the pictures (a quarter without a budget), at most
+    1,000, are held out as one test part for all repeats, if these are at least 200.
+    With fewer pictures every repeat has a test part of its own: all that is left over
+    with a budget, a quarter without.  ``test``: rows that are the test part.
+    Raises CourseError where the smallest class has too few pictures for n.  Lesson 12.
+    """
+    labels, n = np.asarray(labels), labels_per_class
+    given = np.isin(np.arange(len(labels)), test)
+    rng = np.random.default_rng(seed)
+    classes = range(int(labels.max()) + 1)
+    members = [rng.permutation(np.flatnonzero((labels == c) & ~given)) for c in classes]
+    counts = np.array([len(m) for m in members])
+    chosen_on = None if n is None else _validation_pictures(n, counts, given.any())
+    if given.any():
+        held_out, shared = np.flatnonzero(given), True
+    else:
+        sizes = counts // 4
+        if n is not None:
+            sizes = np.minimum(counts // 2, counts - n - chosen_on)
+        sizes = _levelled(np.maximum(sizes, 2), MOST_TEST)
+        shared = bool(sizes.sum() >= LEAST_TEST)
+        held_out = np.concatenate([m[:k] for m, k in zip(members, sizes)])
+        if shared:
+            members = [m[k:] for m, k in zip(members, sizes)]
+    parts = []
+    for r in range(repeats):
+        rng = np.random.default_rng((seed, r + 1))
+        own = [rng.permutation(m) for m in members]
+        if n is None:
+            used = np.array([len(m) - max(2, len(m) // 4) * (not shared) for m in own])
+            ends = used - _levelled(np.maximum(used // 5, 1), MOST_VALIDATION)
+        else:
+            ends = np.full(len(own), n)
+            used = ends + chosen_on
+        train = np.concatenate([m[:a] for m, a in zip(own, ends)])
+        validation = np.concatenate([m[a:b] for m, a, b in zip(own, ends, used)])
+        tested = held_out
+        if not shared:
+            left = [m[b:] for m, b in zip(own, used)]
+            sizes = _levelled(np.array([len(m) for m in left]), MOST_TEST)
+            tested = np.concatenate([m[:k] for m, k in zip(left, sizes)])
+        parts.append((rng.permutation(train), validation, np.sort(tested)))
+    return parts, shared
+
+
+def _validation_pictures(n: int, counts, test_given: bool) -> int:
+    """Pictures of each class to choose by, when n are trained on."""
+    spare = int(counts.min()) - n - 2 * (not test_given)
+    if spare < 2:
+        raise CourseError(
+            f"diagnose: {n} labels of each class were asked for, and the smallest "
+            f"class has {counts.min()} pictures.\nExpected: {n + 4 - 2 * test_given} "
+            "or more, so that some are left to choose by and to test on.\nDo: ask for "
+            "fewer labels, or add pictures."
+        )
+    return min(max(2, n // 2), spare)
+
+
+def _levelled(sizes, most: int):
+    """Class sizes, the largest cut to one level so that all sum to at most ``most``."""
+    if sizes.sum() <= most:
+        return sizes
+    levels = np.arange(1, sizes.max() + 1)
+    sums = np.minimum(sizes[:, None], levels).sum(axis=0)
+    return np.minimum(sizes, max(levels[sums <= most], default=1))
+
+
+def prepared(backbone, data, test, groups, options) -> Job:
+    """Check the data, split them, and fingerprint everything that matters."""
+    notes: list[str] = []
+    data, test = _grouped(data, test, groups)
+    pictures = {"given": len(data), "side": list(data.images.shape[1:3])}
+    data = _without_copies(data, notes)
+    _check_counts(data)
+    data = _at_most(data, options["seed"], notes)
+    counts, name = data.counts(), data.name
+    tested = ()
+    if test is not None:
+        data, tested = _joined(data, test)
+    data = _large_enough(data, notes)
+    n, most = options["labels_per_class"], options["repeats"][1]
+    parts, shared = splits(data.labels, n, most, options["seed"], tested)
+    used, parts = _only_used(parts)
+    sizes = list(counts.values())
+    height, width = data.images.shape[1:3]
+    about = pictures | {
+        "name": name,
+        "classes": list(data.classes),
+        "counts": counts,
+        "used_side": [height, width],
+        "train": len(parts[0][0]),
+        "validation": len(parts[0][1]),
+        "test": len(parts[0][2]),
+        "shared_test": shared,
+    }
+    return Job(
+        backbone=backbone,
+        data=data.subset(used),
+        parts=parts,
+        shared_test=shared,
+        balanced=max(sizes) > UNEQUAL * min(sizes),
+        about=about,
+        options=options,
+        notes=notes,
+        key=_key(backbone, data, parts, options),
+    )
+
+
+def _grouped(data, test, groups):
+    """Data and test set whose metadata are the groups alone, few values each."""
+    if not hasattr(data, "images"):
+        raise CourseError(
+            f"diagnose: the data are a {type(data).__name__}.\nExpected: an "
+            "ImageDataset.\nDo: datasets.from_folder, from_csv or from_arrays."
+        )
+    if isinstance(groups, Mapping):
+        columns = {key: np.asarray(values) for key, values in groups.items()}
+        data = replace(data, metadata=columns)
+    names = list(groups or ())
+    out = []
+    for part in (data, test):
+        if part is None:
+            out.append(None)
+            continue
+        if missing := [name for name in names if name not in part.metadata]:
+            raise CourseError(
+                f"diagnose: {part.name!r} has no column {missing[0]!r}.\nExpected: one "
+                f"of {', '.join(part.metadata) or '(there are none)'}."
+            )
+        columns = {name: _few_values(name, part.metadata[name]) for name in names}
+        out.append(replace(part, metadata=columns))
+    return out
+
+
+def _few_values(name: str, values) -> np.ndarray:
+    """A column as texts: at most 20 different ones, numbers cut at their quartiles."""
+    values = np.asarray(values)
+    if len(np.unique(values)) <= 20:
+        return values.astype(str)
+    try:
+        numbers = values.astype(np.float64)
+    except ValueError:
+        raise CourseError(
+            f"diagnose: column {name!r} has {len(np.unique(values))} different values."
+            "\nExpected: numbers, or at most 20 groups.\nDo: leave it out."
+        ) from None
+    edges = np.nanquantile(numbers, (0, 0.25, 0.5, 0.75, 1))
+    place = np.clip(np.searchsorted(edges, numbers, side="left") - 1, 0, 3)
+    texts = [f"{a:.4g} to {b:.4g}" for a, b in zip(edges, edges[1:])]
+    found = np.array(texts)[place]
+    return np.where(np.isnan(numbers), "missing", found)
+
+
+def _without_copies(data, notes):
+    """The first of each group of pictures that are equal byte for byte."""
+    first: dict[bytes, int] = {}
+    for i, image in enumerate(np.ascontiguousarray(data.images)):
+        first.setdefault(hashlib.blake2b(image.tobytes()).digest(), i)
+    if len(first) == len(data):
+        return data
+    notes.append(
+        f"{len(data) - len(first)} pictures are copies of others and were left out: "
+        "they would stand in training and in test."
+    )
+    return data.subset(np.array(list(first.values())))
+
+
+def _check_counts(data) -> None:
+    counts = data.counts()
+    name = min(counts, key=counts.get)
+    if counts[name] < LEAST_IMAGES:
+        raise CourseError(
+            f"diagnose: class {name!r} of {data.name!r} has {counts[name]} different "
+            f"pictures.\nExpected: {LEAST_IMAGES} or more in each class, to train on, "
+            "to choose by and to test on.\nDo: add pictures, or remove the class."
+        )
+
+
+def _at_most(data, seed, notes):
+    if len(data) <= MOST_IMAGES:
+        return data
+    notes.append(f"{MOST_IMAGES:,} of the {len(data):,} pictures were drawn and used.")
+    rng = np.random.default_rng(seed)
+    sizes = _levelled(np.array(list(data.counts().values())), MOST_IMAGES)
+    rows = [
+        rng.permutation(np.flatnonzero(data.labels == c))[:size]
+        for c, size in enumerate(sizes)
+    ]
+    return data.subset(np.sort(np.concatenate(rows)))
+
+
+def _joined(data, test):
+    """(both sets in one, rows of the test set)."""
+    shapes = data.images.shape[1:], test.images.shape[1:]
+    if shapes[0] != shapes[1] or data.classes != test.classes or not len(test):
+        raise CourseError(
+            f"diagnose: pictures {shapes[0]} of classes {list(data.classes)}, and a "
+            f"test set of {len(test)} pictures {shapes[1]} of {list(test.classes)}.\n"
+            "Expected: the same sizes and classes.\nDo: read both with the same size "
+            "and classes=."
+        )
+    columns = {
+        name: np.concatenate([values, test.metadata[name]])
+        for name, values in data.metadata.items()
+    }
+    joined = replace(
+        data,
+        images=np.concatenate([data.images, test.images]),
+        labels=np.concatenate([data.labels, test.labels]),
+        metadata=columns,
+    )
+    return joined, np.arange(len(data), len(joined))
+
+
+def _large_enough(data, notes):
+    """The pictures, enlarged where a side is below what the networks can read."""
+    height, width = data.images.shape[1:3]
+    if min(height, width) >= SMALLEST_SIDE:
+        return data
+    from PIL import Image
+
+    scale = ENLARGED / min(height, width)
+    size = round(width * scale), round(height * scale)
+    lanczos = Image.Resampling.LANCZOS
+    images = [np.asarray(Image.fromarray(x).resize(size, lanczos)) for x in data.images]
+    notes.append(f"Pictures of {height} x {width} pixels were enlarged to {ENLARGED}.")
+    return replace(data, images=np.stack(images))
+
+
+def _only_used(parts):
+    """(rows that occur in any part, the parts as places among these)."""
+    used = np.unique(np.concatenate([rows for part in parts for rows in part]))
+    return used, [tuple(np.searchsorted(used, rows) for rows in p) for p in parts]
+
+
+def _key(backbone, data, parts, options) -> str:
+    """sha256 of weights, pictures, labels, groups, parts and options."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(backbone.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
+    for array in (data.images, data.labels, *(rows for part in parts for rows in part)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    columns = {name: values.tolist() for name, values in data.metadata.items()}
+    words = [FORMAT, backbone.name, repr(backbone.preprocess), data.classes, columns]
+    digest.update(json.dumps([*words, options], default=str).encode())
+    return digest.hexdigest()
