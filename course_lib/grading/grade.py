@@ -66,7 +66,7 @@ def grade(
     checks: str,
     seed: int,
     isolated: bool = True,
-    limits: Limits = Limits(),
+    limits: Limits | None = None,
     seconds: float | None = None,
 ) -> dict:
     """The record of one submission.
@@ -98,7 +98,7 @@ def grade(
                 known,
                 seed,
                 isolated,
-                limits,
+                limits or Limits(),
                 _Budget(seconds or known.seconds),
             ).all()
         except BrokenEnvironment as error:

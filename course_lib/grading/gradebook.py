@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 from pathlib import Path
 
 from course_lib import files, paths
@@ -18,6 +20,14 @@ from course_lib.grading import grade, release
 def url(db: str | None = None) -> str:
     """The gradebook's address: SQLite beside the course, unless one is given."""
     return db or f"sqlite:///{paths.ROOT / 'gradebook.db'}"
+
+
+def find_commands() -> None:
+    """Put this Python's commands on the PATH: nbgrader starts `alembic` by name."""
+    own = str(Path(sys.executable).parent)
+    known = os.environ.get("PATH", "").split(os.pathsep)
+    if own not in known:
+        os.environ["PATH"] = os.pathsep.join([own, *known])
 
 
 class Book:
@@ -36,6 +46,7 @@ class Book:
         from nbgrader.preprocessors import SaveCells
 
         name = self.lesson.name
+        find_commands()
         public = nbformat.read(release.released(self.lesson), as_version=4)
         try:
             self.book = Gradebook(self.url)
@@ -125,6 +136,7 @@ def configuration(db: str | None = None):
 
     from course_lib.grading.execute import SandboxExecute
 
+    find_commands()
     c = Config()
     c.CourseDirectory.root = str(paths.ROOT)
     c.CourseDirectory.source_directory = "solutions"
@@ -156,10 +168,11 @@ def feedback(lesson: Path, students: list[str] | None = None, db=None) -> list[P
     from nbgrader.apps import NbGraderAPI
 
     graded = sorted((paths.ROOT / "autograded").glob(f"*/{lesson.name}"))
+    find_commands()
     names = students or [path.parent.name for path in graded]
     if not names:
         raise CourseError(
-            f"No feedback for {lesson.name}: nothing has been graded.\nExpected: graded "
+            f"No feedback for {lesson.name}: nothing has been graded.\nExpected: "
             f"work in autograded/.\nDo: `course grade {lesson.name[:2]}` first."
         )
     api, written = NbGraderAPI(config=configuration(db)), []
@@ -170,7 +183,7 @@ def feedback(lesson: Path, students: list[str] | None = None, db=None) -> list[P
             said = (done.get("error") or done.get("log") or "").strip().splitlines()
             raise CourseError(
                 f"nbgrader wrote no feedback for {student}: {said[-1:] or ''}.\nDo: "
-                f"grade this submission again, then `course feedback {lesson.name[:2]}`."
+                f"grade this submission again, then `course feedback` once more."
             )
         written.append(page)
     return written
@@ -182,6 +195,7 @@ def export(to: Path, db: str | None = None) -> Path:
     from nbgrader.api import Gradebook
     from nbgrader.plugins import CsvExportPlugin
 
+    find_commands()
     to.parent.mkdir(parents=True, exist_ok=True)
     with Gradebook(url(db)) as book:
         CsvExportPlugin(to=str(to)).export(book)

@@ -54,8 +54,8 @@ def _packed(value, depth: int):
         array = (value.float() if is_half else value).numpy()
         return {"kind": "tensor", "npy": _npy(array), "dtype": str(value.dtype)[6:]}
     raise CourseError(
-        f"encode: a {type(value).__name__} is no plain data.\nExpected: numbers, texts, "
-        "lists, dictionaries, arrays and tensors."
+        f"encode: a {type(value).__name__} is no plain data.\nExpected: numbers, "
+        "texts, lists, dictionaries, arrays and tensors."
     )
 
 

@@ -44,10 +44,11 @@ def lessons(names: list[str] | None = None) -> list[Path]:
         number = name.zfill(2) if name.isdigit() else None
         match = [p for p in known if p.name == name or p.name[:2] == number]
         if not match:
+            there = ", ".join(p.name for p in known)
             raise CourseError(
                 f"There is no exercise {name!r} in solutions/.\nExpected: one of "
-                f"{', '.join(p.name for p in known) or '(none: is this the course of an '}"
-                f"{'' if known else 'instructor?)'}.\nDo: give its number, such as 08."
+                f"{there or '(none: this is the course as learners get it)'}.\n"
+                "Do: give its number, such as 08."
             )
         found += match
     return found
@@ -90,8 +91,8 @@ def generate(lesson: Path) -> bytes:
         ) from None
     except Exception as error:
         raise CourseError(
-            f"nbgrader refuses solutions/{lesson.name}: {error}\nDo: look at the cells' "
-            "metadata and the markers ### BEGIN SOLUTION, ### END SOLUTION."
+            f"nbgrader refuses solutions/{lesson.name}: {error}\nDo: look at the "
+            "cells' metadata and the markers ### BEGIN SOLUTION, ### END SOLUTION."
         ) from None
     for cell in notebook.cells:
         cell.metadata = {

@@ -28,9 +28,9 @@ from course_lib import paths
 from course_lib.errors import CourseError
 
 INSTALL = (
-    "Do: install bubblewrap (Debian and Ubuntu: `apt-get install bubblewrap`), or grade "
-    "in a Linux container; `--without-sandbox` runs submissions unprotected, for code "
-    "that you have read."
+    "Do: install bubblewrap (Debian and Ubuntu: `apt-get install bubblewrap`), or "
+    "grade in a Linux container; `--without-sandbox` runs submissions unprotected, for "
+    "code that you have read."
 )
 FIRST_UID = 61_000  # of the sandboxes, where the grader is root
 
@@ -198,7 +198,7 @@ class Ran:
 
 
 class Kernel:
-    """A kernel in a sandbox, as a context: ``with Kernel() as kernel: kernel.run(...)``.
+    """A kernel in a sandbox: ``with Kernel() as kernel: kernel.run("1 + 1", 5)``.
 
     ``isolated=False``: without bubblewrap, limits alone; that is no security.  Raises
     BrokenEnvironment when no kernel comes up within ``start_seconds``.
@@ -206,11 +206,11 @@ class Kernel:
 
     def __init__(
         self,
-        limits: Limits = Limits(),
+        limits: Limits | None = None,
         isolated: bool = True,
         start_seconds: float = 60,
     ):
-        self.limits, self.isolated = limits, isolated
+        self.limits, self.isolated = limits or Limits(), isolated
         self.start_seconds = start_seconds
         self.process = self.client = self.ended = None
         self._done = threading.Event()

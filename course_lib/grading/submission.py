@@ -38,9 +38,10 @@ def read(path: str | os.PathLike) -> bytes:
         raise Unreadable("the notebook is missing") from None
     except OSError:
         raise Unreadable("the notebook is a link, or cannot be opened") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Unreadable("the notebook is no regular file")
     with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise Unreadable("the notebook is no regular file")
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise Unreadable(f"the notebook is larger than {MAX_BYTES / 1e6:.0f} MB")
