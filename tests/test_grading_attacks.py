@@ -1,6 +1,6 @@
-"""Submissions that cheat, break out, or break things: no points, and a record of each.
+"""Submissions that cheat, break out, or break things: no points, a record of each.
 
-The table of abuses against which nbgrader by itself is helpless, and attacks of our own.
+The table of abuses against which nbgrader by itself is helpless, and more attacks.
 """
 
 import json
@@ -213,7 +213,7 @@ builtins.__import__ = lambda *a, **k: None
         WRONG,
     ),
     "not attempted, claimed correct": (
-        "print('correct: 3 of 3 points')\n3.0\ndef double(x): raise NotImplementedError",
+        "print('correct: 3 of 3')\n3.0\ndef double(x): raise NotImplementedError",
         {"not attempted"},
     ),
     "test replaced from the answer": (
@@ -396,7 +396,7 @@ def test_an_honest_answer_with_warnings_is_graded():
     assert outcomes(record)["open"] == "to be graded by hand"
 
 
-# -- looking around -----------------------------------------------------------------------
+# -- looking around --------------------------------------------------------------------
 
 
 def told(source, tmp_path=None):
@@ -433,7 +433,7 @@ import os
 for path in ({str(secret)!r}, "{root}/solutions", "{root}/tests", "{root}/.git",
              "{root}/submitted", "/etc/shadow", "/root/.ssh", "/home"):
     print(os.path.basename(path), os.path.exists(path))
-for path in ({str(secret)!r}, "{root}/course_lib/x.py", "{root}/data/x", "/usr/x", "/x"):
+for path in ({str(secret)!r}, "{root}/course_lib/x", "{root}/data/x", "/usr/x", "/x"):
     try: open(path, "w").write("x"); print("written", path)
     except OSError as error: print("refused")
 try: os.setuid(0); print("root")
@@ -493,7 +493,8 @@ def test_two_sandboxes_do_not_see_each_other():
 
 
 def test_names_of_errors_tell_nothing():
-    source = "def double(x):\n    raise type(f'E{x:.6f}'.replace('.', '_'), (Exception,), {})"
+    name = "f'E{x:.6f}'.replace('.', '_')"
+    source = f"def double(x):\n    raise type({name}, (Exception,), {{}})"
     record = graded(submitted(source))
     text = json.dumps(record)
     assert outcomes(record)["double"] == "wrong"
@@ -502,7 +503,7 @@ def test_names_of_errors_tell_nothing():
     assert f"{abs(x):.6f}".replace(".", "_") not in text
 
 
-# -- the notebook itself --------------------------------------------------------------------
+# -- the notebook itself ---------------------------------------------------------------
 
 
 def changed(change, **answers):

@@ -249,7 +249,7 @@ def test_a_file_swapped_after_it_was_read_changes_nothing(toy, small_course):
     assert todo["digest"] != later["digest"] and todo["content"] != later["content"]
 
 
-# -- collecting ---------------------------------------------------------------------------
+# -- collecting ------------------------------------------------------------------------
 
 
 def zipped(path, **members):
@@ -313,7 +313,7 @@ def test_without_bubblewrap_nothing_is_run(toy, small_course, monkeypatch):
     assert grade.BROKEN not in {r["outcome"] for r in records.values()}
 
 
-# -- beyond one machine -------------------------------------------------------------------
+# -- beyond one machine ----------------------------------------------------------------
 
 
 @needs_sandbox

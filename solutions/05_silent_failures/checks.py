@@ -5,8 +5,8 @@ import torch
 from course_lib.grading.checks import Wrong, close, shape
 
 HINTS = {
-    "shape": "The result has the wrong shape: pictures come as (N, H, W, 3) and leave as "
-    "(N, 3, H, W).",
+    "shape": "The result has the wrong shape: pictures come as (N, H, W, 3) and leave "
+    "as (N, 3, H, W).",
     "scale": "The pictures are not scaled to [0, 1] before mean and std are used.",
     "view": "The pixels are mixed up: view counts them differently, it does not move "
     "the colours to the front.",
@@ -17,9 +17,9 @@ HINTS = {
     "eval": "A layer in eval mode does not drift.",
     "affine": "A layer without parameters (affine=False) drifts too when it is in "
     "train mode.",
-    "statistics": "Only layers with running statistics can drift: neither LayerNorm nor "
-    "BatchNorm with track_running_stats=False.",
-    "learning": "A layer whose own parameters learn is not frozen: it is not asked for.",
+    "statistics": "Only layers with running statistics can drift: neither LayerNorm "
+    "nor BatchNorm with track_running_stats=False.",
+    "learning": "A layer whose own parameters learn is not frozen: not asked for.",
     "missing": "Not every layer that drifts is found: look at all modules, nested ones "
     "too.",
     "names": "Return the sorted list of the modules' names.",
@@ -28,8 +28,8 @@ HINTS = {
     "nan": "An epoch with the loss nan is none to keep; if all are nan, return None.",
     "highest": "The lowest loss is asked for.",
     "epoch": "Not the first epoch with the lowest loss.",
-    "values compared": "Parameters are compared by what they hold: two tensors with equal "
-    "numbers are still two.",
+    "values compared": "Parameters are compared by what they hold: two tensors with "
+    "equal numbers are still two.",
     "frozen": "A frozen parameter need not be in the optimizer.",
     "groups": "An optimizer may have several groups of parameters.",
     "order": "The order is: tensors outside the model first, tensors left out second.",

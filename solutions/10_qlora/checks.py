@@ -11,10 +11,10 @@ HINTS = {
     "nearest": "Not the nearest level: compare the distances to all sixteen.",
     "sixteen": "There are 16 levels: eight above zero, seven below, and zero.",
     "zero": "Zero must be one of the levels, exactly.",
-    "symmetric": "NF4 is not symmetric: the upper half has nine probabilities, the lower "
-    "eight (zero is dropped from both).",
-    "even": "The levels are evenly spaced: quantiles are, in probability, their inverse "
-    "is not.",
+    "symmetric": "NF4 is not symmetric: the upper half has nine probabilities, the "
+    "lower eight (zero is dropped from both).",
+    "even": "The levels are evenly spaced: those of the probabilities are, their "
+    "quantiles are not.",
     "ends": "The ends are -1 and 1: divide by the largest.",
     "offset": "The probabilities start at 1 - (1/32 + 1/30) / 2.",
     "absolute": "The scale of a block is its largest absolute value: blocks may be "
@@ -30,8 +30,8 @@ HINTS = {
     "bytes": "Bits are asked for: the 4 bits of the weight are part of the price.",
     "gib": "A GiB has 2**30 bytes.",
     "full": "Full fine-tuning: 2 + 2 + 4 + 4 + 4 bytes for every parameter.",
-    "adapters": "Adapters: weights, gradients and two moments of 4 bytes each, for both "
-    "lora and qlora.",
+    "adapters": "Adapters: weights, gradients and two moments of 4 bytes each, for "
+    "both lora and qlora.",
     "activations": "The activations take their room too.",
     "first": "Of the methods that fit the first is asked for, in the order full, lora, "
     "qlora.",
@@ -154,7 +154,7 @@ def check_fits(learner, rng):
             "lora": 2 * n + 16 * t,
             "qlora": 4.127 / 8 * n + 16 * t,
         }
-        for name, size in sizes.items():
+        for size in sizes.values():
             for share in (0.985, 1.015):
                 cases.append((n, t, a, (size + a) * share / 2**30))
     found = learner.run("result = [fits(*case) for case in cases]", cases=cases)
