@@ -124,7 +124,9 @@ class _Run:
         self.built, self.answers, self.known, self.seed = built, answers, known, seed
         self.isolated, self.limits, self.budget = isolated, limits, budget
         self.by_cell = {q.answer: q.name for q in asked}
-        self.tests = {q.scored for q in asked}
+        ids = [cell.get("id") for cell in built.cells]
+        quiz = {o for o, i in zip(built.origin, ids) if i == submission.QUIZ}
+        self.tests = {q.scored for q in asked} | quiz - {None}
         self.skip: dict[int, str] = {}  # cells that ended a kernel
         self.pending = []
         for q in asked:

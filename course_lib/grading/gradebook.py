@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from course_lib import files, paths
@@ -105,7 +106,9 @@ class Book:
         except (OSError, ValueError):
             pass
         self.book.update_or_create_student(student)
-        self.book.update_or_create_submission(self.lesson.name, student)
+        with warnings.catch_warnings():  # of nbgrader's own use of its database
+            warnings.simplefilter("ignore")
+            self.book.update_or_create_submission(self.lesson.name, student)
         text = json.dumps(record["notebook"], indent=1, ensure_ascii=False)
         files.atomic_write_bytes(self.autograded(student), text.encode("utf-8"))
         notebook = nbformat.reads(text, as_version=4)

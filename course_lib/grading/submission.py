@@ -135,6 +135,9 @@ def questions(release: dict) -> list[Question]:
     return found
 
 
+QUIZ = "quiz"  # a cell that only a browser has a use for
+
+
 def bare(source: str) -> str:
     """Source without blank lines, comments of their own line and outer space."""
     lines = [line.rstrip() for line in source.splitlines()]
