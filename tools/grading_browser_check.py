@@ -3,9 +3,9 @@
     pip install selenium        (and Debian's chromium, chromium-driver and bubblewrap)
     python tools/grading_browser_check.py [--lesson 08] [--to screenshots]
 
-In a copy of the course a learner opens the exercise in JupyterLab, runs it untouched,
+In a copy of the course a learner opens the exercise in JupyterLab, runs it as it is,
 gives a wrong answer and reads its hint, gives the right one and reads the success; the
-work is collected and graded; an instructor opens formgrader and marks the open question.
+work is collected and graded; an instructor marks the open question in formgrader.
 """
 
 import argparse
