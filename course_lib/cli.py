@@ -146,7 +146,52 @@ def build_parser() -> argparse.ArgumentParser:
     claims = command("claims", run_claims, "Show the ledger of claims and verdicts.")
     claims.add_argument("--lesson", metavar="NN", help="only this lesson's")
     claims.add_argument("--verdict", help="only these: confirmed, refuted, ...")
+
+    check = command("check", run_check, "Run the visible tests of your exercises.")
+    check.add_argument("lessons", nargs="*", metavar="LESSON", help="08 (none: show)")
+    _add_grading(command)
     return parser
+
+
+def _add_grading(command) -> None:
+    """The instructor's commands."""
+    unsafe = dict(
+        action="store_true",
+        help="run submissions unprotected where bubblewrap is missing: no security",
+    )
+    db = dict(metavar="URL", help="gradebook (default: gradebook.db in the course)")
+
+    release = command("release", run_release, "Make exercises from their solutions.")
+    release.add_argument("lessons", nargs="*", metavar="LESSON", help="(default: all)")
+    release.add_argument("--to", metavar="FOLDER", help="the course for learners")
+    release.add_argument("--without-sandbox", **unsafe)
+
+    collect = command("collect", run_collect, "Collect submissions of an exercise.")
+    collect.add_argument("lesson", metavar="LESSON")
+    collect.add_argument(
+        "--from", dest="source", metavar="FOLDER", help="(default: nbgrader's exchange)"
+    )
+
+    grade = command("grade", run_grade, "Grade collected work in the sandbox.")
+    grade.add_argument("lesson", metavar="LESSON")
+    grade.add_argument("-j", type=int, default=1, metavar="N", help="in parallel")
+    grade.add_argument("--dask", metavar="ADDRESS", help="on a Dask cluster")
+    grade.add_argument("--db", **db)
+    grade.add_argument("--without-sandbox", **unsafe)
+
+    feedback = command("feedback", run_feedback, "Write pages with scores and hints.")
+    feedback.add_argument("lesson", metavar="LESSON")
+    feedback.add_argument("--db", **db)
+
+    export = command("export", run_export, "Write all scores as CSV.")
+    export.add_argument("--to", default="grades.csv", metavar="FILE.csv")
+    export.add_argument("--db", **db)
+
+    validate = command("validate", run_validate, "Check the whole course, for CI.")
+    validate.add_argument(
+        "--quick", action="store_true", help="without executing the lessons"
+    )
+    validate.add_argument("--without-sandbox", **unsafe)
 
 
 def run_doctor(arguments) -> int:
@@ -359,6 +404,81 @@ def run_claims(arguments) -> int:
     totals = ", ".join(f"{count} {name}" for name, count in claims.totals().items())
     print(f"{len(rows)} shown; in the whole ledger: {totals}.")
     return 0
+
+
+def run_check(arguments) -> int:
+    """course check: 0 when every visible test of the lessons named passes, else 1."""
+    from course_lib import exercises
+
+    return exercises.check(arguments.lessons)
+
+
+def run_release(arguments) -> int:
+    """course release: exercises, or the folder for learners."""
+    from course_lib.grading import release
+
+    for lesson in release.lessons(arguments.lessons):
+        print(f"{lesson.name}: reference and untouched exercise ...", flush=True)
+        release.release(lesson, isolated=not arguments.without_sandbox)
+    if arguments.to:
+        copied = release.bundle(Path(arguments.to))
+        print(f"{len(copied)} files in {arguments.to}, no solution among them.")
+    return 0
+
+
+def run_collect(arguments) -> int:
+    """course collect: 0 when every file found is a notebook, else 1."""
+    from course_lib.grading import collect, gradebook, release
+
+    (lesson,) = release.lessons([arguments.lesson])
+    if arguments.source is None:
+        gradebook.from_exchange(lesson)
+        return 0
+    found = collect.collect(lesson.name, Path(arguments.source))
+    rows = [(one.student, one.source, one.problem or "collected") for one in found]
+    print_table(f"Submissions of {lesson.name}", ("student", "from", "result"), rows)
+    return 1 if any(one.problem for one in found) else 0
+
+
+def run_grade(arguments) -> int:
+    """course grade: 0 when every submission has its record, 1 for a broken one."""
+    from course_lib.grading import classroom, release
+
+    (lesson,) = release.lessons([arguments.lesson])
+    return classroom.report(
+        lesson,
+        parallel=arguments.j,
+        isolated=not arguments.without_sandbox,
+        dask=arguments.dask,
+        db=arguments.db,
+    )
+
+
+def run_feedback(arguments) -> int:
+    """course feedback: a page for each student."""
+    from course_lib.grading import gradebook, release
+
+    (lesson,) = release.lessons([arguments.lesson])
+    written = gradebook.feedback(lesson, db=arguments.db)
+    print(f"{len(written)} pages in feedback/*/{lesson.name}/.")
+    return 0
+
+
+def run_export(arguments) -> int:
+    """course export: the path of the CSV."""
+    from course_lib.grading import gradebook
+
+    print(gradebook.export(Path(arguments.to), arguments.db))
+    return 0
+
+
+def run_validate(arguments) -> int:
+    """course validate: 0 when nothing is wrong, else 1."""
+    from course_lib.grading import validate
+
+    return validate.report(
+        quick=arguments.quick, isolated=not arguments.without_sandbox
+    )
 
 
 def print_table(title: str, fields, rows) -> None:

@@ -171,6 +171,16 @@ def check_lessons() -> dict:
     return finding(OK, ", ".join(found))
 
 
+def check_sandbox() -> dict:
+    """Can submissions be graded in a sandbox?  Only instructors need it."""
+    from course_lib.grading import sandbox
+
+    problem = sandbox.probe()
+    if problem is None:
+        return finding(OK, "bubblewrap works (for grading)")
+    return finding(NOTE, f"{problem} (only for grading)", sandbox.INSTALL[4:])
+
+
 CHECKS = {
     "Python": check_python,
     "environment": check_environment,
@@ -181,6 +191,7 @@ CHECKS = {
     "disk": check_disk,
     "data and weights": check_data,
     "lessons": check_lessons,
+    "sandbox": check_sandbox,
 }
 
 

@@ -166,7 +166,9 @@ def test_every_dependency_is_pinned_once_for_each_python(python, system):
             assert requirement.name not in pinned
             pinned[requirement.name] = str(requirement.specifier)[2:]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    for line in project["dependencies"] + project["optional-dependencies"]["test"]:
+    for line in project["dependencies"] + [
+        line for extra in project["optional-dependencies"].values() for line in extra
+    ]:
         wanted = Requirement(line)
         assert pinned[wanted.name] in wanted.specifier, line
 

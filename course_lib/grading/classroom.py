@@ -1,0 +1,355 @@
+"""Grade a class: in parallel, each submission by itself, resumable after any end.
+
+``submitted/STUDENT/NN_name/NN_name.ipynb`` is nbgrader's folder of collected work.  A
+record of each submission is kept in ``grading/NN_name/``; it is written whole or not at
+all, and found again by a digest of everything that it depends on.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_lib import files, paths
+from course_lib.errors import CourseError
+from course_lib.grading import grade, release, submission
+
+STUDENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One student's work: bytes, or why there are none."""
+
+    student: str
+    content: bytes
+    problem: str = ""
+
+
+def submissions(lesson: str, folder: Path | None = None) -> list[Submission]:
+    """The collected work of a lesson, one for each student, in the order of names.
+
+    Links are not followed, neither of files nor of folders; names that are no plain
+    names are left out.
+    """
+    folder = folder or paths.ROOT / "submitted"
+    found = []
+    for entry in (
+        sorted(os.scandir(folder), key=lambda e: e.name) if folder.is_dir() else []
+    ):
+        if not STUDENT.fullmatch(entry.name) or not entry.is_dir(follow_symlinks=False):
+            continue
+        own = Path(entry.path) / lesson
+        if not own.exists() and not own.is_symlink():
+            continue
+        try:
+            if own.is_symlink() or not own.is_dir():
+                raise submission.Unreadable("its folder is a link or no folder")
+            content = submission.read(own / f"{lesson}.ipynb")
+            found.append(Submission(entry.name, content))
+        except submission.Unreadable as error:
+            found.append(Submission(entry.name, b"", str(error)))
+    return found
+
+
+# -- records ---------------------------------------------------------------------------
+
+
+class Journal:
+    """The records of one lesson's class and the secret of its hidden inputs."""
+
+    def __init__(self, lesson: str, folder: Path | None = None):
+        self.folder = (folder or paths.ROOT / "grading") / lesson
+        self.lesson = lesson
+
+    def secret(self) -> str:
+        """The class's secret; drawn the first time, then kept."""
+        path = self.folder / "secret.json"
+        if not path.exists():
+            files.atomic_write_json(path, {"secret": grade.new_secret()})
+        return files.read_json(path)["secret"]
+
+    def path(self, student: str) -> Path:
+        """The file of one student's record."""
+        return self.folder / "records" / f"{student}.json"
+
+    def find(self, student: str, digest: str) -> dict | None:
+        """The record made from exactly this; None when there is none."""
+        try:
+            record = json.loads(self.path(student).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        same = isinstance(record, dict) and record.get("digest") == digest
+        return record if same and record["outcome"] != grade.BROKEN else None
+
+    def write(self, student: str, record: dict) -> None:
+        """Keep a record: whole, or as it was before."""
+        files.atomic_write_json(self.path(student), record)
+
+
+def jobs(
+    lesson: Path, found: Iterable[Submission], secret: str, isolated: bool = True
+) -> list[dict]:
+    """A job for `worker.work` for each submission, with the digest of its record."""
+    public = submission.load_release(release.released(lesson))
+    checks = (lesson / "checks.py").read_text(encoding="utf-8")
+    made = []
+    for one in found:
+        seed = grade.own_seed(secret, one.student, lesson.name)
+        digest = hashlib.sha256()
+        for part in (one.content, one.problem, json.dumps(public), checks, str(seed)):
+            part = part if isinstance(part, bytes) else part.encode()
+            digest.update(hashlib.sha256(part).digest())
+        made.append(
+            {
+                "student": one.student,
+                "lesson": lesson.name,
+                "content": base64.b64encode(one.content).decode(),
+                "problem": one.problem,
+                "release": public,
+                "checks": checks,
+                "seed": seed,
+                "isolated": isolated,
+                "digest": digest.hexdigest(),
+            }
+        )
+    return made
+
+
+# -- running ---------------------------------------------------------------------------
+
+
+class _Worker:
+    """A `worker` process; a new one replaces one that has died."""
+
+    def __init__(self):
+        self.process = None
+
+    def work(self, job: dict) -> dict:
+        """The record of a job; when the worker dies twice over it, a broken one."""
+        for _ in range(2):
+            if self.process is None:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "course_lib.grading.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    encoding="utf-8",
+                    env={**os.environ, "OMP_NUM_THREADS": "1"},
+                )
+            try:
+                self.process.stdin.write(json.dumps(job) + "\n")
+                self.process.stdin.flush()
+                line = self.process.stdout.readline()
+                if line.endswith("\n"):
+                    return json.loads(line)
+            except OSError:
+                pass
+            self.close()
+        return _empty(job, grade.BROKEN, "the grader's worker died twice")
+
+    def close(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdin.close()
+            self.process.stdout.close()
+            self.process = None
+
+
+def _empty(job: dict, outcome: str, reason: str) -> dict:
+    """The record of a submission that could not be run."""
+    record = grade.grade(b"", job["release"], job["checks"], job["seed"])
+    record.update(outcome=outcome, reason=reason)
+    for answer in record["answers"].values():
+        answer.update(outcome=outcome, reason=reason)
+    return record
+
+
+def run(
+    todo: list[dict],
+    journal: Journal,
+    parallel: int = 1,
+    dask: str | None = None,
+    done: Callable[[str, dict, bool], None] = lambda student, record, again: None,
+) -> dict[str, dict]:
+    """{student: record} of all jobs; those with a record already are not run again.
+
+    ``parallel`` worker processes, or the Dask cluster at ``dask``.  ``done`` is called
+    after each, in this process, with whether the record was found.
+    """
+    records, left = {}, []
+    for job in todo:
+        record = journal.find(job["student"], job["digest"])
+        if record:
+            records[job["student"]] = record
+            done(job["student"], record, True)
+        else:
+            left.append(job)
+
+    def keep(job: dict, record: dict) -> None:
+        record = {**record, "digest": job["digest"], "student": job["student"]}
+        journal.write(job["student"], record)
+        records[job["student"]] = record
+        done(job["student"], record, False)
+
+    for job in [job for job in left if job["problem"]]:
+        keep(job, _empty(job, grade.UNREADABLE, job["problem"]))
+    left = [job for job in left if not job["problem"]]
+    for job, record in _on_dask(left, dask) if dask else _here(left, parallel):
+        keep(job, record)
+    return records
+
+
+def _here(left: list[dict], parallel: int):
+    """Yield (job, record) as they come, from ``parallel`` workers."""
+    waiting, finished = queue.SimpleQueue(), queue.SimpleQueue()
+    for job in left:
+        waiting.put(job)
+
+    def serve():
+        worker = _Worker()
+        try:
+            while True:
+                job = waiting.get_nowait()
+                finished.put((job, worker.work(job)))
+        except queue.Empty:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the caller's to raise
+            finished.put((None, error))
+        finally:
+            worker.close()
+
+    threads = [
+        threading.Thread(target=serve, daemon=True)
+        for _ in range(min(max(parallel, 1), len(left)))
+    ]
+    for thread in threads:
+        thread.start()
+    for _ in left:
+        job, record = finished.get()
+        if job is None:
+            raise record
+        yield job, record
+    for thread in threads:
+        thread.join()
+
+
+def _on_dask(left: list[dict], address: str):
+    """Yield (job, record) as they come, from the workers of a Dask cluster."""
+    try:
+        from dask.distributed import Client, as_completed
+    except ModuleNotFoundError:
+        raise CourseError(
+            "--dask needs the package `distributed`, which is not installed.\n"
+            "Expected: the extra `instructor`.\nDo: `pip install -c constraints.txt -e "
+            "'.[instructor]'` on every machine of the cluster."
+        ) from None
+    from course_lib.grading.worker import work
+
+    with Client(address, timeout=20) as client:
+        futures = {client.submit(work, job, pure=False, retries=2): job for job in left}
+        for future in as_completed(list(futures)):
+            job = futures[future]
+            if future.status == "finished":
+                yield job, future.result()
+            else:
+                reason = f"the cluster's worker failed ({future.status})"
+                yield job, _empty(job, grade.BROKEN, reason)
+
+
+def grade_class(
+    lesson: Path,
+    parallel: int = 1,
+    isolated: bool = True,
+    dask: str | None = None,
+    db: str | None = None,
+    done: Callable = lambda student, record, again: None,
+) -> tuple[dict[str, dict], float]:
+    """Grade all collected work of a lesson into the gradebook; records and seconds.
+
+    The reference must score full marks first.  Raises CourseError when it does not,
+    and when there is nothing to grade.
+    """
+    from course_lib.grading import gradebook
+
+    release.require_nbgrader()
+    found = submissions(lesson.name)
+    if not found:
+        raise CourseError(
+            f"Nothing to grade: submitted/*/{lesson.name}/ is empty.\nExpected: "
+            f"submitted/STUDENT/{lesson.name}/{lesson.name}.ipynb.\nDo: `course "
+            f"collect {lesson.name[:2]} --from FOLDER`, or nbgrader's own collection."
+        )
+    started = time.perf_counter()
+    release.check_reference(lesson, isolated)
+    journal = Journal(lesson.name)
+    todo = jobs(lesson, found, journal.secret(), isolated)
+    with gradebook.opened(lesson, db) as book:
+
+        def both(student: str, record: dict, again: bool) -> None:
+            book.write(student, record)
+            done(student, record, again)
+
+        records = run(todo, journal, parallel, dask, both)
+    return records, time.perf_counter() - started
+
+
+def report(lesson: Path, **options) -> int:
+    """`grade_class` with a progress bar and a table with reasons; the exit code."""
+    from course_lib.cli import print_table
+
+    total = len(submissions(lesson.name))
+    with _progress(f"{lesson.name}: {total} submissions", total) as done:
+        records, seconds = grade_class(lesson, done=done, **options)
+    rows = []
+    for student, record in sorted(records.items()):
+        outcomes = [answer["outcome"] for answer in record["answers"].values()]
+        counts = {name: outcomes.count(name) for name in grade.OUTCOMES}
+        told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+        whys = [record["reason"]] + [a["reason"] for a in record["answers"].values()]
+        why = "; ".join(dict.fromkeys(filter(None, whys)))
+        points = f"{record['points']:g} of {record['max_points']:g}"
+        rows.append((student, points, told, why, f"{record['seconds']:.1f}"))
+    fields = ("student", "points", "questions", "reason", "seconds")
+    print_table(f"Graded: {lesson.name}", fields, rows)
+    broken = [r for r in records.values() if r["outcome"] == grade.BROKEN]
+    print(f"{len(records)} submissions in {seconds:.0f} s, {len(broken)} not graded.")
+    return 1 if broken else 0
+
+
+class _progress:
+    """A bar that moves with each submission; on a plain output, a line for each."""
+
+    def __init__(self, title: str, total: int):
+        self.title, self.total, self.bar = title, total, None
+
+    def __enter__(self):
+        if not sys.stdout.isatty():
+            print(f"{self.title} ...", flush=True)
+            return self._line
+        from rich.progress import Progress
+
+        self.bar = Progress()
+        self.bar.start()
+        self.task = self.bar.add_task(self.title, total=self.total)
+        return lambda student, record, again: self.bar.advance(self.task)
+
+    def _line(self, student: str, record: dict, again: bool) -> None:
+        how = "as before" if again else f"{record['seconds']:.1f} s"
+        print(f"{student}: {record['points']:g} points, {how}", flush=True)
+
+    def __exit__(self, *exception) -> None:
+        if self.bar:
+            self.bar.stop()

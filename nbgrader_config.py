@@ -1,0 +1,9 @@
+"""Settings for nbgrader's own commands and for formgrader, started in this folder.
+
+They grade in the sandbox as `course grade` does.
+"""
+
+from course_lib.grading import gradebook
+
+c = get_config()  # noqa: F821 - given by nbgrader
+c.merge(gradebook.configuration())

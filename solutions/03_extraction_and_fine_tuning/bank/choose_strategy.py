@@ -1,0 +1,78 @@
+# %% right: with numpy
+def choose_strategy(rows, labels, slack):
+    import numpy as np
+
+    rows = [r for r in rows if r[1] == labels]
+    names = sorted({r[0] for r in rows})
+    acc = {n: np.mean([r[2] for r in rows if r[0] == n]) for n in names}
+    cost = {n: np.mean([r[3] for r in rows if r[0] == n]) for n in names}
+    best = max(acc.values())
+    return min((cost[n], n) for n in names if acc[n] + slack >= best)[1]
+
+
+# %% right: sorted by cost
+def choose_strategy(rows, labels, slack):
+    table = {}
+    for name, n, accuracy, cost in rows:
+        if n == labels:
+            entry = table.setdefault(name, [0, 0.0, 0.0])
+            entry[0] += 1
+            entry[1] += accuracy
+            entry[2] += cost
+    best = max(a / k for k, a, c in table.values())
+    for name in sorted(table, key=lambda x: table[x][2] / table[x][0]):
+        if best - table[name][1] / table[name][0] <= slack:
+            return name
+
+
+# %% wrong: the best -> slack
+def choose_strategy(rows, labels, slack):
+    names = {r[0] for r in rows if r[1] == labels}
+    mean = {}
+    for n in names:
+        own = [r[2] for r in rows if r[0] == n and r[1] == labels]
+        mean[n] = sum(own) / len(own)
+    return max(mean, key=mean.get)
+
+
+# %% wrong: the cheapest -> cheapest
+def choose_strategy(rows, labels, slack):
+    return min((r for r in rows if r[1] == labels), key=lambda r: r[3])[0]
+
+
+# %% wrong: single seeds -> average
+def choose_strategy(rows, labels, slack):
+    rows = [r for r in rows if r[1] == labels]
+    top = {}
+    for name, _, accuracy, cost in rows:
+        top[name] = max(top.get(name, (0, 0)), (accuracy, cost))
+    best = max(a for a, _ in top.values()) - 0.04
+    return min((c, n) for n, (a, c) in top.items() if a >= best - slack)[1]
+
+
+# %% wrong: nothing is returned -> choice
+def choose_strategy(rows, labels, slack):
+    best = max(r[2] for r in rows)
+    [r[0] for r in rows if r[2] >= best - slack]
+
+
+# %% wrong: the row in place of the name -> choice
+def choose_strategy(rows, labels, slack):
+    return max((r for r in rows if r[1] == labels), key=lambda r: r[2])
+
+
+# %% wrong: the worst -> cheapest
+def choose_strategy(rows, labels, slack):
+    return min((r for r in rows if r[1] == labels), key=lambda r: r[2])[0]
+
+
+# %% wrong: all numbers of labels -> labels
+def choose_strategy(rows, labels, slack):
+    acc, cost = {}, {}
+    for name, _, a, c in rows:
+        acc.setdefault(name, []).append(a)
+        cost.setdefault(name, []).append(c)
+    acc = {n: sum(v) / len(v) for n, v in acc.items()}
+    best = max(acc.values())
+    near = [n for n in acc if acc[n] >= best - slack]
+    return min(near, key=lambda n: sum(cost[n]) / len(cost[n]))

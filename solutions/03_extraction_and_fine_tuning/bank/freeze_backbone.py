@@ -1,0 +1,50 @@
+# %% right: module by module
+def freeze_backbone(model, head):
+    for name, module in model.named_modules():
+        inside = name == head or name.startswith(f"{head}.")
+        module.training = inside
+        for p in module.parameters(recurse=False):
+            p.requires_grad_(inside)
+
+
+# %% right: all off, then the head on
+def freeze_backbone(model, head):
+    model.requires_grad_(False).eval()
+    getattr(model, head).requires_grad_(True).train()
+
+
+# %% wrong: requires_grad alone -> drift
+def freeze_backbone(model, head):
+    for name, p in model.named_parameters():
+        p.requires_grad = name.split(".")[0] == head
+
+
+# %% wrong: prefix without a dot -> prefix
+def freeze_backbone(model, head):
+    for name, p in model.named_parameters():
+        p.requires_grad = name.startswith(head)
+    model.eval()
+
+
+# %% wrong: all in eval mode -> head mode
+def freeze_backbone(model, head):
+    model.requires_grad_(False).eval()
+    getattr(model, head).requires_grad_(True)
+
+
+# %% wrong: the head frozen too -> learns
+def freeze_backbone(model, head):
+    model.requires_grad_(False).eval()
+
+
+# %% wrong: the other way round -> learns
+def freeze_backbone(model, head):
+    for name, p in model.named_parameters():
+        p.requires_grad = name.split(".")[0] != head
+
+
+# %% wrong: weights of the head only -> learns
+def freeze_backbone(model, head):
+    for name, p in model.named_parameters():
+        p.requires_grad = name.startswith(head + ".") and "weight" in name
+    model.eval()

@@ -1,0 +1,84 @@
+# %% right: by buffers
+def drifting(model):
+    names = []
+    for name, module in model.named_modules():
+        buffers = dict(module.named_buffers(recurse=False))
+        if "running_mean" not in buffers or not module.training:
+            continue
+        own = list(module.parameters(recurse=False))
+        if not [p for p in own if p.requires_grad]:
+            names.append(name)
+    return sorted(names)
+
+
+# %% right: one expression
+def drifting(model):
+    return sorted(
+        n
+        for n, m in model.named_modules()
+        if m.training
+        and isinstance(getattr(m, "running_var", None), torch.Tensor)
+        and not any(p.requires_grad for p in m.parameters(recurse=False))
+    )
+
+
+# %% wrong: eval mode too -> eval
+def drifting(model):
+    return sorted(
+        n
+        for n, m in model.named_modules()
+        if getattr(m, "running_mean", None) is not None
+        and not any(p.requires_grad for p in m.parameters(recurse=False))
+    )
+
+
+# %% wrong: learning layers too -> learning
+def drifting(model):
+    return sorted(
+        n
+        for n, m in model.named_modules()
+        if m.training and getattr(m, "running_mean", None) is not None
+    )
+
+
+# %% wrong: every norm -> statistics
+def drifting(model):
+    return sorted(
+        n
+        for n, m in model.named_modules()
+        if m.training
+        and "Norm" in type(m).__name__
+        and not any(p.requires_grad for p in m.parameters(recurse=False))
+    )
+
+
+# %% wrong: needs a frozen weight -> affine
+def drifting(model):
+    return sorted(
+        n
+        for n, m in model.named_modules()
+        if m.training
+        and getattr(m, "running_mean", None) is not None
+        and getattr(m, "weight", None) is not None
+        and not m.weight.requires_grad
+    )
+
+
+# %% wrong: children only -> missing
+def drifting(model):
+    return sorted(
+        n
+        for n, m in model.named_children()
+        if m.training
+        and getattr(m, "running_mean", None) is not None
+        and not any(p.requires_grad for p in m.parameters())
+    )
+
+
+# %% wrong: a set -> no plain data
+def drifting(model):
+    return {
+        n
+        for n, m in model.named_modules()
+        if m.training and getattr(m, "running_mean", None) is not None
+    }

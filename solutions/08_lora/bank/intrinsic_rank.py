@@ -1,0 +1,61 @@
+# %% right: a loop over ranks
+def intrinsic_rank(update, share):
+    s2 = torch.linalg.svdvals(update.double()) ** 2
+    total = float(s2.sum())
+    if total == 0:
+        return 0
+    for r in range(1, len(s2) + 1):
+        if float(s2[:r].sum()) >= share * total:
+            return r
+    return len(s2)
+
+
+# %% right: searchsorted
+def intrinsic_rank(update, share):
+    s2 = torch.linalg.svd(update.double()).S.square()
+    if s2.sum() == 0:
+        return 0
+    return int(torch.searchsorted(s2.cumsum(0), share * s2.sum())) + 1
+
+
+# %% wrong: singular values not squared -> squares
+def intrinsic_rank(update, share):
+    s = torch.linalg.svdvals(update.double())
+    if s.sum() == 0:
+        return 0
+    return int((s.cumsum(0) / s.sum() < share).sum()) + 1
+
+
+# %% wrong: counts without adding one -> off by one
+def intrinsic_rank(update, share):
+    s2 = torch.linalg.svdvals(update.double()).square()
+    if s2.sum() == 0:
+        return 0
+    return int((s2.cumsum(0) / s2.sum() < share).sum())
+
+
+# %% wrong: one too many -> off by one
+def intrinsic_rank(update, share):
+    s2 = torch.linalg.svdvals(update.double()).square()
+    if s2.sum() == 0:
+        return 0
+    return int((s2.cumsum(0) / s2.sum() < share).sum()) + 2
+
+
+# %% wrong: zero forgotten -> zero
+def intrinsic_rank(update, share):
+    s2 = torch.linalg.svdvals(update.double()).square()
+    return int((s2.cumsum(0) / s2.sum() < share).sum()) + 1
+
+
+# %% wrong: rank of the matrix -> rank
+def intrinsic_rank(update, share):
+    return int(torch.linalg.matrix_rank(update))
+
+
+# %% wrong: a tensor -> whole
+def intrinsic_rank(update, share):
+    s2 = torch.linalg.svdvals(update.double()).square()
+    if s2.sum() == 0:
+        return 0
+    return (s2.cumsum(0) / s2.sum() < share).sum() + 1

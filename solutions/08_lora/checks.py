@@ -1,0 +1,199 @@
+"""Trusted checks of exercise 08: they run in the grader and are never released."""
+
+import math
+
+import numpy as np
+import torch
+
+from course_lib.grading.checks import Wrong, close, shape
+
+HINTS = {
+    "shape": "The result has the wrong shape. W is (d, k), A is (r, k), B is (d, r); x "
+    "may have any number of dimensions in front.",
+    "scale": "The size of the update is wrong: s = alpha / r, and r is the number of "
+    "rows of A.",
+    "update": "Something is added to x W^T, but it is not s (x A^T) B^T.",
+    "base only": "The update is missing: for a B that is not zero the output differs "
+    "from the plain layer's.",
+    "values": "The values are wrong.",
+    "start": "Right after construction the layer must give exactly the output of its "
+    "base: one of the factors starts at zero.",
+    "stuck": "Nothing would ever learn: with both factors zero every gradient is zero. "
+    "B is zero at the start, A is random.",
+    "factor zero": "B is the factor that starts at zero (the first gradient reaches "
+    "B), A the random one.",
+    "frozen": "The base is not frozen: neither its weight nor its bias may learn.",
+    "parameters": "What learns must be exactly A (r, k) and B (d, r).",
+    "argument": "The weight that was given has been changed: the second call would add "
+    "the update twice. Return a new one.",
+    "transposed": "The update is transposed or its factors are in the wrong order: "
+    "B A is (d, k).",
+    "rounding": "The share is exceeded, or a larger rank would still fit: round down.",
+    "formula": "Compare the numbers that learn, r (d + k), with share times d k.",
+    "whole": "A rank is a whole number: return an int.",
+    "squares": "The share is one of squared singular values: the squared norm is the "
+    "sum of their squares.",
+    "off by one": "The rank is one too small or one too large: the smallest rank whose "
+    "share is at least the one asked for.",
+    "zero": "An update that is zero needs rank 0.",
+    "rank": "The rank is wrong. Compare with the cumulated squares of the singular "
+    "values.",
+}
+
+
+def tensor(rng, *size):
+    """Normal numbers, float32."""
+    return torch.tensor(rng.standard_normal(size), dtype=torch.float32)
+
+
+def check_lora_forward(learner, rng):
+    """Random shapes, two leading dimensions, r and alpha unequal."""
+    for lead in ((6,), (2, 3)):
+        d, k, r = (int(n) for n in rng.choice(np.arange(4, 12), 3, replace=False))
+        x, W, A, B = (tensor(rng, *s) for s in ((*lead, k), (d, k), (r, k), (d, r)))
+        alpha = float(rng.uniform(2, 3)) * r
+        plain, low = x @ W.T, (x @ A.T) @ B.T
+        y = learner.call("lora_forward", x, W, A, B, alpha)
+        if close(y, plain + alpha / r * low):
+            continue
+        if shape(y) != tuple(plain.shape):
+            raise Wrong("shape")
+        if close(y, plain):
+            raise Wrong("base only")
+        others = (alpha, 1.0, 1 / r, alpha / math.sqrt(r), alpha / k, alpha / d)
+        if any(close(y, plain + s * low) for s in others):
+            raise Wrong("scale")
+        raise Wrong("update")
+
+
+BUILD = """
+import torch
+base = torch.nn.Linear(W.shape[1], W.shape[0])
+with torch.no_grad():
+    base.weight.copy_(W); base.bias.copy_(b)
+torch.manual_seed(seed)
+layer = LoRALinear(base, r, alpha)
+start = layer(x)
+learns = {n: list(p.shape) for n, p in layer.named_parameters() if p.requires_grad}
+(layer(x) - target).square().sum().backward()
+moved = {n: bool(p.grad is not None and p.grad.any()) for n, p in
+         layer.named_parameters() if p.requires_grad}
+with torch.no_grad():
+    layer.A.copy_(A); layer.B.copy_(B)
+result = {"start": start, "learns": learns, "moved": moved, "later": layer(x)}
+"""
+
+
+def check_lora_layer(learner, rng):
+    """Start, what learns, which gradients are there, output with factors put in."""
+    d, k, r = (int(n) for n in rng.choice(np.arange(3, 10), 3, replace=False))
+    sizes = dict(x=(5, k), W=(d, k), b=(d,), A=(r, k), B=(d, r), target=(5, d))
+    given = {name: tensor(rng, *size) for name, size in sizes.items()}
+    alpha = float(rng.uniform(2, 3)) * r
+    found = learner.run(
+        BUILD, r=r, alpha=alpha, seed=int(rng.integers(1 << 30)), **given
+    )
+    plain = given["x"] @ given["W"].T + given["b"]
+    low = (given["x"] @ given["A"].T) @ given["B"].T
+    learns, moved = found["learns"], found["moved"]
+    if any(name.startswith("base") for name in learns):
+        raise Wrong("frozen")
+    if learns != {"A": [r, k], "B": [d, r]}:
+        raise Wrong("parameters")
+    if not close(found["start"], plain, 1e-5):
+        raise Wrong("start")
+    if not any(moved.values()):
+        raise Wrong("stuck")
+    if moved != {"A": False, "B": True}:
+        raise Wrong("factor zero")
+    if close(found["later"], plain + alpha / r * low):
+        return
+    if close(found["later"], plain):
+        raise Wrong("base only", credit=0.25)
+    if any(close(found["later"], plain + s * low) for s in (alpha, 1.0, 1 / r)):
+        raise Wrong("scale", credit=0.5)
+    raise Wrong("update", credit=0.25)
+
+
+def check_merge_bug(learner, rng):
+    """A matrix that is not square, one that is, and the argument afterwards."""
+    for square in (False, True):
+        d, k, r = (int(n) for n in rng.choice(np.arange(3, 12), 3, replace=False))
+        k = d if square else k
+        W, A, B = tensor(rng, d, k), tensor(rng, r, k), tensor(rng, d, r)
+        alpha = float(rng.uniform(2, 3)) * r
+        found = learner.run(
+            "before = W.clone()\nmerged = merge(W, A, B, alpha)\n"
+            "result = [merged, (W == before).all().item()]",
+            **dict(W=W, A=A, B=B, alpha=alpha),
+        )
+        merged, kept = found
+        if shape(merged) != (d, k):
+            raise Wrong("shape")
+        if not close(merged, W + alpha / r * (B @ A)):
+            if any(close(merged, W + s * (B @ A)) for s in (alpha, 1.0, alpha / k)):
+                raise Wrong("scale")
+            if square and close(merged, W + alpha / r * (B @ A).T):
+                raise Wrong("transposed")
+            raise Wrong("values")
+        if kept is not True:
+            raise Wrong("argument", credit=0.5)
+
+
+def check_largest_rank(learner, rng):
+    """Random shapes and shares, and shares at which a whole rank fits exactly."""
+    cases = []
+    for _ in range(12):
+        d, k = (int(n) for n in rng.integers(8, 5000, 2))
+        cases.append((d, k, float(rng.choice([1.0, 0.5, 0.25, 0.125, 0.0078125]))))
+    cases += [(64 * n, 64 * n, 0.5) for n in (1, 3, 5)] + [(3, 5, 0.0078125)]
+    found = learner.run(
+        "result = [largest_rank(d, k, share) for d, k, share in cases]", cases=cases
+    )
+    expected = [int(share * d * k // (d + k)) for d, k, share in cases]
+    if not all(type(value) is int for value in found):
+        raise Wrong("whole")
+    if found == expected:
+        return
+    if all(abs(a - b) <= 1 for a, b in zip(found, expected)):
+        raise Wrong("rounding", credit=0.5)
+    raise Wrong("formula")
+
+
+def check_intrinsic_rank(learner, rng):
+    """Known spectra in random directions, shares between two steps, and zero."""
+    asked, expected, unsquared = [], [], []
+    for _ in range(6):
+        d, k = (int(n) for n in rng.integers(5, 12, 2))
+        n = min(d, k)
+        sigma = np.sort(rng.uniform(0.3, 3, n))[::-1]
+        left, right = (np.linalg.qr(rng.standard_normal((m, m)))[0] for m in (d, k))
+        update = (left[:, :n] * sigma) @ right[:, :n].T
+        kept = np.concatenate([[0], np.cumsum(sigma**2) / np.sum(sigma**2)])
+        rank = int(rng.integers(1, n))
+        share = float((kept[rank - 1] + kept[rank]) / 2)
+        asked.append((torch.tensor(update, dtype=torch.float32), share))
+        expected.append(rank)
+        plain = np.cumsum(sigma) / np.sum(sigma)
+        unsquared.append(int((plain < share).sum()) + 1)
+    scale = float(rng.uniform(1, 3))  # one large value: 80 % of the squares, 40 % else
+    asked.append((torch.diag(torch.tensor([6.0] + [1.0] * 9)) * scale, 0.75))
+    expected.append(1)
+    unsquared.append(7)
+    found = learner.run(
+        "result = [intrinsic_rank(update, share) for update, share in asked]",
+        asked=asked,
+    )
+    if not all(type(value) is int for value in found):
+        raise Wrong("whole")
+    if found != expected:
+        if found == unsquared:
+            raise Wrong("squares")
+        steps = {a - b for a, b in zip(found, expected)}
+        raise Wrong("off by one" if steps in ({1}, {-1}) else "rank")
+    zero = learner.run(
+        "import torch\ntry:\n    result = intrinsic_rank(torch.zeros(4, 6), 0.9)\n"
+        "except Exception:\n    result = -1"
+    )
+    if zero != 0:
+        raise Wrong("zero", credit=0.75)

@@ -1,0 +1,185 @@
+"""Trusted checks of exercise 10: they run in the grader and are never released."""
+
+import torch
+
+from course_lib.grading.checks import Wrong, as_array, close, shape
+
+HINTS = {
+    "shape": "The result has the wrong shape: one position for every entry of x.",
+    "levels": "Positions of levels are asked for, not the levels.",
+    "above": "The next level above or below is not always the nearest.",
+    "nearest": "Not the nearest level: compare the distances to all sixteen.",
+    "sixteen": "There are 16 levels: eight above zero, seven below, and zero.",
+    "zero": "Zero must be one of the levels, exactly.",
+    "symmetric": "NF4 is not symmetric: the upper half has nine probabilities, the "
+    "lower eight (zero is dropped from both).",
+    "even": "The levels are evenly spaced: those of the probabilities are, their "
+    "quantiles are not.",
+    "ends": "The ends are -1 and 1: divide by the largest.",
+    "offset": "The probabilities start at 1 - (1/32 + 1/30) / 2.",
+    "absolute": "The scale of a block is its largest absolute value: blocks may be "
+    "negative.",
+    "one scale": "All blocks have the same scale: one outlier spoils everything.",
+    "zeros": "A block of zeros has the scale 0 and stays zero.",
+    "scaled": "The entries are not those of their block divided by its scale.",
+    "blocks": "Blocks are made of entries that follow each other.",
+    "scales": "The scales are wrong.",
+    "double": "With double quantisation a scale costs 8 bits, and one 32-bit constant "
+    "is shared by `group` scales.",
+    "single": "Without double quantisation every block stores one scale of 32 bits.",
+    "bytes": "Bits are asked for: the 4 bits of the weight are part of the price.",
+    "gib": "A GiB has 2**30 bytes.",
+    "full": "Full fine-tuning: 2 + 2 + 4 + 4 + 4 bytes for every parameter.",
+    "adapters": "Adapters: weights, gradients and two moments of 4 bytes each, for "
+    "both lora and qlora.",
+    "activations": "The activations take their room too.",
+    "first": "Of the methods that fit the first is asked for, in the order full, lora, "
+    "qlora.",
+    "decision": "The decision is wrong: add up the bytes of each method once more.",
+}
+
+
+def check_nearest_level(learner, rng):
+    """Uneven levels and entries beyond both ends, three dimensions."""
+    levels = torch.tensor(rng.uniform(-1, 1, 16), dtype=torch.float32).sort().values
+    x = torch.tensor(rng.uniform(-1.3, 1.3, (3, 4, 50)), dtype=torch.float32)
+    expected = (x[..., None] - levels).abs().argmin(-1)
+    found = learner.call("nearest_level", x, levels)
+    if shape(found) != tuple(x.shape):
+        raise Wrong("shape")
+    if close(found, levels[expected]):
+        raise Wrong("levels")
+    if close(found, expected, 1e-9):
+        return
+    above = torch.searchsorted(levels, x)
+    for other in (above.clamp(max=15), (above - 1).clamp(min=0)):
+        if close(found, other, 1e-9):
+            raise Wrong("above")
+    raise Wrong("nearest")
+
+
+def book(start: float, counts=(9, 8)) -> torch.Tensor:
+    """The code book for a start and numbers of probabilities; sorted, not divided."""
+    halves = [
+        torch.special.ndtri(torch.linspace(start, 0.5, n, dtype=torch.float64))[:-1]
+        for n in counts
+    ]
+    zero = torch.zeros(1, dtype=torch.float64)
+    return torch.cat([halves[0], -halves[1], zero]).sort().values
+
+
+def check_nf4_levels(learner, rng):
+    """Against the derivation, to single precision."""
+    found = learner.call("nf4_levels")
+    delta = (1 / 32 + 1 / 30) / 2
+    levels = book(1 - delta)
+    if close(found, levels / levels.max(), 1e-5):
+        return
+    if shape(found) != (16,):
+        raise Wrong("sixteen")
+    if close(found, levels, 1e-5):
+        raise Wrong("ends", credit=0.75)
+    array = as_array(found)
+    if not (array == 0).any():
+        raise Wrong("zero")
+    turned = -levels.flip(0) / levels.max()
+    if close(found, turned, 1e-5) or abs(array + array[::-1])[1:-1].max() < 1e-3:
+        raise Wrong("symmetric", credit=0.25)
+    steps = array[1:] - array[:-1]
+    if steps.max() < 1.3 * steps.min():
+        raise Wrong("even")
+    raise Wrong("offset", credit=0.25)
+
+
+def check_blockwise_bug(learner, rng):
+    """Negative blocks, a block of zeros, and one outlier."""
+    for block in (4, 16):
+        n = block * 6
+        w = torch.tensor(rng.standard_normal(n), dtype=torch.float32)
+        w[block : 2 * block] = -w[block : 2 * block].abs()
+        w[3] = 50.0
+        w[4 * block : 5 * block] = 0
+        scaled, scales = learner.call("blockwise", w, block)
+        blocks = w.view(-1, block)
+        right = blocks.abs().amax(1)
+        if shape(scales) != (6,) or shape(scaled) != (n,):
+            raise Wrong("scales")
+        if not close(scales, right, 1e-6):
+            array = torch.as_tensor(as_array(scales)).float()
+            if close(array, blocks.amax(1), 1e-6):
+                raise Wrong("absolute")
+            if (array == array[0]).all():
+                raise Wrong("one scale")
+            if close(array, w.view(block, -1).abs().amax(0), 1e-6):
+                raise Wrong("blocks")
+            kept = right > 0
+            if close(array[kept], right[kept], 1e-6):
+                raise Wrong("zeros", credit=0.5)
+            raise Wrong("scales")
+        safe = torch.where(right > 0, right, torch.ones_like(right))
+        if not close(scaled, (blocks / safe[:, None]).flatten(), 1e-5):
+            array = torch.as_tensor(as_array(scaled))
+            nan = ~array.isfinite()
+            raise Wrong("zeros" if nan.any() else "scaled", credit=0.5)
+
+
+def check_bits_per_parameter(learner, rng):
+    """Random powers of two, with and without double quantisation."""
+    for _ in range(4):
+        block = int(2 ** rng.integers(4, 10))
+        group = int(2 ** rng.integers(5, 10))
+        found = learner.run(
+            "result = [bits_per_parameter(block), bits_per_parameter(block, group)]",
+            block=block,
+            group=group,
+        )
+        single, double = 4 + 32 / block, 4 + 8 / block + 32 / (block * group)
+        if not close(found[0], single, 1e-6):
+            less = close(found[0], single - 4, 1e-6) or close(
+                found[0], single / 8, 1e-6
+            )
+            raise Wrong("bytes" if less else "single")
+        if not close(found[1], double, 1e-7):
+            raise Wrong("double", credit=0.5)
+
+
+def check_fits(learner, rng):
+    """Cards just large enough, and just too small, for each method."""
+    cases = []
+    for _ in range(6):
+        n, t = float(rng.uniform(1e9, 9e9)), float(rng.uniform(1e8, 3e8))
+        a = float(rng.uniform(2e9, 4e9))
+        sizes = {
+            "full": 16 * n,
+            "lora": 2 * n + 16 * t,
+            "qlora": 4.127 / 8 * n + 16 * t,
+        }
+        for size in sizes.values():
+            for share in (0.985, 1.015):
+                cases.append((n, t, a, (size + a) * share / 2**30))
+    found = learner.run("result = [fits(*case) for case in cases]", cases=cases)
+
+    def decide(n, t, a, gib, full=16, adapter=16, giga=2**30, names=(0, 1, 2)):
+        sizes = (full * n, 2 * n + adapter * t, 4.127 / 8 * n + adapter * t)
+        methods = ("full", "lora", "qlora")
+        for i in names:
+            if sizes[i] + a <= gib * giga:
+                return methods[i]
+        return None
+
+    def alike(**change):
+        return found == [decide(*case, **change) for case in cases]
+
+    if alike():
+        return
+    if alike(giga=10**9):
+        raise Wrong("gib")
+    if any(alike(full=b) for b in (2, 4, 6, 8, 10, 12, 14)):
+        raise Wrong("full")
+    if any(alike(adapter=b) for b in (0, 2, 4, 6, 8, 10, 12)):
+        raise Wrong("adapters")
+    if found == [decide(n, t, 0, g) for n, t, _, g in cases]:
+        raise Wrong("activations")
+    if alike(names=(2, 1, 0)):
+        raise Wrong("first")
+    raise Wrong("decision")

@@ -1,0 +1,417 @@
+"""A class: in parallel, resumed, into nbgrader's gradebook, feedback and export."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from grading_toy import (
+    CHECKS,
+    DOUBLE,
+    TOTAL,
+    cell,
+    graded,
+    needs_sandbox,
+    release,
+    submitted,
+)
+
+from course_lib.errors import CourseError
+from course_lib.grading import classroom, collect, grade, sandbox
+from course_lib.grading import release as releasing
+
+pytest.importorskip("nbgrader", reason="nbgrader (the extra `instructor`) is missing")
+pytestmark = pytest.mark.slow
+
+NAME = "90_toy"
+WORK = {  # student: (content, points)
+    "ann": (submitted(DOUBLE, TOTAL, "Because."), 5),
+    "bob": (submitted(DOUBLE), 3),
+    "cem": (submitted(), 0),
+    "dan": (submitted("import os; os._exit(1)", TOTAL), 2),
+    "eve": (b"no notebook", 0),
+    "fay": (submitted("def double(x): return x", TOTAL), 2),
+}
+
+
+def solution():
+    notebook = release()
+    for c in notebook["cells"]:
+        c["metadata"]["nbgrader"].pop("cell_type")
+    by_name = {c["id"]: c for c in notebook["cells"]}
+    for name, answer in (("double", "return 2 * x"), ("total", "return x.sum()")):
+        body = f"    ### BEGIN SOLUTION\n    {answer}\n    ### END SOLUTION"
+        by_name[name]["source"] = f"def {name}(x):\n{body}"
+    text = "### BEGIN SOLUTION\nThe right reasons are these.\n### END SOLUTION"
+    by_name["open"]["source"] = text
+    notebook["metadata"] = {"kernelspec": {"name": "python3", "language": "python"}}
+    notebook["metadata"]["kernelspec"]["display_name"] = "Python 3"
+    return notebook
+
+
+@pytest.fixture
+def toy(small_course):
+    """A course with one exercise, released, and nothing submitted."""
+    lesson = small_course / "solutions" / NAME
+    lesson.mkdir(parents=True)
+    (lesson / f"{NAME}.ipynb").write_text(json.dumps(solution()))
+    (lesson / "checks.py").write_text(CHECKS)
+    target = releasing.released(lesson)
+    target.parent.mkdir(parents=True)
+    target.write_bytes(releasing.generate(lesson))
+    return lesson
+
+
+def submit(root, work=WORK):
+    for student, (content, _) in work.items():
+        path = root / "submitted" / student / NAME / f"{NAME}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def scored(records):
+    return {student: record["points"] for student, record in records.items()}
+
+
+POINTS = {student: points for student, (_, points) in WORK.items()}
+
+
+def test_the_exercise_holds_nothing_of_the_solution(toy):
+    text = releasing.generate(toy).decode()
+    assert "2 * x" not in text and "right reasons" not in text
+    assert "YOUR CODE HERE" in text and "YOUR ANSWER HERE" in text
+    assert releasing.generate(toy) == releasing.generate(toy)
+
+
+@needs_sandbox
+def test_only_a_sound_reference_is_released(toy):
+    releasing.release(toy)
+    path = toy / f"{NAME}.ipynb"
+    path.write_text(path.read_text().replace("return 2 * x", "return 3 * x"))
+    with pytest.raises(CourseError, match="reference, double: wrong"):
+        releasing.release(toy)
+
+
+@needs_sandbox
+def test_a_class_is_graded_into_the_gradebook(toy, small_course):
+    submit(small_course)
+    told = []
+    records, seconds = classroom.grade_class(
+        toy, parallel=2, done=lambda student, record, again: told.append(student)
+    )
+    assert scored(records) == POINTS and sorted(told) == sorted(WORK)
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{small_course}/gradebook.db") as book:
+        found = {s.student.id: s for s in book.find_assignment(NAME).submissions}
+        assert {name: s.score for name, s in found.items()} == POINTS
+        assert all(s.max_score == 6 for s in found.values())
+        waiting = {name for name, s in found.items() if s.needs_manual_grade}
+        assert waiting == {"ann"}
+        mark = book.find_grade("open", NAME, NAME, "ann")
+        mark.manual_score, mark.needs_manual_grade = 1.0, False
+        book.db.commit()
+    again, _ = classroom.grade_class(toy)  # nothing new: marks by hand stay
+    assert scored(again) == POINTS
+    with Gradebook(f"sqlite:///{small_course}/gradebook.db") as book:
+        assert book.find_submission(NAME, "ann").score == 6
+        assert not book.find_submission(NAME, "ann").needs_manual_grade
+
+
+@needs_sandbox
+def test_pages_for_learners_show_hints_and_no_scripts(toy, small_course):
+    from course_lib.grading import gradebook
+
+    bad = (
+        "<script>alert(1)</script> <img src=x onerror=alert(2)>\n"
+        "[a](javascript:alert(3)) ![b](http://evil/p.png) <http://x>\n"
+        '[c]: javascript:alert(4) "t"\n\n[d][c]\n\n```html\n<b onclick=x>\n```\n'
+        "<svg/onload=alert(5)> &lt;script&gt; \\<script>alert(6)</script>\n"
+    )
+    source = (
+        "from IPython.display import HTML, Javascript\n"
+        "display(HTML('<script>alert(7)</script>'), Javascript('alert(8)'))\n"
+        "print('<script>alert(9)</script>')\ndef double(x): return x\n"
+    )
+    extra = [cell("own", bad, "markdown"), cell("own2", "# </script><script>alert(0)")]
+    submit(small_course, {"mal": (submitted(source, TOTAL, bad, extra), 2)})
+    records, _ = classroom.grade_class(toy)
+    assert scored(records) == {"mal": 2}
+    (page,) = gradebook.feedback(toy)
+    text = page.read_text()
+    assert "HINT: twice the argument." in text
+    assert "check_double" not in text and "rng" not in text
+    for n in range(10):
+        assert f"<script>alert({n})" not in text
+    for bad in ("<img src=x", "<svg/onload", 'href="javascript', 'src="http://evil'):
+        assert bad not in text, bad
+    assert "<b onclick" not in text
+
+
+@needs_sandbox
+def test_scores_are_exported(toy, small_course):
+    from course_lib.grading import gradebook
+
+    submit(small_course)
+    classroom.grade_class(toy)
+    path = gradebook.export(small_course / "out" / "grades.csv")
+    rows = list(csv.DictReader(path.open()))
+    assert {r["student_id"]: float(r["score"]) for r in rows} == POINTS
+
+
+@needs_sandbox
+def test_a_class_survives_kill_9_and_goes_on(toy, small_course):
+    submit(small_course)
+    journal = classroom.Journal(NAME)
+    journal.secret()
+    reference = small_course / "reference"
+    found = classroom.submissions(NAME)
+    todo = classroom.jobs(toy, found, journal.secret())
+    whole = classroom.run(todo, classroom.Journal(NAME, reference), parallel=2)
+    command = [sys.executable, "-m", "course_lib.cli", "grade", "90", "-j", "2"]
+    records = journal.folder / "records"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(records.glob("*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {p.name: p.stat().st_mtime_ns for p in records.glob("*.json")}
+    assert 0 < len(before) < len(WORK), before
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "as before" in done.stdout
+    for name, modified in before.items():
+        assert (records / name).stat().st_mtime_ns == modified
+    for student, record in whole.items():
+        resumed = json.loads(journal.path(student).read_text())
+        for key in ("outcome", "points", "answers", "seed", "digest"):
+            assert resumed[key] == record[key], (student, key)
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{small_course}/gradebook.db") as book:
+        found = book.find_assignment(NAME).submissions
+        assert {s.student.id: s.score for s in found} == POINTS
+
+
+@needs_sandbox
+def test_a_worker_that_dies_is_replaced(toy, small_course, monkeypatch):
+    submit(small_course)
+    todo = classroom.jobs(toy, classroom.submissions(NAME), "secret")
+    worker, died = classroom._Worker(), []
+    assert worker.work(todo[0])["points"] == 5
+    worker.process.kill()
+    worker.process.wait()
+    assert worker.work(todo[1])["points"] == 3
+    worker.close()
+    assert not died
+
+
+def test_links_and_odd_names_are_not_followed(toy, small_course):
+    submit(small_course, {"ann": WORK["ann"]})
+    root = small_course / "submitted"
+    secret = small_course / "secret.ipynb"
+    secret.write_bytes(WORK["ann"][0])
+    for student in ("lin", "dev", "fol", "big"):
+        (root / student / NAME).mkdir(parents=True)
+    (root / "lin" / NAME / f"{NAME}.ipynb").symlink_to(secret)
+    os.mkfifo(root / "dev" / NAME / f"{NAME}.ipynb")
+    (root / "fol" / NAME / f"{NAME}.ipynb").mkdir()
+    with open(root / "big" / NAME / f"{NAME}.ipynb", "wb") as stream:
+        stream.truncate(30_000_000)
+    (root / "sub").mkdir()
+    (root / "sub" / NAME).symlink_to(root / "ann" / NAME)
+    (root / "top").symlink_to(root / "ann")
+    (root / "-rf" / NAME).mkdir(parents=True)
+    (root / "a b" / NAME).mkdir(parents=True)
+    found = {s.student: s.problem for s in classroom.submissions(NAME)}
+    assert found.pop("ann") == ""
+    assert set(found) == {"lin", "dev", "fol", "big", "sub"}
+    assert all(found.values())
+    todo = classroom.jobs(toy, classroom.submissions(NAME), "secret")
+    broken = [job for job in todo if job["problem"]]
+    records = classroom.run(broken, classroom.Journal(NAME))
+    assert {r["outcome"] for r in records.values()} == {"unreadable"}
+
+
+def test_a_file_swapped_after_it_was_read_changes_nothing(toy, small_course):
+    submit(small_course, {"bob": WORK["bob"]})
+    (todo,) = classroom.jobs(toy, classroom.submissions(NAME), "secret")
+    submit(small_course, {"bob": WORK["ann"]})
+    (later,) = classroom.jobs(toy, classroom.submissions(NAME), "secret")
+    assert todo["digest"] != later["digest"] and todo["content"] != later["content"]
+
+
+# -- collecting ------------------------------------------------------------------------
+
+
+def zipped(path, **members):
+    import zipfile
+
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("|", "/"), content)
+
+
+def test_collecting_takes_notebooks_and_nothing_else(small_course, tmp_path):
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    page = WORK["ann"][0]
+    (inbox / "ann.ipynb").write_bytes(page)
+    (inbox / f"bob_{NAME}.ipynb").write_bytes(page)
+    (inbox / "cem").mkdir()
+    (inbox / "cem" / "mine.ipynb").write_bytes(page)
+    zipped(inbox / "dan.zip", **{"x|y.ipynb": page, "evil.py": "1"})
+    zipped(inbox / "bomb.zip", **{"a.ipynb": bytes(300_000_000)})
+    zipped(inbox / "many.zip", **{f"{n}": "" for n in range(3000)})
+    zipped(
+        inbox / "all.zip",
+        **{"eve|a.ipynb": page, "..|..|..|up.ipynb": page, "|abs|b.ipynb": page},
+    )
+    (inbox / "bad.zip").write_bytes(b"PK\x03\x04" + bytes(100))
+    (inbox / "link.ipynb").symlink_to(inbox / "ann.ipynb")
+    (inbox / "..x;rm -rf.ipynb").write_bytes(page)
+    found = {c.student: c.problem for c in collect.collect(NAME, inbox)}
+    good = {name for name, problem in found.items() if not problem}
+    assert good == {"ann", "bob", "cem", "dan", "eve", "abs"}
+    assert "20 MB" in found["bomb"] and "2000" in found["many"]
+    assert "damaged" in found["bad"] and found["link"] == "a link"
+    written = {p.relative_to(small_course).as_posix() for p in _files(small_course)}
+    outside = {n for n in written if not n.startswith(("submitted/", "inbox/"))}
+    assert outside == set()
+    assert not any(name.endswith("evil.py") for name in written)
+    size = sum(p.stat().st_size for p in _files(small_course / "submitted"))
+    assert size < 1_000_000
+
+
+def _files(folder):
+    return [p for p in Path(folder).rglob("*") if p.is_file()]
+
+
+def test_commands_refuse_with_reasons(course, toy):
+    done = course("grade", "90")
+    assert done.returncode == 1 and "Nothing to grade" in done.stderr
+    done = course("grade", "77")
+    assert done.returncode == 1 and "There is no exercise" in done.stderr
+
+
+def test_without_bubblewrap_nothing_is_run(toy, small_course, monkeypatch):
+    submit(small_course)
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda: None)
+    with pytest.raises(CourseError, match="environment broken") as error:
+        classroom.grade_class(toy)
+    assert "bubblewrap" in str(error.value)
+    records, _ = classroom.grade_class(toy, isolated=False)  # told to
+    assert scored(records) == POINTS
+    assert grade.BROKEN not in {r["outcome"] for r in records.values()}
+
+
+# -- beyond one machine ----------------------------------------------------------------
+
+
+@needs_sandbox
+def test_a_dask_cluster_gives_the_same_scores(toy, small_course):
+    distributed = pytest.importorskip("distributed")
+    submit(small_course)
+    settings = dict(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with distributed.LocalCluster(**settings) as cluster:
+        records, _ = classroom.grade_class(toy, dask=cluster.scheduler_address)
+    assert scored(records) == POINTS
+    with pytest.raises(OSError):
+        list(classroom._on_dask([{"seed": 1}], "tcp://127.0.0.1:1"))
+
+
+POSTGRES = shutil.which("pg_ctl") and shutil.which("initdb")
+
+
+@pytest.fixture
+def postgres(tmp_path):
+    """A PostgreSQL server of its own: its URL; skipped where there is none."""
+    if not POSTGRES:
+        pytest.skip("PostgreSQL (pg_ctl, initdb) is not installed")
+    pytest.importorskip("psycopg2")
+    as_other = os.geteuid() == 0
+    user = dict(user="postgres", group="postgres", extra_groups=[]) if as_other else {}
+    folder = Path("/tmp") / f"course-pg-{os.getpid()}"
+    folder.mkdir(mode=0o777)
+    os.chmod(folder, 0o777)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def pg(*command):
+        done = subprocess.run(
+            command, cwd="/", capture_output=True, text=True, timeout=60, **user
+        )
+        if done.returncode:
+            pytest.skip(f"PostgreSQL does not start here: {done.stderr[-200:]}")
+
+    data = str(folder / "data")
+    try:
+        pg("initdb", "-D", data, "-U", "grader", "-A", "trust", "--no-sync")
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+        pg(
+            "pg_ctl",
+            "-D",
+            data,
+            "-o",
+            options,
+            "-l",
+            str(folder / "log"),
+            "-w",
+            "start",
+        )
+        yield f"postgresql+psycopg2://grader@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run(
+            ["pg_ctl", "-D", data, "-m", "immediate", "stop"],
+            cwd="/",
+            capture_output=True,
+            **user,
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@needs_sandbox
+def test_the_gradebook_may_be_postgresql(toy, small_course, postgres):
+    from course_lib.grading import gradebook
+
+    submit(small_course)
+    records, _ = classroom.grade_class(toy, db=postgres)
+    assert scored(records) == POINTS
+    with gradebook.opened(toy, postgres) as book:
+        assert book.scores() == POINTS
+    assert not (small_course / "gradebook.db").exists()
+    path = gradebook.export(small_course / "grades.csv", postgres)
+    rows = list(csv.DictReader(path.open()))
+    assert {r["student_id"]: float(r["score"]) for r in rows} == POINTS
+
+
+@needs_sandbox
+def test_nbgraders_own_autograde_takes_the_sandbox(toy, small_course, monkeypatch):
+    """What the button of formgrader runs."""
+    from nbgrader.apps import NbGraderAPI
+
+    from course_lib.grading import gradebook
+
+    submit(small_course, {"bob": WORK["bob"], "dan": WORK["dan"]})
+    with gradebook.opened(toy):
+        pass
+    api = NbGraderAPI(config=gradebook.configuration())
+    for student in ("bob", "dan"):
+        done = api.autograde(NAME, student)
+        assert done["success"], done
+    with gradebook.opened(toy) as book:
+        assert book.scores() == {"bob": 3, "dan": 2}
+    assert not list(small_course.rglob("autograded/**/checks.py"))
+
+
+def test_the_toy_is_sound():
+    assert graded(b"")["max_points"] == 6
