@@ -131,7 +131,7 @@ def prepared(backbone, data, test, groups, options) -> Job:
     notes: list[str] = []
     data, test = _grouped(data, test, groups)
     pictures = {"given": len(data), "side": list(data.images.shape[1:3])}
-    data = _without_copies(data, notes)
+    data = _without_copies(data, test, notes)
     _check_counts(data)
     data = _at_most(data, options["seed"], notes)
     counts, name = data.counts(), data.name
@@ -152,6 +152,7 @@ def prepared(backbone, data, test, groups, options) -> Job:
         "train": len(parts[0][0]),
         "validation": len(parts[0][1]),
         "test": len(parts[0][2]),
+        "pool": len(used) - len(parts[0][2]),
         "shared_test": shared,
     }
     return Job(
@@ -212,18 +213,24 @@ def _few_values(name: str, values) -> np.ndarray:
     return np.where(np.isnan(numbers), "missing", found)
 
 
-def _without_copies(data, notes):
-    """The first of each group of pictures that are equal byte for byte."""
+def _without_copies(data, test, notes):
+    """The first of pictures that are equal byte for byte; none that is in ``test``."""
+    held_out = set() if test is None else set(_digests(test))
     first: dict[bytes, int] = {}
-    for i, image in enumerate(np.ascontiguousarray(data.images)):
-        first.setdefault(hashlib.blake2b(image.tobytes()).digest(), i)
+    for i, digest in enumerate(_digests(data)):
+        if digest not in held_out:
+            first.setdefault(digest, i)
     if len(first) == len(data):
         return data
     notes.append(
         f"{len(data) - len(first)} pictures are copies of others and were left out: "
         "they would stand in training and in test."
     )
-    return data.subset(np.array(list(first.values())))
+    return data.subset(np.array(list(first.values()), dtype=int))
+
+
+def _digests(data) -> list[bytes]:
+    return [hashlib.blake2b(x.tobytes()).digest() for x in data.images]
 
 
 def _check_counts(data) -> None:

@@ -36,6 +36,7 @@ SAID = {
 
 
 def percent(share: float) -> str:
+    """A share as a percentage."""
     return f"{100 * share:.1f} %"
 
 
@@ -72,6 +73,7 @@ def way(chosen) -> str:
 
 
 def budget(d) -> str:
+    """The label budget in words."""
     n = d.options["labels_per_class"]
     return f"{n} labels a class" if n else f"{d.data['train']:,} labels"
 
@@ -101,8 +103,8 @@ def recommendation(d) -> str:
     apart = f"{100 * abs(gain['mean']):.1f} points"
     if d.kind == "helps":
         return (
-            f"Use {way(ours)}: {percent(ours['test'])}, {apart} above {way(theirs)}; at "
-            f"{at} {other_way(d)}."
+            f"Use {way(ours)}: {percent(ours['test'])}, {apart} above {way(theirs)}; "
+            f"at {at} {other_way(d)}."
         )
     if d.kind == "hurts":
         return (
@@ -157,10 +159,12 @@ def reasons(d) -> list[str]:
 
 
 def commonest(values) -> str:
+    """The value that occurs most often."""
     return max(dict.fromkeys(values), key=values.count)
 
 
 def depth_reason(d) -> str:
+    """What the probes by depth say."""
     stages, known = d.depth["stages"], np.mean(d.depth["pretrained"], axis=0)
     best, random = int(np.argmax(known)), np.mean(d.depth["random"], axis=0)
     return (
@@ -171,6 +175,7 @@ def depth_reason(d) -> str:
 
 
 def distance_reason(d) -> str:
+    """What the distance from the source says."""
     there = d.source["distance"]
     if there is None:
         return (
@@ -187,6 +192,7 @@ def distance_reason(d) -> str:
 
 
 def score_reason(d) -> str:
+    """What the transferability scores say."""
     ours, theirs = d.scores["pretrained"], d.scores["random"]
     if ours["LogME"] is None or theirs["LogME"] is None:
         return "The features are constant or not finite: no transferability score."
@@ -197,6 +203,7 @@ def score_reason(d) -> str:
 
 
 def forgetting_reason(d) -> str:
+    """How much of the source task fine-tuning forgot."""
     kept = d.source["forgetting"]
     if not kept:
         return ""
@@ -208,6 +215,7 @@ def forgetting_reason(d) -> str:
 
 
 def calibration_reason(d) -> str:
+    """Whether probabilities can be trusted."""
     ours, theirs = (np.mean(d.calibration[s]["error"]) for s in ("with", "without"))
     return (
         f"Expected calibration error {100 * ours:.1f} points with transfer, "
@@ -216,6 +224,7 @@ def calibration_reason(d) -> str:
 
 
 def confident_reason(d) -> str:
+    """What the confident errors say."""
     ours, theirs = d.confident["with"], d.confident["without"]
     said = (
         f"{percent(ours['share'])} of the answers with transfer are wrong with a "
@@ -257,13 +266,18 @@ def protocol(d) -> list[str]:
         f"pixels. Each repeat trained on {data['train']:,} ({budget(d)}), chose by "
         f"{data['validation']:,} and was tested on {data['test']:,}, {own}.",
         f"{plan['repeats']} repeats with other training pictures and seeds; every "
-        f"training run had {plan['steps']} updates and the weights of its lowest "
-        "validation loss. Learning rates "
+        f"training run had {plan['steps']} updates and ended with its last weights. "
+        "Learning rates "
         f"{' and '.join(f'{lr:g}' for lr in d.options['rates'])} were tried from "
         "pretrained and from random weights alike, probes on every stage of both; "
         "all choices were made on validation pictures.",
     ]
-    if data["shared_test"]:
+    if data["shared_test"] and 2 * data["train"] > data["pool"]:
+        said.append(
+            "The interval (95 %) counts the seeds and the test pictures; all repeats "
+            "trained on much the same pictures, so that it hardly counts their draw."
+        )
+    elif data["shared_test"]:
         said.append(
             "The interval (95 %) counts the draw of the training pictures, the seeds "
             "and the test pictures."
@@ -314,6 +328,7 @@ def figures(d) -> list[tuple]:
 
 
 def ways_figure(d):
+    """(figure, alternative text): accuracy of every way."""
     values = {WAYS[arm]: np.array(d.arms[arm]["test"]) for arm in WAYS}
     figure = plots.bars_with_spread(
         values,
@@ -326,6 +341,7 @@ def ways_figure(d):
 
 
 def depth_figure(d):
+    """(figure, alternative text): probes by depth."""
     known, random = (np.array(d.depth[k]) for k in ("pretrained", "random"))
     stages = d.depth["stages"]
     best = stages[int(known.mean(axis=0).argmax())]
@@ -346,17 +362,19 @@ def depth_figure(d):
 
 
 def training_figure(d):
+    """(figure, alternative text): loss while training."""
     runs = {WAYS[k]: History.from_dict(h) for k, h in d.histories.items()}
-    last = {k: h.val_accuracy[h.best_epoch] for k, h in runs.items()}
+    last = {k: h.val_accuracy[-1] for k, h in runs.items()}
     figure = plots.history(runs, title="First repeat")
     means = ", ".join(f"{k.lower()} {percent(v)}" for k, v in last.items())
     return figure, (
         "Loss and accuracy over training in the first repeat, from random and from "
-        f"pretrained weights; validation accuracy of the weights kept: {means}."
+        f"pretrained weights; validation accuracy at the end: {means}."
     )
 
 
 def calibration_figure(d):
+    """(figure, alternative text): reliability diagrams."""
     figure, ax = plots.new(width=4.6, height=3.6)
     ax.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     sides = {"with": "with transfer", "without": "without"}
@@ -443,6 +461,7 @@ def html(d) -> str:
 
 
 def bullets(sentences) -> str:
+    """Sentences as an HTML list."""
     items = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     return f"<ul>\n{items}\n</ul>"
 
@@ -467,6 +486,7 @@ def table(caption: str, heads, rows) -> str:
 
 
 def ways_table(d) -> str:
+    """Accuracies of every way as an HTML table."""
     rows = [
         (
             WAYS[arm],
@@ -482,6 +502,7 @@ def ways_table(d) -> str:
 
 
 def gains_table(d) -> str:
+    """Gains with their intervals as an HTML table."""
     rows = [
         (label, points(gain), SAID[gain["kind"]])
         for name, label in GAINS.items()
@@ -492,6 +513,7 @@ def gains_table(d) -> str:
 
 
 def scores_table(d) -> str:
+    """Distances and transferability scores as an HTML table."""
     rows = []
     for name, value in d.scores["pretrained"].items():
         pair = (value, d.scores["random"][name])
@@ -516,6 +538,7 @@ def scores_table(d) -> str:
 
 
 def pairs_table(d) -> str:
+    """Confident errors, source class by answer, as an HTML table."""
     pairs = d.confident["with"]["pairs"]
     if not pairs:
         return ""
@@ -524,6 +547,7 @@ def pairs_table(d) -> str:
 
 
 def subgroups_table(d) -> str:
+    """Accuracy by group as an HTML table."""
     out = []
     for column in dict.fromkeys(row["column"] for row in d.subgroups):
         rows = [
@@ -544,5 +568,6 @@ def subgroups_table(d) -> str:
 
 
 def seconds_line(d) -> str:
+    """What each part took."""
     total = d.seconds.get("total")
     return f"<p>It took {total:.0f} seconds.</p>" if total else ""

@@ -20,6 +20,7 @@ __all__ = ["ARMS", "AUGMENTATIONS", "look", "plan", "random_start", "stage_featu
 
 STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
 BATCH, EVALUATIONS = 32, 10
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # the inverse penalties C of a probe
 SOURCE_PICTURES = 256  # and as many again for the floor
 DIVERGED = dict(accuracy=-1.0, loss=1e9)  # what such a run counts for when choosing
 
@@ -128,40 +129,58 @@ def _tuned(job, r: int) -> dict:
 
 
 def _trained(job, r: int, start, source=None) -> dict:
-    """All layers trained at each rate; what each run answers."""
-    train, validation, test = job.images(r)
-    augment = AUGMENTATIONS[job.options["augment"]](min(train.images.shape[1:3]))
+    """All layers trained at each rate; what each run answers with its last weights.
+
+    A validation part this small can choose between ways to train.  It cannot choose
+    between moments of one run, so that no earlier weights are brought back.
+    """
+    _, validation, test = job.images(r)
     answers, histories, kept = [], [], []
     for lr in job.options["rates"]:
-        net = start.copy().to_classes(len(train.classes), job.seed(r))
-        try:
-            history = training.fit(
-                net,
-                train,
-                validation,
-                steps=job.steps,
-                eval_every=max(1, job.steps // EVALUATIONS),
-                lr=lr,
-                batch_size=BATCH,
-                augment=augment,
-                seed=job.seed(r),
-            )
-        except CourseError as error:
-            if not str(error).startswith("The loss is"):
-                raise
+        net = start.copy().to_classes(len(test.classes), job.seed(r))
+        history = _fitted(job, r, net, lr)
+        histories.append(history)
+        if history is None:
             answers.append(_diverged(job, r))
-            histories.append(None)
             kept.append(None)
             continue
-        checked = training.evaluate(net, validation)
-        probabilities = training.evaluate(net, test)["probabilities"]
-        answers.append(
-            _answer(job, validation.labels, checked["probabilities"], probabilities)
+        checked, tested = (
+            training.evaluate(net, part)["probabilities"] for part in (validation, test)
         )
-        histories.append(history.to_dict() | {"seconds": 0.0})
+        answers.append(_answer(job, validation.labels, checked, tested))
         kept.append(_source_accuracy(net, start, source) if source else None)
     names = [f"learning rate {lr:g}" for lr in job.options["rates"]]
     return _together(names, answers) | {"histories": histories, "source": kept}
+
+
+def _fitted(job, r: int, net, lr: float) -> dict | None:
+    """Train; the history with validation looked at ten times, None if it diverged."""
+    train, validation, _ = job.images(r)
+    seen = []
+
+    def look_at(*_):
+        found = training.evaluate(net, validation)
+        seen.append((found["loss"], found["accuracy"]))
+
+    try:
+        history = training.fit(
+            net,
+            train,
+            steps=job.steps,
+            eval_every=max(1, job.steps // EVALUATIONS),
+            lr=lr,
+            batch_size=BATCH,
+            augment=AUGMENTATIONS[job.options["augment"]](min(train.images.shape[1:3])),
+            seed=job.seed(r),
+            on_epoch=lambda epoch, *_: look_at() if epoch else None,
+        )
+        look_at()
+    except CourseError as error:
+        if not str(error).startswith("The loss is"):
+            raise
+        return None
+    history.val_loss, history.val_accuracy = map(list, zip(*seen))
+    return history.to_dict() | {"seconds": 0.0}
 
 
 def _answer(job, labels, validated, tested) -> dict:
@@ -246,7 +265,7 @@ def _probed(job, r: int, X: dict[str, np.ndarray]) -> dict:
             Z[first:],
             y[first:],
             val=(Z[first:second], y[first:second]),
-            Cs=(1e-3, 1e-2, 1e-1, 1.0),
+            Cs=PENALTIES,
         )
         held = second - first
         P = probe.probabilities

@@ -3,7 +3,7 @@
 Fifteen planted cases: a start that helps by 5 points or more, one that was damaged so
 that it hurts by 5 or more, or one that makes no difference.  They were written down
 before any gain had been looked at.  What a case truly is was then measured by other
-code on other pictures (:func:`true_gain`), before anything was diagnosed.  Three were
+code on other pictures (:func:`true_gain`), before anything was diagnosed.  Four were
 not what they had been planted as and were replaced:
 
 - helps: "patterns on wafer maps, 5 labels a class" truly lost 2.8 points; now the near
@@ -13,6 +13,8 @@ not what they had been planted as and were replaced:
 - hurts: "colour-blind stem, micrographs with their channels in four orders" could not
   be learned from any start (25 %); now wafer maps, whose colours are fixed, and a
   preprocessing that makes them grey.
+- no difference: "patterns on wafer maps with their channels in four orders, 20 labels a
+  class" truly lost 3.4 points in these few updates; now other random weights.
 """
 
 import tempfile
@@ -67,7 +69,7 @@ def planted_cases() -> dict[str, Case]:
         "other seed, digits": Case("other seed", "digits", 10, 0),
         "other seed, spectrograms": Case("other seed", "spectrograms", 20, 0),
         "easy wafer maps": Case(PATTERNS, "full or empty", 10, 0),
-        "easy colours": Case(PATTERNS, "colours", 20, 0),
+        "other seed, wafer maps": Case("other seed", "wafer_maps", 10, 0),
         "silhouettes": Case(SILHOUETTES, "digits", 20, 0),
     }
 
