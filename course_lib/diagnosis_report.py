@@ -51,13 +51,21 @@ def verdict(d) -> str:
     size = f"{100 * abs(gain['mean']):.1f} ± {100 * gain['half_width']:.1f} points"
     if d.kind in ("helps", "hurts"):
         return f"Transfer {d.kind} by {size}."
+    said, more = f"{points(gain)} points", gain["needed"]
+    if gain["kind"] == "hurts":  # and the other way does not
+        ways = (d.gains[way] for way in ("frozen", "tuned"))
+        gain = next(one for one in ways if one["kind"] != "hurts")
+        more = gain["needed"]
+        said = (
+            f"frozen features {points(d.gains['frozen'])}, fine-tuning "
+            f"{points(d.gains['tuned'])} points"
+        )
     if d.kind == "no difference":
-        return f"No difference that matters: {points(gain)} points."
-    more = gain["needed"]
+        return f"No difference that matters: {said}."
     return (
-        f"No evidence either way: {points(gain)} points. To tell, about "
-        f"{more['repeats']} repeats on {more['pictures']:,} test pictures would be "
-        f"needed; these were {gain['repeats']} on {gain['pictures']:,}."
+        f"No evidence either way: {said}. To tell, about {more['repeats']} repeats on "
+        f"{more['pictures']:,} test pictures would be needed; these were "
+        f"{gain['repeats']} on {gain['pictures']:,}."
     )
 
 
@@ -113,21 +121,30 @@ def recommendation(d) -> str:
             f"({way(ours)}). Look for a source nearer to these pictures, or check the "
             "preprocessing that belongs to the weights."
         )
-    if d.kind == "no difference":
+    both = (
+        f"{capital(way(ours))} reached {percent(ours['test'])}, {way(theirs)} "
+        f"{percent(theirs['test'])} at {at}"
+    )
+    if gain["kind"] == "hurts":
         return (
-            f"Choose by cost: {way(ours)} reaches {percent(ours['test'])}, "
-            f"{way(theirs)} {percent(theirs['test'])} at {at}."
+            f"{both}; but {other_way(d)}, so the weights themselves do no harm that "
+            "this diagnosis can see. Do not choose between these by a few pictures."
         )
+    if d.kind == "no difference":
+        return f"Choose by cost. {both}."
     more = gain["needed"]
     pictures = more["pictures"] > gain["pictures"]
     collect = (
         "more pictures to test on and more repeats" if pictures else "more repeats"
     )
     return (
-        f"Do not decide on these numbers. {way(ours).capitalize()} reached "
-        f"{percent(ours['test'])} and {way(theirs)} {percent(theirs['test'])}, closer "
-        f"than this diagnosis can tell apart: collect {collect} (--minutes)."
+        f"Do not decide on these numbers. {both}, closer than this diagnosis can tell "
+        f"apart: collect {collect} (--minutes)."
     )
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def reasons(d) -> list[str]:

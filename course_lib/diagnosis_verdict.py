@@ -19,7 +19,7 @@ from course_lib.gains import (
 )
 from course_lib.negative_transfer import errors_follow_source, falls_and_rises
 
-__all__ = ["concluded"]
+__all__ = ["concluded", "overall"]
 
 WITHOUT, WITH = ("scratch", "random"), ("frozen", "tuned")
 CONFIDENT = 0.9  # probability
@@ -128,8 +128,7 @@ def concluded(job, plan, looked, rows) -> dict:
         options=job.options,
         plan=plan,
         metric="balanced accuracy" if job.balanced else "accuracy",
-        code=gains["transfer"]["code"],
-        kind=gains["transfer"]["kind"],
+        **overall(gains),
         notes=list(job.notes),
         gains=gains,
         chosen={side: _commonest(arms, names) for side, names in sides.items()},
@@ -157,6 +156,22 @@ def concluded(job, plan, looked, rows) -> dict:
         histories={name: runs[0] for name, runs in histories.items()},
         key=job.key,
     )
+
+
+def overall(gains) -> dict:
+    """The kind and code of the whole: that of the way which validation preferred.
+
+    One exception: transfer hurts only if every way to transfer hurts, each by its own
+    interval.  Such an intersection of tests keeps its level without correction
+    (Berger 1982), and a way that was preferred by mistake condemns no weights.
+    """
+    kind, code = gains["transfer"]["kind"], gains["transfer"]["code"]
+    if kind == "hurts":
+        ways = [gains[way]["kind"] for way in WITH]
+        if set(ways) != {"hurts"}:
+            quiet = "no difference" in ways
+            kind, code = "no difference" if quiet else "no evidence", 0
+    return {"kind": kind, "code": code}
 
 
 def _commonest(arms, names: Sequence[str]) -> dict:

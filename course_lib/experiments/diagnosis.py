@@ -40,6 +40,7 @@ STEPS, LR = 100, 2e-3
 REPEATS = 4  # of the diagnosis
 DRAWS = 3  # of training pictures and seeds, for the true gain
 POOL_SEED = 12
+FOLDER = ("train", "validation", "test")
 COLOURS = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1))  # orders of red, green, blue
 
 
@@ -80,31 +81,28 @@ def planted_cases() -> dict[str, Case]:
 @lru_cache(maxsize=8)
 def pictures(target, which):
     """Half-size pictures of a target: a folder to diagnose, or a pool for the truth."""
-    if target == "digits":
-        parts = {"folder": ("test",), "pool": ("train", "validation")}[which]
-        images, labels = zip(*((d.images, d.labels) for d in map(digits, parts)))
-        data = replace(
-            digits("test"),
-            images=np.concatenate(images),
-            labels=np.concatenate(labels),
-        )
+    name = dict.fromkeys(("colours", "full or empty"), "wafer_maps").get(target, target)
+    if target == "digits":  # there are no others
+        data = joined(name, {"folder": FOLDER[1:], "pool": FOLDER[:1]}[which])
+    elif which == "folder":
+        data = joined(name, FOLDER)
     else:
-        name = dict.fromkeys(("colours", "full or empty"), "wafer_maps")
-        name = name.get(target, target)
-        if which == "folder":
-            data = datasets.load(name, "test")
-        else:
-            data = datasets.load(name, "pool", n=3000, seed=POOL_SEED)
+        data = datasets.load(name, "pool", n=3000, seed=POOL_SEED)
     if target == "colours":
         data = in_colours(data)
     if target == "full or empty":
         data = of_classes(data, ("near-full", "none"))
-    return replace(data, images=halved(data.images), metadata={})
+    return replace(data, images=halved(data.images))
 
 
-def digits(part):
-    """One split of the digits."""
-    return datasets.load("digits", part)
+def joined(name, splits):
+    """Several splits of a data set as one, without metadata."""
+    parts = [datasets.load(name, split) for split in splits]
+    images, labels = (
+        np.concatenate([getattr(part, key) for part in parts])
+        for key in ("images", "labels")
+    )
+    return replace(parts[0], images=images, labels=labels, metadata={})
 
 
 def halved(images):
@@ -126,7 +124,7 @@ def in_colours(data):
     labels = np.arange(len(data)) % len(COLOURS)
     images = np.stack([x[..., COLOURS[k]] for x, k in zip(data.images, labels)])
     names = tuple("".join("rgb"[c] for c in order) for order in COLOURS)
-    return replace(data, images=images, labels=labels, classes=names)
+    return replace(data, images=images, labels=labels, classes=names, metadata={})
 
 
 # -- starts -----------------------------------------------------------------------
