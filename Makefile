@@ -1,11 +1,16 @@
 # Everything starts here:  make lab | make test | make quick
 # Another Python:          make lab PYTHON=python3.13
+# Tests in parallel:       make test JOBS=4
 # Options for JupyterLab:  make lab LAB_ARGS="--no-browser --port 8890"
 
 PYTHON ?=
 LAB_ARGS ?=
+JOBS ?= 2
 SHELL := /bin/sh
 BIN := .venv/bin
+EXTRAS := test
+# Each of the parallel tests computes with one thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 FIRST_PYTHON := $(firstword $(shell for name in python3 python3.13 python3.12 \
 	python3.11 python; do $$name -c "" 2>/dev/null && echo $$name && break; done))
 
@@ -19,19 +24,20 @@ help:
 lab: env
 	@$(BIN)/course lab $(LAB_ARGS)
 
+test: EXTRAS := test,instructor
 test: env
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -m "not notebook"
-	$(BIN)/python -m pytest -m notebook
+	$(PYTEST) -m "not notebook"
+	$(PYTEST) -m notebook
 
 quick: env
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -m "not notebook and not slow"
+	$(PYTEST) -m "not notebook and not slow"
 
 env:
 	@if [ -z "$(FIRST_PYTHON)" ]; then \
 	  echo "No Python was found. Install Python 3.11, 3.12 or 3.13." >&2; exit 1; fi
-	@$(FIRST_PYTHON) tools/setup_env.py $(if $(PYTHON),--python "$(PYTHON)")
+	@$(FIRST_PYTHON) tools/setup_env.py --extras $(EXTRAS) $(if $(PYTHON),--python "$(PYTHON)")
 
 clean:
 	rm -rf .venv

@@ -57,6 +57,27 @@ def test_a_ready_environment_is_recognised_in_no_time(setup):
     assert not setup.is_ready((3, 13, 0))
 
 
+def test_extras_are_added_and_kept(setup, monkeypatch):
+    """`make lab`, then `make test`, then `make lab` with other requirements."""
+    pretend_venv(setup)
+    asked = []
+    monkeypatch.setattr(setup, "check_disk", lambda: None)
+    monkeypatch.setattr(setup, "check_imports", lambda: None)
+    monkeypatch.setattr(setup, "pip_install", lambda extras: asked.append(extras))
+
+    def call(extras):
+        monkeypatch.setattr(sys, "argv", ["setup_env.py", "--extras", extras])
+        assert setup.main() == 0
+
+    call("test")
+    call("test,instructor")
+    call("test")  # all is there
+    assert asked == [{"test"}, {"test", "instructor"}]
+    (setup.ROOT / "constraints.txt").write_text("a==2\n")
+    call("test")
+    assert asked[2:] == [{"test", "instructor"}]
+
+
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
 def test_new_requirements_make_it_stale(setup, name):
     pretend_venv(setup)
@@ -159,7 +180,7 @@ def test_an_interrupted_installation_is_carried_on(setup, monkeypatch, capsys):
         steps.append("venv")
         pretend_venv(setup)
 
-    def broken_off():
+    def broken_off(_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(setup, "any_python", lambda: python)
@@ -171,7 +192,7 @@ def test_an_interrupted_installation_is_carried_on(setup, monkeypatch, capsys):
     assert "carries on" in capsys.readouterr().err
     assert not setup.is_ready(None)
 
-    monkeypatch.setattr(setup, "pip_install", lambda: steps.append("pip"))
+    monkeypatch.setattr(setup, "pip_install", lambda _: steps.append("pip"))
     assert setup.main() == 0
     assert steps == ["venv", "pip", "imports"]
     assert "Carrying on" in capsys.readouterr().out
@@ -190,7 +211,7 @@ def test_a_broken_environment_is_made_again(setup, monkeypatch):
     monkeypatch.setattr(
         setup, "create_venv", lambda *_: (made.append("venv"), pretend_venv(setup))
     )
-    monkeypatch.setattr(setup, "pip_install", lambda: made.append("pip"))
+    monkeypatch.setattr(setup, "pip_install", lambda _: made.append("pip"))
     monkeypatch.setattr(setup, "check_imports", lambda: None)
     assert setup.main() == 0
     assert made == ["venv", "pip"]

@@ -3,11 +3,12 @@
 `make` runs this before everything else.  It needs nothing but a Python, and is
 written for old ones too (3.8), so that these can still say what is wrong.
 
-    python3 tools/setup_env.py [--python NAME] [--rebuild]
+    python3 tools/setup_env.py [--python NAME] [--extras test,instructor] [--rebuild]
 
 A second call finds a stamp, written when all was installed, and returns at once.
-The stamp names what was installed (pyproject.toml, constraints.txt) and for which
-Python.  A call that was interrupted leaves no stamp; the next one carries on.
+The stamp names what was installed (pyproject.toml, constraints.txt, the extras) and
+for which Python.  A call that was interrupted leaves no stamp; the next one carries
+on.  Extras that are installed already stay when the next call names fewer.
 """
 
 import argparse
@@ -171,17 +172,32 @@ def read_stamp():
         return {}
 
 
-def is_ready(version):
+def installed_extras():
+    """Extras that an earlier call has installed, as far as its stamp tells."""
+    found = read_stamp().get("extras", [])
+    return set(found) if isinstance(found, list) else set()
+
+
+def is_ready(version, extras=()):
     """Was all of it installed here, for this Python (None: for any supported one)?"""
     present = venv_version()
     if not supported(present) or (version and present[:2] != version[:2]):
         return False
-    stamp = {"wanted": wanted(), "folder": str(VENV), "python": dotted(present)}
-    return read_stamp() == stamp
+    stamp, found = stamp_of(installed_extras()), read_stamp()
+    return found == stamp and set(extras) <= installed_extras()
 
 
-def write_stamp():
-    stamp = {"wanted": wanted(), "folder": str(VENV), "python": dotted(venv_version())}
+def stamp_of(extras):
+    return {
+        "wanted": wanted(),
+        "folder": str(VENV),
+        "python": dotted(venv_version()),
+        "extras": sorted(extras),
+    }
+
+
+def write_stamp(extras=()):
+    stamp = stamp_of(extras)
     part = STAMP.with_suffix(".part")
     part.write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
     os.replace(str(part), str(STAMP))
@@ -293,14 +309,15 @@ def pip_message(errors):
     )
 
 
-def pip_install():
+def pip_install(extras=()):
     """Install the course and its packages; SetupError with the reason otherwise.
 
     pip's progress goes straight to the terminal; its errors are shown and kept.
     """
     command = [str(VENV_PYTHON), "-m", "pip", "install", "--no-input"]
     command += ["--disable-pip-version-check", "--retries", "2"]
-    command += ["-c", "constraints.txt", "-e", ".[test]"]
+    command += ["-c", "constraints.txt", "-e"]
+    command += [".[%s]" % ",".join(sorted(extras)) if extras else "."]
     if not sys.stdout.isatty():
         command.append("--quiet")
     scratch = VENV / "tmp"  # on the same disk, whose space was checked
@@ -356,9 +373,10 @@ def check_imports():
         )
 
 
-def build(command, version):
+def build(command, version, extras=()):
     """Bring .venv to the wanted state: continue what is there, or make it new."""
     check_platform()
+    extras = set(extras)
     present = venv_version()
     reusable = supported(present) and present[:2] == version[:2]
     reusable = reusable and version_of(VENV_PYTHON) is not None
@@ -371,6 +389,7 @@ def build(command, version):
         create_venv(command, version)
     else:
         check_disk()
+        extras |= installed_extras()
         if IN_PROGRESS.exists():
             say("Carrying on with an installation that was interrupted.")
             remove_half_installed()
@@ -378,12 +397,12 @@ def build(command, version):
         STAMP.unlink()
     IN_PROGRESS.touch()
     say("Installing some 180 packages into .venv: a few minutes, once.")
-    pip_install()
+    pip_install(extras)
     check_imports()
     IN_PROGRESS.unlink()
     if LOG.exists():
         LOG.unlink()
-    write_stamp()
+    write_stamp(extras)
     say("The environment is ready.")
 
 
@@ -405,21 +424,23 @@ def locked():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", help="name or path of the Python to use")
+    parser.add_argument("--extras", default="test", help="test, or test,instructor")
     parser.add_argument("--rebuild", action="store_true", help="start from nothing")
     arguments = parser.parse_args()
+    extras = {name.strip() for name in arguments.extras.split(",") if name.strip()}
     try:
         named = requested_python(arguments.python) if arguments.python else None
-        if not arguments.rebuild and is_ready(named[1] if named else None):
+        if not arguments.rebuild and is_ready(named[1] if named else None, extras):
             return 0
         held = locked()
         if arguments.rebuild:
             shutil.rmtree(str(VENV), ignore_errors=True)
-        elif is_ready(named[1] if named else None):
+        elif is_ready(named[1] if named else None, extras):
             return 0  # another call has just finished it
         present = venv_version()
         if not named and supported(present) and version_of(VENV_PYTHON):
             named = (str(VENV_PYTHON), present)  # keep the Python of a good .venv
-        build(*(named or any_python()))
+        build(*(named or any_python()), extras)
         if held:
             held.close()
     except SetupError as error:

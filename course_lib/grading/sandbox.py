@@ -32,6 +32,7 @@ INSTALL = (
     "grade in a Linux container; `--without-sandbox` runs submissions unprotected, for "
     "code that you have read."
 )
+LIBRARY = Path(__file__).resolve().parents[1]  # this very course_lib
 FIRST_UID = 61_000  # of the sandboxes, where the grader is root
 
 
@@ -76,6 +77,7 @@ limit("CORE", 0); limit("CPU", cpu); limit("FSIZE", mb * 10**6)
 limit("AS", gb * 2**30); limit("NOFILE", files)
 if processes:
     limit("NPROC", processes)
+sys.path.append(sys.argv[8])
 sys.argv = ["kernel", "-f", sys.argv[7], "--log-level=CRITICAL"]
 sys.path.insert(0, os.getcwd())
 from ipykernel.kernelapp import launch_new_instance
@@ -114,7 +116,7 @@ def readable_folders() -> list[Path]:
     """
     root = paths.ROOT
     found = [Path(sys.base_prefix), Path(sys.prefix)]
-    found += [Path(__file__).resolve().parents[1], root / "course_lib", root / "data"]
+    found += [LIBRARY, root / "course_lib", root / "data"]
     return list(dict.fromkeys(path for path in found if path.is_dir()))
 
 
@@ -256,7 +258,7 @@ class Kernel:
         numbers = [uid, limits.cpu_seconds, limits.address_gb, limits.file_mb]
         numbers += [limits.processes if self.isolated else 0, limits.open_files]
         boot = [sys.executable, "-I", "-c", BOOT, *map(str, numbers)]
-        boot.append(str(inside / "kernel.json"))
+        boot += [str(inside / "kernel.json"), str(LIBRARY.parent)]
         work, environment = None, None
         if self.isolated:
             boot = wrapped(boot, self.folder, limits, is_root)
