@@ -1,0 +1,97 @@
+# %% right: cosine and sine
+def tuning(r, theta):
+    c = torch.cos(2 * theta) @ r
+    s = torch.sin(2 * theta) @ r
+    size = (c**2 + s**2).sqrt()
+    total = r.sum(0).clamp(min=1e-12)
+    angle = torch.atan2(s, c) / 2
+    angle = torch.where(angle < 0, angle + torch.pi, angle)
+    return size / total, torch.where(r.sum(0) > 0, angle, 0.0)
+
+
+# %% right: unit by unit
+def tuning(r, theta):
+    import cmath
+    import math
+
+    found = []
+    for unit in r.T.double().tolist():
+        total = sum(unit)
+        if total == 0:
+            found.append((0.0, 0.0))
+            continue
+        angles = theta.double().tolist()
+        z = sum(x * cmath.exp(2j * t) for x, t in zip(unit, angles))
+        found.append((abs(z) / total, cmath.phase(z) / 2 % math.pi))
+    osi, angle = zip(*found)
+    return torch.tensor(osi), torch.tensor(angle)
+
+
+# %% wrong: theta once -> double
+def tuning(r, theta):
+    z = (r * torch.exp(1j * theta)[:, None]).sum(0)
+    total = r.sum(0)
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    return z.abs() / total, z.angle() % torch.pi
+
+
+# %% wrong: absolute values added -> add first
+def tuning(r, theta):
+    z = r * torch.exp(2j * theta)[:, None]
+    total = r.sum(0)
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    return z.abs().sum(0) / total, z.sum(0).angle() / 2 % torch.pi
+
+
+# %% wrong: not a number for silent units -> silent
+def tuning(r, theta):
+    z = (r * torch.exp(2j * theta)[:, None]).sum(0)
+    return z.abs() / r.sum(0), z.angle() / 2 % torch.pi
+
+
+# %% wrong: silent units left out -> units
+def tuning(r, theta):
+    r = r[:, r.sum(0) > 0]
+    z = (r * torch.exp(2j * theta)[:, None]).sum(0)
+    return z.abs() / r.sum(0), z.angle() / 2 % torch.pi
+
+
+# %% wrong: not halved -> half
+def tuning(r, theta):
+    z = (r * torch.exp(2j * theta)[:, None]).sum(0)
+    total = r.sum(0)
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    return z.abs() / total, z.angle() % (2 * torch.pi)
+
+
+# %% wrong: negative angles -> range
+def tuning(r, theta):
+    z = (r * torch.exp(2j * theta)[:, None]).sum(0)
+    total = r.sum(0)
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    return z.abs() / total, z.angle() / 2
+
+
+# %% wrong: the angle of the largest response -> peak
+def tuning(r, theta):
+    z = (r * torch.exp(2j * theta)[:, None]).sum(0)
+    total = r.sum(0)
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    return z.abs() / total, theta[r.argmax(0)] * (r.sum(0) > 0)
+
+
+# %% wrong: largest minus smallest -> selectivity
+def tuning(r, theta):
+    z = (r * torch.exp(2j * theta)[:, None]).sum(0)
+    total = r.sum(0)
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    high, low = r.amax(0), r.amin(0)
+    return (high - low) / (high + low + 1e-12), z.angle() / 2 % torch.pi
+
+
+# %% wrong: in degrees -> angle
+def tuning(r, theta):
+    z = (r * torch.exp(2j * theta)[:, None]).sum(0)
+    total = r.sum(0)
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    return z.abs() / total, torch.rad2deg(z.angle() / 2 % torch.pi)

@@ -1,0 +1,385 @@
+"""Trusted checks of exercise 01: they run in the grader and are never released."""
+
+import numpy as np
+import torch
+
+from course_lib.grading.checks import Wrong, as_array, close, shape
+
+HINTS = {
+    "list": "Return a list with one whole number for each layer, in their order.",
+    "own stride": "A layer's own stride moves the units behind it apart. Its own "
+    "weights still lie j of the layer before apart.",
+    "step": "Behind a stride every further weight sees j pixels, not one.",
+    "minus one": "k weights have k - 1 gaps between them: r grows by (k - 1) j.",
+    "start": "Before the first layer a unit is a pixel and sees itself: r = 1.",
+    "dilation": "The dilation is missing or in the wrong place: the kernel spans "
+    "d (k - 1) + 1 places.",
+    "field": "The receptive fields are not those of the two formulas.",
+    "units": "Return two tensors, each with one number for each unit.",
+    "double": "A grating turned by pi is the same grating: it is 2 theta that goes "
+    "around once.",
+    "add first": "The selectivity is 1 for every unit: add the complex numbers first, "
+    "then take the absolute value.",
+    "silent": "A unit that never answers has selectivity 0 and angle 0: nothing may be "
+    "divided by its sum.",
+    "selectivity": "The selectivity is not |z| divided by the sum of the responses.",
+    "half": "The angle of z is twice the angle of the grating.",
+    "range": "Angles are asked for from 0 up to pi: a negative one has a twin there.",
+    "peak": "The preferred angle is that of the sum z, not the one of the largest "
+    "response: it may lie between two gratings.",
+    "angle": "The preferred angles are wrong.",
+    "columns": "Each column has its own mean, over the pictures: that one is to be "
+    "taken off.",
+    "squared": "The norm above the line is squared; without it a CKA of 0.25 is shown "
+    "as 0.5.",
+    "standardised": "Columns are centred, not divided by their deviation: CKA would no "
+    "longer be the same for turned features.",
+    "constant": "One side is the same for all pictures: return 0.",
+    "cka": "The value is not that of the formula.",
+    "direction": "The copy goes the wrong way: from the donor into the network.",
+    "not copied": "The parameters of the parts are not the donor's.",
+    "statistics": "The parameters are copied, BatchNorm's running statistics are not: "
+    "they are no parameters.",
+    "rest": "The rest of the network must stay as it was, and learn on in train mode.",
+    "frozen": "A frozen part still learns.",
+    "drift": "A frozen part changes in training although no parameter of it learns: "
+    "the mode decides about running statistics.",
+    "tuned": "With frozen=False the copied parts learn on like the rest.",
+    "shared": "The donor changes, at once or when the copy is trained: do they share "
+    "memory?",
+    "stages": "Return a list with one verdict for each stage: the mean goes over "
+    "splits and runs, which are axis 0.",
+    "chance": "Whether something is learned is decided against the random network, not "
+    "against guessing.",
+    "mean": "Means are compared: neither the best nor the first run stands for all.",
+    "swapped": "Learned and discarded are mixed up.",
+    "absent": "A verdict about a property that neither network gives away: look at "
+    "chance first.",
+    "both": "Absent means in neither network: what the random one has, training can "
+    "discard.",
+    "margin": "A difference below the margin does not count.",
+    "verdict": "A verdict is not that of the table.",
+}
+
+
+# -- receptive fields ------------------------------------------------------------------
+
+
+def fields(layers, start=1, own=False, step=True, less=1, dilated=True):
+    """The formula, and the ways to get it wrong."""
+    r, j, found = start, 1, []
+    for k, s, d in layers:
+        gap = j * s if own else j if step else 1
+        r += (d if dilated else 1) * (k - less) * gap
+        j *= s
+        found.append(r)
+    return found
+
+
+def check_receptive_fields(learner, rng):
+    """Random stacks; the second layers have a stride, then a dilated kernel follows."""
+    cases = []
+    for _ in range(4):
+        layers = [
+            (int(rng.choice([1, 3, 5, 7])), int(rng.integers(1, 3)), 1)
+            for _ in range(int(rng.integers(2, 6)))
+        ]
+        layers += [(3, 2, int(rng.integers(2, 5))), (5, 1, int(rng.integers(2, 4)))]
+        cases.append([*layers, (3, 1, 1)])
+    cases.append([(7, 2, 1), (3, 2, 1), (3, 1, 1), (3, 2, 1)])
+    found = learner.run(
+        "result = [receptive_fields([tuple(layer) for layer in layers]) "
+        "for layers in cases]",
+        cases=cases,
+    )
+
+    def alike(**change):
+        return found == [fields(layers, **change) for layers in cases]
+
+    if alike():
+        return
+    if any(shape(one) != (len(layers),) for one, layers in zip(found, cases)):
+        raise Wrong("list")
+    if alike(dilated=False):
+        raise Wrong("dilation", credit=0.5)
+    wrong = {
+        "own stride": dict(own=True),
+        "step": dict(step=False),
+        "minus one": dict(less=0),
+        "start": dict(start=0),
+    }
+    for hint, change in wrong.items():
+        if alike(**change) or alike(**change, dilated=False):
+            raise Wrong(hint)
+    spans = [[(d * k, s, 1) for k, s, d in layers] for layers in cases]
+    raise Wrong("dilation" if found == [fields(s) for s in spans] else "field")
+
+
+# -- orientation -----------------------------------------------------------------------
+
+
+def check_tuning(learner, rng):
+    """Bumps on top of a constant at angles between the gratings, and silent units."""
+    for count in (6, 9, 16):
+        theta = torch.arange(count) * torch.pi / count
+        step = np.pi / count
+        places = rng.permutation(count - 2)[:4] + 1
+        peaks = torch.tensor((places + rng.choice([-0.3, 0.3], 4)) * step)
+        peaks[:2] = torch.tensor([rng.uniform(0.3, 1.2), rng.uniform(1.9, 2.8)])
+        width = torch.tensor(rng.uniform(1, 3, 4))
+        bump = (width * (2 * (theta[:, None] - peaks)).cos()).exp()
+        r = (bump + torch.tensor(rng.uniform(0.1, 1, 4))) * 0.5
+        silent = int(rng.integers(0, 5))
+        r = torch.cat([r[:, :silent], torch.zeros(count, 1), r[:, silent:]], 1).float()
+        answers = [unit for unit in range(5) if unit != silent]
+        found = learner.call("tuning", r, theta.float())
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
+            raise Wrong("units")
+        if any(shape(one) != (5,) for one in found):
+            raise Wrong("units")
+        osi, angle = (as_array(one) for one in found)
+        turned = torch.exp(2j * theta)[:, None]
+        z, total = (r * turned).sum(0)[answers], r.sum(0)[answers]
+        right, preferred = z.abs() / total, z.angle() / 2 % torch.pi
+        if not close(osi[answers], right, 1e-3):
+            single = (r * torch.exp(1j * theta)[:, None]).sum(0)[answers].abs() / total
+            if close(osi[answers], single, 1e-3):
+                raise Wrong("double")
+            everyone = close(osi[answers], torch.ones(4), 1e-3)
+            raise Wrong("add first" if everyone else "selectivity")
+        if not close(angle[answers], preferred, 2e-3):
+            peak = theta[r.argmax(0)][answers]
+            if close(angle[answers], peak, 1e-3):
+                raise Wrong("peak", credit=0.5)
+            if close(angle[answers], z.angle(), 2e-3) or close(
+                angle[answers], z.angle() % (2 * torch.pi), 2e-3
+            ):
+                raise Wrong("half", credit=0.5)
+            if close(angle[answers] % np.pi, preferred, 2e-3):
+                raise Wrong("range", credit=0.5)
+            raise Wrong("angle", credit=0.5)
+        if osi[silent] != 0 or angle[silent] != 0:
+            raise Wrong("silent", credit=0.75)
+
+
+# -- similarity ------------------------------------------------------------------------
+
+
+def agreement(X, Y, centre=lambda M: M - M.mean(0), power=2):
+    """Linear CKA, and the ways to get it wrong."""
+    X, Y = centre(X.double()), centre(Y.double())
+    top, size = (Y.T @ X).norm() ** 2, (X.T @ X).norm() * (Y.T @ Y).norm()
+    return ((top / size) ** (power / 2)).item()
+
+
+def check_cka_bug(learner, rng):
+    """Columns far from zero, sides that agree in part, and a side that is constant."""
+    for _ in range(3):
+        n, p, q = (int(m) for m in rng.permutation([9, 14, 25]))
+        shared = rng.standard_normal((n, 2))
+        X, Y = (
+            torch.tensor(
+                np.concatenate([shared, rng.standard_normal((n, width - 2))], 1)
+                * rng.uniform(0.5, 2, width)
+                + rng.uniform(1, 4, width),
+                dtype=torch.float32,
+            )
+            for width in (p, q)
+        )
+        found = learner.call("cka", X, Y)
+        if close(found, agreement(X, Y), 1e-3):
+            continue
+        ways = {
+            "overall": lambda M: M - M.mean(),
+            "rows": lambda M: M - M.mean(1, keepdim=True),
+            "none": lambda M: M,
+        }
+        if any(
+            close(found, agreement(X, Y, centre, power), 1e-3)
+            for centre in ways.values()
+            for power in (1, 2)
+        ):
+            raise Wrong("columns")
+        if close(found, agreement(X, Y, power=1), 1e-3):
+            raise Wrong("squared", credit=0.5)
+        for unbiased in (True, False):
+
+            def scaled(M, unbiased=unbiased):
+                return (M - M.mean(0)) / M.std(0, unbiased=unbiased)
+
+            if close(found, agreement(X, Y, scaled), 1e-3):
+                raise Wrong("standardised")
+        raise Wrong("cka")
+    same = torch.tensor(rng.integers(1, 9, 5), dtype=torch.float32).repeat(n, 1)
+    sides = [(same, Y), (Y, same)]
+    found = learner.run(
+        "result = []\nfor X, Y in sides:\n    try:\n        result.append(cka(X, Y))\n"
+        "    except ZeroDivisionError:\n        result.append(-1.0)",
+        sides=sides,
+    )
+    if not close(found, [0.0, 0.0], 1e-6):
+        raise Wrong("constant", credit=0.75)
+
+
+# -- copying stages --------------------------------------------------------------------
+
+COPY = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Linear(3, 5), nn.BatchNorm1d(5)
+        self.layer1 = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5))
+        self.layer2 = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5))
+        self.fc = nn.Linear(5, 2)
+    def forward(self, x):
+        x = self.bn1(self.conv1(x)).relu()
+        return self.fc(self.layer2(self.layer1(x).relu()).relu())
+def state(net):
+    return {n: t.detach().clone() for n, t in net.state_dict().items()}
+donor, network = Net(), Net()
+donor.load_state_dict(theirs); network.load_state_dict(own)
+network.train()
+copy_stages(donor, network, parts, frozen)
+copied, given = state(network), state(donor)
+learns = [n for n, p in network.named_parameters() if p.requires_grad]
+optimizer = torch.optim.SGD(
+    [p for p in network.parameters() if p.requires_grad] or [torch.zeros(1)], 0.1)
+for _ in range(2 if learns else 0):
+    loss = (network(x) - y).square().mean()
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+result = dict(copied=copied, given=given, learns=learns, after=state(network),
+              donor=state(donor))
+"""
+
+
+def check_copy_stages(learner, rng):
+    """What is copied, what learns, and what two steps of training do to both."""
+    sizes = {"conv1": (5, 3), "layer1.0": (5, 5), "layer2.0": (5, 5), "fc": (2, 5)}
+    for frozen, count in ((True, 3), (False, 2), (True, 1)):
+        parts = ["conv1", "bn1", "layer1"][:count]
+        theirs, own = {}, {}
+        for state in (theirs, own):
+            for name, size in sizes.items():
+                state[f"{name}.weight"] = rng.standard_normal(size)
+                state[f"{name}.bias"] = rng.standard_normal(size[0])
+            for name in ("bn1", "layer1.1", "layer2.1"):
+                for kind in ("weight", "bias", "running_mean", "running_var"):
+                    state[f"{name}.{kind}"] = rng.uniform(0.5, 2, 5)
+            state.update((n, torch.tensor(v).float()) for n, v in list(state.items()))
+            for name in ("bn1", "layer1.1", "layer2.1"):
+                seen = torch.tensor(int(rng.integers(1, 99)))
+                state[f"{name}.num_batches_tracked"] = seen
+        x = torch.tensor(rng.standard_normal((16, 3)), dtype=torch.float32)
+        y = torch.tensor(rng.standard_normal((16, 2)), dtype=torch.float32)
+        found = learner.run(
+            COPY, theirs=theirs, own=own, parts=parts, frozen=frozen, x=x, y=y
+        )
+
+        def differ(one, other, names):
+            return [n for n in names if not close(one.get(n), other[n], 1e-6)]
+
+        inside = [n for n in own if n.startswith(tuple(f"{p}." for p in parts))]
+        outside = [n for n in own if n not in inside]
+        buffers = [n for n in inside if "running" in n or "tracked" in n]
+        if differ(found["given"], theirs, theirs):
+            taken = not differ(found["given"], own, inside)
+            raise Wrong("direction" if taken else "shared")
+        wrong = differ(found["copied"], theirs, inside)
+        if wrong:
+            raise Wrong("statistics" if set(wrong) <= set(buffers) else "not copied")
+        if differ(found["copied"], own, outside):
+            raise Wrong("rest")
+        learning = {n for n in own if n not in buffers and n.endswith(("ght", "bias"))}
+        learning &= set(outside) if frozen else set(own)
+        gained = set(found["learns"]) - learning
+        if learning & set(outside) - set(found["learns"]):
+            raise Wrong("rest")
+        if gained:
+            raise Wrong("frozen", credit=1 / 3)
+        if learning - set(found["learns"]):
+            raise Wrong("tuned", credit=1 / 3)
+        running = [n for n in own if n.endswith("running_mean")]
+        still = [n for n in running if close(found["after"][n], found["copied"][n])]
+        if set(still) & set(outside):
+            raise Wrong("rest", credit=1 / 3)
+        if frozen and differ(found["after"], theirs, inside):
+            raise Wrong("drift", credit=1 / 3)
+        if not frozen and set(still) & set(inside):
+            raise Wrong("tuned", credit=1 / 3)
+        if differ(found["donor"], theirs, theirs):
+            raise Wrong("shared", credit=1 / 3)
+
+
+# -- verdicts --------------------------------------------------------------------------
+
+
+def judged(trained, random, chance, margin, first=("trained", "random")):
+    """The table, with the rules for absent that are given."""
+    found = []
+    for t, r in zip(trained, random):
+        seen = [dict(trained=t, random=r)[name] for name in first]
+        if seen and max(seen) <= chance + margin:
+            found.append("absent")
+        elif abs(t - r) <= margin:
+            found.append("given")
+        else:
+            found.append("learned" if t > r else "discarded")
+    return found
+
+
+def check_verdicts(learner, rng):
+    """Every verdict, near misses of each rule, and runs far from their mean."""
+    for _ in range(2):
+        chance, margin = float(rng.uniform(0.15, 0.25)), float(rng.uniform(0.06, 0.09))
+        c, m = chance, margin
+        stages = [
+            (0.70, 0.45),  # learned
+            (0.45, 0.70),  # discarded
+            (0.72, 0.72 - 0.5 * m),  # given
+            (0.64 - 0.5 * m, 0.64),  # given
+            (c + 0.8 * m, c - 0.8 * m),  # absent, though apart
+            (c + 0.2 * m, 0.60),  # discarded, though trained only guesses
+            (0.55, c + 0.2 * m),  # learned
+            (0.60, 0.60 - 1.4 * m),  # learned, though the best random run beats it
+            (0.60 - 1.4 * m, 0.60),  # discarded, though the best trained run beats it
+        ]
+        stages = [stages[i] for i in rng.permutation(len(stages))]
+        t, r = np.array(stages).T
+        runs = int(rng.integers(3, 6))
+        noise = 2 * m * np.r_[1, -np.ones(runs - 1) / (runs - 1)]
+        trained, random = t + noise[:, None], r + np.r_[noise, noise][:, None]
+        order = rng.permutation(2 * runs)
+        while order[0] in (0, runs):  # there both first runs would be off alike
+            order = rng.permutation(2 * runs)
+        found = learner.call("verdicts", trained, random[order], chance, margin)
+        if found == judged(t, r, c, m):
+            continue
+        if not isinstance(found, list) or len(found) != len(stages):
+            raise Wrong("stages")
+        if found == judged(r, t, c, m):
+            raise Wrong("swapped")
+        if found == judged(t, r, c, m, first=()):
+            raise Wrong("absent", credit=0.5)
+        pairs = [(f(trained), g(random[order])) for f in PICKS for g in PICKS]
+        if any(found == judged(x, y, c, m) for x, y in pairs[1:]):
+            raise Wrong("mean")
+        if any(found == judged(t, r, c, m, first=(x,)) for x in ("trained", "random")):
+            raise Wrong("both", credit=0.5)
+        if found == judged(t, r, c, 0) or found == judged(t, r, c, 1e-9):
+            raise Wrong("margin")
+        if isinstance(found[0], str) and all(
+            (word == "learned") == (value > c + m) for word, value in zip(found, t)
+        ):
+            raise Wrong("chance")
+        raise Wrong("verdict")
+
+
+PICKS = (
+    lambda table: table.mean(0),
+    lambda table: table.max(0),
+    lambda table: table.min(0),
+    lambda table: table[0],
+    lambda table: np.median(table, 0),
+)
