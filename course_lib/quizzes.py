@@ -1,4 +1,4 @@
-"""A quiz for each lesson: immediate feedback with the reason, nothing is scored.
+"""A quiz for each lesson: immediate feedback with the reason, no points for it.
 
 Questions are data (``exercises/NN_name/quiz.json``): a text, options, the position of
 the right one, and a reason for each.  Positions and lengths tell nothing about which
@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_lib import paths
+from course_lib import exercises, paths
 from course_lib.errors import CourseError
 
 __all__ = ["Question", "answered", "load", "show"]
@@ -62,10 +62,14 @@ def answered(question: Question, choice: int) -> str:
 
 
 def show(lesson: str) -> None:
-    """Show a lesson's quiz under the cell: choose an option, read why or why not."""
+    """Show a lesson's quiz under the cell: choose an option, read why or why not.
+
+    Below it stands the progress over the course, which notes the first choices.
+    """
     import ipywidgets
     from IPython.display import display
 
+    board = ipywidgets.HTML(exercises.dashboard()._repr_html_())
     for number, question in enumerate(load(lesson), 1):
         said = ipywidgets.HTML()
         choice = ipywidgets.RadioButtons(
@@ -74,12 +78,16 @@ def show(lesson: str) -> None:
             layout=dict(width="max-content"),
         )
 
-        def tell(change, question=question, said=said):
+        def tell(change, number=number, question=question, said=said):
             import html
 
             if change["new"] is not None:
                 said.value = html.escape(answered(question, change["new"]))
+                is_right = change["new"] == question.right
+                exercises.remember_quiz(lesson.zfill(2), number, is_right)
+                board.value = exercises.dashboard()._repr_html_()
 
         choice.observe(tell, names="value")
         title = ipywidgets.Label(f"{number}. {question.text}")
         display(ipywidgets.VBox([title, choice, said]))
+    display(board)

@@ -50,8 +50,34 @@ def test_the_dashboard_counts(capsys):
     exercises.remember("08", "lora_forward", "correct")
     exercises.remember("08", "merge_bug", "incorrect")
     assert cli.main(["check"]) == 0
-    (line,) = [x for x in capsys.readouterr().out.splitlines() if "08_lora" in x]
+    line = next(x for x in capsys.readouterr().out.splitlines() if "08_lora" in x)
     assert "+-x--" in line and "1 of 5" in line
+
+
+def test_the_dashboard_shows_points_quizzes_and_the_next_step(capsys):
+    exercises.remember("08", "lora_forward", "correct")
+    exercises.remember_quiz("08", 1, False)
+    exercises.remember_quiz("08", 1, True)  # the first answer counts
+    exercises.remember_quiz("08", 2, True)
+    board = exercises.dashboard()
+    (row,) = [row for row in board.rows if row.name == "08_lora"]
+    assert (row.right, row.earned, row.by_hand) == (1, 3, 2)
+    assert (row.quiz, row.quiz_answered, row.quiz_total) == (1, 2, 4)
+    assert board.next_step().startswith("Next: lora_layer in exercises/08_lora")
+    board.show()
+    assert "1 of 4, 2 open" in capsys.readouterr().out
+    html = board._repr_html_()
+    assert html.count('<th scope="row"') == len(board.rows) + 1
+    assert 'aria-label="08_lora: 20% correct"' in html
+
+
+def test_progress_of_odd_kinds_is_none():
+    odd = {"08": 3, "03": {"x": 4}, "quiz": {"08": 5, "03": {"1": []}}}
+    exercises.progress_file().write_text(json.dumps(odd))
+    board = exercises.dashboard()
+    assert sum(row.right for row in board.rows) == 0
+    exercises.remember_quiz("08", 1, True)
+    assert exercises.progress()["quiz"]["08"] == {"1": "correct"}
 
 
 def test_unknown_exercises_and_broken_ones_say_what_to_do(small_course, capsys):

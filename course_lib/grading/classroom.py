@@ -293,6 +293,7 @@ def grade_class(
             f"collect {lesson.name[:2]} --from FOLDER`, or nbgrader's own collection."
         )
     started = time.perf_counter()
+    threading.Thread(target=gradebook.load, daemon=True).start()  # while a kernel runs
     release.check_reference(lesson, isolated)
     journal = Journal(lesson.name)
     todo = jobs(lesson, found, journal.secret(), isolated)
