@@ -432,9 +432,9 @@ def run_collect(arguments) -> int:
 
     (lesson,) = release.lessons([arguments.lesson])
     if arguments.source is None:
-        gradebook.from_exchange(lesson)
-        return 0
-    found = collect.collect(lesson.name, Path(arguments.source))
+        found = gradebook.from_exchange(lesson)
+    else:
+        found = collect.collect(lesson.name, Path(arguments.source))
     rows = [(one.student, one.source, one.problem or "collected") for one in found]
     print_table(f"Submissions of {lesson.name}", ("student", "from", "result"), rows)
     return 1 if any(one.problem for one in found) else 0

@@ -295,6 +295,107 @@ def _files(folder):
     return [p for p in Path(folder).rglob("*") if p.is_file()]
 
 
+# -- nbgrader's exchange ---------------------------------------------------------------
+
+
+@pytest.fixture
+def exchange(toy, small_course, monkeypatch):
+    """An exchange to which the toy has been released; runs nbgrader's commands."""
+    root = small_course / "exchange"
+    monkeypatch.setenv("COURSE_EXCHANGE", str(root))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(small_course / "jupyter"))
+    config = Path(__file__).parents[1] / "nbgrader_config.py"
+    desk = small_course / "desk"  # a learner's own folder
+    desk.mkdir()
+    for folder in (small_course, desk):
+        shutil.copy(config, folder)
+
+    def nbgrader(*command, cwd=small_course):
+        line = [sys.executable, "-m", "nbgrader", *command]
+        done = subprocess.run(line, cwd=cwd, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    nbgrader("release_assignment", NAME)
+    nbgrader.inbound = root / "transfer-learning" / "inbound"
+    nbgrader.desk = desk
+    return nbgrader
+
+
+@needs_sandbox
+def test_an_exercise_goes_out_and_comes_back_by_the_exchange(exchange, course, toy):
+    exchange("fetch_assignment", NAME, cwd=exchange.desk)
+    own = exchange.desk / NAME / f"{NAME}.ipynb"
+    assert own.read_bytes() == releasing.released(toy).read_bytes()
+    for answers in ((), (DOUBLE,)):  # the second submission replaces the first
+        own.write_bytes(submitted(*answers))
+        exchange("submit", NAME, cwd=exchange.desk)
+        done = course("collect", "90")
+        assert done.returncode == 0 and "collected" in done.stdout, done.stderr
+    records, _ = classroom.grade_class(toy)
+    assert list(scored(records).values()) == [3]
+
+
+def test_the_exchange_is_collected_without_links_and_odd_names(exchange, course, toy):
+    inbound, when = exchange.inbound, "2026-01-05 10:00:00.000000 UTC"
+    secret = toy / f"{NAME}.ipynb"
+
+    def put(student, content=WORK["bob"][0], when=when, name=f"{NAME}.ipynb"):
+        folder = inbound / f"{student}+{NAME}+{when}"
+        folder.mkdir()
+        if content:
+            (folder / name).write_bytes(content)
+        return folder
+
+    put("ann", WORK["ann"][0])
+    (put("lin", None) / f"{NAME}.ipynb").symlink_to(secret)
+    (inbound / f"fol+{NAME}+{when}").symlink_to(toy)
+    put("odd", when="yesterday, honestly")
+    put("..")
+    put("none", None)
+    (put("more") / "run.py").write_text("1")
+    (inbound / f"short+{NAME}").mkdir()
+    done = course("collect", "90")
+    assert done.returncode == 1, "something was left out"
+    found = {s.student: s for s in classroom.submissions(NAME)}
+    assert set(found) == {"ann", "lin", "none", "more"}
+    assert found["ann"].content == WORK["ann"][0]
+    assert found["lin"].content == found["none"].content == b""
+    assert not list(Path(os.environ["COURSE_ROOT"]).glob("submitted/**/run.py"))
+
+
+def test_nobody_hands_in_for_somebody_else(exchange, toy, monkeypatch):
+    from course_lib.grading import gradebook
+    from course_lib.grading.exchange import SafeCollect
+
+    for day, content in (("04", WORK["ann"][0]), ("05", b"{}")):
+        folder = exchange.inbound / f"ann+{NAME}+2026-01-{day} 10:00:00.0 UTC"
+        folder.mkdir()
+        (folder / f"{NAME}.ipynb").write_bytes(content)
+    owners = {"04": "ann", "05": "mal"}  # the newer one is not hers
+    monkeypatch.setattr(
+        SafeCollect, "_owner", lambda self, name: owners[name.split("-")[2][:2]]
+    )
+    (one,) = gradebook.from_exchange(toy)
+    assert (one.student, one.problem) == ("ann", "")
+    (found,) = classroom.submissions(NAME)
+    assert found.content == WORK["ann"][0]
+    owners["04"] = "mal"
+    shutil.rmtree(Path(os.environ["COURSE_ROOT"]) / "submitted")
+    (one,) = gradebook.from_exchange(toy)
+    assert "put there by mal" in one.problem
+
+
+def test_without_an_exchange_the_command_says_what_to_do(toy, course, small_course):
+    done = course("collect", "90", COURSE_EXCHANGE=str(small_course / "no"))
+    assert done.returncode == 1
+    assert "Expected: a folder" in done.stderr and "--from" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# -- what is refused -------------------------------------------------------------------
+
+
 def test_commands_refuse_with_reasons(course, toy):
     done = course("grade", "90")
     assert done.returncode == 1 and "Nothing to grade" in done.stderr

@@ -17,6 +17,8 @@ from course_lib import files, paths
 from course_lib.errors import CourseError
 from course_lib.grading import grade, release
 
+COURSE_ID = "transfer-learning"  # the folder of this course in nbgrader's exchange
+
 
 def url(db: str | None = None) -> str:
     """The gradebook's address: SQLite beside the course, unless one is given."""
@@ -165,6 +167,10 @@ def configuration(db: str | None = None):
         "nbgrader.preprocessors.AssignLatePenalties",
     ]
     c.OverwriteCells.add_missing_cells = True
+    c.CourseDirectory.course_id = COURSE_ID
+    c.ExchangeFactory.collect = "course_lib.grading.exchange.SafeCollect"
+    if os.environ.get("COURSE_EXCHANGE"):
+        c.Exchange.root = os.environ["COURSE_EXCHANGE"]
     return c
 
 
@@ -211,15 +217,29 @@ def export(to: Path, db: str | None = None) -> Path:
     return to
 
 
-def from_exchange(lesson: Path) -> None:
-    """Collect by nbgrader's own exchange folder; CourseError with what it says."""
+def from_exchange(lesson: Path) -> list:
+    """Collect from nbgrader's exchange folder; what came of each (`Collected`).
+
+    A student's newer submission replaces the one collected before.  Raises CourseError
+    with what nbgrader says when there is no exchange.
+    """
     release.require_nbgrader()
     from nbgrader.apps import NbGraderAPI
 
-    done = NbGraderAPI(config=configuration()).collect(lesson.name)
-    if not done["success"]:
-        said = (done.get("log") or done.get("error") or "").strip()
+    api = NbGraderAPI(config=configuration())
+    api.coursedir.assignment_id = lesson.name
+    step = api.exchange.Collect(
+        coursedir=api.coursedir, authenticator=api.authenticator, parent=api
+    )
+    step.update = True
+    try:
+        step.start()
+    except Exception as error:
+        said = " ".join(str(error).split())
         raise CourseError(
-            f"nbgrader collected nothing: {said[-300:]}\nExpected: an exchange folder "
-            "with submissions.\nDo: set one up, or give a folder with --from."
-        )
+            f"Nothing was collected from the exchange: {said[-300:]}\nExpected: a "
+            f"folder {step.root} that all can write to, with the exercise released "
+            f"to it.\nDo: `nbgrader release_assignment {lesson.name}` (another folder: "
+            "COURSE_EXCHANGE), or give a folder with --from."
+        ) from None
+    return step.collected

@@ -26,14 +26,15 @@ class Unreadable(CourseError):
     """The submission is no notebook; the message says what it is instead."""
 
 
-def read(path: str | os.PathLike) -> bytes:
+def read(path: str | os.PathLike, dir_fd: int | None = None) -> bytes:
     """The bytes of a submitted file.  Raises Unreadable for links, devices and giants.
 
     The file is opened once, without following a link, and measured after opening.
+    ``dir_fd``: an open folder that the path starts from.
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, flags | getattr(os, "O_BINARY", 0), dir_fd=dir_fd)
     except FileNotFoundError:
         raise Unreadable("the notebook is missing") from None
     except OSError:
