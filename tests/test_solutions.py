@@ -1,5 +1,6 @@
 """The exercises: made from solutions, proven by their bank, giving nothing away."""
 
+import contextlib
 import json
 import re
 
@@ -87,33 +88,65 @@ def test_the_reference_is_full_and_the_untouched_exercise_empty(lesson):
     assert found["reference"]["points"] == full and len(by_hand) == 1
 
 
-@pytest.mark.slow
+def said_by(notebook, folder, monkeypatch, capsys):
+    """{question: outcome} after the notebook's cells, failing ones included.
+
+    The cells run in this process: a kernel of its own takes seconds to start.
+    """
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COURSE_PROGRESS", str(folder / "progress.json"))
+    exercises.progress_file().unlink(missing_ok=True)
+    space = {}
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and cell["id"] != "quiz":
+            with contextlib.suppress(Exception):
+                exec(compile(source, cell["id"], "exec"), space)
+    (found,) = exercises.progress().values() or [{}]
+    shown = [
+        line[2:].split(": ")[:2]
+        for line in capsys.readouterr().out.splitlines()
+        if line[:2] in ("+ ", "x ", "- ")
+    ]
+    assert dict(shown) == found
+    return found
+
+
 @by_lesson
 def test_visible_tests_tell_the_three_states(lesson, tmp_path, monkeypatch, capsys):
     """On the exercise, on the solution, and on the solution with wrong returns."""
-    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
-    number = lesson.name[:2]
-    assert exercises.check([number]) == 1
     asked = exercises.questions(release.released(lesson))
-    said = capsys.readouterr().out
-    assert said.count(": not attempted: ") == len(asked)
+
+    def outcomes(notebook):
+        return said_by(notebook, tmp_path, monkeypatch, capsys)
+
+    untouched = json.loads(release.released(lesson).read_text("utf-8"))
+    assert outcomes(untouched) == dict.fromkeys(asked, "not attempted")
+    reference = json.loads((lesson / f"{lesson.name}.ipynb").read_text("utf-8"))
+    assert outcomes(reference) == dict.fromkeys(asked, "correct")
+    for cell in reference["cells"]:
+        if cell["metadata"].get("nbgrader", {}).get("solution"):
+            source = "".join(cell["source"])
+            cell["source"] = re.sub(r"return .+", "return 'nothing'", source)
+    incorrect = list(outcomes(reference).values()).count("incorrect")
+    assert incorrect >= len(asked) - 1  # a function that returns nothing stays right
+
+
+@pytest.mark.slow
+def test_course_check_runs_a_notebook_of_the_learner(tmp_path, monkeypatch, capsys):
+    """The command, on the exercise and on the solution in its place."""
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+    lesson = LESSONS[-1]
+    number = lesson.name[:2]
+    asked = exercises.questions(release.released(lesson))
+    assert exercises.check([number]) == 1
+    assert capsys.readouterr().out.count(": not attempted: ") == len(asked)
     assert set(exercises.progress()[number].values()) == {"not attempted"}
     reference = lesson / f"{lesson.name}.ipynb"
     monkeypatch.setattr(exercises, "notebooks", lambda names=None: [reference])
     assert exercises.check([number]) == 0
     assert capsys.readouterr().out.count(": correct: ") == len(asked)
     assert exercises.progress()[number] == dict.fromkeys(asked, "correct")
-    wrong = json.loads(reference.read_text("utf-8"))
-    for cell in wrong["cells"]:
-        if cell["metadata"]["nbgrader"]["solution"]:
-            source = "".join(cell["source"])
-            cell["source"] = re.sub(r"return .+", "return 'nothing'", source)
-    other = tmp_path / reference.name
-    other.write_text(json.dumps(wrong))
-    monkeypatch.setattr(exercises, "notebooks", lambda names=None: [other])
-    assert exercises.check([number]) == 1
-    incorrect = capsys.readouterr().out.count(": incorrect: ")
-    assert incorrect >= len(asked) - 1  # a function that returns nothing stays right
 
 
 # -- nothing given away ----------------------------------------------------------------

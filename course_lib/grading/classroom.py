@@ -8,6 +8,7 @@ all, and found again by a digest of everything that it depends on.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from course_lib import files, paths
 from course_lib.errors import CourseError
-from course_lib.grading import grade, release, submission
+from course_lib.grading import grade, release, sandbox, submission
 
 STUDENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,99}")
 
@@ -134,11 +135,13 @@ class _Worker:
     """A `worker` process; a new one replaces one that has died."""
 
     def __init__(self):
-        self.process = None
+        self.process, self.stopped = None, False
 
     def work(self, job: dict) -> dict:
         """The record of a job; when the worker dies twice over it, a broken one."""
         for _ in range(2):
+            if self.stopped:
+                break
             if self.process is None:
                 self.process = subprocess.Popen(
                     [sys.executable, "-m", "course_lib.grading.worker"],
@@ -158,6 +161,12 @@ class _Worker:
                 pass
             self.close()
         return _empty(job, grade.BROKEN, "the grader's worker died twice")
+
+    def stop(self) -> None:
+        """End it from another thread, in the middle of a job."""
+        self.stopped, process = True, self.process
+        if process:
+            process.kill()
 
     def close(self) -> None:
         if self.process:
@@ -183,19 +192,18 @@ def run(
     parallel: int = 1,
     dask: str | None = None,
     done: Callable[[str, dict, bool], None] = lambda student, record, again: None,
+    reference: list[dict] = (),
 ) -> dict[str, dict]:
     """{student: record} of all jobs; those with a record already are not run again.
 
     ``parallel`` worker processes, or the Dask cluster at ``dask``.  ``done`` is called
-    after each, in this process, with whether the record was found.
+    after each, in this process, with whether the record was found.  ``reference``: jobs
+    of `release.attempts`, run where the others run.  Nothing is kept before they have
+    come out as they must; raises CourseError when they do not.
     """
-    records, left = {}, []
+    records, left, tried, held = {}, [], {}, []
     for job in todo:
-        record = journal.find(job["student"], job["digest"])
-        if record:
-            records[job["student"]] = record
-            done(job["student"], record, True)
-        else:
+        if not journal.find(job["student"], job["digest"]):
             left.append(job)
 
     def keep(job: dict, record: dict) -> None:
@@ -204,11 +212,31 @@ def run(
         records[job["student"]] = record
         done(job["student"], record, False)
 
-    for job in [job for job in left if job["problem"]]:
-        keep(job, _empty(job, grade.UNREADABLE, job["problem"]))
-    left = [job for job in left if not job["problem"]]
+    def begin() -> None:
+        """What needs no kernel: records found again, files that cannot be read."""
+        for job in todo:
+            record = journal.find(job["student"], job["digest"])
+            if record:
+                records[job["student"]] = record
+                done(job["student"], record, True)
+            elif job["problem"]:
+                keep(job, _empty(job, grade.UNREADABLE, job["problem"]))
+
+    if not reference:
+        begin()
+    left = [*reference, *(job for job in left if not job["problem"])]
     for job, record in _on_dask(left, dask) if dask else _here(left, parallel):
-        keep(job, record)
+        if any(job is one for one in reference):
+            tried[job["student"]] = record
+            if len(tried) == len(reference):
+                release.require(job["lesson"], tried)
+                begin()
+                for earlier in held:
+                    keep(*earlier)
+        elif len(tried) < len(reference):
+            held.append((job, record))
+        else:
+            keep(job, record)
     return records
 
 
@@ -217,9 +245,9 @@ def _here(left: list[dict], parallel: int):
     waiting, finished = queue.SimpleQueue(), queue.SimpleQueue()
     for job in left:
         waiting.put(job)
+    workers = [_Worker() for _ in range(min(max(parallel, 1), len(left)))]
 
-    def serve():
-        worker = _Worker()
+    def serve(worker):
         try:
             while True:
                 job = waiting.get_nowait()
@@ -232,18 +260,23 @@ def _here(left: list[dict], parallel: int):
             worker.close()
 
     threads = [
-        threading.Thread(target=serve, daemon=True)
-        for _ in range(min(max(parallel, 1), len(left)))
+        threading.Thread(target=serve, args=[worker], daemon=True) for worker in workers
     ]
     for thread in threads:
         thread.start()
-    for _ in left:
-        job, record = finished.get()
-        if job is None:
-            raise record
-        yield job, record
-    for thread in threads:
-        thread.join()
+    try:
+        for _ in left:
+            job, record = finished.get()
+            if job is None:
+                raise record
+            yield job, record
+    finally:  # also when the one who asked has stopped listening
+        while not waiting.empty():
+            waiting.get()
+        for worker in workers:
+            worker.stop()
+        for thread in threads:
+            thread.join()
 
 
 def _on_dask(left: list[dict], address: str):
@@ -292,18 +325,25 @@ def grade_class(
             f"submitted/STUDENT/{lesson.name}/{lesson.name}.ipynb.\nDo: `course "
             f"collect {lesson.name[:2]} --from FOLDER`, or nbgrader's own collection."
         )
+    if isolated and not dask:
+        sandbox.require()
     started = time.perf_counter()
-    threading.Thread(target=gradebook.load, daemon=True).start()  # while a kernel runs
-    release.check_reference(lesson, isolated)
     journal = Journal(lesson.name)
     todo = jobs(lesson, found, journal.secret(), isolated)
-    with gradebook.opened(lesson, db) as book:
+    untouched = release.released(lesson).read_bytes()
+    attempts = release.attempts(lesson, untouched).items()
+    attempts = [Submission(name, content) for name, content in attempts]
+    reference = jobs(lesson, attempts, grade.new_secret(), isolated)
+    with contextlib.ExitStack() as stack:
+        book = None
 
         def both(student: str, record: dict, again: bool) -> None:
+            nonlocal book  # opened while the workers run, when there is one to write
+            book = book or stack.enter_context(gradebook.opened(lesson, db))
             book.write(student, record)
             done(student, record, again)
 
-        records = run(todo, journal, parallel, dask, both)
+        records = run(todo, journal, parallel, dask, both, reference)
     return records, time.perf_counter() - started
 
 

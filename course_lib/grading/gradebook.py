@@ -33,12 +33,6 @@ def find_commands() -> None:
         os.environ["PATH"] = os.pathsep.join([own, *known])
 
 
-def load() -> None:
-    """Import what the gradebook needs from nbgrader, which takes a second or two."""
-    import nbgrader.api
-    import nbgrader.preprocessors  # noqa: F401
-
-
 class Book:
     """The gradebook, open for one lesson; as a context that is closed at the end.
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -61,13 +62,11 @@ def released(lesson: Path) -> Path:
 
 def require_nbgrader() -> None:
     """Raise CourseError unless nbgrader is installed."""
-    try:
-        import nbgrader  # noqa: F401
-    except ModuleNotFoundError:
+    if importlib.util.find_spec("nbgrader") is None:  # it takes a second to import
         raise CourseError(
             "nbgrader is not installed; only instructors need it.\nExpected: the extra "
             "`instructor`.\nDo: `pip install -c constraints.txt -e '.[instructor]'`."
-        ) from None
+        )
 
 
 def generate(lesson: Path) -> bytes:
@@ -103,13 +102,21 @@ def generate(lesson: Path) -> bytes:
     return (nbformat.writes(notebook) + "\n").encode("utf-8")
 
 
+def attempts(lesson: Path, untouched: bytes | None = None) -> dict[str, bytes]:
+    """The two submissions whose scores are known: the reference and the untouched.
+
+    ``untouched``: the exercise as released; made from the solution when not given.
+    """
+    reference = (lesson / f"{lesson.name}.ipynb").read_bytes()
+    return {"reference": reference, "untouched": untouched or generate(lesson)}
+
+
 def scores(lesson: Path, isolated: bool = True, seed: int | None = None) -> dict:
     """Records of the reference and of the untouched exercise, graded as submissions."""
-    release = json.loads(generate(lesson))
+    tried = attempts(lesson)
+    release = json.loads(tried["untouched"])
     checks = (lesson / "checks.py").read_text(encoding="utf-8")
     seed = grade.own_seed(grade.new_secret(), "", lesson.name) if seed is None else seed
-    reference = (lesson / f"{lesson.name}.ipynb").read_bytes()
-    tried = {"reference": reference, "untouched": json.dumps(release).encode()}
     return {
         name: grade.grade(content, release, checks, seed, isolated)
         for name, content in tried.items()
@@ -133,13 +140,15 @@ def refusals(found: dict) -> list[str]:
 
 def check_reference(lesson: Path, isolated: bool = True) -> None:
     """Raise CourseError unless the reference scores full marks here and now."""
-    found = scores(lesson, isolated)
+    require(lesson.name, scores(lesson, isolated))
+
+
+def require(name: str, found: dict) -> None:
+    """Raise CourseError unless these records of `attempts` are as they must be."""
     problems = refusals(found)
     if problems:
         raise CourseError(
-            f"{lesson.name} is not graded: "
-            + "; ".join(problems)
-            + ".\nExpected: full "
+            f"{name} is not graded: " + "; ".join(problems) + ".\nExpected: full "
             "marks for the reference and none for the untouched exercise.\nDo: `course "
             "doctor`; if this machine is sound, repair the solution or its checks."
         )

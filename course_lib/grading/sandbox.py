@@ -187,6 +187,15 @@ def probe(timeout: float = 20) -> str | None:
     return f"bwrap does not work: {said}{hint}"
 
 
+def require() -> None:
+    """Raise BrokenEnvironment where bubblewrap is not installed; see `probe`."""
+    if not bubblewrap():
+        raise BrokenEnvironment(
+            f"No sandbox: {probe()}.\nExpected: bubblewrap, so that submissions "
+            f"can do no harm.\n{INSTALL}"
+        )
+
+
 # -- the kernel -----------------------------------------------------------------------
 
 
@@ -218,11 +227,8 @@ class Kernel:
         self._done = threading.Event()
 
     def __enter__(self) -> Kernel:
-        if self.isolated and not bubblewrap():
-            raise BrokenEnvironment(
-                f"No sandbox: {probe()}.\nExpected: bubblewrap, so that submissions "
-                f"can do no harm.\n{INSTALL}"
-            )
+        if self.isolated:
+            require()
         self.folder = Path(tempfile.mkdtemp(prefix="cg-"))
         try:
             self._start()
