@@ -143,6 +143,32 @@ def build_parser() -> argparse.ArgumentParser:
     }.items():
         diagnose.add_argument(option, **settings)
 
+    train = command(
+        "train", run_train, "Train on my own images or texts, and report."
+    )
+    for option, settings in {
+        "--config": dict(metavar="FILE", help="YAML; --example prints one"),
+        "--data": dict(
+            metavar="PATH",
+            help="a folder with a sub-folder of images for each class, or with train, "
+            "val and test sub-folders of these; or a CSV file",
+        ),
+        "--out": dict(
+            default="trained", metavar="FOLDER", help="for results (default: trained)"
+        ),
+        "--example": dict(
+            metavar="TASK", help="images or text: print a configuration and stop"
+        ),
+        "--again": dict(action="store_true", help="replace another job in FOLDER"),
+        "--json": dict(action="store_true", help="print result.json"),
+    }.items():
+        train.add_argument(option, **settings)
+    train.epilog = (
+        "Interrupted at any moment, the same command goes on after the last whole "
+        "epoch and ends with the same weights. Several GPUs or machines: accelerate "
+        "launch -m course_lib.cli train --config FILE --data PATH"
+    )
+
     claims = command("claims", run_claims, "Show the ledger of claims and verdicts.")
     claims.add_argument("--lesson", metavar="NN", help="only this lesson's")
     claims.add_argument("--verdict", help="only these: confirmed, refuted, ...")
@@ -375,6 +401,36 @@ def run_diagnose(arguments) -> int:
         return 0
     print(found)
     print(f"\nThe report with figures and tables: {page}")
+    return 0
+
+
+def run_train(arguments) -> int:
+    """course train: the verdict in words, report and model in a folder."""
+    from course_lib import job_config
+
+    if arguments.example:
+        print(job_config.example(arguments.example))
+        return 0
+    for option in ("config", "data"):
+        if getattr(arguments, option) is None:
+            raise CourseError(
+                f"--{option} is missing.\nExpected: course train --config FILE --data "
+                "PATH.\nDo: `course train --example images > job.yaml` writes a "
+                "configuration to begin with."
+            )
+    config = job_config.load(arguments.config)  # before anything heavy is imported
+    from course_lib import jobs, processes
+
+    result = jobs.run(config, arguments.data, arguments.out, again=arguments.again)
+    if processes.current().rank:
+        return 0
+    if arguments.json:
+        import json
+
+        print(json.dumps(result.to_dict(), indent=1))
+        return 0
+    print(result)
+    print(f"\nThe report with figures and tables: {result.folder / 'report.html'}")
     return 0
 
 

@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 
 from course_lib import hierarchy, plots
+from course_lib.pages import bullets, page, percent, table
 from course_lib.training import History
 
 __all__ = ["figures", "html", "reasons", "recommendation", "text", "verdict"]
@@ -33,11 +34,6 @@ SAID = {
 
 
 # -- words ------------------------------------------------------------------------
-
-
-def percent(share: float) -> str:
-    """A share as a percentage."""
-    return f"{100 * share:.1f} %"
 
 
 def points(gain) -> str:
@@ -144,6 +140,7 @@ def recommendation(d) -> str:
 
 
 def capital(text: str) -> str:
+    """The text with a capital letter at its beginning."""
     return text[:1].upper() + text[1:]
 
 
@@ -418,21 +415,6 @@ def calibration_figure(d):
 
 # -- the page ---------------------------------------------------------------------
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
-  max-width: 56rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { margin-top: 2rem; }
-.verdict { border-left: .5rem solid #555; background: #f3f3f3; padding: .75rem 1rem; }
-.verdict p { margin: .25rem 0; } .verdict strong { font-size: 1.25rem; }
-.helps { border-color: #0072B2; } .hurts { border-color: #D55E00; }
-.scroll { overflow-x: auto; } img { max-width: 100%; height: auto; }
-table { border-collapse: collapse; margin: .5rem 0; }
-caption { text-align: left; font-weight: 600; padding: .25rem 0; }
-th, td { border-bottom: 1px solid #ccc; padding: .25rem .75rem .25rem 0;
-  text-align: left; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-"""
-
 
 def html(d) -> str:
     """One page without external resources; every text from outside is escaped."""
@@ -467,39 +449,7 @@ def html(d) -> str:
         bullets(protocol(d)),
         seconds_line(d),
     ]
-    body = "\n".join(part for part in parts if part)
-    title = escape(f"Diagnosis: {d.backbone} on {d.data['name']}")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"{body}\n</main>\n</body>\n</html>\n"
-    )
-
-
-def bullets(sentences) -> str:
-    """Sentences as an HTML list."""
-    items = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f"<ul>\n{items}\n</ul>"
-
-
-def table(caption: str, heads, rows) -> str:
-    """An HTML table; the first cell of a row heads it, numbers come as strings."""
-    top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    lines = []
-    for first, *rest in rows:
-        cells = "".join(
-            f'<td class="number">{escape(cell)}</td>'
-            if cell[:1].isdigit() or cell[:1] in "+-"
-            else f"<td>{escape(cell)}</td>"
-            for cell in map(str, rest)
-        )
-        lines.append(f'<tr><th scope="row">{escape(str(first))}</th>{cells}</tr>')
-    body = "\n".join(lines)
-    return (
-        f'<div class="scroll"><table><caption>{escape(caption)}</caption>\n'
-        f"<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
-    )
+    return page(f"Diagnosis: {d.backbone} on {d.data['name']}", parts)
 
 
 def ways_table(d) -> str:

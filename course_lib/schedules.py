@@ -139,14 +139,17 @@ def gradual_unfreezing(
     weight_decay: float = 0.01,
     head_factor: float = 1.0,
     groups: dict[str, list[str]] | None = None,
+    plan: dict[int, list[str]] | None = None,
 ):
     """Open one layer group after the other from the head down.
 
     Freezes all but the head at once and returns (first parameter groups, plan), for
     ``training.fit(param_groups=first, on_epoch=plan)``: before epoch ``every``, 2
     ``every`` ... the next group below is unfrozen and given to the optimizer at its own
-    rate (:func:`course_lib.layer_groups.layer_rates`).  Raises CourseError for a model
-    without a head.  Howard & Ruder 2018; lesson 04.
+    rate (:func:`course_lib.layer_groups.layer_rates`); or, with ``plan`` {epoch: names
+    of groups}, those before that epoch.  Raises CourseError for a model without a
+    head, and for a plan that names an unknown group or one twice.
+    Howard & Ruder 2018; lesson 04.
     """
     net = network(model)
     groups = groups_of.layer_groups(model) if groups is None else groups
@@ -165,14 +168,25 @@ def gradual_unfreezing(
         )
         return [group for group in every_group if group["name"] == name]
 
-    def opening(name):
+    def opening(names):
         def hook(model, optimizer):
-            for group in opened(name):
-                optimizer.add_param_group(group)
+            for name in names:
+                for group in opened(name):
+                    optimizer.add_param_group(group)
 
         return hook
 
+    body = [name for name in reversed(groups) if name != groups_of.HEAD]
+    if plan is None:
+        plan = {every * (i + 1): [name] for i, name in enumerate(body)}
+    named = [name for names in plan.values() for name in names]
+    wrong = [n for n in named if n not in body or named.count(n) > 1]
+    if wrong:
+        raise CourseError(
+            f"gradual_unfreezing: the plan names {wrong[0]!r}, which is "
+            f"{'named twice' if wrong[0] in body else 'no layer group'}.\nExpected: "
+            f"each of {', '.join(body)} at most once."
+        )
     net.requires_grad_(False)
     first = opened(groups_of.HEAD)
-    body = [name for name in reversed(groups) if name != groups_of.HEAD]
-    return first, {every * (i + 1): opening(name) for i, name in enumerate(body)}
+    return first, {epoch: opening(names) for epoch, names in plan.items()}

@@ -9,6 +9,7 @@ history as plain data.  Lessons 00, 02 and 03; schedules and groups in lesson 04
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import os
 import random
@@ -16,12 +17,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from course_lib import checkpoints, processes
 from course_lib import features as taps
 from course_lib.errors import CourseError
 from course_lib.features import forward, network, preprocess_of, to_device
@@ -129,30 +132,28 @@ class Examples:
         self.inputs, self.prepare = _prepared(images, preprocess, where, cache)
 
     def batch(self, rows: torch.Tensor):
-        """Inputs and labels of the given rows."""
+        """Inputs and labels of the given rows; tokens end with the longest of them."""
         if isinstance(self.inputs, Mapping):
-            return {k: v[rows] for k, v in self.inputs.items()}, self.labels[rows]
+            some = {k: v[rows] for k, v in self.inputs.items()}
+            return _trimmed(some), self.labels[rows]
         x = self.inputs[rows]
         return (self.prepare(x) if self.prepare else x), self.labels[rows]
 
     def endless(self, batch_size: int, generator: torch.Generator):
         """Training batches for ever, reshuffled at the start of each pass."""
-        while True:
-            if self.loader is not None:
-                yield from self._loaded()
-                continue
-            order = torch.randperm(self.n, generator=generator)
-            for rows in order.split(batch_size):
-                if len(rows) > 1 or self.n == 1:
-                    yield self.batch(rows)
+        if self.loader is not None:
+            return _Loaded(self._loaded)
+        return Batches(self, batch_size, generator)
 
-    def once(self, batch_size: int):
-        """Every example once, in order, for evaluation."""
+    def once(self, batch_size: int, together=None):
+        """Every example once, in order, for evaluation; of several processes, mine."""
         if self.loader is not None:
             yield from self._loaded()
             return
         for rows in torch.arange(self.n).split(batch_size):
-            yield self.batch(rows)
+            own, weight = together.share(rows) if together else (rows, 1.0)
+            if weight:
+                yield self.batch(own)
 
     def _loaded(self):
         for x, y in self.loader:
@@ -161,7 +162,67 @@ class Examples:
             yield x, torch.as_tensor(y)
 
 
+class Batches:
+    """Training batches for ever, reshuffled at the start of each pass.
+
+    ``rows()`` gives the rows of the next batch alone.  ``state()`` and ``restore()``
+    bring the order back in the middle of a pass: the rows still to come and the
+    generator, which augmentations share.
+    """
+
+    def __init__(self, examples: Examples, batch_size: int, generator):
+        self.examples, self.batch_size = examples, batch_size
+        self.generator, self.left = generator, torch.empty(0, dtype=torch.int64)
+
+    def rows(self) -> torch.Tensor:
+        n = self.examples.n
+        if len(self.left) == 0 or (len(self.left) == 1 and n > 1):
+            self.left = torch.randperm(n, generator=self.generator)
+        rows, self.left = self.left[: self.batch_size], self.left[self.batch_size :]
+        return rows
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.examples.batch(self.rows())
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"left": self.left, "generator": self.generator.get_state()}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        self.left = state["left"]
+        self.generator.set_state(state["generator"])
+
+
+class _Loaded:
+    """The batches of a DataLoader for ever: their order is its own affair."""
+
+    def __init__(self, passes: Callable):
+        self.batches = (batch for _ in iter(int, 1) for batch in passes())
+
+    def __iter__(self):
+        return self.batches
+
+    def __next__(self):
+        return next(self.batches)
+
+
+def _trimmed(tokens: dict) -> dict:
+    """Tokens (N, T) without the columns that are padding in every row."""
+    mask = tokens.get("attention_mask")
+    if mask is None or mask.ndim != 2:
+        return tokens
+    used = mask.any(dim=0).nonzero()
+    last = int(used.max()) + 1 if len(used) else 1
+    return {
+        k: v[:, :last] if v.shape[:2] == mask.shape else v for k, v in tokens.items()
+    }
+
+
 def _inputs_and_labels(data, where: str):
+    if hasattr(data, "texts") and hasattr(data, "labels"):
+        return data.texts, data.labels
     if hasattr(data, "images") and hasattr(data, "labels"):
         return data.images, data.labels
     if isinstance(data, (tuple, list)) and len(data) == 2:
@@ -337,15 +398,15 @@ def lr_factor(step: int, steps: int, schedule="cosine", warmup: float = 0.1) -> 
     """Learning rate at ``step`` of ``steps`` as a multiple of the base rate.
 
     Linear warm-up over the first ``warmup`` share of the steps, then "cosine" to zero
-    (Loshchilov & Hutter 2017) or "constant".  A callable(step, steps) is used as it
-    is.  Raises CourseError on an unknown name.  Lesson 04.
+    (Loshchilov & Hutter 2017), "linear" to zero, or "constant".  A callable(step,
+    steps) is used as it is.  Raises CourseError on an unknown name.  Lesson 04.
     """
     if callable(schedule):
         return float(schedule(step, steps))
-    if schedule not in ("cosine", "constant"):
+    if schedule not in ("cosine", "linear", "constant"):
         raise CourseError(
-            f"schedule={schedule!r} is unknown. Expected 'cosine', 'constant' or a "
-            "function of (step, steps) that returns a factor."
+            f"schedule={schedule!r} is unknown. Expected 'cosine', 'linear', "
+            "'constant' or a function of (step, steps) that returns a factor."
         )
     rise = round(warmup * steps)
     if step < rise:
@@ -353,6 +414,8 @@ def lr_factor(step: int, steps: int, schedule="cosine", warmup: float = 0.1) -> 
     if schedule == "constant":
         return 1.0
     progress = (step - rise) / max(1, steps - rise)
+    if schedule == "linear":
+        return max(0.0, 1 - progress)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
@@ -432,14 +495,16 @@ def fit(
     seed: int = 0,
     threads: int | None = None,
     amp="auto",
-    progress: bool = False,
+    progress: bool | Callable = False,
     on_epoch=None,
+    checkpoint: str | Path | None = None,
+    device=None,
 ) -> History:
     """Train ``model`` in place and restore the weights of the lowest validation loss.
 
     model: a Backbone or a torch module that gives logits (N, K).  train, val:
-    ImageDataset, (inputs, labels), torch Dataset or DataLoader; uint8 images are
-    preprocessed, float features are taken as they are.
+    ImageDataset, TextDataset, (inputs, labels), torch Dataset or DataLoader; uint8
+    images and texts are preprocessed, float features are taken as they are.
     Length: ``epochs`` passes, or ``steps`` updates (for comparisons at equal work; then
     evaluated every ``eval_every`` steps, at most 20 times).
     Rates: ``lr`` for all trainable parameters, or ``param_groups`` with rates of their
@@ -449,21 +514,31 @@ def fit(
     forward pass; the history's losses are without it.
     augment: f(x, generator) on preprocessed batches.  on_epoch: f(epoch, model,
     optimizer) before each epoch, or {epoch: f(model, optimizer)}, for example to
-    unfreeze a stage and add its parameters.  amp: bfloat16 autocast; "auto" means on
-    CUDA only.  Frozen parameters stay out of the optimizer, and BatchNorm layers that
-    are frozen keep their statistics.
-    Raises CourseError on data that do not fit the head, on nothing to train, and as
-    soon as the loss is not finite.  Prechelt 1998 (early stopping); lessons 00-05.
+    unfreeze a stage and add its parameters.  amp: "bf16" or "fp16" autocast, True for
+    bfloat16, False for none; "auto" means bfloat16 on CUDA only.  device: the
+    profile's by default.  progress: a line that rewrites itself, or f(step, steps,
+    history) after each update.  Frozen parameters stay out of the optimizer, and
+    BatchNorm layers that are frozen keep their statistics.
+    checkpoint: a file that is written after each evaluation and from which the same
+    call goes on, to the same weights as without an interruption (bit for bit on one
+    machine).  The hooks of finished epochs run again before the state comes back.
+    Under `accelerate launch` each process computes its rows of the batches, which
+    therefore count all processes; see :mod:`course_lib.processes`.
+    Raises CourseError on data that do not fit the head, on nothing to train, on a
+    checkpoint of another run, and as soon as the loss is not finite.  Prechelt 1998
+    (early stopping), Micikevicius et al. 2018 (mixed precision); lessons 00-05, 13.
     """
     from course_lib import profiles
 
     started = time.perf_counter()
+    together = processes.current()
     net = network(model)
     preprocess = preprocess_of(model, preprocess)
     train = Examples(train, preprocess, batch_size, "training")
     val = None if val is None else Examples(val, preprocess, batch_size, "validation")
     steps, eval_every = _length(epochs, steps, eval_every, train.steps)
-    device = profiles.device()
+    device = getattr(together, "device", device or profiles.device())
+    device = torch.device(device)
     net.to(device)
     ready_made = isinstance(optimizer, torch.optim.Optimizer)
     complete = not ready_made and param_groups is None
@@ -472,63 +547,217 @@ def fit(
     )
     criterion = loss or nn.CrossEntropyLoss(label_smoothing=label_smoothing)
     generator = torch.Generator().manual_seed(seed)
-    autocast = _autocast(amp, device)
-    history = History()
-    best_loss, best_state = math.inf, None
-    with isolated(seed, threads), _Progress(progress, steps) as bar:
+    autocast, scaler = _autocast(amp, device)
+    state = _State(net, optimizer, scaler)
+    with (
+        isolated(seed + together.rank, threads),
+        _Progress(progress if together.rank == 0 else False, steps) as bar,
+    ):
         batches = train.endless(batch_size, generator)
         _check_head(net, train, val, device)
+        facts = _facts(net, train, val, steps, eval_every, batch_size, seed, together)
+        state.resume(checkpoint, facts, batches, together, on_epoch, model)
+        history, ready = state.history, None
         for epoch, first in enumerate(range(0, steps, eval_every)):
+            if epoch < len(history.step):
+                continue
+            if state.finished:
+                break
             _call(on_epoch, epoch, model, optimizer)
             if complete:
                 _check_covered(net, optimizer)
+            learning = [p.requires_grad for p in net.parameters()]
+            if learning != ready:  # a wrapper counts on what learned when it was made
+                run, ready = together.wrapped(net), learning
             train_mode(model)
             losses, right, seen = [], 0, 0
             for step in range(first, min(first + eval_every, steps)):
-                x, y = next(batches)
-                x, y = to_device(x, device), y.to(device)
-                if augment is not None:
-                    x = augment(x, generator)
+                x, y, weight, n = _next_batch(
+                    batches, augment, generator, device, together
+                )
                 factor = lr_factor(step, steps, schedule, warmup)
                 for group in optimizer.param_groups:
                     group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
                 with autocast():
-                    logits = forward(net, x)
+                    logits = forward(run, x)
                     value = criterion(logits, y)
-                losses.append(_finite(value, step, optimizer))
+                if together.size > 1:
+                    value = value * weight  # averaged later: the mean over all rows
+                    (mean,) = together.total(float(value.detach()) / together.size)
+                    losses.append(_finite(torch.tensor(mean), step, optimizer))
+                else:
+                    losses.append(_finite(value, step, optimizer))
                 if penalty is not None:
                     value = value + penalty()
                     _finite(value, step, optimizer)
                 optimizer.zero_grad(set_to_none=True)
-                value.backward()
+                scaler.scale(value).backward()
                 if clip_norm is not None:
+                    scaler.unscale_(optimizer)
                     nn.utils.clip_grad_norm_(net.parameters(), clip_norm)
-                optimizer.step()
-                right += int((logits.detach().argmax(dim=1) == y).sum())
-                seen += len(y)
+                scaler.step(optimizer)
+                scaler.update()
+                hits = int((logits.detach().argmax(dim=1) == y).sum())
+                right += hits if weight else 0
+                seen += n
+                bar.step(step + 1, history)
             history.epoch.append((step + 1) / train.steps)
             history.step.append(step + 1)
             history.train_loss.append(float(np.mean(losses)))
-            history.train_accuracy.append(right / seen)
+            history.train_accuracy.append(together.total(right)[0] / seen)
             history.lr.append(optimizer.param_groups[0]["lr"])
             history.best_epoch = epoch
             if val is not None:
-                val_loss, val_accuracy = _score(net, val, device)
+                val_loss, val_accuracy = _score(net, val, device, together=together)
                 history.val_loss.append(val_loss)
                 history.val_accuracy.append(val_accuracy)
-                if val_loss < best_loss:
-                    best_loss, best_state = val_loss, _snapshot(net)
+                if val_loss < state.best_loss:
+                    state.best_loss, state.best = val_loss, _snapshot(net)
                 history.best_epoch = int(np.argmin(history.val_loss))
             bar.update(step + 1, history)
             if patience is not None and epoch - history.best_epoch >= patience:
                 history.stopped_early = step + 1 < steps
-                break
-    if best_state is not None:
-        net.load_state_dict(best_state)
+                state.finished = True
+            history.steps = step + 1
+            history.seconds = state.seconds_before + time.perf_counter() - started
+            state.store(checkpoint, facts, batches, together)
+    if state.best is not None:
+        net.load_state_dict(state.best)
     net.eval()
-    history.steps = history.step[-1]
-    history.seconds = time.perf_counter() - started
     return history
+
+
+def _next_batch(batches, augment, generator, device, together):
+    """(inputs, labels, weight, size of the whole batch) of this process.
+
+    An augmentation draws for the whole batch, so that one process or several see the
+    same pictures.
+    """
+    if augment is None and hasattr(batches, "rows"):
+        rows = batches.rows()
+        own, weight = together.share(rows)
+        x, y = batches.examples.batch(own)
+        return to_device(x, device), y.to(device), weight, len(rows)
+    x, y = next(batches)
+    x, y = to_device(x, device), y.to(device)
+    if augment is not None:
+        x = augment(x, generator)
+    n = len(y)
+    if isinstance(x, Mapping):
+        x = {key: together.share(values)[0] for key, values in x.items()}
+    else:
+        x, _ = together.share(x)
+    y, weight = together.share(y)
+    return x, y, weight, n
+
+
+# -- interruptions ----------------------------------------------------------------
+
+
+class _State:
+    """What a run has reached; it can be stored after each evaluation and come back."""
+
+    def __init__(self, net, optimizer, scaler):
+        self.net, self.optimizer, self.scaler = net, optimizer, scaler
+        self.history, self.best, self.best_loss = History(), None, math.inf
+        self.finished, self.seconds_before = False, 0.0
+
+    def store(self, path, facts: dict, batches, together) -> None:
+        """Write everything to ``path``, if there is one; the first process does."""
+        if path is None:
+            return
+        random_states = together.every(torch.get_rng_state())
+        if together.rank:
+            return together.wait()
+        moments, groups = checkpoints.optimizer_state(self.optimizer)
+        parts = {
+            "model": self.net.state_dict(),
+            "best": self.best or {},
+            "optimizer": moments,
+            "batches": batches.state(),
+            "random": {"cpu": random_states} | _cuda_random_state(),
+        }
+        tensors = {
+            f"{part}.{name}": tensor
+            for part, named in parts.items()
+            for name, tensor in named.items()
+        }
+        values = {
+            "facts": facts,
+            "history": self.history.to_dict(),
+            "finished": self.finished,
+            "optimizer": groups,
+            "scaler": self.scaler.state_dict(),
+        }
+        checkpoints.save(path, tensors, values)
+        together.wait()
+
+    def resume(self, path, facts, batches, together, on_epoch, model) -> None:
+        """Bring back what ``path`` holds, if it is there."""
+        if path is None:
+            return
+        if not isinstance(batches, Batches):
+            raise CourseError(
+                "fit: a run on a DataLoader cannot be taken up again: its order is its "
+                "own.\nExpected: data in memory with checkpoint=.\n"
+                "Do: pass an ImageDataset or arrays, or leave checkpoint out."
+            )
+        if not Path(path).exists():
+            return
+        tensors, values = checkpoints.load(path)
+        _check_facts(path, values.get("facts"), facts)
+        self.history = History.from_dict(values["history"])
+        for epoch in range(len(self.history.step)):
+            _call(on_epoch, epoch, model, self.optimizer)
+        parts: dict = {}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts.setdefault(part, {})[rest] = tensor
+        self.net.load_state_dict(parts.get("model", {}))
+        self.best = parts.get("best")
+        if self.history.val_loss:
+            self.best_loss = min(self.history.val_loss)
+        moments = parts.get("optimizer", {})
+        checkpoints.load_optimizer(self.optimizer, moments, values["optimizer"])
+        self.scaler.load_state_dict(values["scaler"])
+        batches.restore(parts["batches"])
+        torch.set_rng_state(parts["random"].pop("cpu")[together.rank])
+        for number, random_state in parts["random"].items():
+            torch.cuda.set_rng_state(random_state, int(number))
+        self.finished = values["finished"]
+        self.seconds_before = self.history.seconds
+
+
+def _cuda_random_state() -> dict[str, torch.Tensor]:
+    if not torch.cuda.is_initialized():
+        return {}
+    return {str(i): state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+
+
+def _facts(net, train, val, steps, eval_every, batch_size, seed, together) -> dict:
+    """What a stored run and the present one must have in common."""
+    shapes = [(name, tuple(p.shape)) for name, p in net.named_parameters()]
+    return {
+        "updates": steps,
+        "updates between evaluations": eval_every,
+        "batch size": batch_size,
+        "seed": seed,
+        "training examples": train.n,
+        "validation examples": val.n if val is not None else 0,
+        "processes": together.size,
+        "parameters": hashlib.sha256(repr(shapes).encode()).hexdigest()[:16],
+    }
+
+
+def _check_facts(path, stored, facts) -> None:
+    different = [k for k in facts if (stored or {}).get(k) != facts[k]]
+    if different:
+        name = different[0]
+        raise CourseError(
+            f"{path} belongs to another run: {name} was {(stored or {}).get(name)!r}, "
+            f"now {facts[name]!r}.\nExpected: the run that wrote it.\n"
+            "Do: name another file, or remove this one to start again."
+        )
 
 
 def _length(epochs, steps, eval_every, per_epoch) -> tuple[int, int]:
@@ -598,12 +827,25 @@ def _snapshot(net: nn.Module) -> dict:
     return {key: value.detach().clone() for key, value in net.state_dict().items()}
 
 
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
 def _autocast(amp, device: torch.device):
-    if amp not in ("auto", True, False):
-        raise CourseError(f"amp={amp!r} is unknown, expected 'auto', True or False.")
+    """(context of the forward pass, scaler of the loss) of a precision.
+
+    Gradients of float16 underflow, so that the loss is scaled up for them.
+    """
+    if amp not in ("auto", True, False, *PRECISIONS):
+        raise CourseError(
+            f"amp={amp!r} is unknown, expected 'auto', True, False, 'bf16' or 'fp16'."
+        )
     if amp is True or (amp == "auto" and device.type == "cuda"):
-        return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext
+        amp = "bf16"
+    dtype = PRECISIONS.get(amp)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+    if dtype is None:
+        return nullcontext, scaler
+    return lambda: torch.autocast(device.type, dtype=dtype), scaler
 
 
 @contextmanager
@@ -624,9 +866,11 @@ def isolated(seed: int, threads: int | None):
 class _Progress:
     """One line that rewrites itself, and leaves nothing behind that varies."""
 
-    def __init__(self, wanted: bool, steps: int):
+    def __init__(self, wanted: bool | Callable, steps: int):
         quiet = os.environ.get("CI") or os.environ.get("COURSE_PROGRESS") == "0"
-        self.wanted, self.steps, self.handle = wanted and not quiet, steps, None
+        self.call = wanted if callable(wanted) else None
+        self.wanted = bool(wanted) and not quiet and self.call is None
+        self.steps, self.handle = steps, None
 
     def __enter__(self):
         if self.wanted:
@@ -637,6 +881,10 @@ class _Progress:
 
                 self.handle = display(_Line("training"), display_id=True)
         return self
+
+    def step(self, step: int, history: History) -> None:
+        if self.call is not None:
+            self.call(step, self.steps, history)
 
     def update(self, step: int, history: History) -> None:
         if not self.wanted:
@@ -705,15 +953,17 @@ def _logits(model, data, preprocess, batch_size):
     return torch.cat(outputs).numpy(), torch.cat(labels)
 
 
-def _score(net, examples: Examples, device, batch_size: int = 256):
+def _score(net, examples: Examples, device, batch_size: int = 256, together=None):
     """(mean cross-entropy, accuracy), for the loop."""
     total, right, n = 0.0, 0, 0
     with torch.no_grad(), taps.eval_mode(net):
-        for x, y in examples.once(batch_size):
+        for x, y in examples.once(batch_size, together):
             logits, y = forward(net, to_device(x, device)).float(), y.to(device)
             total += float(F.cross_entropy(logits, y, reduction="sum"))
             right += int((logits.argmax(dim=1) == y).sum())
             n += len(y)
+    if together is not None:
+        total, right, n = together.total(total, right, n)
     return total / n, right / n
 
 

@@ -1,0 +1,404 @@
+"""A learner's own data for a training job: read, split, and the split recorded.
+
+A folder with a sub-folder for each class, a folder with train, validation and test
+sub-folders, or a CSV file that names images or holds texts.  Equal examples, and those
+that a column of the learner keeps together, stay on one side of every split: what is
+tested on has not been trained on.  Lesson 13.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from course_lib import datasets
+from course_lib.datasets.labelled import Labelled
+from course_lib.errors import CourseError
+
+__all__ = ["Parts", "digests", "read", "split"]
+
+NAMES = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+LEAST = 3  # different examples of a class: one for each part
+MOST_GROUPS = 20  # values of a column in the subgroup table
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Training, validation and test data, and what was done to get them.
+
+    notes: sentences for the report.  key: sha256 of everything that was read.
+    """
+
+    train: Labelled
+    validation: Labelled
+    test: Labelled
+    name: str
+    notes: tuple[str, ...]
+    key: str
+
+    def __iter__(self):
+        return iter((self.train, self.validation, self.test))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.train.classes
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Examples of each class in each part."""
+        named = zip(("train", "validation", "test"), self)
+        return {name: part.counts() for name, part in named}
+
+    def rows(self) -> list[dict[str, str]]:
+        """One row an example: which part it is in, under which name and label."""
+        return [
+            {"part": part, "example": str(name), "label": data.classes[label]}
+            for part, data in zip(("train", "validation", "test"), self)
+            for name, label in zip(data.metadata["example"], data.labels)
+        ]
+
+
+def read(path: str | Path, config, size: int | None = None) -> Parts:
+    """The parts of a folder or CSV file, as the configuration asks for.
+
+    config: a job_config.Config.  size: pixels a side of images.  Raises CourseError
+    that names the file, row, column or class at fault.  Lesson 13.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CourseError(
+            f"The data {path} do not exist.\nExpected: a folder with a sub-folder for "
+            "each class, or a CSV file.\nDo: check the path (--data)."
+        )
+    found = {} if path.is_file() else _split_folders(path)
+    if found:
+        parts = _given(path, found, config, size)
+        whole, digest = _together(parts)
+    else:
+        parts = None
+        whole = _whole(path, config, size)
+        digest = digests(whole)
+    notes = []
+    if clash := _clashes(whole, digest):
+        notes.append(
+            f"Examples equal to another one with a different label: {clash}. At least "
+            "one label of each such pair is wrong."
+        )
+    if parts is not None:
+        cut = _without_shared(parts, notes)
+    else:
+        groups = _kept_together(whole, digest, config, notes)
+        _check_classes(whole, digest)
+        cut = split(whole, config.split, groups, config.seed)
+    return _finished(cut, path.stem, notes, config)
+
+
+def _finished(cut, name, notes, config) -> Parts:
+    """Parts with their names and groups, none without a class."""
+    cut = [_with_groups(part, config) for part in cut]
+    cut = [replace(part, split=split) for part, split in zip(cut, NAMES)]
+    for part in cut:
+        _check_part(part, name)
+    return Parts(*cut, name, tuple(notes), _key(cut))
+
+
+def from_parts(train, validation, test, config) -> Parts:
+    """Parts of three data sets that are at hand, checked as those of a folder.
+
+    Raises CourseError on data sets of different classes or kinds.  Lesson 13.
+    """
+    parts = (train, validation, test)
+    if len({(part.holds, part.classes) for part in parts}) > 1:
+        raise CourseError(
+            "The three data sets have different classes or kinds.\nExpected: the same "
+            "classes, in the same order, in all.\nDo: load each with classes=..."
+        )
+    if (train.holds == "images") != (config.task == "images"):
+        raise config.error(
+            "task", f"is {config.task}, and the data are {train.holds}",
+            "the task that belongs to the data", "change task",
+        )  # fmt: skip
+    named = []
+    for name, part in zip(NAMES, parts):
+        examples = part.metadata.get("example")
+        if examples is None:
+            examples = np.array([f"{name} {i}" for i in range(len(part))])
+        columns = {**part.metadata, "example": examples}
+        named.append(replace(part, split=name, metadata=columns))
+    notes: list[str] = []
+    return _finished(_without_shared(named, notes), train.name, notes, config)
+
+
+def split(data, fractions: Sequence[float], groups, seed: int = 0) -> list:
+    """Stratified parts of ``data``; rows of one group stay together.
+
+    fractions: shares of the parts, which sum to 1.  groups (N,): equal numbers go to
+    one part.  Groups are dealt in a random order, the largest first, to the part that
+    lacks most of the group's classes, so that every class comes near to the fractions.
+    Raises CourseError when a class would be missing in a part.  Lesson 13.
+    """
+    rng = np.random.default_rng(seed)
+    groups = np.asarray(groups)
+    _, inverse = np.unique(groups, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    edges = np.cumsum(np.bincount(inverse))[:-1]
+    members = [rows for rows in np.split(order, edges)]
+    members = [members[i] for i in rng.permutation(len(members))]
+    members.sort(key=len, reverse=True)
+    classes = len(data.classes)
+    totals = np.bincount(data.labels, minlength=classes)
+    wanted = np.outer(fractions, totals)  # (parts, classes)
+    missing = wanted.copy()
+    chosen: list[list] = [[] for _ in fractions]
+    for rows in members:
+        own = np.bincount(data.labels[rows], minlength=classes)
+        lack = (missing / np.maximum(wanted, 1e-9)) @ own  # shares still to come
+        part = int(np.argmax(np.round(lack, 9)))
+        chosen[part].append(rows)
+        missing[part] -= own
+    cut = []
+    for rows in chosen:
+        rows = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
+        cut.append(data.subset(np.sort(rows)))
+    return cut
+
+
+# -- reading ----------------------------------------------------------------------
+
+
+def _split_folders(path: Path) -> dict[str, Path]:
+    """{part: folder} when the sub-folders are the parts of a split."""
+    subs = {p.name.lower(): p for p in path.iterdir() if p.is_dir()}
+    found = {}
+    for part, names in NAMES.items():
+        for name in names:
+            if name in subs:
+                found.setdefault(part, subs[name])
+    every = {name for names in NAMES.values() for name in names}
+    if not found or not set(subs) <= every:
+        return {}
+    if "train" not in found or "test" not in found:
+        missing = "train" if "train" not in found else "test"
+        raise CourseError(
+            f"{path} has the sub-folders {sorted(subs)}, and none for {missing}.\n"
+            "Expected: train and test (validation is taken from train where there is "
+            "none), or a sub-folder for each class.\nDo: add the folder, or put all "
+            "classes into one folder and let the job split it."
+        )
+    return found
+
+
+def _given(path, found, config, size):
+    """[train, validation, test] of a folder that is split already."""
+    _needs_images(path, config)
+    train = _named(datasets.from_folder(found["train"], size=size), found["train"])
+    rest = {}
+    for part in ("validation", "test"):
+        if part in found:
+            folder = found[part]
+            own = {p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != "."}
+            if strange := sorted(own - set(train.classes)):
+                raise CourseError(
+                    f"{folder / strange[0]} is no class of {found['train']}, which has "
+                    f"{', '.join(train.classes)}.\nExpected: the same sub-folders in "
+                    "every part.\nDo: rename or remove it."
+                )
+            read_in = datasets.from_folder(folder, size=size, classes=train.classes)
+            rest[part] = _named(read_in, folder)
+    if "validation" not in rest:
+        share = config.split[1] / (config.split[0] + config.split[1])
+        same = np.unique(digests(train), return_inverse=True)[1]
+        train, rest["validation"] = split(train, (1 - share, share), same, config.seed)
+    if config.together is not None:
+        _column(train, config.together, config, "together")  # has none: raises
+    named = {"train": train} | rest
+    return [replace(named[part], split=part) for part in NAMES]
+
+
+def _named(data, folder):
+    """With the path of each file as its name."""
+    files = [
+        f"{Path(folder).name}/{data.classes[label]}/{file}"
+        for label, file in zip(data.labels, data.metadata["file"])
+    ]
+    return replace(data, metadata={"example": np.array(files)})
+
+
+def _whole(path: Path, config, size):
+    if path.is_dir():
+        _needs_images(path, config)
+        return _named(datasets.from_folder(path, size=size), path)
+    if config.task == "images":
+        columns = config.image_column, config.label_column
+        data = datasets.from_csv(path, *columns, size=size)
+        names = data.metadata[config.image_column]
+    else:
+        data = datasets.texts_from_csv(path, config.text_column, config.label_column)
+        names = np.array([f"row {i + 2}" for i in range(len(data))])
+    return replace(data, metadata={**data.metadata, "example": names})
+
+
+def _needs_images(path, config) -> None:
+    if config.task != "images":
+        raise CourseError(
+            f"{path} is a folder, and the task is text.\nExpected: a CSV file with the "
+            f"columns {config.text_column!r} and {config.label_column!r}.\n"
+            "Do: write the texts into a CSV file, or set task: images."
+        )
+
+
+def _together(parts):
+    """All parts as one data set, and the digests of its examples."""
+    whole = parts[0]
+    inputs = [getattr(part, whole.holds) for part in parts]
+    joined = sum(inputs, ()) if whole.holds == "texts" else np.concatenate(inputs)
+    labels = np.concatenate([part.labels for part in parts])
+    whole = replace(whole, labels=labels, metadata={}, **{whole.holds: joined})
+    return whole, digests(whole)
+
+
+# -- equal examples and groups ----------------------------------------------------
+
+
+def digests(data) -> np.ndarray:
+    """A fingerprint of each example (N,): equal pictures or texts have equal ones.
+
+    Texts are compared without regard to white space and case.
+    """
+    if data.holds == "images":
+        content = (image.tobytes() for image in data.images)
+    else:
+        content = (" ".join(text.lower().split()).encode() for text in data.texts)
+    return np.array([hashlib.blake2b(c, digest_size=16).hexdigest() for c in content])
+
+
+def _clashes(data, digest) -> int:
+    """Examples that are equal to one with another label."""
+    labels: dict = {}
+    for one, label in zip(digest, data.labels):
+        labels.setdefault(one, set()).add(int(label))
+    return sum(len(labels[one]) > 1 for one in digest)
+
+
+def _kept_together(data, digest, config, notes) -> np.ndarray:
+    """A number for each example: equal ones go to one part of the split."""
+    copies = len(digest) - len(np.unique(digest))
+    if copies:
+        notes.append(
+            f"Examples that are exact copies of others: {copies}. Copies were kept in "
+            "one part, so that none is tested on that was trained on."
+        )
+    group = np.unique(digest, return_inverse=True)[1]
+    if config.together is None:
+        return group
+    column = _column(data, config.together, config, "together")
+    number = np.unique(column, return_inverse=True)[1]
+    joined = _joined(group, number)
+    values = len(np.unique(column))
+    notes.append(
+        f"Examples of one value of {config.together!r} ({values} values) were kept in "
+        "one part."
+    )
+    return joined
+
+
+def _joined(a, b) -> np.ndarray:
+    """The finest grouping in which equal a, and equal b, are together."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = int(a.max()) + 1
+    size = n + int(b.max()) + 1
+    links = coo_array((np.ones(len(a)), (a, n + b)), shape=(size, size))
+    return connected_components(links, directed=False)[1][a]
+
+
+def _column(data, name, config, key):
+    if name not in data.metadata or name == "example":
+        columns = [c for c in data.metadata if c != "example"]
+        raise config.error(
+            key,
+            f"names the column {name!r}, which the data do not have",
+            f"one of {', '.join(columns)}"
+            if columns
+            else "columns of a CSV file; a folder of images has none",
+            "correct the name, or remove it",
+        )
+    return data.metadata[name]
+
+
+def _with_groups(data, config):
+    """Metadata: the names of the examples, and the columns that are compared."""
+    columns = {name: _column(data, name, config, "groups") for name in config.groups}
+    for name, values in columns.items():
+        if len(np.unique(values)) > MOST_GROUPS:
+            raise config.error(
+                "groups",
+                f"names {name!r}, which has {len(np.unique(values))} different values",
+                f"a column of at most {MOST_GROUPS}",
+                "leave it out, or write it in coarser steps",
+            )
+    return replace(data, metadata={"example": data.metadata["example"], **columns})
+
+
+def _without_shared(parts, notes):
+    """Given parts; what stands in a later part is taken out of the earlier ones."""
+    kept, held_out = [], np.empty(0, dtype="U32")
+    for part in reversed(parts):
+        own = digests(part)
+        shared = np.isin(own, held_out)
+        if shared.any():
+            notes.append(
+                f"Examples of the {part.split} part that also stand in a later part, "
+                f"and were left out: {shared.sum()}."
+            )
+        kept.append(part.subset(np.flatnonzero(~shared)))
+        held_out = np.concatenate([held_out, own])
+    return kept[::-1]
+
+
+def _check_classes(data, digest) -> None:
+    for label, name in enumerate(data.classes):
+        different = len(np.unique(digest[data.labels == label]))
+        if different < LEAST:
+            raise CourseError(
+                f"Class {name!r} of {data.name!r} has {different} different "
+                f"{data.holds}.\nExpected: {LEAST} or more, better 20: some to train "
+                "on, to choose by and to test on.\nDo: add examples, or remove the "
+                "class."
+            )
+
+
+def _check_part(part, path) -> None:
+    empty = [name for name, count in part.counts().items() if not count]
+    if empty:
+        raise CourseError(
+            f"{path}: the {part.split} part has no example of class {empty[0]!r}.\n"
+            "Expected: every class in training, validation and test.\nDo: add examples "
+            "of it, change `split` or `seed`, or keep fewer together."
+        )
+
+
+def _key(parts) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        for one in digests_exact(part):
+            digest.update(one)
+        digest.update(part.labels.tobytes())
+        columns = {k: v.tolist() for k, v in sorted(part.metadata.items())}
+        digest.update(repr((part.classes, columns)).encode())
+    return digest.hexdigest()
+
+
+def digests_exact(data):
+    """Hashes of the examples as they are."""
+    for one in getattr(data, data.holds):
+        content = one.encode() if isinstance(one, str) else one.tobytes()
+        yield hashlib.blake2b(content, digest_size=16).digest()
