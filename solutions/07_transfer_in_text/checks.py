@@ -1,0 +1,323 @@
+"""Trusted checks of exercise 07: they run in the grader and are never released."""
+
+import math
+
+import numpy as np
+import torch
+
+from course_lib.grading.checks import Wrong, as_array, close, shape
+
+HINTS = {
+    "shape": "The result has the wrong shape.",
+    "padding": "Padding is part of the mean: the embedding depends on the batch.",
+    "length": "The sum is over the ticket's own pieces, but it is divided by another "
+    "number: each ticket has a length of its own.",
+    "sum": "This is the sum, not the mean.",
+    "inverted": "The mean is over the padding: 1 marks the ticket's own pieces.",
+    "special": "A piece is missing from the mean: the mask marks [CLS] and [SEP] too.",
+    "mean": "This is not the mean of each ticket's own word pieces.",
+    "pair": "Return two tensors of whole numbers, (N, T) each: inputs and labels.",
+    "changed": "The tensor of word pieces that was given has been changed.",
+    "special chosen": "A special piece or padding has been chosen.",
+    "labels": "Labels are the original pieces where one was chosen, -100 elsewhere: "
+    "not what stands there now, and not every piece.",
+    "unasked": "A piece that was not chosen has been changed.",
+    "share": "The wrong share of pieces is chosen: each that is not special, with "
+    "probability `share`.",
+    "together": "The pieces are not chosen independently: whole rows or columns share "
+    "their fate, or a fixed number is chosen.",
+    "eighty": "Of the chosen pieces 80 % become [MASK].",
+    "ten": "10 % of the chosen become random pieces and 10 % stay: of those that are "
+    "not [MASK], half.",
+    "one word": "The random pieces are drawn once: every place gets the same, or they "
+    "do not come from the whole vocabulary.",
+    "generator": "Two calls with the same seed give different results, or two seeds "
+    "the same: draw everything from the generator that is given.",
+    "decay": "After the peak the factor falls in a straight line that ends at 0, at "
+    "update `steps`.",
+    "jump": "The fall takes steps - warmup updates, from 1 at the peak: yours jumps.",
+    "rise": "The warm-up rises in a straight line from 0 at update 0 to 1 at update "
+    "`warmup`.",
+    "off by one": "Everything is one update late or early: update 0 has the factor 0, "
+    "update `warmup` the factor 1.",
+    "no warm-up": "Without a warm-up there is nothing to divide by: begin at 1.",
+    "after": "After the last update the factor is 0: a negative rate would climb.",
+    "leak": "The test texts have taught the vectoriser words, or how rare they are.",
+    "twice": "The test texts are fitted anew: their columns are not those of the "
+    "training features.",
+    "old": "The vectoriser still knows what it was fitted on before: fit it on the "
+    "training texts.",
+    "order": "The two results stand in the wrong order: training, then test.",
+    "features": "These are not the features of the training and of the test texts.",
+    "incomplete": "The rate chosen was not run with every seed.",
+    "lucky": "The rate chosen does well with most seeds and fails with one: its mean "
+    "over all seeds is lower.",
+    "test": "The test column has chosen. What it chooses it cannot measure any more.",
+    "first seed": "One seed has decided. The mean over all of them does.",
+    "tie": "Of equal means the smallest rate is wanted.",
+    "rate": "This is not the rate with the highest mean validation accuracy.",
+}
+
+
+def check_pooling_bug(learner, rng):
+    """Tickets of different lengths, large numbers in the padding."""
+    for N, T, d in ((4, 9, 5), (3, 6, 7)):
+        lengths = rng.choice(np.arange(2, T), N, replace=False)
+        lengths[0] = T
+        mask = torch.tensor(np.arange(T) < lengths[:, None]).long()
+        hidden = rng.standard_normal((N, T, d)) + 1
+        hidden[mask.numpy() == 0] += rng.uniform(2, 4, d)
+        hidden = torch.tensor(hidden, dtype=torch.float32)
+        found = learner.call("pooled", hidden, mask)
+        own = mask[:, :, None]
+        expected = (hidden * own).sum(1) / own.sum(1)
+        if close(found, expected):
+            continue
+        if shape(found) != (N, d):
+            raise Wrong("shape")
+        short = own.clone()
+        short[:, 0] = 0
+        ends = short.clone()
+        ends[torch.arange(N), torch.tensor(lengths) - 1] = 0
+        total = (hidden * own).sum(1)
+        wrong = {
+            "padding": [hidden.mean(1), hidden.sum(1), hidden.sum(1) / own.sum(1)],
+            "length": [total / T, total / N, total / own.sum()],
+            "sum": [total],
+            "inverted": [
+                (hidden * (1 - own)).sum(1) / n
+                for n in (1, T, (1 - own).sum(1), (1 - own).sum(1).clamp(1), own.sum(1))
+            ],
+            "special": [
+                (hidden * kept).sum(1) / n
+                for kept in (short, ends)
+                for n in (kept.sum(1), own.sum(1))
+            ],
+        }
+        for hint, values in wrong.items():
+            if any(close(found, value) for value in values):
+                raise Wrong(hint)
+        raise Wrong("mean")
+
+
+MASK = """
+import torch
+given, results = ids.clone(), []
+for seed, other in zip(seeds, (1, 2, 3)):
+    torch.manual_seed(other)
+    generator = torch.Generator().manual_seed(seed)
+    results.append(mask_words(given, special, mask_id, vocab, share, generator))
+result = [results, torch.equal(given, ids)]
+"""
+
+
+def check_mask_words(learner, rng):
+    """Many tickets: what is chosen, what becomes of it, and what is repeated.
+
+    Bounds are five standard errors of a share: one right answer in a million fails.
+    """
+    N, T, vocab, first = 250, 100, 2000, 1000
+    mask_id, share = int(rng.integers(5, 900)), float(rng.uniform(0.15, 0.4))
+    ids = rng.integers(first, vocab, (N, T))  # never the mask, never the special ones
+    special = np.arange(T) >= rng.integers(T // 2, T, (N, 1))
+    special[:, 0] = True
+    ids[special] = rng.integers(0, 4, special.sum())
+    seed, other = (int(n) for n in rng.choice(10**9, 2, replace=False))
+    results, kept = learner.run(
+        MASK,
+        ids=torch.tensor(ids),
+        special=torch.tensor(special),
+        mask_id=mask_id,
+        vocab=vocab,
+        share=share,
+        seeds=[seed, seed, other],
+    )
+    if kept is not True:
+        raise Wrong("changed")
+    if shape(results) != (3, 2, N, T):
+        raise Wrong("pair")
+    (inputs, labels), again, third = as_array(results)
+    chosen = labels != -100
+    if (chosen & special).any():
+        raise Wrong("labels" if chosen.all() else "special chosen")
+    if (inputs != ids)[special].any():
+        raise Wrong("special chosen")
+    if (labels != ids)[chosen].any() or chosen[~special].all():
+        raise Wrong("labels")
+    if (inputs != ids)[~chosen].any():
+        raise Wrong("unasked")
+    real = ~special
+    for axis in (0, 1):  # chosen in each place, in each ticket: scattered as coins
+        n, p = real.sum(axis), chosen[real].mean()
+        z = (chosen.sum(axis) - p * n) / np.sqrt(p * (1 - p) * n + 1e-9)
+        z = z[n > 20]
+        if abs(np.square(z).mean() - 1) > 5 * math.sqrt(2 / len(z)) + 0.2:
+            raise Wrong("together")
+    if off(chosen[real].mean(), share, real.sum()):
+        raise Wrong("share")
+    masked = (inputs == mask_id)[chosen]
+    same = (inputs == ids)[chosen]
+    n = chosen.sum()
+    if off(masked.mean(), 0.8, n):
+        raise Wrong("eighty")
+    if off(same.mean(), 0.1, n):
+        raise Wrong("ten", credit=0.5)
+    words = inputs[chosen][~masked & ~same]
+    if len(np.unique(words)) < len(words) / 3 or off((words < first).mean(), 0.5, 300):
+        raise Wrong("one word", credit=0.5)
+    if words.min() < 0 or words.max() >= vocab:
+        raise Wrong("one word", credit=0.5)
+    repeats = np.array_equal(again, as_array(results)[0])
+    if not repeats or np.array_equal(third, again):
+        raise Wrong("generator", credit=0.5)
+
+
+def off(found, expected, n, errors=5):
+    """Is a share of n further than so many standard errors from the expected one?"""
+    return abs(found - expected) > errors * math.sqrt(expected * (1 - expected) / n)
+
+
+def check_warm_up(learner, rng):
+    """Every update of several plans, without a warm-up, and after the end."""
+
+    def factor(step, steps, warmup):
+        rise = step / warmup if step < warmup else 1
+        return min(rise, max(0, (steps - step) / (steps - warmup)))
+
+    plans = [(int(rng.integers(40, 90)), int(rng.integers(5, 20))) for _ in range(3)]
+    ask = "result = [factor(step, steps, warmup) for step, steps, warmup in cases]"
+    cases = [(step, *plan) for plan in plans for step in range(plan[0] + 1)]
+    found = learner.run(ask, cases=cases)
+    right = np.array([factor(*case) for case in cases])
+    if shape(found) != right.shape:
+        raise Wrong("decay")
+    found = as_array(found)
+    step, steps, warmup = np.array(cases).T
+    if not close(found, right, 1e-6):
+        up = step < warmup
+        for shift in (-1, 1):
+            late = [factor(max(0, s + shift), *plan) for s, *plan in cases]
+            if close(found, late, 1e-6):
+                raise Wrong("off by one", credit=0.5)
+        if not close(found[up], right[up], 1e-6):
+            rest = close(found[~up], right[~up], 1e-6)
+            shifted = close(found[up], (step[up] + 1) / warmup[up], 1e-6)
+            raise Wrong("off by one" if rest and shifted else "rise")
+        jumps = close(found[~up], 1 - step[~up] / steps[~up], 1e-6)
+        raise Wrong("jump" if jumps else "decay")
+    steps = plans[0][0]
+    flat = learner.run(
+        "try:\n    result = [factor(step, steps, 0) for step in (0, 1, steps // 2)]\n"
+        "except ZeroDivisionError:\n    result = None",
+        steps=steps,
+    )
+    if not close(flat, [factor(s, steps, 0) for s in (0, 1, steps // 2)], 1e-6):
+        raise Wrong("no warm-up", credit=0.5)
+    late = learner.run(ask, cases=[(steps + more, *plans[0]) for more in (1, 7)])
+    if not close(late, [0.0, 0.0]):
+        raise Wrong("after", credit=0.5)
+
+
+WORDS = """
+import math
+class Words:
+    def fit(self, texts):
+        sets = [set(text.split()) for text in texts]
+        self.known = sorted(set().union(*sets))
+        self.weights = [
+            1 + math.log(len(sets) / sum(w in s for s in sets)) for w in self.known]
+        return self
+    def transform(self, texts):
+        import numpy as np
+        rows = [[t.split().count(w) for w in self.known] for t in texts]
+        return np.array(rows, float).reshape(len(texts), -1) * self.weights
+    def fit_transform(self, texts):
+        return self.fit(texts).transform(texts)
+"""
+SPLIT = WORDS + "result = list(count_features(Words().fit(before), train, test))"
+
+
+def check_leak_bug(learner, rng):
+    """Words that only one part has, and a vectoriser that was used before."""
+    space = {}
+    exec(WORDS, space)
+
+    def write(words, n):
+        return [" ".join(rng.choice(words, 7)) for _ in range(n)]
+
+    for size in ((9, 5), (6, 8)):
+        names = [f"w{int(i)}" for i in rng.choice(900, 34, replace=False)]
+        shared = names[:10]
+        train, test = (
+            write(shared + own, n) for own, n in zip((names[10:18], names[18:26]), size)
+        )
+        before = write(shared + names[26:], 5)
+        found = learner.run(SPLIT, train=train, test=test, before=before)
+        if not isinstance(found, list) or len(found) != 2:
+            raise Wrong("features")
+        words = space["Words"]().fit(train)
+        right = [words.transform(train), words.transform(test)]
+        if all(close(a, b) for a, b in zip(found, right)):
+            continue
+        if all(close(a, b) for a, b in zip(found, right[::-1])):
+            raise Wrong("order", credit=0.5)
+
+        def features(*fitted, train=train, test=test):
+            made = (space["Words"]().fit(texts) for texts in fitted)
+            return [w.transform(texts) for w, texts in zip(made, (train, test))]
+
+        wrong = {
+            "leak": [
+                features(train + test, train + test),
+                features(test + train, test + train),
+                features(test, test),
+                features(train, train + test),
+            ],
+            "twice": [features(train, test)],
+            "old": [features(before, before), features(before, train)],
+        }
+        for hint, values in wrong.items():
+            for value in values:
+                if all(close(a, b) for a, b in zip(found, value)):
+                    raise Wrong(hint)
+        raise Wrong("features")
+
+
+def check_safe_rate(learner, rng):
+    """Rates that each mistake would choose; all accuracies are whole 512ths."""
+    roles = {  # 512ths: (validation by seed), test
+        "right": ((330, 322, 326), 300),
+        "incomplete": ((420, 410), 310),
+        "lucky": ((400, 398, 100), 310),
+        "test": ((300, 305, 298), 440),
+        "first seed": ((405, 230, 300), 310),
+        "rate": ((200, 210, 190), 200),
+    }
+    cases, names = [], []
+    for tie in (False, False, False, True):
+        found = dict(roles)
+        if tie:
+            found["tie"] = roles["right"]
+        shift = int(rng.integers(-60, 60))
+        pool = rng.choice(np.arange(1, 400), len(found) + 1, replace=False)
+        rates = [round(float(r) * 1e-4, 6) for r in pool]
+        if tie:  # the right one is the smaller of the two
+            place = list(found).index("right"), list(found).index("tie")
+            rates[place[0]], rates[place[1]] = sorted(rates[i] for i in place)
+        rows = [
+            (rate, seed, (value + shift) / 512, (test + shift) / 512)
+            for rate, (values, test) in zip(rates, found.values())
+            for seed, value in enumerate(values)
+        ]
+        cases.append([rows[i] for i in rng.permutation(len(rows))])
+        names.append(dict(zip(rates, found)))
+    found = learner.run(
+        "result = [safe_rate(list(rows)) for rows in cases]", cases=cases
+    )
+    if not isinstance(found, list) or len(found) != len(cases):
+        raise Wrong("rate")
+    for rate, role in zip(found, names):
+        if not isinstance(rate, float) or rate not in role:
+            raise Wrong("rate")
+        if role[rate] != "right":
+            raise Wrong(role[rate], credit=2 / 3 if role[rate] == "tie" else 0)
