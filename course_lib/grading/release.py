@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from course_lib import paths
+from course_lib import imports, paths
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 from course_lib.grading import grade, submission
@@ -75,6 +75,7 @@ def generate(lesson: Path) -> bytes:
     Raises CourseError when nbgrader is missing or refuses the solution.
     """
     require_nbgrader()
+    imports.without_addresses()
     import nbformat
     from nbgrader import preprocessors
 
