@@ -14,17 +14,18 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 FIRST_PYTHON := $(firstword $(shell for name in python3 python3.13 python3.12 \
 	python3.11 python; do $$name -c "" 2>/dev/null && echo $$name && break; done))
 
-.PHONY: help lab test quick env clean
+.PHONY: help lab test quick web env clean
 help:
 	@echo "make lab     install if needed, open lesson 00 in JupyterLab"
 	@echo "make test    install if needed, check everything (about 25 minutes)"
 	@echo "make quick   the fast tests only (under a minute)"
+	@echo "make web     build the web edition in site/ from the stored lessons"
 	@echo "make clean   remove the environment; the next call makes a new one"
 
 lab: env
 	@$(BIN)/course lab $(LAB_ARGS)
 
-test: EXTRAS := test,instructor
+test: EXTRAS := test,instructor,web
 test: env
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not notebook"
@@ -33,6 +34,10 @@ test: env
 quick: env
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not notebook and not slow"
+
+web: EXTRAS := test,web
+web: env
+	$(BIN)/course web --to site
 
 env:
 	@if [ -z "$(FIRST_PYTHON)" ]; then \

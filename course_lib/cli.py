@@ -173,6 +173,21 @@ def build_parser() -> argparse.ArgumentParser:
     claims.add_argument("--lesson", metavar="NN", help="only this lesson's")
     claims.add_argument("--verdict", help="only these: confirmed, refuted, ...")
 
+    web = command("web", run_web, "Build the web edition from the stored lessons.")
+    web.add_argument("--to", default="site", metavar="FOLDER", help="(default: site)")
+    web.add_argument(
+        "--lessons", nargs="*", metavar="LESSON", help="only these (default: all)"
+    )
+
+    links = command("links", run_links, "Links that open lessons on Colab and others.")
+    links.add_argument(
+        "--repository", metavar="URL", help="(default: that of pyproject.toml)"
+    )
+    links.add_argument("--hub", default="", metavar="URL", help="of your JupyterHub")
+    links.add_argument(
+        "--install-cell", action="store_true", help="print the cell for Colab instead"
+    )
+
     check = command("check", run_check, "Run the visible tests of your exercises.")
     check.add_argument("lessons", nargs="*", metavar="LESSON", help="08 (none: show)")
     _add_grading(command)
@@ -459,6 +474,41 @@ def run_claims(arguments) -> int:
     )
     totals = ", ".join(f"{count} {name}" for name, count in claims.totals().items())
     print(f"{len(rows)} shown; in the whole ledger: {totals}.")
+    return 0
+
+
+def run_web(arguments) -> int:
+    """course web: 0 for a site without a warning, else 1."""
+    import time
+
+    from course_lib import runner
+    from course_lib.web import build
+
+    started = time.perf_counter()
+    lessons = runner.lessons(arguments.lessons) if arguments.lessons else None
+    site = build.build(Path(arguments.to), lessons)
+    seconds = time.perf_counter() - started
+    for line in site.warnings:
+        print(line, file=sys.stderr)
+    print(f"{site.pages} pages in {arguments.to}, {seconds:.0f} s.")
+    print(f"To read them: {Path(sys.executable).name} -m http.server -d {arguments.to}")
+    return 1 if site.warnings else 0
+
+
+def run_links(arguments) -> int:
+    """course links: one line a lesson and place, or the cell that installs."""
+    from course_lib import links
+
+    where = links.settings()
+    if arguments.repository:
+        where["repository"] = arguments.repository.rstrip("/")
+        links.check_address(where["repository"])
+    where = where if where["repository"] else links.required()
+    if arguments.install_cell:
+        print(links.install_cell(where))
+        return 0
+    for lesson, place, link in links.rows(where, arguments.hub):
+        print(f"{lesson} {place:10} {link}")
     return 0
 
 

@@ -16,7 +16,7 @@ import pytest
 from course_lib import cli, errors, runner
 
 COMMANDS = ["doctor", "lab", "run", "data", "pretrain", "claims", "check", "release"]
-COMMANDS += ["collect", "grade", "feedback", "export", "validate"]
+COMMANDS += ["collect", "grade", "feedback", "export", "validate", "web", "links"]
 
 
 def test_help_answers_in_half_a_second():

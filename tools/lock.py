@@ -61,7 +61,7 @@ def main() -> None:
     """Resolve, shorten, write."""
     resolve = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml"]
     resolve += ["--universal", "--python-version", "3.11", "--extra", "test"]
-    resolve += ["--extra", "instructor"]
+    resolve += ["--extra", "instructor", "--extra", "web"]
     resolve += ["--no-header", "--no-annotate", "--quiet"]
     resolve += ["--no-emit-index-url", "--no-emit-find-links"]
     found = subprocess.run(
