@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_lib import files, imports, paths
+from course_lib import files, paths
 from course_lib.errors import CourseError
 
 NOT_ATTEMPTED, INCORRECT, CORRECT = "not attempted", "incorrect", "correct"
@@ -158,7 +158,6 @@ def check(names: list[str]) -> int:
 
     No names: only show the progress over the course.  The notebooks stay as they are.
     """
-    imports.without_addresses()
     import nbformat
 
     from course_lib import runner

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_lib import imports, paths
+from course_lib import paths
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 
@@ -251,7 +251,6 @@ def run(lesson_paths, to="executed", timeout: int = 600, write: bool = False) ->
     those that ran through in the notebooks themselves.  Raises CourseError when
     there is nothing to run.
     """
-    imports.without_addresses()
     import nbformat
 
     from course_lib.cli import print_table

@@ -137,17 +137,6 @@ def test_a_class_is_graded_into_the_gradebook(toy, small_course):
         assert not book.find_submission(NAME, "ann").needs_manual_grade
 
 
-def test_the_version_of_the_tables_is_the_one_that_alembic_names():
-    from nbgrader.dbutil import _temp_alembic_ini
-
-    from course_lib.grading import gradebook
-
-    with _temp_alembic_ini("sqlite:///unused.db") as settings:
-        command = [sys.executable, "-m", "alembic.config", "-c", settings, "heads"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert said.stdout.split()[0] == gradebook._newest_tables()
-
-
 @needs_sandbox
 def test_pages_for_learners_show_hints_and_no_scripts(toy, small_course):
     from course_lib.grading import gradebook

@@ -12,7 +12,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 
 import nbformat
@@ -157,44 +156,9 @@ def machine(tmp_path_factory):
     return take
 
 
-@pytest.mark.skipif(os.name == "nt", reason="lessons run one after another there")
-def test_who_waits_to_be_alone_is_not_overtaken(machine):
-    told, first_may_go, second_waits = [], threading.Event(), threading.Event()
-
-    def one(name, alone, before, after=None):
-        before.set()
-        with machine(alone):
-            told.append(f"{name} in")
-            if after:
-                after.wait(10)
-            told.append(f"{name} out")
-
-    started = threading.Event()
-    threads = [
-        threading.Thread(target=one, args=("first", False, started, first_may_go)),
-        threading.Thread(target=one, args=("alone", True, second_waits)),
-        threading.Thread(target=one, args=("third", False, threading.Event())),
-    ]
-    threads[0].start()
-    while not told:
-        time.sleep(0.01)
-    for thread in threads[1:]:
-        thread.start()
-        second_waits.wait(10)
-        time.sleep(0.2)
-    assert told == ["first in"]
-    first_may_go.set()
-    for thread in threads:
-        thread.join(10)
-    order = ["first in", "first out", "alone in", "alone out", "third in", "third out"]
-    assert told == order
-
-
 def executed(path, environment):
     """Run a lesson by nbval: its seconds and its peak memory in MB."""
-    start = "from course_lib import imports; imports.without_addresses(); "
-    start += "import sys, pytest; sys.exit(pytest.main())"
-    command = [sys.executable, "-c", start, "--color=no", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", "--color=no", "-p", "no:xdist"]
     command += ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
     started = time.perf_counter()
     process = subprocess.Popen(

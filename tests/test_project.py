@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -240,12 +239,3 @@ def test_the_manifest_lists_files_that_exist():
         assert set(entry) == {"sha256", "bytes", "made_by"}, name
         assert (ROOT / "data" / name).is_file(), name
         assert not re.search(r"[\\:]", name), name
-
-
-def test_notebooks_open_without_the_parser_of_addresses():
-    code = (
-        "import sys; from course_lib import imports; imports.without_addresses(); "
-        "import nbformat; nbformat.validate(nbformat.v4.new_notebook()); "
-        "assert sys.modules['rfc3987_syntax'] is None"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

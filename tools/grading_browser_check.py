@@ -121,7 +121,7 @@ def main() -> None:
         folder = Path(folder)
         root = copied(folder)
         os.environ["COURSE_ROOT"] = str(root)
-        gradebook.prepare()
+        gradebook.find_commands()
         (lesson,) = release.lessons(["08"])
         name, question = lesson.name, "lora_forward"
         found = [e for e in bank.entries(lesson) if e.question == question]

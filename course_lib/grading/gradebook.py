@@ -13,7 +13,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from course_lib import files, imports, paths
+from course_lib import files, paths
 from course_lib.errors import CourseError
 from course_lib.grading import grade, release
 
@@ -25,27 +25,12 @@ def url(db: str | None = None) -> str:
     return db or f"sqlite:///{paths.ROOT / 'gradebook.db'}"
 
 
-def prepare() -> None:
-    """Make nbgrader usable here: its commands on the PATH, no second process."""
-    imports.without_addresses()
-    import nbgrader.api
-
-    nbgrader.api.get_alembic_version = _newest_tables
+def find_commands() -> None:
+    """Put this Python's commands on the PATH: nbgrader starts `alembic` by name."""
     own = str(Path(sys.executable).parent)
     known = os.environ.get("PATH", "").split(os.pathsep)
     if own not in known:
         os.environ["PATH"] = os.pathsep.join([own, *known])
-
-
-def _newest_tables() -> str:
-    """The version of nbgrader's tables; nbgrader itself starts `alembic` to ask."""
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-    from nbgrader.dbutil import ALEMBIC_DIR
-
-    config = Config()
-    config.set_main_option("script_location", ALEMBIC_DIR)
-    return ScriptDirectory.from_config(config).get_current_head()
 
 
 class Book:
@@ -59,12 +44,12 @@ class Book:
         self.lesson, self.url = lesson, url(db)
 
     def __enter__(self) -> Book:
-        prepare()
         import nbformat
         from nbgrader.api import Gradebook
         from nbgrader.preprocessors import SaveCells
 
         name = self.lesson.name
+        find_commands()
         public = nbformat.read(release.released(self.lesson), as_version=4)
         try:
             self.book = Gradebook(self.url)
@@ -152,11 +137,11 @@ def configuration(db: str | None = None):
     ``nbgrader_config.py`` uses the same, so that the buttons of formgrader run the
     sandbox too.
     """
-    prepare()
     from traitlets.config import Config
 
     from course_lib.grading.execute import SandboxExecute
 
+    find_commands()
     c = Config()
     c.CourseDirectory.root = str(paths.ROOT)
     c.CourseDirectory.source_directory = "solutions"
@@ -189,10 +174,10 @@ def feedback(lesson: Path, students: list[str] | None = None, db=None) -> list[P
     Raises CourseError when nothing has been graded, or nbgrader fails for a student.
     """
     release.require_nbgrader()
-    prepare()
     from nbgrader.apps import NbGraderAPI
 
     graded = sorted((paths.ROOT / "autograded").glob(f"*/{lesson.name}"))
+    find_commands()
     names = students or [path.parent.name for path in graded]
     if not names:
         raise CourseError(
@@ -216,10 +201,10 @@ def feedback(lesson: Path, students: list[str] | None = None, db=None) -> list[P
 def export(to: Path, db: str | None = None) -> Path:
     """Write all scores as CSV, by nbgrader's exporter; the path."""
     release.require_nbgrader()
-    prepare()
     from nbgrader.api import Gradebook
     from nbgrader.plugins import CsvExportPlugin
 
+    find_commands()
     to.parent.mkdir(parents=True, exist_ok=True)
     with Gradebook(url(db)) as book:
         CsvExportPlugin(to=str(to)).export(book)
@@ -233,7 +218,6 @@ def from_exchange(lesson: Path) -> list:
     with what nbgrader says when there is no exchange.
     """
     release.require_nbgrader()
-    prepare()
     from nbgrader.apps import NbGraderAPI
 
     api = NbGraderAPI(config=configuration())

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from course_lib import imports, paths
+from course_lib import links, paths
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 from course_lib.grading import grade, submission
@@ -75,7 +75,6 @@ def generate(lesson: Path) -> bytes:
     Raises CourseError when nbgrader is missing or refuses the solution.
     """
     require_nbgrader()
-    imports.without_addresses()
     import nbformat
     from nbgrader import preprocessors
 
@@ -181,8 +180,10 @@ WITHHELD = (
 def bundle(folder: Path) -> list[str]:
     """Copy the course without solutions and checks to ``folder``; names of the files.
 
-    What git tracks, or would, is copied.  Raises CourseError when the folder holds
-    something already, and when a line of a solution or a check would be in it.
+    What git tracks, or would, is copied; where the address of the learners' repository
+    is set, each lesson gets the cell that installs the course on Colab.  Raises
+    CourseError when the folder holds something already, and when a line of a solution
+    or a check would be in it.
     """
     if folder.exists() and any(folder.iterdir()):
         raise CourseError(
@@ -206,6 +207,9 @@ def bundle(folder: Path) -> list[str]:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
             copied.append(name)
+    if links.settings()["repository"]:
+        for path in sorted((folder / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+            links.add_install_cell(path)
     found = leaks(folder)
     if found:
         shutil.rmtree(folder)

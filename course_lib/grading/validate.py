@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 
-from course_lib import imports, paths
+from course_lib import paths
 from course_lib.errors import CourseError
 from course_lib.grading import bank, release, submission
 
@@ -70,7 +70,6 @@ def check_links(isolated: bool = True) -> list[str]:
 
 def check_lessons(isolated: bool = True) -> list[str]:
     """Lessons that fail, or take more time or memory than they may."""
-    imports.without_addresses()
     import nbformat
 
     from course_lib import runner
