@@ -1,0 +1,133 @@
+# %% right: a loop over the edges
+def ece(P, labels, bins):
+    confidence, right = P.max(1), P.argmax(1) == labels
+    total = 0.0
+    for b in range(bins):
+        own = (confidence >= b / bins) & (confidence < (b + 1) / bins)
+        if b == bins - 1:
+            own |= confidence == 1
+        if own.any():
+            total += own.sum() * abs(right[own].mean() - confidence[own].mean())
+    return total / len(P)
+
+
+# %% right: sums by bincount
+def ece(P, labels, bins):
+    confidence, right = P.max(1), (P.argmax(1) == labels).astype(float)
+    place = np.ceil(confidence * bins).astype(int) - 1
+    gaps = np.bincount(place, right - confidence, minlength=bins)
+    return np.abs(gaps).sum() / len(P)
+
+
+# %% wrong: bins not weighted -> weights
+def ece(P, labels, bins):
+    confidence, right = P.max(1), P.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(right[place == b].mean() - confidence[place == b].mean())
+        for b in np.unique(place)
+    ]
+    return np.mean(gaps)
+
+
+# %% wrong: divided by the number of bins -> weights
+def ece(P, labels, bins):
+    confidence, right = P.max(1), P.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    total = 0
+    for b in np.unique(place):
+        total += abs(right[place == b].mean() - confidence[place == b].mean())
+    return total / bins
+
+
+# %% wrong: signs cancel -> signed
+def ece(P, labels, bins):
+    confidence, right = P.max(1), P.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    total = 0
+    for b in np.unique(place):
+        own = place == b
+        total += own.mean() * (right[own].mean() - confidence[own].mean())
+    return abs(total)
+
+
+# %% wrong: example by example -> each
+def ece(P, labels, bins):
+    return np.abs((P.argmax(1) == labels) - P.max(1)).mean()
+
+
+# %% wrong: the worst bin -> largest
+def ece(P, labels, bins):
+    confidence, right = P.max(1), P.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    return max(
+        abs(right[place == b].mean() - confidence[place == b].mean())
+        for b in np.unique(place)
+    )
+
+
+# %% wrong: the middle of the bin -> middle
+def ece(P, labels, bins):
+    confidence, right = P.max(1), P.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    total = 0
+    for b in np.unique(place):
+        own = place == b
+        total += own.mean() * abs(right[own].mean() - (b + 0.5) / bins)
+    return total
+
+
+# %% wrong: probability of the true class -> class
+def ece(P, labels, bins):
+    confidence, right = P[np.arange(len(P)), labels], P.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    total = 0
+    for b in np.unique(place):
+        own = place == b
+        total += own.mean() * abs(right[own].mean() - confidence[own].mean())
+    return total
+
+
+# %% wrong: confidences of 1 fall out -> one
+def ece(P, labels, bins):
+    confidence, right = P.max(1), P.argmax(1) == labels
+    total = 0.0
+    for b in range(bins):
+        own = (confidence >= b / bins) & (confidence < (b + 1) / bins)
+        if own.any():
+            total += own.mean() * abs(right[own].mean() - confidence[own].mean())
+    return total
+
+
+# %% wrong: empty bins -> empty
+def ece(P, labels, bins):
+    confidence, right = P.max(1), P.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    total = 0.0
+    for b in range(bins):
+        own = place == b
+        total += own.mean() * abs(right[own].mean() - confidence[own].mean())
+    return total
+
+
+# %% wrong: in percent -> percent
+def ece(P, labels, bins):
+    confidence, right = P.max(1), P.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    total = 0
+    for b in np.unique(place):
+        own = place == b
+        total += own.mean() * abs(right[own].mean() - confidence[own].mean())
+    return 100 * total
+
+
+# %% wrong: the error rate -> ece
+def ece(P, labels, bins):
+    return (P.argmax(1) != labels).mean()
+
+
+# %% wrong: a list of the bins -> ece
+def ece(P, labels, bins):
+    confidence, right = P.max(1), P.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [right[place == b].mean() - confidence[place == b].mean() for b in range(2)]
