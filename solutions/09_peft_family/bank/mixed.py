@@ -1,0 +1,106 @@
+# %% right: row by row
+def mixed(x, W, adapters, ids):
+    base = x @ W.T
+    rows = []
+    for row, i in enumerate(ids.tolist()):
+        y = base[row]
+        if i >= 0:
+            A, B, alpha = adapters[i]
+            y = y + x[row] @ A.T @ B.T * (alpha / B.shape[1])
+        rows.append(y)
+    return torch.stack(rows)
+
+
+# %% right: padded to one rank, in one product
+def mixed(x, W, adapters, ids):
+    r = max(len(A) for A, _, _ in adapters)
+    pad = nn.functional.pad
+    A = torch.stack([pad(A, (0, 0, 0, r - len(A))) for A, _, _ in adapters])
+    B = torch.stack([pad(B * a / len(A), (0, r - len(A))) for A, B, a in adapters])
+    A, B = (torch.cat([f, torch.zeros_like(f[:1])]) for f in (A, B))  # -1: zeros
+    return x @ W.T + (x @ A[ids].mT) @ B[ids].mT
+
+
+# %% wrong: -1 taken as an index -> minus one
+def mixed(x, W, adapters, ids):
+    y = x @ W.T
+    for row, i in enumerate(ids.tolist()):
+        A, B, alpha = adapters[i]
+        y[row] += alpha / len(A) * x[row] @ A.T @ B.T
+    return y
+
+
+# %% wrong: the adapter of the first row for all -> one for all
+def mixed(x, W, adapters, ids):
+    A, B, alpha = adapters[max(0, int(ids[0]))]
+    return x @ W.T + alpha / len(A) * x @ A.T @ B.T
+
+
+# %% wrong: the sum of all adapters -> one for all
+def mixed(x, W, adapters, ids):
+    return x @ W.T + sum(a / len(A) * x @ A.T @ B.T for A, B, a in adapters)
+
+
+# %% wrong: without the base -> base
+def mixed(x, W, adapters, ids):
+    y = torch.zeros(*x.shape[:2], len(W))
+    for i, (A, B, alpha) in enumerate(adapters):
+        y[ids == i] = alpha / len(A) * x[ids == i] @ A.T @ B.T
+    return y
+
+
+# %% wrong: changes a copy -> base only
+def mixed(x, W, adapters, ids):
+    y = x @ W.T
+    for i, (A, B, alpha) in enumerate(adapters):
+        own = y[ids == i]
+        own += alpha / len(A) * x[ids == i] @ A.T @ B.T
+    return y
+
+
+# %% wrong: task by task -> order
+def mixed(x, W, adapters, ids):
+    parts = [x[ids == -1] @ W.T]
+    for i, (A, B, alpha) in enumerate(adapters):
+        own = x[ids == i]
+        parts.append(own @ W.T + alpha / len(A) * own @ A.T @ B.T)
+    return torch.cat(parts)
+
+
+# %% wrong: alpha not divided -> scale
+def mixed(x, W, adapters, ids):
+    y = x @ W.T
+    for i, (A, B, alpha) in enumerate(adapters):
+        y[ids == i] += alpha * x[ids == i] @ A.T @ B.T
+    return y
+
+
+# %% wrong: the rank of the first adapter for all -> scale
+def mixed(x, W, adapters, ids):
+    y, r = x @ W.T, len(adapters[0][0])
+    for i, (A, B, alpha) in enumerate(adapters):
+        y[ids == i] += alpha / r * x[ids == i] @ A.T @ B.T
+    return y
+
+
+# %% wrong: stacks factors of different ranks -> raises
+def mixed(x, W, adapters, ids):
+    A, B = (torch.stack([each[i] for each in adapters])[ids] for i in (0, 1))
+    return x @ W.T + (x @ A.mT) @ B.mT
+
+
+# %% wrong: rows without an adapter are left out -> shape
+def mixed(x, W, adapters, ids):
+    x, ids = x[ids >= 0], ids[ids >= 0]
+    y = x @ W.T
+    for i, (A, B, alpha) in enumerate(adapters):
+        y[ids == i] += alpha / len(A) * x[ids == i] @ A.T @ B.T
+    return y
+
+
+# %% wrong: rows without an adapter are zero -> mixed
+def mixed(x, W, adapters, ids):
+    y = x @ W.T * (ids >= 0)[:, None, None]
+    for i, (A, B, alpha) in enumerate(adapters):
+        y[ids == i] += alpha / len(A) * x[ids == i] @ A.T @ B.T
+    return y
