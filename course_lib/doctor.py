@@ -181,6 +181,52 @@ def check_sandbox() -> dict:
     return finding(NOTE, f"{problem} (only for grading)", sandbox.INSTALL[4:])
 
 
+def megabytes(name: str) -> float | None:
+    """What a public model's weights take to download, in 10^6 bytes, where known."""
+    source, _, model = name.partition("/")
+    if source == "torchvision" and "@" not in model:
+        from torchvision.models import get_model_weights
+
+        return get_model_weights(model).DEFAULT.meta["_file_size"]
+    return profiles.DOWNLOAD_MB.get(name)
+
+
+def public_models() -> tuple[list[str], list[str], float]:
+    """The full profile's models: those in the caches, those missing; MB to download.
+
+    Each with its size where that is known.  Uses no network.
+    """
+    from course_lib import zoo
+
+    here, absent, total = [], [], 0.0
+    names = profiles.models(profiles.chosen(profiles.FULL)).values()
+    for name in (*names, profiles.CLIP):
+        if "/" not in name or name.startswith("bundled/"):
+            continue  # they come with the course
+        size = megabytes(name)
+        shown = name if size is None else f"{name} ({size:.0f} MB)"
+        if zoo.cached(name):
+            here.append(name)
+        else:
+            absent.append(shown)
+            total += size or 0
+    return here, absent, total
+
+
+def check_public_models() -> dict:
+    """Which models of the full profile are in the libraries' caches?"""
+    here, absent, total = public_models()
+    found = f"{len(here)} of {len(here) + len(absent)} in the libraries' caches"
+    if here:
+        found += f": {', '.join(here)}"
+    if not absent:
+        return finding(OK, found)
+    found += f"; missing: {', '.join(absent)}"
+    return finding(
+        NOTE, found, f"Only the full profile wants them: {total:.0f} MB to download."
+    )
+
+
 CHECKS = {
     "Python": check_python,
     "environment": check_environment,
@@ -191,34 +237,12 @@ CHECKS = {
     "disk": check_disk,
     "data and weights": check_data,
     "lessons": check_lessons,
+    "public models": check_public_models,
     "sandbox": check_sandbox,
 }
 
 
 # -- the profiles ------------------------------------------------------------------
-
-
-def cached_model(name: str) -> bool:
-    """Are a public model's weights in the cache of its library?  (No network.)
-
-    ``name`` as in profiles: ``torchvision/NAME``, ``timm/NAME`` or ``hf/NAME``.
-    """
-    source, _, model = name.partition("/")
-    if source == "torchvision":
-        import torch
-        from torchvision.models import get_model_weights
-
-        file = get_model_weights(model).DEFAULT.url.rpartition("/")[2]
-        return (Path(torch.hub.get_dir()) / "checkpoints" / file).is_file()
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    repository = model if source == "hf" else f"timm/{model}"
-    folder = Path(HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
-    return any(
-        file.suffix in {".safetensors", ".bin"}
-        for file in folder.glob("snapshots/*/*")
-        if file.exists()
-    )
 
 
 def can_offline(checks: dict[str, dict]) -> dict:
@@ -248,20 +272,14 @@ def can_full(checks: dict[str, dict]) -> dict:
             "why": f"{total:.1f} GB of memory, {full.ram_gb:g} GB are needed",
             "advice": "Stay with the offline profile: it has every lesson.",
         }
-    models = {
-        full.vision_backbone,
-        full.vision_other_source,
-        full.vit,
-        full.text_encoder,
-        full.language_model,
-    }
-    absent = sorted(model for model in models if not cached_model(model))
+    _, absent, megabytes = public_models()
     if absent:
         return {
             "can": False,
-            "why": f"not in the libraries' caches: {', '.join(absent)}",
-            "advice": f"Connect to a network (about {full.disk_gb:g} GB), then start "
-            "with COURSE_PROFILE=full: they are fetched on first use.",
+            "why": f"{len(absent)} of its models are not in the libraries' caches "
+            "(line: public models)",
+            "advice": f"Connect to a network (about {max(megabytes, 1) / 1000:.1f} GB), "
+            "then start with COURSE_PROFILE=full: they are fetched on first use.",
         }
     return {
         "can": True,

@@ -11,7 +11,6 @@ backend, by `course_lib.quantization` and `course_lib.lora`.  Lesson 10.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from functools import cache
@@ -96,11 +95,11 @@ def load(
     Raises CourseError for an unknown name or format, or a model that cannot be had.
     Dettmers et al. 2023; lesson 10.
     """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from course_lib import zoo
+
+    zoo.transformers_settings()
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
-
-    from course_lib import zoo
 
     if quantised not in (None, *FOUR_BITS):
         raise CourseError(
@@ -111,7 +110,7 @@ def load(
     name = name or profiles.current().language_model
     public = name.startswith("hf/")
     where = name.removeprefix("hf/") if public else folder(name)
-    options = dict(dtype=dtype, use_safetensors=True)
+    options = dict(dtype=dtype) | ({} if public else dict(use_safetensors=True))
     native = quantised and pretrained and bitsandbytes_works()
     if native:
         options |= dict(quantization_config=_bits(quantised, double, dtype))
@@ -127,7 +126,7 @@ def load(
                 torch.manual_seed(0)
                 config = AutoConfig.from_pretrained(where)
                 model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the hub and each format raise families of their own
         raise zoo.unavailable(name, error) from error
     if quantised and not native:
         from course_lib import quantization

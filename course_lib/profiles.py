@@ -2,11 +2,12 @@
 
 ``offline`` (the default) uses the bundled weights on the CPU and no network;
 ``full`` swaps in the well-known public models.  The environment variable
-COURSE_PROFILE chooses.  Taught in lesson 00.
+COURSE_PROFILE chooses; in ``full``, one more variable for each model swaps in another
+(COURSE_VISION_BACKBONE=torchvision/squeezenet1_1).  Taught in lesson 00.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from course_lib.errors import CourseError
 
@@ -44,11 +45,11 @@ OFFLINE = Profile(
 
 FULL = Profile(
     name="full",
-    description="public models (ResNet-50, ViT-B/16, DeBERTa-v3, Qwen2.5), GPU if any",
+    description="public models (ResNet-50, ViT-B/16, BERT, Qwen2.5), GPU if any",
     vision_backbone="torchvision/resnet50",
     vision_other_source="timm/resnet50.a1_in1k",
     vit="timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
-    text_encoder="hf/microsoft/deberta-v3-base",
+    text_encoder="hf/google-bert/bert-base-uncased",
     language_model="hf/Qwen/Qwen2.5-0.5B",
     image_size=224,
     network=True,
@@ -57,12 +58,44 @@ FULL = Profile(
 )
 
 PROFILES = {profile.name: profile for profile in (OFFLINE, FULL)}
+SWITCHES = {  # environment variable: the model of the full profile that it replaces
+    f"COURSE_{model.upper()}": model
+    for model in (
+        "vision_backbone",
+        "vision_other_source",
+        "vit",
+        "text_encoder",
+        "language_model",
+    )
+}
+CLIP = "hf/laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # lesson 03 asks it
+DOWNLOAD_MB = {  # weights on their hub; torchvision states its own
+    "timm/resnet50.a1_in1k": 102,
+    "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k": 346,
+    "hf/google-bert/bert-base-uncased": 440,
+    "hf/Qwen/Qwen2.5-0.5B": 988,
+    CLIP: 605,
+}
+
+
+def models(profile: Profile) -> dict[str, str]:
+    """{what for: name} of a profile's models; each name once."""
+    named = {getattr(profile, role): role for role in reversed(SWITCHES.values())}
+    return {role: name for name, role in reversed(named.items())}
+
+
+def chosen(profile: Profile) -> Profile:
+    """The profile with the models that the environment names instead of its own."""
+    switched = {SWITCHES[v]: os.environ[v] for v in SWITCHES if os.environ.get(v)}
+    return replace(profile, **switched) if switched else profile
 
 
 def current() -> Profile:
     """The profile that COURSE_PROFILE names; ``offline`` when it is not set.
 
-    Raises CourseError for a name that is no profile.
+    Raises CourseError for a name that is no profile, and when a model is switched
+    (COURSE_VISION_BACKBONE and the like) in ``offline``, whose lessons check the
+    numbers of the bundled models.
     """
     name = os.environ.get("COURSE_PROFILE") or OFFLINE.name
     if name not in PROFILES:
@@ -71,7 +104,16 @@ def current() -> Profile:
             f"Expected: one of {', '.join(PROFILES)}.\n"
             "Do: set it to one of these, or unset it for offline."
         )
-    return PROFILES[name]
+    profile = chosen(PROFILES[name])
+    if profile.name == OFFLINE.name and profile is not OFFLINE:
+        switched = next(variable for variable in SWITCHES if os.environ.get(variable))
+        raise CourseError(
+            f"{switched} is set to {os.environ[switched]!r}, but the profile is "
+            "offline, whose lessons check the numbers of the bundled models.\n"
+            f"Expected: {switched} together with the full profile.\n"
+            f"Do: set COURSE_PROFILE=full too, or unset {switched}."
+        )
+    return profile
 
 
 def device():
@@ -81,5 +123,5 @@ def device():
     """
     import torch
 
-    use_cuda = current() is FULL and torch.cuda.is_available()
+    use_cuda = current().name == FULL.name and torch.cuda.is_available()
     return torch.device("cuda" if use_cuda else "cpu")

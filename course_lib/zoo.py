@@ -3,14 +3,18 @@
     backbone = zoo.load("bundled/resnet10-patterns", num_classes=5)
     logits = backbone.model(backbone.preprocess(images))
 
-The same call takes `torchvision/resnet50`, `timm/NAME`, `hf/NAME` and `minilm`.
+The same call takes `torchvision/resnet50`, `timm/NAME`, `hf/NAME` and `minilm`;
+`torchvision/NAME@FILE` and `timm/NAME@FILE` read weights of one's own, `hf/FOLDER` a
+local folder.
 Taught in lesson 00 and used in every lesson.
 """
 
 import copy
 import importlib.metadata
 import os
+import warnings
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +84,16 @@ class Backbone:
                 self._wrap(num_classes)
                 return self
             old = self.model.get_submodule(self.head)
+            parent = self.head.rpartition(".")[0]
+            holder = self.model.get_submodule(parent)
+            if isinstance(old, nn.Conv2d) and isinstance(holder, nn.Sequential):
+                # SqueezeNet's: convolution, ReLU, pooling.  Pooled first, the head is
+                # linear in `features`, as everywhere else.
+                new = nn.Linear(old.in_channels, num_classes)
+                pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), new)
+                self.model.set_submodule(parent, pooled)
+                self.head = f"{parent}.2"
+                return self
             if isinstance(old, nn.Conv2d):
                 new = nn.Conv2d(old.in_channels, num_classes, 1)
             else:
@@ -141,7 +155,7 @@ def unknown(name):
     return CourseError(
         f"There is no model called {name!r}. Bundled: {', '.join(names())}. Public "
         "ones are written torchvision/NAME, timm/NAME or hf/NAME, for example "
-        "torchvision/resnet50."
+        "torchvision/resnet50; torchvision/resnet50@FILE reads a weight file of yours."
     )
 
 
@@ -232,7 +246,8 @@ def find_stages(model):
     """Stage names to dotted module names, from input to output.
 
     Residual networks: stem, layer1 ... layer4.  Transformers of timm: stem, block1 ...
-    Others: the parts of their `features` or `stages`, else the direct children.
+    Networks with `features`: a stage ends where the maps are about to get smaller.
+    Others: the parts of their `stages`, `blocks` or `layers`, else the direct children.
     """
     if hasattr(model, "layer4"):
         stem = "maxpool" if hasattr(model, "maxpool") else "act1"
@@ -240,7 +255,12 @@ def find_stages(model):
     if hasattr(model, "blocks") and hasattr(model, "patch_embed"):
         blocks = {f"block{i + 1}": f"blocks.{i}" for i in range(len(model.blocks))}
         return {"stem": "patch_embed"} | blocks
-    for part in ("features", "stages", "blocks", "layers"):
+    if isinstance(getattr(model, "features", None), nn.Sequential):
+        ends = last_of_each_size(model.features)
+        return {
+            f"layer{i}" if i else "stem": f"features.{n}" for i, n in enumerate(ends)
+        }
+    for part in ("stages", "blocks", "layers"):
         if hasattr(model, part):
             inside = getattr(model, part)
             found = {f"{part}{n}": f"{part}.{n}" for n, _ in inside.named_children()}
@@ -248,58 +268,237 @@ def find_stages(model):
     return {name: name for name, _ in model.named_children()}
 
 
+def last_of_each_size(sequence):
+    """Names of a Sequential's children behind which the maps get smaller, and the last.
+
+    Computed with shapes alone, on the meta device, for pictures of 224 pixels.
+    """
+    shapes = copy.deepcopy(sequence).to("meta").eval()
+    x, sizes = torch.empty(1, 3, 224, 224, device="meta"), {}
+    with torch.no_grad():
+        for name, child in shapes.named_children():
+            x = child(x)
+            sizes[x.shape[2]] = name  # the second: (N, C, H, W) and (N, H, W, C)
+    return list(sizes.values())
+
+
 # --- public models ------------------------------------------------------------
 
 
+def reason_of(error):
+    """The first line of an error's message, cut short; without one, its type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
 def unavailable(name, error):
-    """What to tell somebody whose public model could not be had."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    """What to tell somebody whose public model could not be had, or not be read."""
+    reason = reason_of(error)
+    if "sentencepiece" in str(error) or "tiktoken" in str(error):
+        return CourseError(
+            f"The tokenizer of {name} needs a package that is not installed here "
+            "(sentencepiece).\nDo: pip install sentencepiece, and start again."
+        )
+    if "gated repo" in str(error) or "GatedRepo" in type(error).__name__:
+        return CourseError(
+            f"{name} is gated: its owner wants its licence accepted first.\nDo: accept "
+            "it on the model's page of the Hugging Face Hub and log in with `hf auth "
+            "login`, or take an open model, such as hf/Qwen/Qwen2.5-0.5B."
+        )
+    file = cached(name)
+    if file is not None:
+        return CourseError(
+            f"{name} is in this machine's cache, but cannot be loaded ({reason}).\n"
+            "Expected: whole files, as its library downloads them.\n"
+            f"Do: delete {file}, and load the model again with a network."
+        )
     return CourseError(
         f"The weights of {name} are neither in this machine's cache nor could they be "
         f"fetched ({reason}).\nExpected: a network connection, or the file in the "
-        "library's cache from an earlier run.\nDo: connect once and load it again, or "
-        "stay offline with COURSE_PROFILE=offline and a bundled model "
-        f"({', '.join(bundled())})."
+        "library's cache from an earlier run.\nDo: connect once and load it again "
+        "(HF_HUB_OFFLINE unset), or stay offline with COURSE_PROFILE=offline and a "
+        f"bundled model ({', '.join(bundled())})."
     )
 
 
+def cached(name):
+    """The weight file of a public model in its library's cache; None: it is not there.
+
+    `name` as for `load`: `torchvision/NAME`, `timm/NAME` or `hf/NAME`; of a name with
+    a file or a folder of one's own, that one.  Uses no network.
+    """
+    source, _, rest = name.partition("/")
+    rest, _, own = rest.partition("@")
+    if own or (source == "hf" and Path(rest).expanduser().is_dir()):
+        path = Path(own or rest).expanduser()
+        found = path.glob("*") if path.is_dir() else [path]
+    elif source == "torchvision":
+        from torchvision.models import get_model_weights
+
+        file = get_model_weights(rest).DEFAULT.url.rpartition("/")[2]
+        found = [Path(torch.hub.get_dir()) / "checkpoints" / file]
+    else:
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        if source == "timm":
+            rest = timm_repository(rest)
+        folder = Path(HF_HUB_CACHE) / f"models--{rest.replace('/', '--')}"
+        found = folder.glob("snapshots/*/*")
+    weights = (".safetensors", ".bin", ".pth", ".pt")
+    return next((f for f in sorted(found) if f.suffix in weights and f.exists()), None)
+
+
+def timm_repository(name):
+    """The repository of a timm model on the Hugging Face Hub; the default tag's."""
+    if "." not in name:
+        import timm
+
+        config = timm.get_pretrained_cfg(name)
+        name = f"{name}.{config.tag}" if config and config.tag else name
+    return f"timm/{name}"
+
+
+def local_file(rest):
+    """`NAME@FILE` as (NAME, path of the file); without a file, (NAME, None)."""
+    name, _, file = rest.partition("@")
+    if not file:
+        return name, None
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise CourseError(
+            f"There is no weight file {file}.\nExpected: the path of a .safetensors or "
+            f".pth file behind the @ of {rest}.\nDo: check the path; a relative one "
+            f"starts at {Path.cwd()}."
+        )
+    return name, path
+
+
+def read_weights(path):
+    """The tensors of a .safetensors file, or of a torch file that holds nothing else.
+
+    Raises CourseError for a file that is neither; code in it is never run.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = all(isinstance(value, torch.Tensor) for value in state.values())
+    except Exception as error:  # zip, pickle, safetensors: each has errors of its own
+        tensors, reason = False, reason_of(error)
+    else:
+        reason = "it holds other things too"
+    if not tensors:
+        raise CourseError(
+            f"{path} cannot be read as weights ({reason}).\nExpected: a state "
+            "dict of tensors, as .safetensors or from torch.save(model.state_dict()).\n"
+            "Do: save it anew, or download it again."
+        )
+    return state
+
+
+def put_weights(model, path, name):
+    """Weights of one's own into a model; returns what the card says of them."""
+    state = read_weights(path)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError:
+        own = model.state_dict()
+        shapes = sum(own[k].shape != state[k].shape for k in own.keys() & state.keys())
+        raise CourseError(
+            f"The weights of {path} do not fit {name}: {len(own.keys() - state.keys())}"
+            f" tensors are missing, {len(state.keys() - own.keys())} are too many, "
+            f"{shapes} have another shape.\nExpected: all {len(own)} tensors of this "
+            "architecture.\nDo: name the architecture that the file was made with."
+        ) from None
+    return {"weights": path.name, "sha256": files.sha256(path)}
+
+
 def load_torchvision(rest, pretrained):
-    """A classifier of torchvision with the preprocessing of its default weights."""
+    """A classifier of torchvision with the preprocessing of its default weights.
+
+    `NAME@FILE` reads the weights from a file; the preprocessing stays that of NAME.
+    """
     from torchvision import models
 
+    rest, own = local_file(rest)
     if rest not in models.list_models(module=models):
         raise CourseError(
             f"torchvision has no classification model called {rest!r}; expected one of "
             "torchvision.models.list_models(), e.g. resnet50."
         )
     weights = models.get_model_weights(rest).DEFAULT
+    published = pretrained and own is None
+    about = {"weights": str(weights)}
     try:
-        model = models.get_model(rest, weights=weights if pretrained else None)
-    except (OSError, RuntimeError) as error:
+        if published:  # torchvision would run code that a weight file brings along
+            weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        model = models.get_model(
+            rest, weights=weights if published else None, progress=False
+        )
+    except Exception as error:  # of the network, the file system, torch's reader
         raise unavailable(f"torchvision/{rest}", error) from error
+    if published:
+        about |= check_published(weights.url)
+    elif pretrained:
+        about = put_weights(model, own, f"torchvision/{rest}")
     rule = weights.transforms()
-    preprocess = Preprocess(rule.crop_size[0], tuple(rule.mean), tuple(rule.std))
-    about = {"heads": {"imagenet": weights.meta["categories"]}, "weights": str(weights)}
+    preprocess = Preprocess(
+        rule.crop_size[0],
+        tuple(rule.mean),
+        tuple(rule.std),
+        interpolation=rule.interpolation.value,
+    )
+    about |= {"heads": {"imagenet": weights.meta["categories"]}}
     return vision(model, preprocess, f"torchvision/{rest}", about)
 
 
+def check_published(url):
+    """Is the file in torch's cache the published one?  Its name ends in its sha256.
+
+    Returns what the card says of it; warns of a file that somebody put there.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    digest, wanted = files.sha256(path), path.stem.rpartition("-")[2]
+    if not digest.startswith(wanted):
+        warnings.warn(
+            f"{path.name} in torch's cache is not the file that torchvision publishes "
+            f"(its sha256 is {digest[:8]}..., expected {wanted}...): other weights, "
+            "perhaps another preprocessing.",
+            stacklevel=2,
+        )
+    return {"sha256": digest, "published": digest.startswith(wanted)}
+
+
 def load_timm(rest, pretrained):
-    """A classifier of timm with the preprocessing of its configuration."""
+    """A classifier of timm with the preprocessing of its configuration.
+
+    `NAME@FILE` reads the weights from a file; the preprocessing stays that of NAME.
+    """
     import timm
 
+    rest, own = local_file(rest)
+    published = pretrained and own is None
     try:
-        model = timm.create_model(rest, pretrained=pretrained)
+        model = timm.create_model(rest, pretrained=published)
     except RuntimeError as error:
         if "Unknown model" in str(error) or "Invalid pretrained tag" in str(error):
             raise unknown(f"timm/{rest}") from error
         raise unavailable(f"timm/{rest}", error) from error
     except Exception as error:  # the hub raises a family of its own
         raise unavailable(f"timm/{rest}", error) from error
+    about = dict(model.pretrained_cfg or {})
+    if pretrained and own is not None:
+        about |= put_weights(model, own, f"timm/{rest}")
     rule = timm.data.resolve_model_data_config(model)
     preprocess = Preprocess(
-        rule["input_size"][-1], tuple(rule["mean"]), tuple(rule["std"])
+        rule["input_size"][-1],
+        tuple(rule["mean"]),
+        tuple(rule["std"]),
+        interpolation=rule["interpolation"],
     )
-    return vision(model, preprocess, f"timm/{rest}", dict(model.pretrained_cfg or {}))
+    return vision(model, preprocess, f"timm/{rest}", about)
 
 
 # --- text ---------------------------------------------------------------------
@@ -376,22 +575,59 @@ def load_huggingface(rest, pretrained):
     return text_encoder(rest, f"hf/{rest}", pretrained, {}, offline=False)
 
 
+def transformers_settings():
+    """What must be set before transformers reads a model of the Hub.
+
+    It takes safetensors where the model has them, else torch files, of which it reads
+    the tensors alone; it is not to ask the Hub for a conversion.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+
+
+@contextmanager
+def quiet(logging):
+    """Of transformers nothing but errors: its notes would stand in a lesson's output.
+
+    `logging` is `transformers.utils.logging`.
+    """
+    logging.disable_progress_bar()
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def text_encoder(where, name, pretrained, about, offline):
     """A Backbone from a transformers encoder and its tokenizer."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    transformers_settings()
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # it would stand in a lesson's output
+    options, missing = {"local_files_only": offline}, []
     try:
-        options = {"local_files_only": offline}
-        tokenizer = AutoTokenizer.from_pretrained(where, **options)
-        if pretrained:
-            model = AutoModel.from_pretrained(where, use_safetensors=True, **options)
-        else:
-            model = AutoModel.from_config(AutoConfig.from_pretrained(where, **options))
-    except (OSError, ValueError) as error:
+        with quiet(logging):
+            tokenizer = AutoTokenizer.from_pretrained(where, **options)
+            if pretrained:
+                if offline:
+                    options["use_safetensors"] = True
+                model, told = AutoModel.from_pretrained(
+                    where, dtype=torch.float32, output_loading_info=True, **options
+                )
+                missing = [key for key in told["missing_keys"] if "pooler" not in key]
+            else:
+                config = AutoConfig.from_pretrained(where, **options)
+                model = AutoModel.from_config(config, dtype=torch.float32)
+    except Exception as error:  # the hub and each format raise families of their own
         raise unavailable(name, error) from error
+    if missing:  # they would be random, and nothing would say so
+        raise CourseError(
+            f"{len(missing)} tensors of {name} are not in its files ({missing[0]}, ...)."
+            "\nExpected: all but those of a pooler, which the course does not use.\n"
+            "Do: take another model; this one is no complete encoder."
+        )
     layers = next(
         (n for n, m in model.named_modules() if isinstance(m, nn.ModuleList)), "encoder"
     )

@@ -123,13 +123,31 @@ def test_models_are_looked_up_in_the_caches(empty_caches, monkeypatch):
         profiles.FULL.vit,
         profiles.FULL.text_encoder,
         profiles.FULL.language_model,
+        profiles.CLIP,
     ]
     answer = doctor.can_full(sound)
     assert not answer["can"] and "network" in answer["advice"]
-    assert all(name in answer["why"] for name in names)
+    assert answer["why"].startswith("6 of its models")
+    found = doctor.check_public_models()
+    assert all(name in found["found"] for name in names)
+    assert found["status"] == doctor.NOTE and "0 of 6" in found["found"]
+    assert "torchvision/resnet50 (98 MB)" in found["found"]
+    assert "2579 MB" in found["advice"]  # 98 + 102 + 346 + 440 + 988 + 605
     for name in names:
         put(empty_caches, name)
     assert doctor.can_full(sound)["can"]
+    assert doctor.check_public_models()["status"] == doctor.OK
+
+
+def test_a_switched_model_is_looked_up_instead(empty_caches, monkeypatch):
+    monkeypatch.setenv("COURSE_VISION_BACKBONE", "torchvision/squeezenet1_1")
+    assert "squeezenet1_1 (5 MB)" in doctor.check_public_models()["found"]
+    own = empty_caches / "own.pth"
+    own.write_bytes(b"weights")
+    monkeypatch.setenv("COURSE_VISION_BACKBONE", f"torchvision/squeezenet1_1@{own}")
+    assert "1 of 6 in the libraries' caches: torchvision/squeezenet1_1@" in (
+        doctor.check_public_models()["found"]
+    )
 
 
 def test_too_little_memory_rules_the_full_profile_out(monkeypatch):
