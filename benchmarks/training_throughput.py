@@ -252,9 +252,9 @@ def main() -> None:
     images = args.epochs * len(X)
     cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count()))(0)
     print(
-        f"{args.backbone}{' (random weights)' * args.scratch}, {len(X)} pictures, batch "
-        f"{args.batch_size}, {args.epochs} passes a run, {args.threads} threads on "
-        f"{len(cores)} cores, load {os.getloadavg()[0]:.1f}; "
+        f"{args.backbone}{' (random weights)' * args.scratch}, {len(X)} pictures, "
+        f"batch {args.batch_size}, {args.epochs} passes a run, {args.threads} threads "
+        f"on {len(cores)} cores, load {os.getloadavg()[0]:.1f}; "
         + ", ".join(f"{k} {v}" for k, v in versions.items())
     )
     seconds = np.empty((args.rounds, len(contestants), 2))

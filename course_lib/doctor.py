@@ -278,8 +278,8 @@ def can_full(checks: dict[str, dict]) -> dict:
             "can": False,
             "why": f"{len(absent)} of its models are not in the libraries' caches "
             "(line: public models)",
-            "advice": f"Connect to a network (about {max(megabytes, 1) / 1000:.1f} GB), "
-            "then start with COURSE_PROFILE=full: they are fetched on first use.",
+            "advice": f"Connect to a network ({max(megabytes, 1) / 1000:.1f} GB), then "
+            "start with COURSE_PROFILE=full: they are fetched on first use.",
         }
     return {
         "can": True,

@@ -392,7 +392,7 @@ def read_weights(path):
     if not tensors:
         raise CourseError(
             f"{path} cannot be read as weights ({reason}).\nExpected: a state "
-            "dict of tensors, as .safetensors or from torch.save(model.state_dict()).\n"
+            "dict of tensors, as .safetensors or as torch saves one.\n"
             "Do: save it anew, or download it again."
         )
     return state
@@ -624,7 +624,7 @@ def text_encoder(where, name, pretrained, about, offline):
         raise unavailable(name, error) from error
     if missing:  # they would be random, and nothing would say so
         raise CourseError(
-            f"{len(missing)} tensors of {name} are not in its files ({missing[0]}, ...)."
+            f"{len(missing)} tensors of {name} are not in its files ({missing[0]} ...)."
             "\nExpected: all but those of a pooler, which the course does not use.\n"
             "Do: take another model; this one is no complete encoder."
         )

@@ -145,8 +145,9 @@ def test_a_switched_model_is_looked_up_instead(empty_caches, monkeypatch):
     own = empty_caches / "own.pth"
     own.write_bytes(b"weights")
     monkeypatch.setenv("COURSE_VISION_BACKBONE", f"torchvision/squeezenet1_1@{own}")
-    assert "1 of 6 in the libraries' caches: torchvision/squeezenet1_1@" in (
-        doctor.check_public_models()["found"]
+    assert (
+        "1 of 6 in the libraries' caches: torchvision/squeezenet1_1@"
+        in (doctor.check_public_models()["found"])
     )
 
 

@@ -31,7 +31,6 @@ def cache(tmp_path, monkeypatch):
     import urllib.request
 
     import huggingface_hub.constants
-    import transformers.utils.hub
 
     def refuse(*_, **__):
         raise OSError("network is unreachable")
@@ -52,9 +51,8 @@ def test_torchvision_from_torch_hubs_cache(cache):
     standins.put_torchvision(cache, "squeezenet1_1")
     with pytest.warns(UserWarning, match="not the file that torchvision publishes"):
         backbone = zoo.load("torchvision/squeezenet1_1", num_classes=5)
-    stored = torch.load(
-        standins.torchvision_file(cache, "squeezenet1_1"), weights_only=True
-    )
+    path = standins.torchvision_file(cache, "squeezenet1_1")
+    stored = torch.load(path, weights_only=True)
     name = "features.0.weight"
     assert torch.equal(backbone.model.state_dict()[name], stored[name])
     assert backbone.preprocess.size == 224 and not backbone.card["published"]
@@ -89,7 +87,9 @@ def test_half_precision_and_torch_files_become_float32(cache):
 
     state = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    torch.save({k: v.half() for k, v in state.items()}, folder / "pytorch_model.bin")
+    standins.save_torch(
+        {k: v.half() for k, v in state.items()}, folder / "pytorch_model.bin"
+    )
     backbone = zoo.load("hf/somebody/encoder")
     assert next(backbone.model.parameters()).dtype == torch.float32
 
@@ -126,7 +126,9 @@ def test_a_weight_file_behind_the_name(cache, suffix):
     made = zoo.load("torchvision/squeezenet1_1", pretrained=False, seed=3).model
     state = {k: v.half() for k, v in made.state_dict().items()}
     path = cache / f"own{suffix}"
-    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    save_file(state, path) if suffix == ".safetensors" else standins.save_torch(
+        state, path
+    )
     backbone = zoo.load(f"torchvision/squeezenet1_1@{path}")
     name = "features.0.weight"
     assert torch.equal(backbone.model.state_dict()[name], state[name].float())
@@ -147,10 +149,10 @@ def test_weight_files_that_do_not_do_are_explained(cache, monkeypatch):
     Path("noise.pth").write_bytes(b"noise")
     with pytest.raises(CourseError, match="cannot be read as weights"):
         zoo.load(f"{name}@noise.pth")
-    torch.save({"a": torch.zeros(2)}, "other.pth")
+    standins.save_torch({"a": torch.zeros(2)}, "other.pth")
     with pytest.raises(CourseError, match="52 tensors are missing, 1 are too many"):
         zoo.load(f"{name}@other.pth")
-    torch.save({"model": Evil()}, "evil.pth")
+    standins.save_torch({"model": Evil()}, "evil.pth")
     with pytest.raises(CourseError, match="cannot be read as weights"):
         zoo.load(f"{name}@evil.pth")
     shutil.copy("evil.pth", standins.torchvision_file(cache, "squeezenet1_1"))

@@ -70,6 +70,13 @@ def environment(cache: Path) -> dict[str, str]:
     }
 
 
+def save_torch(state, path: Path) -> None:
+    """A file in torch's own format, as torchvision and older repositories publish."""
+    import torch
+
+    torch.save(state, path)
+
+
 # -- the stand-ins ---------------------------------------------------------------------
 
 
@@ -80,7 +87,7 @@ def put_torchvision(cache: Path, name: str) -> None:
 
     torch.manual_seed(0)
     state = models.get_model(name).state_dict()
-    torch.save(state, torchvision_file(cache, name))
+    save_torch(state, torchvision_file(cache, name))
 
 
 def put_timm(cache: Path, name: str) -> None:
@@ -189,7 +196,7 @@ def put_deberta(cache: Path, name: str = DEBERTA, **sizes) -> None:
     net = AutoModelForMaskedLM.from_config(config).half()
     config.dtype = None
     (folder / "config.json").write_text(config.to_json_string())
-    torch.save(net.state_dict(), folder / "pytorch_model.bin")
+    save_torch(net.state_dict(), folder / "pytorch_model.bin")
 
 
 def put_decoder(cache: Path, name: str, kind: str, **sizes) -> None:
@@ -344,9 +351,7 @@ def main() -> int:
     """Build, load, run; print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("lessons", nargs="*", help="00 to 12; none: loading only")
-    parser.add_argument(
-        "--squeezenet", metavar="FILE", help="real weights of one's own"
-    )
+    parser.add_argument("--squeezenet", metavar="FILE", help="real weights")
     parser.add_argument("--backbone", metavar="NAME", help="for the lessons")
     parser.add_argument("--text-encoder", metavar="NAME", help="for the lessons")
     parser.add_argument("--folder", metavar="DIR", help="build here, and leave it")
