@@ -370,7 +370,8 @@ def test_cheats_gain_nothing(name):
 def test_breakers_are_bounded_and_recorded(name):
     source, right = BREAKERS[name]
     started = time.monotonic()
-    record = graded(submitted(double=source), seconds=8)
+    seconds = 4 if right == TIMEOUT else 8  # what never ends need not run for long
+    record = graded(submitted(double=source), seconds=seconds)
     assert time.monotonic() - started < 25
     answer = record["answers"]["double"]
     assert answer["outcome"] in right, answer
