@@ -3,11 +3,16 @@
 import numpy as np
 import pytest
 
-from course_lib import paths, quizzes
+from course_lib import exercises, paths, quizzes
 from course_lib.errors import CourseError
 
 LESSONS = sorted(p.parent.name[:2] for p in paths.ROOT.glob("exercises/*/quiz.json"))
 QUESTIONS = [q for lesson in LESSONS for q in quizzes.load(lesson)]
+
+
+@pytest.fixture(autouse=True)
+def own_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
 
 
 def test_each_exercise_has_a_quiz():
@@ -68,6 +73,8 @@ def test_a_choice_is_answered_at_once(capsys):
     assert said.value.startswith("Right: ")
     choice.value = (questions[0].right + 1) % 4
     assert said.value.startswith("Not quite: ")
+    (row, *_) = exercises.dashboard().rows
+    assert (row.quiz, row.quiz_answered) == (1, 1)  # the first choice is noted
 
 
 def test_an_unknown_lesson_is_named():

@@ -121,6 +121,7 @@ def main() -> None:
         folder = Path(folder)
         root = copied(folder)
         os.environ["COURSE_ROOT"] = str(root)
+        os.environ["COURSE_PROGRESS"] = str(folder / "progress.json")
         gradebook.find_commands()
         (lesson,) = release.lessons(["08"])
         name, question = lesson.name, "lora_forward"
