@@ -9,6 +9,7 @@ HINTS = {
     "one another, are different parts. Compare with the name and a dot.",
     "missing parameter": "A parameter of a listed part is in no group.",
     "left out": "A parameter that is in no part must not pass in silence: ValueError.",
+    "unnamed": "The ValueError does not say which parameter is in no part.",
     "reverse": "The exponent counts the wrong way: the last block has the base rate, "
     "the stem the smallest.",
     "one step": "Every rate below the head is alpha times too small: the last block is "
@@ -70,7 +71,8 @@ found = {name: [] for name, _ in model.named_parameters()}
 of = {id(p): name for name, p in model.named_parameters()}
 for group in groups:
     for p in list(group["params"]):
-        found[of[id(p)]].append([float(group["lr"]), float(group["weight_decay"])])
+        rate, decays = group.get("lr", -1), group.get("weight_decay", -1)
+        found[of[id(p)]].append([float(rate), float(decays)])
 result = found
 """
 LEFT = """
@@ -82,8 +84,8 @@ model = nn.Sequential(OrderedDict(
 try:
     rates_by_layer(model, ["stem", "head"], 0.1, 0.5, 0.01)
     result = "nothing"
-except ValueError:
-    result = "ValueError"
+except ValueError as error:
+    result = "named" if "extra" in str(error) else "unnamed"
 """
 
 
@@ -130,8 +132,9 @@ def check_rates_by_layer(learner, rng):
         if wrong:
             scales = all(n in flat and not n.endswith("bias") for n in wrong)
             raise Wrong("norms" if scales else "decay", credit=0.5)
-    if learner.run(LEFT) != "ValueError":
-        raise Wrong("left out", credit=0.75)
+    said = learner.run(LEFT)
+    if said != "named":
+        raise Wrong("unnamed" if said == "unnamed" else "left out", credit=0.75)
 
 
 # -- reach -----------------------------------------------------------------------------

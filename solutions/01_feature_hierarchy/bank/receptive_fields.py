@@ -101,3 +101,12 @@ def receptive_fields(layers):
         r, j = r + d * (k - 1) * j, j / s
         found.append(r)
     return found
+
+
+# %% wrong: a tuple -> list
+def receptive_fields(layers):
+    r, j, found = 1, 1, ()
+    for k, s, d in layers:
+        r, j = r + d * (k - 1) * j, j * s
+        found += (r,)
+    return found

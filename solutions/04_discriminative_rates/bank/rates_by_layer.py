@@ -42,8 +42,9 @@ def rates_by_layer(model, parts, base, alpha, weight_decay):
             if name.startswith(part):
                 decay = weight_decay if p.ndim > 1 else 0.0
                 groups.append(dict(params=[p], lr=lr, weight_decay=decay))
-    if not all(any(name.startswith(part) for part in parts) for name in names):
-        raise ValueError("a parameter is in no part")
+    for name in names:
+        if not any(name.startswith(part) for part in parts):
+            raise ValueError(f"{name} is in no part")
     return groups
 
 
@@ -172,3 +173,25 @@ def rates_by_layer(model, parts, base, alpha, weight_decay):
 # %% wrong: nothing returned -> raises
 def rates_by_layer(model, parts, base, alpha, weight_decay):
     groups = [dict(params=model.parameters(), lr=base, weight_decay=weight_decay)]
+
+
+# %% wrong: an error that names nothing -> unnamed
+def rates_by_layer(model, parts, base, alpha, weight_decay):
+    groups, L = [], len(parts) - 2
+    for l, part in enumerate(parts):
+        lr = base * alpha ** max(L - l, 0)
+        for p in model.get_submodule(part).parameters():
+            decay = weight_decay if p.ndim > 1 else 0.0
+            groups.append(dict(params=[p], lr=lr, weight_decay=decay))
+    if len(groups) < len(list(model.parameters())):
+        raise ValueError("some parameters are in no part")
+    return groups
+
+
+# %% wrong: decay left to the optimizer -> decay
+def rates_by_layer(model, parts, base, alpha, weight_decay):
+    groups, L = [], len(parts) - 2
+    for l, part in enumerate(parts):
+        params = list(model.get_submodule(part).parameters())
+        groups.append(dict(params=params, lr=base * alpha ** max(L - l, 0)))
+    return groups
