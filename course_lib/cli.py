@@ -143,9 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     }.items():
         diagnose.add_argument(option, **settings)
 
-    train = command(
-        "train", run_train, "Train on my own images or texts, and report."
-    )
+    train = command("train", run_train, "Train on my own images or texts, and report.")
     for option, settings in {
         "--config": dict(metavar="FILE", help="YAML; --example prints one"),
         "--data": dict(
@@ -168,6 +166,24 @@ def build_parser() -> argparse.ArgumentParser:
         "epoch and ends with the same weights. Several GPUs or machines: accelerate "
         "launch -m course_lib.cli train --config FILE --data PATH"
     )
+
+    predict = command(
+        "predict", run_predict, "Answers of a model that course train made, as CSV."
+    )
+    for option, settings in {
+        "--model": dict(required=True, metavar="FOLDER", help="trained, or its model"),
+        "--data": dict(
+            required=True,
+            metavar="PATH",
+            help="an image, a folder of images, a CSV file, or a .txt file with a text "
+            "a line",
+        ),
+        "--column": dict(
+            metavar="NAME", help="of the CSV file (default: image or text)"
+        ),
+        "--to": dict(metavar="FILE.csv", help="(default: print)"),
+    }.items():
+        predict.add_argument(option, **settings)
 
     claims = command("claims", run_claims, "Show the ledger of claims and verdicts.")
     claims.add_argument("--lesson", metavar="NN", help="only this lesson's")
@@ -446,6 +462,31 @@ def run_train(arguments) -> int:
         return 0
     print(result)
     print(f"\nThe report with figures and tables: {result.folder / 'report.html'}")
+    return 0
+
+
+def run_predict(arguments) -> int:
+    """course predict: one line an example, with its answer and all probabilities."""
+    import csv
+    import io
+
+    from course_lib import exported, files
+
+    names, P, classes = exported.predict(
+        arguments.model, arguments.data, arguments.column
+    )
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["example", "answer", "probability", *classes])
+    for name, row in zip(names, P):
+        best = int(row.argmax())
+        numbers = [f"{value:.4f}" for value in row]
+        writer.writerow([name, classes[best], numbers[best], *numbers])
+    if arguments.to:
+        path = files.atomic_write_bytes(Path(arguments.to), out.getvalue().encode())
+        print(f"{len(names)} answers in {path}")
+    else:
+        print(out.getvalue(), end="")
     return 0
 
 

@@ -506,6 +506,26 @@ class _Folder:
         import csv
         import io
 
+        from course_lib import exported, model_card
+
+        began = time.perf_counter()
+        test = result.parts.test
+        result.export = exported.export(
+            result.backbone,
+            result.classes,
+            self.path / "model",
+            getattr(test, test.holds),
+            onnx=config.onnx,
+            about={
+                "model": config.model,
+                "task": config.task,
+                "dropout": config.dropout,
+                "image_size": result.data["size"],
+            },
+        )
+        result.seconds["export"] = round(time.perf_counter() - began, 2)
+        card = model_card.model_card(result).encode("utf-8")
+        files.atomic_write_bytes(self.path / "model" / "README.md", card)
         table = io.StringIO()
         columns = ("part", "example", "label")
         writer = csv.DictWriter(table, columns, lineterminator="\n")
