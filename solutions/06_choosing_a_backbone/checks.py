@@ -360,7 +360,8 @@ def check_smallest_model(learner, rng):
         cases.append(([rows[i] for i in rng.permutation(len(rows))], bar, n))
         roles.append(dict(zip(names, found)))
     found = learner.run(
-        "result = [smallest_model(list(rows), bar, n) for rows, bar, n in cases]",
+        "found = [smallest_model(list(rows), bar, n) for rows, bar, n in cases]\n"
+        "result = [name if name is None else str(name) for name in found]",
         cases=cases,
     )
     if not isinstance(found, list) or len(found) != len(cases):
