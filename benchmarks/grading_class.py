@@ -4,8 +4,8 @@
 
 Each student answers some questions rightly, some as in the bank's wrong answers, some
 not.  A run is `course grade` as a whole: reference, sandboxes, records, gradebook.
-Prints seconds and CPU seconds of a student, the ratio of the throughputs, and what
-this machine gives at best: the same ratio for processes that only import torch.  The
+Prints seconds and CPU seconds (the machine's) of a student, the ratio of the
+throughputs, and what this machine gives at best: the same ratio for processes that only import torch.  The
 runs of -j 1 and -j 2 alternate, and the ratio is that of their medians.  Fails when
 scores differ.  Figures mean something on a machine that does nothing else.
 """
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import shutil
 import statistics
 import subprocess
@@ -73,10 +72,14 @@ def graded(lesson: Path, students: int, parallel: int):
 
 
 def cpu() -> float:
-    """CPU seconds of this process and of all that it has waited for."""
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    used = [resource.getrusage(w) for w in who]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    """CPU seconds that the machine has spent, whoever had them.
+
+    Those of a killed sandbox are in no process's account.
+    """
+    import psutil
+
+    spent = psutil.cpu_times()
+    return spent.user + spent.nice + spent.system
 
 
 def ceiling(parallel: int, processes: int = 8) -> float:
