@@ -5,9 +5,9 @@
 Each student answers some questions rightly, some as in the bank's wrong answers, some
 not.  A run is `course grade` as a whole: reference, sandboxes, records, gradebook.
 Prints seconds and CPU seconds (the machine's) of a student, the ratio of the
-throughputs, and what this machine gives at best: the same ratio for processes that only import torch.  The
-runs of -j 1 and -j 2 alternate, and the ratio is that of their medians.  Fails when
-scores differ.  Figures mean something on a machine that does nothing else.
+throughputs, and what this machine gives at best: the same ratio for processes that
+only import torch.  The runs of -j 1 and -j 2 alternate, and the ratio is that of their
+medians.  Fails when scores differ.  Figures mean something on a quiet machine only.
 """
 
 import argparse
