@@ -156,11 +156,17 @@ def machine(tmp_path_factory):
     return take
 
 
+def cpu_seconds():
+    """Of the processes that this one has started and waited for."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def executed(path, environment):
     """Run a lesson by nbval: its seconds and its peak memory in MB."""
     command = [sys.executable, "-m", "pytest", "--color=no", "-p", "no:xdist"]
     command += ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), cpu_seconds()
     process = subprocess.Popen(
         [*command, str(path)],
         cwd=paths.ROOT,
@@ -174,7 +180,10 @@ def executed(path, environment):
     with runner.PeakMemory(process.pid, itself=False) as memory:
         said, _ = process.communicate()
     seconds = time.perf_counter() - started
-    print(f"{path.stem}: {seconds:.1f} s, {memory.peak_mb:.0f} MB")
+    print(
+        f"{path.stem}: {seconds:.1f} s, {cpu_seconds() - before:.1f} s of CPU, "
+        f"{memory.peak_mb:.0f} MB"
+    )
     assert process.returncode == 0, said[-6000:]
     return seconds, memory.peak_mb
 
