@@ -66,6 +66,11 @@ def max_seconds(path: Path) -> int:
     return MAX_SECONDS.get(path.stem[:2], 60)
 
 
+def time_factor() -> float:
+    """COURSE_TIME_FACTOR: how much longer all may take, on a slow or busy machine."""
+    return float(os.environ.get("COURSE_TIME_FACTOR", "1"))
+
+
 # -- executing --------------------------------------------------------------------
 
 

@@ -19,7 +19,6 @@ import pytest
 
 from course_lib import paths, runner
 
-TIME_FACTOR = float(os.environ.get("COURSE_TIME_FACTOR", "1"))
 LESSONS = runner.lessons()
 COST = re.compile(r"(\d+)\s*s(?:econds)?\b[^\n]*?(\d[\d,]*)\s*MB")
 MACHINE_PATH = re.compile(
@@ -197,7 +196,7 @@ def executed(path, environment):
 def test_lesson_runs_as_stored_and_within_its_cost(path, machine):
     stated_seconds, stated_mb = stated_cost(read(path))
     # What the lesson states may be off by the difference between two machines.
-    allowed = min(runner.max_seconds(path), 2 * stated_seconds) * TIME_FACTOR
+    allowed = min(runner.max_seconds(path), 2 * stated_seconds) * runner.time_factor()
     environment = {**os.environ, "COURSE_PROFILE": "offline"}
     is_shared = int(environment.pop("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
     threads = environment.pop("OMP_NUM_THREADS", None)

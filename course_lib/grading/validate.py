@@ -79,7 +79,7 @@ def check_lessons(isolated: bool = True) -> list[str]:
         done = runner.execute(nbformat.read(path, as_version=4), path.stem)
         if done.failure:
             found.append(f"{path.stem}: {done.failure}")
-        elif done.seconds > runner.max_seconds(path):
+        elif done.seconds > runner.max_seconds(path) * runner.time_factor():
             found.append(f"{path.stem}: {done.seconds:.0f} s")
         elif done.peak_mb > runner.MAX_MB:
             found.append(f"{path.stem}: {done.peak_mb:.0f} MB")
