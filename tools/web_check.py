@@ -279,15 +279,17 @@ def main(argv=None):
         raise SystemExit(f"There are no pages in {site}.")
 
     checked, broken, outside = broken_links(site)
-    print(f"{len(names)} pages; {checked:,} internal links, {len(broken)} broken; ")
-    print(f"{len(outside)} links to other hosts (not followed)")
+    print(f"{len(names)} pages; {checked:,} internal links, {len(broken)} broken")
+    print(f"{len(outside)} links to other hosts (not followed)", flush=True)
     problems, findings = list(broken), []
     server, address = served(site)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as profile:
         driver = browser(profile)
         try:
-            for name in names:
+            for number, name in enumerate(names, 1):
+                if number % 25 == 0:
+                    print(f"  {number} pages looked at", flush=True)
                 wrong, found = looked_at(driver, address, name, axe)
                 problems += [f"{name}: {one}" for one in wrong]
                 findings += found

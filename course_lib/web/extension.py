@@ -20,6 +20,7 @@ from sphinx.util.osutil import relative_uri
 LOG = logging.getLogger(__name__)
 LESSONS = re.compile(r"\b[Ll]essons? \d\d\b(?:(?:, | and | or | to )\d\d\b)*")
 LESSON = re.compile(r"(?:[Ll]essons? )?(\d\d)")
+ARG = re.compile(r"\\arg(?![a-zA-Z])\s*(?:\\(min|max)(?![a-zA-Z]))?")
 CELL_TAG = "tag_cell-"  # class that a cell's tag becomes: its anchor
 
 
@@ -29,10 +30,11 @@ CELL_TAG = "tag_cell-"  # class that a cell's tag becomes: its anchor
 def mathml(latex: str, display: bool) -> str:
     r"""LaTeX as a <math> element, with the LaTeX as its alternative text.
 
-    latex2mathml does not know ``\arg\min``; it is written as one operator.
+    latex2mathml does not know ``\arg``: it is written as an operator.
     """
-    text = latex.strip().replace(r"\arg\min", r"\operatorname{arg\,min}")
-    made = convert(text, display="block" if display else "inline")
+    text = latex.strip()
+    known = ARG.sub(r"\\operatorname{arg\1}", text)
+    made = convert(known, display="block" if display else "inline")
     left = re.findall(r">\s*(\\[a-zA-Z]+)", made)
     if left:
         LOG.warning("no MathML for %s in: %s", ", ".join(left), latex)
