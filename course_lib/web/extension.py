@@ -163,13 +163,24 @@ class Tables(SphinxPostTransform):
 
 EMPTY_HEAD = re.compile(r'<th class="head([^"]*)">(?:\s*<p>\s*</p>)?\s*</th>')
 STUB = re.compile(r'<th class="stub([^"]*)">')
+FORMULA_HEAD = re.compile(
+    r'<th class="head([^"]*)">(<p><math alttext="([^"]*)"[^>]*>'
+    r"(?:(?!<p>).)*</math></p>)\s*</th>"
+)
 
 
 def repair_html(app, pagename, templatename, context, doctree) -> None:
     """The last strokes, on a page's HTML."""
     if "body" in context:
         body = EMPTY_HEAD.sub(r'<td class="corner\1"></td>', context["body"])
+        body = FORMULA_HEAD.sub(spoken, body)
         context["body"] = STUB.sub(r'<th scope="row" class="stub\1">', body)
+
+
+def spoken(head: re.Match) -> str:
+    """A heading that is a formula only, with a label for those who hear the table."""
+    said = head[3].replace("\\", "")
+    return f'<th class="head{head[1]}" aria-label="{said}">{head[2]}</th>'
 
 
 # -- set-up -------------------------------------------------------------------------

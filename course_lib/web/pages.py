@@ -17,7 +17,7 @@ import struct
 from hashlib import sha256
 from pathlib import Path
 
-from course_lib import claims, exercises, files, links, paths, runner
+from course_lib import claims, exercises, links, paths, runner
 from course_lib.errors import CourseError
 
 EXTRA = "extra"  # copied to the site as it is: figures and notebooks to download
@@ -110,9 +110,13 @@ def relative(path: Path) -> str:
     return path.relative_to(paths.ROOT).as_posix()
 
 
-def save(source: Path, name: str, text: str) -> None:
-    """Write one source."""
-    files.atomic_write_bytes(source / name, text.encode("utf-8"))
+def save(source: Path, name: str, content: str | bytes) -> None:
+    """Write one source; the folder is a temporary one, so nothing is synchronised."""
+    path = source / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, str):
+        content = content.encode("utf-8")
+    path.write_bytes(content)
 
 
 def copy(path: Path, target: Path) -> None:
@@ -227,7 +231,7 @@ def as_file(output, source: Path, page: str) -> None:
     text = found[1] if found else html.escape(alt, quote=True)
     content = base64.b64decode(found[2] if found else data["image/png"])
     name = f"figures/{sha256(content).hexdigest()[:16]}.png"
-    files.atomic_write_bytes(source / EXTRA / name, content)
+    save(source, f"{EXTRA}/{name}", content)
     width, height = struct.unpack(">II", content[16:24])
     output["data"] = {
         "text/html": f'<img alt="{text}" src="{up(page)}{name}" width="{width}" '
