@@ -256,3 +256,27 @@ def test_a_learners_server_starts_in_a_copy_that_keeps_their_work(tmp_path):
     assert (home / "notebooks" / "a.ipynb").read_text() == "mine"
     assert (home / "notebooks" / "b.ipynb").read_text() == "new"
     assert f"root_dir={home}" in started.stdout and "--extra" in started.stdout
+
+
+# -- docs/ ----------------------------------------------------------------------------
+
+DOCUMENTS = sorted((paths.ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_commands_and_links_of_a_document_exist(path):
+    text = path.read_text("utf-8")
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    lines = [part.strip() for b in blocks for part in re.split(r"\n|&&", b)]
+    lines = [line.partition("  #")[0] for line in lines]
+    used = [line for line in lines if re.match(r"(\S+/)?course ", line)]
+    assert used
+    for line in used:
+        words = shlex.split(line)[1:]
+        assert callable(cli.build_parser().parse_known_args(words)[0].run), line
+    targets = re.findall(r"^(\w+):", (paths.ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"`make (\w+)`", text)) <= set(targets)
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)\)", text):
+        assert (path.parent / link).exists(), link
+    named = re.findall(r"`((?:course_lib|tests|tools|data|deploy)/[\w./-]+)`", text)
+    assert [name for name in named if not (paths.ROOT / name).exists()] == []
