@@ -1,0 +1,459 @@
+"""Trusted checks of exercise 13: they run in the grader and are never released."""
+
+import numpy as np
+import torch
+from scipy.stats import norm
+
+from course_lib.grading.checks import Wrong, close
+
+HINTS = {
+    "pair": "Return a pair: the strategy, and the list of reasons.",
+    "all reasons": "Every rule that holds is a reason, not only the first.",
+    "order": "The first rule that holds decides, and the reasons come in the order of "
+    "the table.",
+    "rarest": "The rarest class counts: neither the mean nor the sum of the labels.",
+    "ten": "Fewer than 10: with exactly 10 labels the rule does not hold.",
+    "gib": "A GiB has 2**30 bytes.",
+    "bytes": "Full fine-tuning takes 16 bytes for each parameter.",
+    "edge": "What needs exactly the memory that is there does fit.",
+    "decision": "Another strategy, or other reasons: go through the rules one by one.",
+    "positions": "Return the positions of the test pictures, whole numbers, each once.",
+    "leak": "Pictures of one wafer are on both sides: the test set knows what was "
+    "trained on.",
+    "classes": "The share holds for the wafers of each class, not only for all "
+    "together.",
+    "pictures": "The number of wafers is rounded, not the number of pictures: wafers "
+    "have unequal numbers of pictures.",
+    "rounded": "Round the number of wafers, neither always down nor always up.",
+    "one": "Each class has at least one wafer in the test set.",
+    "training": "These are the positions of the training pictures.",
+    "seed": "The same seed must give the same split: draw from "
+    "np.random.default_rng(seed) alone.",
+    "random": "Which wafers are in the test set does not depend on the seed.",
+    "rows": "A wafer belongs to the test set with all of its pictures.",
+    "alias": "The model is left with its last weights: state_dict() gives the tensors "
+    "themselves, and training changes them in place.",
+    "buffers": "The buffers (BatchNorm's statistics, for one) are those of the last "
+    "epoch: they belong to the checkpoint.",
+    "reset": "patience counts epochs in a row: a lower loss starts the count again.",
+    "patience": "It stops one epoch too late or too early: after `patience` epochs "
+    "without a lower loss.",
+    "number": "The number of the best epoch is asked for, counted from 0.",
+    "tie": "An equal loss is not a lower one: the first stays the best.",
+    "nan": "A loss of nan is never lower.",
+    "trained": "max_epochs, or every epoch it trains, is not what was asked for.",
+    "weights": "The model is not left as it was in the best epoch.",
+    "cancel": "Differences of opposite sign cancel: take absolute values, and the "
+    "largest.",
+    "largest": "One example in a thousand may be wrong, and no mean shows it: take the "
+    "largest absolute difference.",
+    "answers": "Equal answers are not enough: the probabilities are used too.",
+    "shape": "Arrays of other shapes are not the same, even if NumPy stretches them.",
+    "finite": "nan or infinity anywhere is never the same model, not even on both "
+    "sides.",
+    "large": "The last digits of large logits are larger: the tolerance grows with the "
+    "largest logit.",
+    "small": "For logits below 1 the tolerance is 1e-4, not less.",
+    "strict": "float32 differs in the last digits: a smaller tolerance than 1e-4 times "
+    "the largest logit asks too much.",
+    "same": "Not the comparison that was asked for.",
+    "list of features": "Return the sorted list of the positions of the features.",
+    "shared": "The level is shared: with many features one of them nearly always "
+    "rings. Compare with level / F.",
+    "two sides": "A mean may rise or fall: use |z| and both tails.",
+    "error": "z is in units of the error of the two means: variances divided by the "
+    "numbers of rows.",
+    "both": "Both sides are uncertain: the window's and the reference's variance, each "
+    "over its own number of rows.",
+    "constant": "A feature that is constant and the same on both sides does not ring; "
+    "one that left its constant value does.",
+    "features": "Other features ring.",
+}
+
+
+# -- the decision ----------------------------------------------------------------------
+
+
+def held(task, few=None, ten=10, bytes_=16, gib=2**30, edge=False):
+    """[(reason, strategy)] of all rules that hold, and what comes of a mistake."""
+    counts = list(task["labels"].values())
+    rare = {"mean": np.mean, "sum": sum, "most": max}.get(few, min)(counts) < ten
+    size, room = bytes_ * task["parameters"], task["gib"] * gib
+    rules = [
+        ("licence", task["licence"] not in task["allowed"], "from scratch"),
+        ("memory", size >= room if edge else size > room, "LoRA"),
+        ("few and far", rare and task["far"], "compare"),
+        ("few", rare, "frozen features"),
+    ]
+    return [(reason, strategy) for reason, holds, strategy in rules if holds]
+
+
+def judged(task, **mistake):
+    """(strategy, reasons)."""
+    found = held(task, **mistake)
+    strategy = found[0][1] if found else "full fine-tuning"
+    return strategy, [reason for reason, _ in found]
+
+
+def tasks(rng):
+    """Every combination of rules, and tasks at and between the bars."""
+    labels = {
+        False: [{"a": 10, "b": 10}, {"a": 40, "b": 10, "c": 300}],
+        True: [{"a": 9, "b": 9}, {"a": 500, "b": 9, "c": 60}, {"a": 1, "b": 3}],
+    }
+    gib = int(rng.integers(1, 9)) * 4
+    exact = gib * 2**26  # parameters that just fit
+    found = []
+    for foreign in (False, True):
+        for few in labels:
+            for counts in labels[few]:
+                for far in (False, True):
+                    for share in (0.2, 0.97, 1.0, 1.1, 1.5, 5.0):
+                        parameters = int(share * exact) + (share > 1)
+                        task = {
+                            "licence": "research" if foreign else "mit",
+                            "allowed": ["mit", "bsd"] if far else ["mit"],
+                            "parameters": parameters,
+                            "gib": gib,
+                            "labels": counts,
+                            "far": far,
+                        }
+                        found.append(task)
+    return [found[i] for i in rng.permutation(len(found))]
+
+
+def check_decide(learner, rng):
+    """Every combination of rules, and tasks at the bars of each."""
+    asked = tasks(rng)
+    found = learner.run("result = [decide(dict(task)) for task in asked]", asked=asked)
+    if not all(isinstance(x, (tuple, list)) and len(x) == 2 for x in found):
+        raise Wrong("pair")
+    if not all(isinstance(x[1], (tuple, list)) for x in found):
+        raise Wrong("pair")
+    found = [(strategy, list(reasons)) for strategy, reasons in found]
+    if found == [judged(task) for task in asked]:
+        return
+    first = [(strategy, reasons[:1]) for strategy, reasons in map(judged, asked)]
+    if found == first:
+        raise Wrong("all reasons", credit=0.5)
+    mistakes = {
+        "rarest": [dict(few="mean"), dict(few="sum"), dict(few="most")],
+        "ten": [dict(ten=10.5)],
+        "gib": [dict(gib=10**9)],
+        "bytes": [dict(bytes_=b) for b in (2, 4, 8, 12)],
+        "edge": [dict(edge=True)],
+    }
+    for hint, ways in mistakes.items():
+        if any(found == [judged(task, **way) for task in asked] for way in ways):
+            raise Wrong(hint, credit=0.5)
+    sets = [(set(map(str, reasons))) for _, reasons in found]
+    if sets == [set(judged(task)[1]) for task in asked]:
+        raise Wrong("order", credit=0.5)
+    raise Wrong("decision")
+
+
+# -- a split that does not leak --------------------------------------------------------
+
+
+def wafers_of(rng):
+    """labels and wafers: unequal numbers of pictures, rows in no order."""
+    labels, wafers = [], []
+    names = rng.permutation(1000)[:60].tolist()
+    for label, count in enumerate(rng.permutation([2, 11, 17, 24])):
+        for _ in range(count):
+            pictures = int(rng.choice([1, 2, 3, 12]))
+            labels += [label] * pictures
+            wafers += [names.pop()] * pictures
+    order = rng.permutation(len(labels))
+    return np.array(labels)[order], np.array(wafers)[order]
+
+
+def positions(found, n):
+    """The rows as an array of whole numbers; Wrong when they are none."""
+    if isinstance(found, torch.Tensor):
+        found = found.numpy()
+    if isinstance(found, (list, tuple)) and not all(type(i) is int for i in found):
+        raise Wrong("positions")
+    rows = np.asarray(found)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or not 0 < len(rows) <= n:
+        raise Wrong("positions")
+    if rows.min() < 0 or rows.max() >= n or len(np.unique(rows)) < len(rows):
+        raise Wrong("positions")
+    return np.sort(rows)
+
+
+def check_split_wafers(learner, rng):
+    """Properties of the split: no leak, the numbers of wafers, what the seed does."""
+    labels, wafers = wafers_of(rng)
+    share, seeds = 0.22, [int(s) for s in rng.integers(1 << 30, size=6)]
+    found = learner.run(
+        "result = [test_rows(labels.copy(), wafers.copy(), share, seed)"
+        " for seed in seeds + seeds]",
+        labels=labels,
+        wafers=wafers,
+        share=share,
+        seeds=seeds,
+    )
+    splits = [positions(one, len(labels)) for one in found]
+    for rows in splits:
+        chosen = np.unique(wafers[rows])
+        if len(rows) < np.isin(wafers, chosen).sum():
+            raise Wrong("rows" if len(rows) == len(chosen) else "leak")
+        counts, wanted, alternatives = [], [], []
+        for label in np.unique(labels):
+            own = np.unique(wafers[labels == label])
+            counts.append(int(np.isin(own, chosen).sum()))
+            wanted.append(max(1, round(share * len(own))))
+            alternatives.append(len(own) - wanted[-1])
+        if counts == wanted:
+            continue
+        if counts == alternatives:
+            raise Wrong("training", credit=0.5)
+        if all(c == w or (c == 0 and w == 1) for c, w in zip(counts, wanted)):
+            raise Wrong("one", credit=0.5)
+        groups = [len(np.unique(wafers[labels == c])) for c in np.unique(labels)]
+        for way in (np.floor, np.ceil):
+            if counts == [max(1, int(way(share * n))) for n in groups]:
+                raise Wrong("rounded", credit=0.5)
+        total = round(share * sum(groups))
+        if abs(sum(counts) - total) <= 1:
+            raise Wrong("classes", credit=1 / 3)
+        raise Wrong("pictures", credit=1 / 3)
+    sets = [tuple(rows.tolist()) for rows in splits]
+    if sets[:6] != sets[6:]:
+        raise Wrong("seed", credit=0.5)
+    if len(set(sets)) == 1:
+        raise Wrong("random", credit=0.5)
+
+
+# -- the best checkpoint ---------------------------------------------------------------
+
+FIT = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+        self.register_buffer("seen", torch.zeros(1))
+def train_epoch(model):
+    with torch.no_grad():
+        model.weight += step
+        model.seen += 1
+def validate(model):
+    return losses[int(model.seen.item()) - 1]
+net = Net()
+number = fit(net, train_epoch, Counted(net, validate), patience, max_epochs)
+result = [number, net.weight.detach().clone(), net.seen.item(), Counted.calls]
+"""
+COUNTED = """
+class Counted:
+    calls = 0
+    def __init__(self, net, validate):
+        self.net, self.validate = net, validate
+        Counted.calls = 0
+    def __call__(self, model):
+        Counted.calls += 1
+        return self.validate(model)
+"""
+
+
+def stopped(losses, patience, most, reset=True, late=0, tie=False):
+    """(best epoch, epochs trained), and what comes of a mistake."""
+    best, waited, kept = float("inf"), 0, None
+    for epoch in range(min(most, len(losses))):
+        loss = losses[epoch]
+        if loss < best or (tie and loss == best):
+            best, kept = loss, epoch
+            waited = 0 if reset else waited
+        else:
+            waited += 1
+        if waited >= patience + late:
+            break
+    return kept, epoch + 1
+
+
+def check_fit_bug(learner, rng):
+    """Best first, last, between; ties, nan; patience 1 to 4; no stop at all."""
+    nan = float("nan")
+    a, b, c, d, e = (round(float(x), 3) for x in np.sort(rng.uniform(0.1, 2, 5)))
+    cases = [
+        ([e, c, d, b, d, c, d, e, e, e], 2, 9),
+        ([e, d, e, c, e, b, e, a, d, d, c, a], 2, 12),
+        ([b, c, d, e, a, a, a, a], 3, 8),
+        ([e, d, c, b, a, c], 4, 5),
+        ([d, c, e, b, e, e, a, a], 1, 8),
+        ([c, b, b, b, d, a, a], 3, 7),
+        ([nan, c, nan, b, nan, nan, a, a], 2, 8),
+    ]
+    for losses, patience, most in cases:
+        step = float(rng.uniform(0.5, 2))
+        found = learner.run(
+            COUNTED + FIT, losses=losses, patience=patience, max_epochs=most, step=step
+        )
+        number, weight, seen, calls = found
+        epoch, trained = stopped(losses, patience, most)
+        if number != epoch and any(loss != loss for loss in losses):
+            raise Wrong("nan", credit=0.5)
+        if number != epoch:
+            ways = {
+                "reset": dict(reset=False),
+                "patience": dict(late=1),
+                "tie": dict(tie=True),
+            }
+            for hint, way in ways.items():
+                if number == stopped(losses, patience, most, **way)[0]:
+                    raise Wrong(hint)
+            raise Wrong("number")
+        if calls != trained:
+            if calls == stopped(losses, patience, most, reset=False)[1]:
+                raise Wrong("reset", credit=0.5)
+            late = [stopped(losses, patience, most, late=k)[1] for k in (1, -1)]
+            if calls in late:
+                raise Wrong("patience", credit=0.5)
+            raise Wrong("trained", credit=0.5)
+        if not close(weight, np.full(2, step * (epoch + 1))):
+            last = close(weight, np.full(2, step * trained))
+            raise Wrong("alias" if last else "weights", credit=1 / 3)
+        if seen != epoch + 1:
+            raise Wrong("buffers", credit=2 / 3)
+
+
+# -- a check that never fails ----------------------------------------------------------
+
+
+def pairs_of_logits(rng):
+    """[(hint, ours, theirs, same?)]: each mistake fails at one of them."""
+    n, k = 1000, 5
+    ours = rng.normal(0, 2, (n, k))
+    noise = rng.uniform(-1, 1, (n, k))
+    top = np.abs(ours).max()
+    found = [
+        ("answers", ours, 1.5 * ours + 0.3, False),
+        ("strict", ours, ours + noise * 1e-5, True),
+        ("large", ours, ours + noise * 0.9e-4 * top, True),
+        ("large", 300 * ours, 300 * ours + noise * 0.02, True),
+        ("small", 0.01 * ours, 0.01 * ours + noise * 8e-5, True),
+        ("same", ours, ours.copy(), True),
+    ]
+    cancel = ours + np.where(np.arange(k) % 2, 1, -1) * 0.5 * (np.arange(k) < 4)
+    found.append(("cancel", ours, cancel, False))
+    found.append(("cancel", ours, np.roll(ours, 1, axis=1), False))
+    for sign in (-1, 1):  # one logit too small, one too large
+        one = ours.copy()
+        one[int(rng.integers(n)), 2] += sign * 0.003 * top
+        found.append(("largest", ours, one, False))
+    found.append(("shape", np.repeat(ours[:1], 4, 0), ours[:1].copy(), False))
+    found.append(("shape", np.full((6, k), 0.5), np.full((6, 1), 0.5), False))
+    bad = ours.copy()
+    bad[3, 1] = np.nan
+    found.append(("finite", ours, bad, False))
+    found.append(("finite", bad, bad.copy(), False))
+    endless = ours.copy()
+    endless[5, 0] = np.inf
+    found.append(("finite", endless, endless.copy(), False))
+    found.append(("finite", endless, ours, False))
+    return found
+
+
+def check_export_bug(learner, rng):
+    """Noise that has to pass at three scales, and differences that have to fail."""
+    cases = pairs_of_logits(rng)
+    found = learner.run(
+        "result = []\nfor ours, theirs in pairs:\n"
+        "    said = same_model(ours, theirs)\n"
+        "    result.append(said if isinstance(said, bool) else bool(said))",
+        pairs=[(ours, theirs) for _, ours, theirs, _ in cases],
+    )
+    for said, (hint, _, _, same) in zip(found, cases):
+        if said is not same:
+            raise Wrong(hint, credit=0.5 if hint in ("finite", "shape") else 0.0)
+
+
+# -- the alarm -------------------------------------------------------------------------
+
+
+def ringing(r, w, level, mistake=None):
+    """Which features ring, and what comes of a mistake."""
+    N, M = len(r), len(w)
+    gap = w.mean(0) - r.mean(0)
+    parts = w.var(0, ddof=1) / M, r.var(0, ddof=1) / N
+    variance = parts[0] + parts[1]
+    if mistake == "both":
+        variance = parts[0]
+    if mistake == "reference":
+        variance = r.var(0, ddof=1) / M
+    if mistake == "pooled":
+        pooled = ((M - 1) * w.var(0, ddof=1) + (N - 1) * r.var(0, ddof=1)) / (M + N - 2)
+        variance = pooled * (1 / M + 1 / N)
+    if mistake == "error":
+        variance = w.var(0, ddof=1) + r.var(0, ddof=1)
+    z = gap / np.sqrt(np.maximum(variance, 1e-24))
+    p = 2 * norm.cdf(-np.abs(z))
+    if mistake == "half":
+        p = p / 2
+    if mistake == "upper":
+        p = norm.cdf(-z)
+    if mistake == "two upper":
+        p = 2 * norm.cdf(-z)
+    bar = level if mistake == "shared" else level / len(p)
+    return np.flatnonzero(p <= bar).tolist()
+
+
+def days(rng):
+    """A reference and a window whose z are planned, features in random order."""
+    N, M, level = 400, 80, 0.05
+    planned = [0.0] * 18 + [1.2, -0.8, 2.5, -2.7, 2.98, -2.98, 3.13, -3.13]
+    planned += [3.4, -3.5, 6, -7]
+    planned += [3.4, -3.4, 2.9, -2.9] + [0.3] * 6  # 40: the bar is 3.23, one-sided 3.02
+    spread = np.ones(40)
+    spread[30:32], spread[32:34] = 0.4, 2.5  # of the window
+    r, w = rng.standard_normal((N, 40)), rng.standard_normal((M, 40))
+    r = (r - r.mean(0)) / r.std(0, ddof=1)
+    w = (w - w.mean(0)) / w.std(0, ddof=1) * spread
+    z = np.array(planned)
+    w = w + z * np.sqrt(spread**2 / M + 1 / N)
+    size, centre = rng.uniform(0.2, 5, 40), rng.normal(0, 3, 40)
+    order = rng.permutation(40)
+    return (r * size + centre)[:, order], (w * size + centre)[:, order], level
+
+
+def check_drift(learner, rng):
+    """Planned z around the bars, both directions, unequal spreads; then constants."""
+    for _ in range(2):
+        r, w, level = days(rng)
+        found = learner.run("result = drift(r, w, level)", r=r, w=w, level=level)
+        if isinstance(found, (np.ndarray, torch.Tensor, tuple)):
+            found = list(np.asarray(found).tolist())
+        if not isinstance(found, list) or not all(type(i) is int for i in found):
+            raise Wrong("list of features")
+        right = ringing(r, w, level)
+        if found == right:
+            continue
+        if sorted(found) == right:
+            raise Wrong("list of features", credit=0.5)
+        ways = {
+            "shared": ["shared"],
+            "two sides": ["half", "upper", "two upper"],
+            "error": ["error"],
+            "both": ["both", "reference", "pooled"],
+        }
+        for hint, names in ways.items():
+            if any(found == ringing(r, w, level, name) for name in names):
+                raise Wrong(hint, credit=1 / 3)
+        raise Wrong("features")
+    r, w, level = days(rng)
+    r, w = r[:, :6].copy(), w[:, :6].copy()
+    r[:, 1] = w[:, 1] = 0.0
+    r[:, 3] = w[:, 3] = 2.0
+    r[:, 4], w[:, 4] = 0.0, 0.5
+    right = ringing(r, w, level)
+    found = learner.run(
+        "import warnings\nwith warnings.catch_warnings():\n"
+        "    warnings.simplefilter('ignore')\n    result = list(drift(r, w, level))",
+        r=r,
+        w=w,
+        level=level,
+    )
+    if found != right:
+        raise Wrong("constant", credit=2 / 3)
