@@ -19,6 +19,8 @@ def fit(model, train_epoch, validate, patience, max_epochs):
 
 # %% right: a while loop and a copy of the model
 def fit(model, train_epoch, validate, patience, max_epochs):
+    import copy
+
     best, best_epoch, copy_of, epoch, left = None, None, None, 0, patience
     while epoch < max_epochs and left > 0:
         train_epoch(model)
@@ -69,6 +71,8 @@ def fit(model, train_epoch, validate, patience, max_epochs):
 
 # %% wrong: does not start counting again -> reset
 def fit(model, train_epoch, validate, patience, max_epochs):
+    import copy
+
     best, waited = float("inf"), 0
     for epoch in range(max_epochs):
         train_epoch(model)
@@ -85,6 +89,8 @@ def fit(model, train_epoch, validate, patience, max_epochs):
 
 # %% wrong: one epoch too many -> patience
 def fit(model, train_epoch, validate, patience, max_epochs):
+    import copy
+
     best, waited = float("inf"), 0
     for epoch in range(max_epochs):
         train_epoch(model)
@@ -121,6 +127,8 @@ def fit(model, train_epoch, validate, patience, max_epochs):
 
 # %% wrong: an equal loss counts as lower -> tie
 def fit(model, train_epoch, validate, patience, max_epochs):
+    import copy
+
     best, waited = float("inf"), 0
     for epoch in range(max_epochs):
         train_epoch(model)
@@ -138,6 +146,8 @@ def fit(model, train_epoch, validate, patience, max_epochs):
 
 # %% wrong: nan counts as lower -> nan
 def fit(model, train_epoch, validate, patience, max_epochs):
+    import copy
+
     best, waited = float("inf"), 0
     for epoch in range(max_epochs):
         train_epoch(model)
@@ -155,6 +165,8 @@ def fit(model, train_epoch, validate, patience, max_epochs):
 
 # %% wrong: the loss instead of the epoch -> number
 def fit(model, train_epoch, validate, patience, max_epochs):
+    import copy
+
     best, waited = float("inf"), 0
     for _ in range(max_epochs):
         train_epoch(model)
@@ -172,6 +184,8 @@ def fit(model, train_epoch, validate, patience, max_epochs):
 
 # %% wrong: never stops -> number
 def fit(model, train_epoch, validate, patience, max_epochs):
+    import copy
+
     best = float("inf")
     for epoch in range(max_epochs):
         train_epoch(model)
@@ -185,6 +199,8 @@ def fit(model, train_epoch, validate, patience, max_epochs):
 
 # %% wrong: trains all epochs -> trained
 def fit(model, train_epoch, validate, patience, max_epochs):
+    import copy
+
     best = float("inf")
     for epoch in range(max_epochs):
         train_epoch(model)
@@ -198,6 +214,8 @@ def fit(model, train_epoch, validate, patience, max_epochs):
 
 # %% wrong: a copy is loaded, the model stays -> alias
 def fit(model, train_epoch, validate, patience, max_epochs):
+    import copy
+
     best, waited = float("inf"), 0
     for epoch in range(max_epochs):
         train_epoch(model)
