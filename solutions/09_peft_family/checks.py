@@ -103,6 +103,7 @@ def check_adapter(learner, rng):
         zip(("down.weight", "down.bias", "up.weight", "up.bias"), (D, e, U, c))
     )
     names = {n: list(v.shape) for n, v in values.items()}
+    learner.run("import torch\nresult = Adapter(4, 2)(torch.zeros(3, 4))")
     try:
         found = learner.run(
             BUILD,
@@ -113,7 +114,7 @@ def check_adapter(learner, rng):
             seed=int(rng.integers(1 << 30)),
         )
     except Wrong as wrong:
-        if wrong.hint == "raises":  # mostly names or shapes that do not fit
+        if wrong.hint == "raises":  # names or shapes that do not fit
             wrong = Wrong("parameters")
         raise wrong from None
     if found["learns"] != names:

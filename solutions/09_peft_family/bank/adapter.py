@@ -169,3 +169,15 @@ class Adapter(nn.Module):
 
     def forward(self, h):
         return h + self.up(nn.functional.gelu(self.down(h + self.up(self.down(h)))))
+
+
+# %% wrong: the two layers the wrong way round -> raises
+class Adapter(nn.Module):
+    def __init__(self, d, width):
+        super().__init__()
+        self.down, self.up = nn.Linear(width, d), nn.Linear(d, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, h):
+        return h + self.up(nn.functional.gelu(self.down(h)))
