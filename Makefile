@@ -29,7 +29,7 @@ test: EXTRAS := test,instructor,web
 test: env
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not notebook"
-	$(PYTEST) -m notebook
+	$(PYTEST) --dist load --maxschedchunk 1 -m notebook
 
 quick: env
 	$(BIN)/ruff check .
