@@ -110,6 +110,7 @@ def load(
     name = name or profiles.current().language_model
     public = name.startswith("hf/")
     where = name.removeprefix("hf/") if public else folder(name)
+    zoo.check_folder(name, where)
     options = dict(dtype=dtype) | ({} if public else dict(use_safetensors=True))
     native = quantised and pretrained and bitsandbytes_works()
     if native:

@@ -116,6 +116,23 @@ def current() -> Profile:
     return profile
 
 
+def image_size() -> int | None:
+    """Pixels a side that COURSE_IMAGE_SIZE asks for; None: each model's own.
+
+    For public networks that take any size, on machines where 224 pixels take too long.
+    Raises CourseError unless it is a whole number from 32 to 1024.
+    """
+    wanted = os.environ.get("COURSE_IMAGE_SIZE")
+    if not wanted:
+        return None
+    if not wanted.isdecimal() or not 32 <= int(wanted) <= 1024:
+        raise CourseError(
+            f"COURSE_IMAGE_SIZE is {wanted!r}.\nExpected: pixels a side, 32 to 1024.\n"
+            "Do: set it to 96, say, or unset it for each model's own size."
+        )
+    return int(wanted)
+
+
 def device():
     """The torch.device to compute on: CPU, or CUDA in the full profile.
 

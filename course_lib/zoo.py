@@ -445,13 +445,26 @@ def load_torchvision(rest, pretrained):
         about = put_weights(model, own, f"torchvision/{rest}")
     rule = weights.transforms()
     preprocess = Preprocess(
-        rule.crop_size[0],
+        picture_size(model, rule.crop_size[0]),
         tuple(rule.mean),
         tuple(rule.std),
         interpolation=rule.interpolation.value,
     )
     about |= {"heads": {"imagenet": weights.meta["categories"]}}
     return vision(model, preprocess, f"torchvision/{rest}", about)
+
+
+def picture_size(model, own):
+    """COURSE_IMAGE_SIZE where the network takes it, else the size it was trained on."""
+    wanted = profiles.image_size()
+    if wanted in (None, own):
+        return own
+    try:
+        with torch.no_grad():
+            copy.deepcopy(model).eval()(torch.zeros(1, 3, wanted, wanted))
+    except (AssertionError, RuntimeError, ValueError):
+        return own  # a transformer with positions for that size alone
+    return wanted
 
 
 def check_published(url):
@@ -493,7 +506,7 @@ def load_timm(rest, pretrained):
         about |= put_weights(model, own, f"timm/{rest}")
     rule = timm.data.resolve_model_data_config(model)
     preprocess = Preprocess(
-        rule["input_size"][-1],
+        picture_size(model, rule["input_size"][-1]),
         tuple(rule["mean"]),
         tuple(rule["std"]),
         interpolation=rule["interpolation"],
@@ -585,6 +598,16 @@ def transformers_settings():
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
 
+def check_folder(name, where):
+    """Raises CourseError when `where` is a local folder that holds no model."""
+    if Path(where).is_dir() and not (Path(where) / "config.json").is_file():
+        raise CourseError(
+            f"The folder {where} of {name} holds no model: there is no config.json.\n"
+            "Expected: what save_pretrained writes, weights and a tokenizer too.\n"
+            "Do: check the path."
+        )
+
+
 @contextmanager
 def quiet(logging):
     """Of transformers nothing but errors: its notes would stand in a lesson's output.
@@ -606,6 +629,7 @@ def text_encoder(where, name, pretrained, about, offline):
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     from transformers.utils import logging
 
+    check_folder(name, where)
     options, missing = {"local_files_only": offline}, []
     try:
         with quiet(logging):

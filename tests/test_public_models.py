@@ -224,6 +224,25 @@ def test_one_variable_swaps_a_model_of_the_full_profile(monkeypatch):
         profiles.current()
 
 
+def test_the_size_of_pictures_can_be_chosen_where_the_network_takes_it(monkeypatch):
+    monkeypatch.setenv("COURSE_IMAGE_SIZE", "64")
+    loaded = {
+        name: zoo.load(name, pretrained=False).preprocess.size
+        for name in ("torchvision/squeezenet1_1", "timm/vit_tiny_patch16_224")
+    }
+    assert list(loaded.values()) == [64, 224]  # a ViT has positions for 224 pixels
+    assert zoo.load("bundled/resnet10-patterns").preprocess.size is None
+    monkeypatch.setenv("COURSE_IMAGE_SIZE", "small")
+    with pytest.raises(CourseError, match="pixels a side, 32 to 1024"):
+        profiles.image_size()
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    for load in (zoo.load, language_models.load):
+        with pytest.raises(CourseError, match="there is no config.json"):
+            load(f"hf/{tmp_path}")
+
+
 # -- stages and heads of networks that are no ResNets ----------------------------------
 
 

@@ -353,6 +353,7 @@ def main() -> int:
     parser.add_argument("lessons", nargs="*", help="00 to 12; none: loading only")
     parser.add_argument("--squeezenet", metavar="FILE", help="real weights")
     parser.add_argument("--backbone", metavar="NAME", help="for the lessons")
+    parser.add_argument("--size", type=int, help="of pictures, instead of 224 pixels")
     parser.add_argument("--text-encoder", metavar="NAME", help="for the lessons")
     parser.add_argument("--folder", metavar="DIR", help="build here, and leave it")
     parser.add_argument("--keep", metavar="DIR", help="write executed lessons here")
@@ -388,6 +389,8 @@ def main() -> int:
             shown = name.partition("@")[0] + ("@FILE" if "@" in name else "")
             row(shown, *child(["-c", LOAD, name, kind], variables))
         variables["COURSE_VISION_BACKBONE"] = backbone
+        if arguments.size:
+            variables["COURSE_IMAGE_SIZE"] = str(arguments.size)
         if arguments.text_encoder:
             variables["COURSE_TEXT_ENCODER"] = arguments.text_encoder
         for lesson in arguments.lessons:
