@@ -148,3 +148,14 @@ def test_latex_becomes_mathml(latex, operator):
     assert 'display="block"' in made and f">{operator}<" in made
     assert "\\" not in made.replace(f'alttext="{latex}"', "")
     assert made.startswith('<math alttext="') and made.count("alttext") == 1
+
+
+@with_extra
+def test_a_heading_that_is_a_formula_can_be_heard():
+    from course_lib.web import extension
+
+    made = extension.mathml(r"\alpha", display=False)
+    cell = f'<th class="head"><p>{made}</p></th>'
+    told = extension.FORMULA_HEAD.sub(extension.spoken, cell)
+    assert '<span class="visually-hidden">alpha</span></th>' in told
+    assert told.count("<math aria-hidden") == 1

@@ -178,9 +178,10 @@ def repair_html(app, pagename, templatename, context, doctree) -> None:
 
 
 def spoken(head: re.Match) -> str:
-    """A heading that is a formula only, with a label for those who hear the table."""
-    said = head[3].replace("\\", "")
-    return f'<th class="head{head[1]}" aria-label="{said}">{head[2]}</th>'
+    """A heading that is a formula only, with a word for those who hear the table."""
+    formula = head[2].replace("<math ", '<math aria-hidden="true" ', 1)
+    said = f'<span class="visually-hidden">{head[3]}</span>'.replace("\\", "")
+    return f'<th class="head{head[1]}">{formula}{said}</th>'
 
 
 # -- set-up -------------------------------------------------------------------------
