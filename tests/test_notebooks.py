@@ -188,7 +188,7 @@ def executed(path, environment):
     return seconds, memory.peak_mb
 
 
-ONE_CORE = 1.5  # with one thread a lesson takes about half as long again as with two
+ONE_CORE = 1.1  # of what a lesson states, which is rounded up, it takes on one core
 
 
 def allowed_seconds(path):
