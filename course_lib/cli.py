@@ -164,7 +164,8 @@ def build_parser() -> argparse.ArgumentParser:
     train.epilog = (
         "Interrupted at any moment, the same command goes on after the last whole "
         "epoch and ends with the same weights. Several GPUs or machines: accelerate "
-        "launch -m course_lib.cli train --config FILE --data PATH"
+        "launch --multi_gpu -m course_lib.cli train --config FILE --data PATH (for "
+        "large models --use_fsdp --fsdp_version 2); batch_size counts all processes."
     )
 
     predict = command(

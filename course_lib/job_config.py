@@ -28,12 +28,12 @@ TASKS = {  # what differs from the defaults below
     "text": dict(
         model="minilm",
         head_rate=1e-3,
-        backbone_rate=5e-5,
+        backbone_rate=3e-4,
         dropout=0.1,
-        epochs=6,
+        epochs=10,
         batch_size=16,
         augment="none",
-        baseline_rates=(1e-4, 5e-4),
+        baseline_rates=(5e-4, 2e-3),
     ),
 }
 
@@ -159,7 +159,9 @@ class Config:
         3e-3, _above_zero(10, "a number above 0"), "learning rate of the new head"
     )
     backbone_rate: float = _say(
-        1e-3, _above_zero(10, "a number above 0"), "and of the block below it"
+        1e-3,
+        _above_zero(10, "a number above 0"),
+        "and of the block below it; large text encoders want 2e-5 to 5e-5",
     )
     layer_decay: float = _say(
         1.0,

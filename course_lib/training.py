@@ -192,7 +192,7 @@ class Batches:
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         self.left = state["left"]
-        self.generator.set_state(state["generator"])
+        self.generator.set_state(state["generator"].clone())
 
 
 class _Loaded:
@@ -532,6 +532,7 @@ def fit(
 
     started = time.perf_counter()
     together = processes.current()
+    together.begin()
     net = network(model)
     preprocess = preprocess_of(model, preprocess)
     train = Examples(train, preprocess, batch_size, "training")
@@ -564,12 +565,13 @@ def fit(
             if state.finished:
                 break
             _call(on_epoch, epoch, model, optimizer)
-            if complete:
-                _check_covered(net, optimizer)
             learning = [p.requires_grad for p in net.parameters()]
             if learning != ready:  # a wrapper counts on what learned when it was made
-                run, ready = together.wrapped(net), learning
-            train_mode(model)
+                run, ready = together.wrapped(net, optimizer), learning
+            inner = together.inner(net)
+            if complete:
+                _check_covered(inner, optimizer)
+            train_mode(inner)
             losses, right, seen = [], 0, 0
             for step in range(first, min(first + eval_every, steps)):
                 x, y, weight, n = _next_batch(
@@ -594,7 +596,7 @@ def fit(
                 scaler.scale(value).backward()
                 if clip_norm is not None:
                     scaler.unscale_(optimizer)
-                    nn.utils.clip_grad_norm_(net.parameters(), clip_norm)
+                    nn.utils.clip_grad_norm_(inner.parameters(), clip_norm)
                 scaler.step(optimizer)
                 scaler.update()
                 hits = int((logits.detach().argmax(dim=1) == y).sum())
@@ -608,11 +610,12 @@ def fit(
             history.lr.append(optimizer.param_groups[0]["lr"])
             history.best_epoch = epoch
             if val is not None:
-                val_loss, val_accuracy = _score(net, val, device, together=together)
+                val_loss, val_accuracy = _score(inner, val, device, together=together)
                 history.val_loss.append(val_loss)
                 history.val_accuracy.append(val_accuracy)
                 if val_loss < state.best_loss:
-                    state.best_loss, state.best = val_loss, _snapshot(net)
+                    state.best_loss = val_loss
+                    state.best = _snapshot(together.weights(net))
                 history.best_epoch = int(np.argmin(history.val_loss))
             bar.update(step + 1, history)
             if patience is not None and epoch - history.best_epoch >= patience:
@@ -623,6 +626,8 @@ def fit(
             state.store(checkpoint, facts, batches, together)
     if state.best is not None:
         net.load_state_dict(state.best)
+    elif together.inner(net) is not net:
+        net.load_state_dict(together.weights(net))
     net.eval()
     return history
 
@@ -667,11 +672,13 @@ class _State:
         if path is None:
             return
         random_states = together.every(torch.get_rng_state())
+        weights = together.weights(self.net)
+        moments, groups = checkpoints.optimizer_state(self.optimizer)
+        moments = {name: together.whole(tensor) for name, tensor in moments.items()}
         if together.rank:
             return together.wait()
-        moments, groups = checkpoints.optimizer_state(self.optimizer)
         parts = {
-            "model": self.net.state_dict(),
+            "model": weights,
             "best": self.best or {},
             "optimizer": moments,
             "batches": batches.state(),
@@ -721,9 +728,10 @@ class _State:
         checkpoints.load_optimizer(self.optimizer, moments, values["optimizer"])
         self.scaler.load_state_dict(values["scaler"])
         batches.restore(parts["batches"])
-        torch.set_rng_state(parts["random"].pop("cpu")[together.rank])
+        # set_rng_state reads from the start of the storage: a row needs a copy
+        torch.set_rng_state(parts["random"].pop("cpu")[together.rank].clone())
         for number, random_state in parts["random"].items():
-            torch.cuda.set_rng_state(random_state, int(number))
+            torch.cuda.set_rng_state(random_state.clone(), int(number))
         self.finished = values["finished"]
         self.seconds_before = self.history.seconds
 
@@ -823,8 +831,8 @@ def _call(on_epoch, epoch: int, model, optimizer) -> None:
         on_epoch(epoch, model, optimizer)
 
 
-def _snapshot(net: nn.Module) -> dict:
-    return {key: value.detach().clone() for key, value in net.state_dict().items()}
+def _snapshot(state: Mapping[str, torch.Tensor]) -> dict:
+    return {key: value.detach().clone() for key, value in state.items()}
 
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -956,8 +964,9 @@ def _logits(model, data, preprocess, batch_size):
 def _score(net, examples: Examples, device, batch_size: int = 256, together=None):
     """(mean cross-entropy, accuracy), for the loop."""
     total, right, n = 0.0, 0, 0
+    share = together if together is not None and together.shares_evaluation else None
     with torch.no_grad(), taps.eval_mode(net):
-        for x, y in examples.once(batch_size, together):
+        for x, y in examples.once(batch_size, share):
             logits, y = forward(net, to_device(x, device)).float(), y.to(device)
             total += float(F.cross_entropy(logits, y, reduction="sum"))
             right += int((logits.argmax(dim=1) == y).sum())

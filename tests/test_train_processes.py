@@ -38,22 +38,41 @@ def frozen_batchnorm():
 def learning_batchnorm():
     return tiny.resnet(), dict(epochs=2, batch_size=8)
 
-out, report = sys.argv[1], {}
-together = processes.current()
-for make in (vit, uneven, gradual, frozen_batchnorm, learning_batchnorm):
-    backbone, options = make()
-    history = training.fit(
+class Killed(Exception):
+    pass
+
+def killed(epoch, model, optimizer):
+    if epoch == 2:
+        raise Killed
+
+def interrupted():
+    return tiny.vit(), dict(epochs=4, batch_size=8)
+
+def fitted(name, backbone, **options):
+    return training.fit(
         backbone, tiny.images(25), tiny.images(9, seed=1), optimizer="sgd", lr=0.02,
         augment=training.random_flips(), threads=1, device="cpu",
-        checkpoint=f"{out}/{make.__name__}-state.safetensors", **options,
+        checkpoint=f"{out}/{name}-state.safetensors", **options,
     )
+
+out, report = sys.argv[1], {}
+together = processes.current()
+for make in (vit, uneven, gradual, interrupted, frozen_batchnorm, learning_batchnorm):
+    backbone, options = make()
+    if make is interrupted and together.size > 1:
+        try:
+            fitted(make.__name__, backbone, on_epoch=killed, **options)
+        except Killed:
+            backbone, options = make()
+    history = fitted(make.__name__, backbone, **options)
     report[make.__name__] = history.val_loss + history.train_loss
     if together.rank == 0:
         state = {k: v.contiguous() for k, v in backbone.model.state_dict().items()}
         save_file(state, f"{out}/{make.__name__}.safetensors")
 if together.rank == 0:
     with open(f"{out}/report.json", "w") as stream:
-        json.dump({"size": together.size, "losses": report}, stream)
+        kind = type(together).__name__
+        json.dump({"size": together.size, "kind": kind, "losses": report}, stream)
 """
 
 
@@ -68,12 +87,15 @@ def environment():
     }
 
 
-def launched(n, arguments, module=False):
-    """`accelerate launch` with n processes on the CPU."""
+def launched(n, arguments, module=False, sharded=False):
+    """`accelerate launch` with n processes on the CPU; sharded: with FSDP."""
     launch = [sys.executable, "-m", "accelerate.commands.launch"]
     launch += ["--num_processes", str(n), "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--multi_gpu", "--main_process_port", "0"] if n > 1 else ["--cpu"]
+    if sharded:
+        launch += ["--use_fsdp", "--fsdp_version", "2", "--main_process_port", "0"]
+    else:
+        launch += ["--multi_gpu", "--main_process_port", "0"] if n > 1 else ["--cpu"]
     launch += ["--module"] if module else []
     done = subprocess.run(
         [*launch, *map(str, arguments)],
@@ -86,27 +108,33 @@ def launched(n, arguments, module=False):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="gloo between processes")
 def test_two_processes_end_where_one_ends(tmp_path):
+    """With the whole network in each (DDP), and with a part of it in each (FSDP)."""
     from safetensors.torch import load_file
 
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for n, folder in enumerate(folders, 1):
+    one, *others = [tmp_path / name for name in ("one", "two", "sharded")]
+    for n, folder in zip((1, 2, 2), (one, *others)):
         folder.mkdir()
-        launched(n, [program, folder])
-    reports = [json.loads((folder / "report.json").read_text()) for folder in folders]
-    assert [report["size"] for report in reports] == [1, 2]
+        launched(n, [program, folder], sharded=folder.name == "sharded")
+    wanted = json.loads((one / "report.json").read_text())
+    assert wanted["size"] == 1
+    for folder in others:
+        report = json.loads((folder / "report.json").read_text())
+        assert report["size"] == 2
+        assert report["kind"] == ("Sharded" if folder.name == "sharded" else "Together")
 
-    def largest_difference(name):
-        one, two = (load_file(f / f"{name}.safetensors") for f in folders)
-        return max(float((one[k].float() - two[k].float()).abs().max()) for k in one)
+        def largest_difference(name, folder=folder):
+            ours, theirs = (load_file(f / f"{name}.safetensors") for f in (one, folder))
+            pairs = [(ours[k].float(), theirs[k].float()) for k in ours]
+            return max(float((a - b).abs().max()) for a, b in pairs)
 
-    for name in ("vit", "uneven", "gradual", "frozen_batchnorm"):
-        ours, theirs = (report["losses"][name] for report in reports)
-        assert ours == pytest.approx(theirs, abs=1e-5)
-        assert largest_difference(name) < 1e-5
-    # and what does not hold: BatchNorm that learns sees half of each batch
-    assert largest_difference("learning_batchnorm") > 1e-4
+        for name in ("vit", "uneven", "gradual", "interrupted", "frozen_batchnorm"):
+            ours, theirs = (r["losses"][name] for r in (wanted, report))
+            assert ours == pytest.approx(theirs, abs=1e-5), (folder.name, name)
+            assert largest_difference(name) < 1e-5, (folder.name, name)
+        # and what does not hold: BatchNorm that learns sees half of each batch
+        assert largest_difference("learning_batchnorm") > 1e-4
 
 
 @pytest.mark.slow
@@ -177,7 +205,7 @@ def test_alone_nothing_is_shared(monkeypatch):
     alone = processes.current()
     assert (alone.rank, alone.size) == (0, 1) and alone.total(1.5) == (1.5,)
     net = tiny.mlp()
-    assert alone.wrapped(net) is net
+    assert alone.wrapped(net, None) is net is alone.inner(net)
 
 
 def test_validation_is_shared_out_and_complete():
