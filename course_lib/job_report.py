@@ -84,6 +84,8 @@ def done(result) -> list[str]:
         + f"; kept are the weights after epoch {history.best_epoch + 1}, where the "
         f"validation loss was lowest ({min(history.val_loss):.3f}).",
     ]
+    if _unfinished(result.transfer):
+        said.append("The last epoch was the best one: more epochs might help.")
     if result.baseline:
         tried = ", ".join(f"{one['rate']:g}" for one in result.baseline["tried"])
         said.append(
@@ -91,6 +93,11 @@ def done(result) -> list[str]:
             f"rates tried {tried}, by validation loss {result.baseline['rate']:g} was "
             "taken."
         )
+        if _unfinished(result.baseline):
+            said.append(
+                "From scratch, the validation loss was lowest in the last epoch: it "
+                "might gain from more epochs than both were given."
+            )
         said.append(
             "The interval of the difference counts the draw of the test examples. It "
             "does not count the seed and the split: train again with other seeds "
@@ -101,6 +108,13 @@ def done(result) -> list[str]:
         f"{100 * result.transfer['test']['calibration_error']:.1f} points."
     )
     return said + list(result.notes)
+
+
+def _unfinished(run) -> bool:
+    """Was the last epoch the best, so that more of them might help?"""
+    history = History.from_dict(run["history"])
+    last = history.best_epoch == len(history.val_loss) - 1
+    return last and not history.stopped_early
 
 
 def seconds_line(result) -> str:

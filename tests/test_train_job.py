@@ -16,6 +16,7 @@ from course_lib import (
     job_config,
     job_data,
     job_model,
+    job_report,
     jobs,
     layer_groups,
     training,
@@ -128,6 +129,16 @@ def test_another_job_does_not_overwrite_the_first_unasked(tmp_path, pictures):
     jobs.run(config(baseline=False, seed=1), pictures, out, again=True, progress=False)
     back = jobs.run(config(baseline=False), pictures, out, again=True, progress=False)
     assert back.weights_sha256 == first.weights_sha256
+
+
+def test_a_run_that_was_still_improving_is_said_to_be(pictures):
+    result = jobs.run(config(), pictures, progress=False)
+    said = job_report.done(result)
+    for run, words in ((result.transfer, "more epochs might help"),
+                       (result.baseline, "might gain from more epochs")):  # fmt: skip
+        losses = run["history"]["val_loss"]
+        last_is_best = int(np.argmin(losses)) == len(losses) - 1
+        assert any(words in line for line in said) == last_is_best
 
 
 def test_without_a_folder_nothing_is_written(pictures, tmp_path, monkeypatch):
