@@ -157,7 +157,7 @@ def run(
         if wanted:
             baseline = _baseline(config, parts, shared, folder, bar)
     result = _concluded(config, parts, first, transfer, baseline, findings, notes)
-    result.seconds["job"] = round(time.perf_counter() - began, 1)
+    result.seconds["this session"] = round(time.perf_counter() - began, 1)
     if folder.path and together.rank == 0:
         folder.write(result, config)
     together.wait()
