@@ -6,11 +6,13 @@ lessons load those files, and a test recomputes a sample of their cells.  What a
 share is in `protocol`; the grids are in a module each for lessons 01 to 03
 (`strategies`), 04 (`layer_rates`), 05 (`failures`), 06 (`sources`), 07 (`tickets`),
 08 and 09 (`peft`), 10 (`reports`), 11 (`adaptation`), 12 (`gains`, `remedies`,
-`diagnosis`).
+`diagnosis`), 13 (`decisions`).
 """
 
 from course_lib.experiments import (
     adaptation,
+    decisions,
+    diagnosis,
     failures,
     gains,
     layer_rates,
@@ -43,6 +45,8 @@ __all__ = [
     "adaptation",
     "adapted",
     "compared",
+    "decisions",
+    "diagnosis",
     "failures",
     "gains",
     "labelled",
