@@ -185,7 +185,10 @@ _near = Question(
     f"Fewer than {FEW} labels a class?", lambda s: s.per_class < FEW, PROBE, _tune
 )
 _far = Question(
-    f"Fewer than {SCARCE} labels a class?", lambda s: s.per_class < SCARCE, EITHER, _tune
+    f"Fewer than {SCARCE} labels a class?",
+    lambda s: s.per_class < SCARCE,
+    EITHER,
+    _tune,
 )
 _trained = Question(
     "Does the probe win on validation?", lambda s: bool(s.probe_wins), _near, _far
@@ -208,7 +211,10 @@ _labelled = Question(
 _card = Question("Does QLoRA fit?", lambda s: s.fits("qlora"), QLORA, SMALLER)
 _writes = Question("Does 16-bit LoRA fit?", lambda s: s.fits("lora"), LORA, _card)
 TREE = Question(
-    "Must the model write, not classify?", lambda s: s.modality == "writing", _writes, _labelled
+    "Must the model write, not classify?",
+    lambda s: s.modality == "writing",
+    _writes,
+    _labelled,
 )
 
 DUTIES = (
