@@ -299,6 +299,6 @@ def draw(decision: Decision | None = None, title: str = "Whether and how to tran
         return y
 
     place(TREE, 0, True)
-    axes.set_xlim(-0.45, 6.5)
+    axes.set_xlim(-0.5, 7.5)
     axes.set_ylim(0.4, rows + 0.6)
     return fig
