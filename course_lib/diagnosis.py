@@ -28,6 +28,7 @@ from course_lib import files, paths, zoo
 from course_lib.diagnosis_data import prepared
 from course_lib.diagnosis_verdict import concluded
 from course_lib.errors import CourseError
+from course_lib.gains import MATTERS
 
 __all__ = ["Diagnosis", "check_backbone", "diagnose"]
 
@@ -128,6 +129,7 @@ def diagnose(
     rates: Sequence[float] = RATES,
     steps: int | None = None,
     augment: str = "shift",
+    matters: float = MATTERS,
     groups=None,
     test=None,
     seed: int = 0,
@@ -146,6 +148,8 @@ def diagnose(
     choose from on validation.  steps: updates of each run (default by the number of
     labels, fewer where the time does not suffice; the same for all).  augment: "none",
     "shift", "flip" (and shift) or "turn" (eight turns and mirrorings, and shift).
+    matters: the smallest gain that would change a decision (default 0.02, two points);
+    a gain that is surely smaller is called no difference.
     groups: names of metadata columns, or {column: values}, for the subgroup table.
     folder: where finished steps are kept (default: the user's cache); the same call
     goes on from there unless ``again``.  on_step(name) is called after each step.
@@ -158,6 +162,7 @@ def diagnose(
         rates=list(rates),
         steps=steps,
         augment=augment,
+        matters=matters,
         seed=seed,
     )
     _check_options(options)
@@ -202,6 +207,7 @@ def _check_options(options) -> None:
         "steps": steps is not None and (int(steps) != steps or steps < 1),
         "rates": not options["rates"] or min(options["rates"]) <= 0,
         "augment": options["augment"] not in runs.AUGMENTATIONS,
+        "matters": not 0 < options["matters"] < 1,
         "seed": int(options["seed"]) != options["seed"] or options["seed"] < 0,
     }
     for name, bad in wrong.items():
@@ -209,7 +215,7 @@ def _check_options(options) -> None:
             raise CourseError(
                 f"diagnose: {name}={options[name]!r}.\nExpected: repeats (fewest >= 2, "
                 "most), minutes > 0, labels_per_class >= 2 or None, steps >= 1 or "
-                "None, rates > 0, a whole seed >= 0, augment one of "
+                "None, rates > 0, 0 < matters < 1, a whole seed >= 0, augment one of "
                 f"{', '.join(runs.AUGMENTATIONS)}."
             )
 

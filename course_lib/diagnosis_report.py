@@ -57,7 +57,8 @@ def verdict(d) -> str:
             f"{points(d.gains['tuned'])} points"
         )
     if d.kind == "no difference":
-        return f"No difference that matters: {said}."
+        least = 100 * d.options["matters"]
+        return f"No difference of {least:g} points or more: {said}."
     return (
         f"No evidence either way: {said}. To tell, about {more['repeats']} repeats on "
         f"{more['pictures']:,} test pictures would be needed; these were "

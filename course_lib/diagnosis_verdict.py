@@ -11,7 +11,6 @@ import numpy as np
 
 from course_lib import shift
 from course_lib.gains import (
-    NEGLIGIBLE,
     crossed_interval,
     judge,
     needed,
@@ -24,6 +23,7 @@ __all__ = ["concluded", "overall"]
 WITHOUT, WITH = ("scratch", "random"), ("frozen", "tuned")
 CONFIDENT = 0.9  # probability
 FOLLOWS = 0.01  # p value
+BELOW = 0.01  # of validation accuracy: the first warning sign
 
 
 def _choose(values, losses, pooled: bool) -> list[int]:
@@ -99,8 +99,9 @@ def _gain(job, arms, ours: Sequence[str], theirs: Sequence[str]) -> dict:
         tested = len(np.unique(np.concatenate([job.parts[r][2] for r in repeats])))
         gains = np.subtract(*scored)
         interval = resampled_interval(gains, train, test, tested)
-    kind, code = judge(interval)
-    return interval | {"kind": kind, "code": code, "needed": needed(interval)}
+    matters = job.options["matters"]
+    kind, code = judge(interval, matters)
+    return interval | {"kind": kind, "code": code, "needed": needed(interval, matters)}
 
 
 def concluded(job, plan, looked, rows) -> dict:
@@ -299,7 +300,7 @@ def _signs(arms, sides, histories, confident) -> list[dict]:
     return [
         {
             "sign": "validation accuracy below random initialisation",
-            "raised": accuracy["with"] < accuracy["without"] - NEGLIGIBLE,
+            "raised": accuracy["with"] < accuracy["without"] - BELOW,
             "numbers": accuracy,
         },
         {

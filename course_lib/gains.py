@@ -14,7 +14,7 @@ from course_lib.errors import CourseError
 
 __all__ = ["crossed_interval", "judge", "needed", "resampled_interval"]
 
-NARROW, NEGLIGIBLE = 0.02, 0.01  # gains, as shares
+MATTERS = 0.02  # the smallest gain that would change a decision, as a share
 
 
 def crossed_interval(differences, classes=None, confidence: float = 0.95) -> dict:
@@ -96,31 +96,30 @@ def _interval(mean, variance, degrees, confidence) -> dict:
     }
 
 
-def judge(interval: Mapping) -> tuple[str, int]:
+def judge(interval: Mapping, matters: float = MATTERS) -> tuple[str, int]:
     """(kind, code) of a gain: what its interval allows to be said.
 
-    "helps", +1: the interval is above 0.  "hurts", -1: below.  "no difference", 0: it
-    covers 0 and its half width is below 2 points, or it lies within 1 point of 0.
-    "no evidence", 0: all else.  Lesson 12.
+    matters: the smallest gain that would change a decision.  "no difference", 0: the
+    whole interval lies within +- matters, so that whatever the gain is, it is too small
+    (a test of equivalence, Schuirmann 1987).  Else "helps", +1: the interval is above
+    0.  "hurts", -1: below.  "no evidence", 0: all else.  Lesson 12.
     """
     low, high = interval["low"], interval["high"]
-    if -NEGLIGIBLE < low and high < NEGLIGIBLE:
+    if -matters < low and high < matters:
         return "no difference", 0
     if low > 0:
         return "helps", 1
     if high < 0:
         return "hurts", -1
-    if interval["half_width"] < NARROW:
-        return "no difference", 0
     return "no evidence", 0
 
 
-def needed(interval: Mapping) -> dict:
+def needed(interval: Mapping, matters: float = MATTERS) -> dict:
     """{repeats, pictures} at which a gain of this size could be told from none.
 
-    About: twice the standard error is to be the gain, or 2 points if that is more.
+    About: twice the standard error is to be the gain, or ``matters`` if that is more.
     """
-    target = (max(abs(interval["mean"]), NARROW) / 2) ** 2  # wanted variance
+    target = (max(abs(interval["mean"]), matters) / 2) ** 2  # wanted variance
     picture = interval["picture_variance"] / interval["pictures"]
     pictures = interval["pictures"]
     if picture > target / 2:

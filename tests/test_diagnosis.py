@@ -187,16 +187,24 @@ def test_repeats_that_share_pictures_get_a_wider_interval():
     [
         (0.061, 0.012, "helps", 1),
         (-0.05, 0.02, "hurts", -1),
-        (0.005, 0.019, "no difference", 0),
+        (0.001, 0.018, "no difference", 0),
+        (0.005, 0.019, "no evidence", 0),  # it may be 2.4 points
         (0.03, 0.05, "no evidence", 0),
-        (0.005, 0.003, "no difference", 0),  # sure, and too little to matter
-        (0.012, 0.003, "helps", 1),
+        (0.012, 0.003, "no difference", 0),  # sure, and too little to matter
+        (-0.022, 0.012, "hurts", -1),
         (-0.01, 0.03, "no evidence", 0),
     ],
 )
 def test_what_an_interval_allows_to_be_said(mean, half, kind, code):
     interval = dict(mean=mean, half_width=half, low=mean - half, high=mean + half)
     assert gains.judge(interval) == (kind, code)
+
+
+def test_what_matters_is_the_asker_s_to_say():
+    small = dict(mean=-0.022, low=-0.034, high=-0.01, half_width=0.012)
+    assert gains.judge(small, matters=0.03) == ("hurts", -1)
+    assert gains.judge(small, matters=0.05) == ("no difference", 0)
+    assert gains.judge(dict(small, low=-0.06), matters=0.05) == ("hurts", -1)
 
 
 def test_as_much_as_is_said_to_be_needed_decides():
@@ -542,7 +550,7 @@ def test_the_verdict_says_how_much_and_how_sure(found):
     assert judged(found, 0.061, 0.012).verdict == "Transfer helps by 6.1 ± 1.2 points."
     assert judged(found, -0.05, 0.02).verdict == "Transfer hurts by 5.0 ± 2.0 points."
     none = judged(found, 0.003, 0.012).verdict
-    assert none == "No difference that matters: +0.3 ± 1.2 points."
+    assert none == "No difference of 2 points or more: +0.3 ± 1.2 points."
     unsure = judged(found, 0.03, 0.06)
     assert unsure.verdict.startswith("No evidence either way: +3.0 ± 6.0 points.")
     assert re.search(r"about \d+ repeats on [\d,]+ test pictures", unsure.verdict)

@@ -46,6 +46,7 @@ PATTERNS, SHORT = "bundled/resnet10-patterns", "bundled/resnet10-patterns-short"
 SILHOUETTES = "bundled/resnet10-silhouettes"
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)  # as the cards say
 STEPS, LR = 100, 2e-3
+MATTERS = 0.05  # points: what the cases were planted with
 REPEATS = 8  # of the diagnosis; with 4 a gain of 5 points could not be told
 DRAWS, MORE_DRAWS = 6, 24  # of training pictures and seeds, for the true gain
 POOL_SEED = 12
@@ -345,6 +346,7 @@ def diagnosis_cases(case, expected):
             steps=STEPS,
             rates=(LR,),
             repeats=(REPEATS, REPEATS),
+            matters=MATTERS,
             folder=folder,
             progress=False,
         )
