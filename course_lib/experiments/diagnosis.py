@@ -23,6 +23,11 @@ been diagnosed.  Five were not what they had been planted as and were replaced:
 
 The number of repeats went from 4 to 8, for all, after the first four cases: the
 half-width was 8 points where the labels are few, and 5 points are to be told.
+
+What matters is set to the 5 points that the cases were planted with.  That came last:
+with intervals of 95 % alone, "other seed, spectrograms" was said to hurt by 2.3 +- 1.3
+points (truly 0.3 +- 1.0; another seed of the diagnosis said +0.5 +- 1.9), one false
+alarm in fifteen.
 """
 
 import tempfile
