@@ -45,8 +45,8 @@ def model_card(result) -> str:
         "## Data",
         "",
         f"{sum(sizes.values()):,} {what}: {sizes['train']:,} to train on, "
-        f"{sizes['validation']:,} to choose by, {sizes['test']:,} to test on; which is "
-        "where stands in splits.csv.  Licence of data and model: "
+        f"{sizes['validation']:,} to choose by, {sizes['test']:,} to test on; "
+        "splits.csv says which is in which part.  Licence of data and model: "
         f"{config['licence']}.",
         "",
         *_table(

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from course_lib import decisions, paths, plots
+from course_lib import decisions, paths, plots, results
 from course_lib.decisions import Situation, decide
 from course_lib.errors import CourseError
+from course_lib.experiments import gains
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,27 @@ def test_the_reasons_name_lessons_that_there_are():
     numbers = {int(p.name[:2]) for p in paths.NOTEBOOKS.glob("*.ipynb")}
     for leaf in decisions.leaves():
         assert leaf.lessons and set(leaf.lessons) <= numbers
+
+
+def test_the_figures_of_the_reasons_are_those_of_the_grids():
+    rows = [row for row in gains.all_gains() if row["source"] != "random"]
+
+    def mean(**which):
+        return 100 * np.mean([row["gain"] for row in results.select(rows, **which)])
+
+    worst = min(
+        mean(source=s, target=t, labels=n, strategy="last stage")
+        for s, t in gains.PAIRS
+        if s != "random"
+        for n in gains.LABELS
+    )
+    assert f"by up to {-worst:.0f} points" in decisions.BASELINE.why
+    patterns, far = gains.SOURCES[-1], ("wafer_maps", "spectrograms", "digits")
+    few = [mean(source=patterns, target=t, labels=25, strategy="full") for t in far]
+    assert [gain > 0 for gain in few] == [False, True, True]
+    assert mean(source=patterns, target=far[0], labels=100, strategy="full") > 0
+    assert 25 / 9 < decisions.SCARCE < 100 / 9
+    assert 20 < decisions.FEW < 100
 
 
 def test_more_labels_never_lead_back_to_fewer():
