@@ -115,15 +115,20 @@ def judge(interval: Mapping, matters: float = MATTERS) -> tuple[str, int]:
 
 
 def needed(interval: Mapping, matters: float = MATTERS) -> dict:
-    """{repeats, pictures} at which a gain of this size could be told from none.
+    """{repeats, pictures} at which a gain of this size could be judged.
 
-    About: twice the standard error is to be the gain, or ``matters`` if that is more.
+    About: twice the standard error is to be the way from this gain to 0, or to
+    ``matters`` where that is the longer one.
     """
-    target = (max(abs(interval["mean"]), matters) / 2) ** 2  # wanted variance
+    gain = abs(interval["mean"])
+    target = (max(gain, matters - gain) / 2) ** 2  # wanted variance
     picture = interval["picture_variance"] / interval["pictures"]
     pictures = interval["pictures"]
     if picture > target / 2:
         pictures = int(np.ceil(interval["picture_variance"] / (target / 2)))
         picture = target / 2
     repeats = int(np.ceil(interval["repeat_variance"] / (target - picture)))
+    enough = repeats <= interval["repeats"] and pictures <= interval["pictures"]
+    if enough and judge(interval, matters)[0] == "no evidence":  # by a hair
+        repeats = interval["repeats"] + 1
     return {"repeats": max(repeats, interval["repeats"]), "pictures": pictures}

@@ -200,6 +200,14 @@ def test_what_an_interval_allows_to_be_said(mean, half, kind, code):
     assert gains.judge(interval) == (kind, code)
 
 
+def test_more_is_needed_where_nothing_could_be_said():
+    open_ = dict(mean=-0.017, low=-0.036, high=0.002, half_width=0.019)
+    open_ |= dict(repeats=7, pictures=1000, repeat_variance=2e-4, picture_variance=0.06)
+    more = gains.needed(open_)
+    assert gains.judge(open_) == ("no evidence", 0)
+    assert more["repeats"] > 7 or more["pictures"] > 1000
+
+
 def test_what_matters_is_the_asker_s_to_say():
     small = dict(mean=-0.022, low=-0.034, high=-0.01, half_width=0.012)
     assert gains.judge(small, matters=0.03) == ("hurts", -1)
