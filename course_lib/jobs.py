@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -34,6 +33,7 @@ from course_lib import (
     job_config,
     job_data,
     job_model,
+    measure,
     processes,
     shift,
     training,
@@ -42,7 +42,7 @@ from course_lib.errors import CourseError
 from course_lib.job_config import Config
 from course_lib.job_data import Parts
 
-__all__ = ["Result", "paired_interval", "run"]
+__all__ = ["Result", "run"]
 
 FORMAT = 1  # of the stored state
 WITHOUT_EFFECT = ("onnx", "licence", "audit")  # on the weights
@@ -303,7 +303,7 @@ def _tested(backbone, data) -> dict:
     found = training.evaluate(backbone, data)
     P, labels = found["probabilities"], found["labels"]
     right = int((found["predictions"] == labels).sum())
-    low, high = shift._wilson(right, len(labels))
+    low, high = measure.wilson_interval(right, len(labels))
     return {
         "n": len(labels),
         "loss": found["loss"],
@@ -349,33 +349,6 @@ def _baseline(config, parts, shared, folder, bar) -> dict | None:
 # -- what follows -----------------------------------------------------------------
 
 
-def paired_interval(ours, theirs) -> dict:
-    """{mean, low, high} of the difference of two accuracies on the same examples.
-
-    ours, theirs (N,): was each answer right?  95 %, from the examples on which exactly
-    one of the two is right, with half an example added to each cell, so that it never
-    shrinks to a point.  It counts the draw of the test examples, not that of seeds and
-    splits.  Agresti & Min 2005; lesson 13.
-    """
-    ours, theirs = np.asarray(ours, bool), np.asarray(theirs, bool)
-    if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
-        raise CourseError(
-            f"paired_interval: shapes {ours.shape} and {theirs.shape}. Expected two "
-            "rows of right and wrong of the same examples."
-        )
-    n = len(ours) + 2
-    b, c = (ours & ~theirs).sum() + 0.5, (theirs & ~ours).sum() + 0.5
-    centre = (b - c) / n
-    half = 1.959963984540054 * math.sqrt(b + c - (b - c) ** 2 / n) / n
-    return {
-        "mean": float(ours.mean() - theirs.mean()),
-        "low": float(max(-1, centre - half)),
-        "high": float(min(1, centre + half)),
-        "ours_only": int(b),
-        "theirs_only": int(c),
-    }
-
-
 def _right(run) -> np.ndarray:
     return np.array(run["test"]["predictions"]) == np.array(run["test"]["labels"])
 
@@ -390,7 +363,11 @@ def _concluded(config, parts, backbone, transfer, baseline, findings, notes) -> 
     columns = {"class": np.array(classes)[test.labels]}
     columns |= {k: v for k, v in test.metadata.items() if k in config.groups}
     subgroups = shift.subgroup_table(test.labels, predictions, columns)
-    gain = paired_interval(_right(transfer), _right(baseline)) if baseline else None
+    gain = (
+        measure.paired_accuracies(_right(transfer), _right(baseline))
+        if baseline
+        else None
+    )
     seconds = {"training": transfer.pop("seconds")}
     if baseline:
         seconds["from scratch"] = baseline.pop("seconds")

@@ -18,6 +18,8 @@ import numpy as np
 
 from course_lib.errors import CourseError
 
+Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+
 # -- spread -----------------------------------------------------------------------
 
 
@@ -62,7 +64,8 @@ def mean_and_interval(values, confidence: float = 0.95) -> Interval:
 def paired_difference(a, b, confidence: float = 0.95) -> Interval:
     """Interval of mean(a - b) where entry i of both used the same seed and data.
 
-    Pairing removes what the two share, so that a small difference can be seen.
+    Pairing removes what the two share, so that a small difference can be seen.  For two
+    rows of right and wrong answers see :func:`paired_accuracies`.
     Raises CourseError on unequal lengths.  Lesson 02.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
@@ -72,6 +75,49 @@ def paired_difference(a, b, confidence: float = 0.95) -> Interval:
             "seed on both sides, in the same order of seeds."
         )
     return mean_and_interval(a - b, confidence)
+
+
+def wilson_interval(right: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share, right of n: of one accuracy, over the test examples.
+
+    Never outside 0..1, and no point at 0 or n right.  Wilson 1927; lesson 11.
+    """
+    if not 0 <= right <= n or n < 1:
+        raise CourseError(
+            f"wilson_interval: {right} of {n}. Expected 0 <= right <= n and n >= 1."
+        )
+    centre = (right + Z95**2 / 2) / (n + Z95**2)
+    half = Z95 / (n + Z95**2) * np.sqrt(right * (n - right) / n + Z95**2 / 4)
+    return max(float(centre - half), 0.0), min(float(centre + half), 1.0)
+
+
+def paired_accuracies(ours, theirs) -> dict:
+    """Interval of the difference of two accuracies on the same n test examples.
+
+    ours, theirs (n,): was each answer right?  95 %, from the examples on which exactly
+    one of the two is right, with half an example added to each cell, so that it never
+    shrinks to a point.  Returns {mean, low, high, ours_only, theirs_only}.  It counts
+    the draw of the test examples alone; :func:`paired_difference` counts seeds and
+    training sets alone, and ``gains.crossed_interval`` counts both.  Raises CourseError
+    on unequal lengths.  Agresti & Min 2005; lesson 13.
+    """
+    ours, theirs = np.asarray(ours, bool), np.asarray(theirs, bool)
+    if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
+        raise CourseError(
+            f"paired_accuracies: shapes {ours.shape} and {theirs.shape}. Expected two "
+            "rows of right and wrong of the same examples."
+        )
+    n = len(ours) + 2
+    b, c = (ours & ~theirs).sum() + 0.5, (theirs & ~ours).sum() + 0.5
+    centre = (b - c) / n
+    half = Z95 * np.sqrt(b + c - (b - c) ** 2 / n) / n
+    return {
+        "mean": float(ours.mean() - theirs.mean()),
+        "low": float(max(-1, centre - half)),
+        "high": float(min(1, centre + half)),
+        "ours_only": int(b),
+        "theirs_only": int(c),
+    }
 
 
 def labels_needed(labels, accuracies, target: float) -> float:

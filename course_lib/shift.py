@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from course_lib import measure
 from course_lib.errors import CourseError
 
 __all__ = [
@@ -790,17 +791,10 @@ def _subgroups(right, values) -> list[dict]:
     rows = []
     for group, rows_of in members.items():
         n, k = len(rows_of), int(right[rows_of].sum())
-        low, high = _wilson(k, n)
+        low, high = measure.wilson_interval(k, n)
         row = {"group": group, "n": n, "accuracy": k / n, "low": low, "high": high}
         rows.append(row)
     return sorted(rows, key=lambda row: row["accuracy"])
-
-
-def _wilson(k: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """95 % interval of a share of k in n, never outside 0..1."""
-    centre = (k + z**2 / 2) / (n + z**2)
-    half = z / (n + z**2) * np.sqrt(k * (n - k) / n + z**2 / 4)
-    return max(float(centre - half), 0.0), min(float(centre + half), 1.0)
 
 
 def worst_gap(table, smallest: int = 1) -> float:

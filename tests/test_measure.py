@@ -41,6 +41,34 @@ def test_pairing_removes_what_both_share():
         measure.paired_difference([1, 2], [1, 2, 3])
 
 
+def test_the_interval_of_paired_accuracies_covers_what_it_says():
+    rng = np.random.default_rng(0)
+    n, truth, covered = 60, 0.10, 0
+    for _ in range(1000):
+        kind = rng.choice(4, n, p=[0.6, 0.2, 0.1, 0.1])  # both, ours, theirs, none
+        found = measure.paired_accuracies(
+            (kind == 0) | (kind == 1), (kind == 0) | (kind == 2)
+        )
+        covered += found["low"] <= truth <= found["high"]
+    assert 0.93 <= covered / 1000 <= 0.985
+
+
+def test_equal_answers_give_no_difference_and_still_an_interval():
+    right = np.arange(40) % 2 == 0
+    found = measure.paired_accuracies(right, right)
+    assert found["mean"] == 0 and found["low"] < 0 < found["high"]
+    assert found["ours_only"] == found["theirs_only"] == 0
+    with pytest.raises(CourseError, match="paired_accuracies"):
+        measure.paired_accuracies(right, right[:3])
+
+
+def test_the_interval_of_a_share_needs_a_share():
+    assert measure.wilson_interval(270, 270)[1] == 1.0
+    for right, n in ((3, 2), (-1, 2), (0, 0)):
+        with pytest.raises(CourseError, match="wilson_interval"):
+            measure.wilson_interval(right, n)
+
+
 def test_labels_needed_interpolates_in_the_logarithm():
     labels, curve = [10, 100, 1000], [0.5, 0.7, 0.9]
     assert measure.labels_needed(labels, curve, 0.8) == pytest.approx(10**2.5)

@@ -429,27 +429,3 @@ def test_the_output_may_not_lie_in_the_data(pictures):
 def test_a_folder_for_a_text_task(pictures):
     with pytest.raises(CourseError, match="(?s)is a folder.*CSV"):
         job_data.read(pictures, job_config.from_dict({"task": "text"}))
-
-
-# -- the interval -----------------------------------------------------------------
-
-
-def test_the_paired_interval_covers_what_it_says():
-    rng = np.random.default_rng(0)
-    n, truth, covered = 60, 0.10, 0
-    for _ in range(1000):
-        kind = rng.choice(4, n, p=[0.6, 0.2, 0.1, 0.1])  # both, ours, theirs, none
-        found = jobs.paired_interval(
-            (kind == 0) | (kind == 1), (kind == 0) | (kind == 2)
-        )
-        covered += found["low"] <= truth <= found["high"]
-    assert 0.93 <= covered / 1000 <= 0.985
-
-
-def test_equal_answers_give_no_difference_and_still_an_interval():
-    right = np.arange(40) % 2 == 0
-    found = jobs.paired_interval(right, right)
-    assert found["mean"] == 0 and found["low"] < 0 < found["high"]
-    assert found["ours_only"] == found["theirs_only"] == 0
-    with pytest.raises(CourseError, match="paired_interval"):
-        jobs.paired_interval(right, right[:3])
