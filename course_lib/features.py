@@ -358,6 +358,9 @@ def extract(
         )
     net = network(backbone)
     device = _device(net)
+    order = by_length(examples)
+    if order is not None:
+        examples = [examples[i] for i in order]
     parts = []
     with torch.no_grad(), eval_mode(net):
         for start in range(0, len(examples), batch_size):
@@ -370,7 +373,8 @@ def extract(
                     output = output.permute(0, 3, 1, 2)
                 features = pool(output) if pool else _pooled(output, x)
             parts.append(features.float().cpu().numpy())
-    return np.concatenate(parts)
+    found = np.concatenate(parts)
+    return found if order is None else found[np.argsort(order)]
 
 
 def _channels_come_last(net: nn.Module) -> bool:
@@ -404,6 +408,18 @@ def _required(model, preprocess):
 def _examples(data):
     """Images (N, H, W, 3) or a list of texts out of whatever was given."""
     return data.images if hasattr(data, "images") else data
+
+
+def by_length(examples) -> np.ndarray | None:
+    """Row numbers (N,) of texts from the shortest to the longest; None for images.
+
+    A batch is padded to its longest text, so that texts of one length together cost up
+    to 40 % less than as they come.  Lesson 07.
+    """
+    texts = isinstance(examples, (list, tuple)) and len(examples)
+    if not texts or not all(isinstance(text, str) for text in examples):
+        return None
+    return np.argsort([len(text) for text in examples], kind="stable")
 
 
 def _chunk(examples, start: int, size: int):

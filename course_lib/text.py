@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from course_lib import profiles, training
 from course_lib.errors import CourseError
-from course_lib.features import eval_mode, to_device
+from course_lib.features import by_length, eval_mode, to_device
 from course_lib.zoo import mean_pooled
 
 __all__ = ["TextClassifier", "adapt", "fit", "predict", "trainer"]
@@ -189,17 +189,20 @@ def trainer(
     set_seed(seed)
     if groups is None:
         groups = training.param_groups(model, lr, weight_decay)
-    examples = [
-        None if d is None else _Examples(tokenizer, d.texts, d.labels)
-        for d in (train, val)
-    ]
+    learned = _Examples(tokenizer, train.texts, train.labels)
+    checked = None
+    if val is not None:  # its order changes nothing but the padding
+        order = by_length(val.texts) if len(val.texts) else []
+        checked = _Examples(
+            tokenizer, [val.texts[i] for i in order], np.asarray(val.labels)[order]
+        )
     stop = [] if patience is None else [EarlyStoppingCallback(patience)]
     run = Trainer(
         model,
         settings,
         data_collator=DataCollatorWithPadding(tokenizer),
-        train_dataset=examples[0],
-        eval_dataset=examples[1],
+        train_dataset=learned,
+        eval_dataset=checked,
         processing_class=tokenizer,
         optimizers=(torch.optim.AdamW(groups, lr=lr, fused=True), None),
         callbacks=stop,
@@ -224,13 +227,16 @@ def fit(backbone, train, val=None, **options) -> list[dict]:
 def predict(backbone, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
     """Logits (N, K) float32 in the order of the texts; long and short are sorted apart.
 
-    Raises CourseError without texts.  Lesson 07.
+    Raises CourseError without texts, or where one is no string.  Lesson 07.
     """
     model, _ = _required(backbone)
     texts = list(texts)
-    if not texts:
-        raise CourseError("predict: no texts, expected at least one.")
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    order = by_length(texts)
+    if order is None:
+        raise CourseError(
+            f"predict: {'not every text is a string' if texts else 'no texts'}. "
+            "Expected a list of strings, at least one."
+        )
     device = next(model.parameters()).device
     parts = []
     with torch.no_grad(), eval_mode(model):

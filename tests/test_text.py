@@ -117,6 +117,36 @@ def test_predictions_come_in_the_order_of_the_texts(tickets):
     logits = text.predict(backbone, texts, batch_size=3)
     back = text.predict(backbone, texts[::-1], batch_size=7)
     assert np.allclose(logits, back[::-1], atol=1e-5)
+    for wrong in ([*texts, None], [3]):
+        with pytest.raises(CourseError, match="not every text is a string"):
+            text.predict(backbone, wrong)
+
+
+def test_texts_of_one_length_share_a_batch(tickets):
+    backbone, texts = tiny(None), list(tickets[0].texts)
+    padded, tokenise = [], backbone.preprocess
+
+    def counted(some):
+        tokens = tokenise(some)
+        padded.append(tokens["attention_mask"].numel())
+        return tokens
+
+    Z = features.extract(backbone, texts, batch_size=4, preprocess=counted)
+    as_they_come = [tokenise(texts[i : i + 4]) for i in range(0, len(texts), 4)]
+    assert sum(padded) < sum(t["attention_mask"].numel() for t in as_they_come)
+    alone = np.concatenate([features.extract(backbone, [one]) for one in texts])
+    assert np.allclose(Z, alone, atol=1e-5)
+    assert len({len(one) for one in texts}) > 5
+
+
+def test_the_validation_loss_counts_every_text_with_its_label(tickets):
+    backbone, (train, val) = tiny(), tickets
+    with text.isolated(0):
+        run = text.trainer(backbone, train, val, per_device_eval_batch_size=3)
+        loss = run.evaluate()["eval_loss"]
+    logits = torch.from_numpy(text.predict(backbone, val.texts))
+    wanted = torch.nn.functional.cross_entropy(logits, torch.from_numpy(val.labels))
+    assert loss == pytest.approx(float(wanted), abs=1e-5)
 
 
 def test_continued_pre_training_lowers_the_loss_and_moves_the_encoder_only():

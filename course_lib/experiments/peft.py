@@ -133,7 +133,7 @@ def peft_text(method, lr, seed, r, targets):
 @experiment(
     "peft_images",
     grid=cells(TRIED_IMAGES, CHOSEN_IMAGES),
-    sample=[dict(method=m, lr=lr, seed=0) for m, lr in (("ia3", 5e-2), ("lora", 5e-3))],
+    sample=[dict(method="lora", lr=5e-3, seed=0)],
     tolerance={"accuracy": 0.04},
     models=(VIT,),
     data=protocol.FILES,
@@ -148,6 +148,7 @@ def peft_images(method, lr, seed):
 
 
 KEPT = (0, 1, 8, 64)  # ranks to which a full update is cut
+SHORT = 16  # updates: a cell, cut to one rank, that is cheap enough for a test
 
 
 @torch.no_grad()
@@ -167,10 +168,10 @@ def truncated(start, end, names, rank):
     "full_updates",
     grid=[
         dict(steps=steps, seed=seed)
-        for steps, seed in [(16, 0), *((STEPS[LABELS], s) for s in protocol.SEEDS)]
+        for steps, seed in [(SHORT, 0), *((STEPS[LABELS], s) for s in protocol.SEEDS)]
     ],
-    sample=[dict(steps=16, seed=0)],
-    tolerance={"energy_8": 0.02, "cut_8": 0.03},
+    sample=[dict(steps=SHORT, seed=0)],
+    tolerance={"energy_8": 0.02, "relative_size": 0.002, "cut_8": 0.03},
     data=FILES,
 )
 def full_updates(steps, seed):
@@ -194,7 +195,7 @@ def full_updates(steps, seed):
     largest = max((end[n] - start[n]).norm() / start[n].norm() for n in names)
     numbers["relative_size"] = float(largest)
     test = datasets.load("tickets", "test")
-    for rank in (*KEPT, None):
+    for rank in (8,) if steps == SHORT else (*KEPT, None):
         cut = {} if rank is None else truncated(start, end, names, rank)
         backbone.model.load_state_dict(end | cut)
         right = text.predict(backbone, test.texts).argmax(1) == test.labels

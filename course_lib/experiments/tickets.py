@@ -45,6 +45,7 @@ ALPHA = 0.8  # of "by layer": rate of a layer over that of the next one
 SMALL = dict(  # an encoder that few labels may train better than a large one
     hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512
 )
+SHORT = dict(steps=8, adapt_lr=1e-4, labels=50, lr=0.0, seed=0)  # for a test
 POOL = 4_800  # unlabelled tickets for continued pre-training, one pass in 300 steps
 
 
@@ -150,7 +151,7 @@ def cells():
     grid=cells(),
     sample=[
         dict(labels=50, method="tfidf", lr=0.0, seed=0),
-        dict(labels=50, method="full", lr=5e-4, seed=0),
+        dict(labels=50, method="frozen", lr=0.0, seed=0),
         dict(labels=50, method="small scratch", lr=5e-4, seed=0),
     ],
     tolerance={"accuracy": 0.04},
@@ -188,7 +189,7 @@ def adapted_cells():
 
     Its rate was chosen by the masked loss, which needs no labels.
     """
-    grid = []
+    grid = [SHORT]
     for steps, adapt_lr in ((40, 1e-4), (300, 1e-4), (300, 4e-4)):
         one = dict(steps=steps, adapt_lr=adapt_lr)
         grid += [one | dict(labels=n, lr=0.0, seed=0) for n in LABELS]
@@ -200,8 +201,8 @@ def adapted_cells():
 @experiment(
     "tickets_adapted",
     grid=adapted_cells(),
-    sample=[dict(steps=40, adapt_lr=1e-4, labels=50, lr=0.0, seed=0)],
-    tolerance={"accuracy": 0.03},
+    sample=[SHORT],
+    tolerance={"accuracy": 0.03, "masked_loss": 0.05},
     data=FILES,
 )
 def tickets_adapted(steps, adapt_lr, labels, lr, seed):
