@@ -10,6 +10,11 @@ import pytest
 from course_lib import paths
 
 
+def pytest_collection_modifyitems(items):
+    """The slow tests first, so that no process waits for another one's at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def paths_follow_the_environment():
     """Forget the paths that a test has replaced: all else comes from COURSE_ROOT."""

@@ -75,6 +75,7 @@ def diagnose(tmp_path, data, *options):
     return cli.main([str(word) for word in (*line, "--size", 32, *options)])
 
 
+@pytest.mark.slow
 def test_a_folder_gets_a_verdict_a_page_and_numbers(tmp_path, steel, capsys):
     assert diagnose(tmp_path, steel, "--labels-per-class", "4") == 0
     said = capsys.readouterr().out

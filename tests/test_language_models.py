@@ -22,6 +22,7 @@ def linear4bit(model):
     return [n for n, m in model.named_modules() if type(m).__name__ == "Linear4bit"]
 
 
+@pytest.mark.slow
 def test_the_bundled_model_is_as_good_as_its_card_says():
     from course_lib import files
 
@@ -42,6 +43,7 @@ def test_only_the_blocks_are_quantised(four_bits):
     assert model.lm_head.weight.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_without_bitsandbytes_the_course_quantises_itself(four_bits, monkeypatch):
     monkeypatch.setattr(language_models, "bitsandbytes_works", lambda: False)
     model, tokenizer = language_models.load(NAME, quantised="nf4")

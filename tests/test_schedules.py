@@ -21,6 +21,7 @@ def test_the_triangle_rises_briefly_falls_long_and_keeps_its_floor():
     assert factor(t, steps) == pytest.approx((1 + p * (ratio - 1)) / ratio)
 
 
+@pytest.mark.slow
 def test_the_range_test_finds_the_fall_and_leaves_the_model_alone():
     backbone = zoo.load(num_classes=5)
     before = {k: v.clone() for k, v in backbone.model.state_dict().items()}

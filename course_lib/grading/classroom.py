@@ -26,6 +26,7 @@ from course_lib import files, paths
 from course_lib.errors import CourseError
 from course_lib.grading import grade, release, sandbox, submission
 
+DASK_SECONDS = 20  # to reach a cluster
 STUDENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,99}")
 
 
@@ -291,7 +292,7 @@ def _on_dask(left: list[dict], address: str):
         ) from None
     from course_lib.grading.worker import work
 
-    with Client(address, timeout=20) as client:
+    with Client(address, timeout=DASK_SECONDS) as client:
         futures = {client.submit(work, job, pure=False, retries=2): job for job in left}
         for future in as_completed(list(futures)):
             job = futures[future]
