@@ -360,7 +360,7 @@ def nothing_stays_behind():
 @pytest.mark.parametrize("name", CHEATS)
 def test_cheats_gain_nothing(name):
     source, right = CHEATS[name]
-    seconds = 4 if right == TIMEOUT else 12  # what never ends need not run for long
+    seconds = 5 if TIMEOUT <= right else 12  # what never ends need not run for long
     record = graded(submitted(double=source), seconds=seconds)
     assert record["answers"]["double"]["points"] == 0
     assert outcomes(record)["double"] in right, record["answers"]["double"]
@@ -387,7 +387,7 @@ def test_what_breaks_one_question_leaves_the_others():
         "total": "correct",
         "open": "not attempted",
     }
-    record = graded(submitted("def double(x):\n    while 1: pass", TOTAL), seconds=20)
+    record = graded(submitted("def double(x):\n    while 1: pass", TOTAL), seconds=40)
     assert outcomes(record)["total"] == "correct" and record["points"] == 2
 
 

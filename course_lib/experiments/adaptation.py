@@ -142,7 +142,7 @@ def trained(method, kind, seed):
         for kind in SHIFTS
         if kind != "mix" or method in (*BLIND, *ALIGNED)
     ],
-    sample=[dict(method="coral", shift="tool", seed=0)],  # lesson 11 trains the other
+    sample=[dict(method="coral", shift="tool", seed=0)],
     tolerance={"accuracy": 0.05, "home": 0.04},
     models=(BACKBONE,),
     data=FILES,
