@@ -101,6 +101,7 @@ def test_json_is_all_that_is_printed(tmp_path, steel, capsys):
     assert numbers["code"] in (-1, 0, 1) and numbers["options"]["seed"] == 0
 
 
+@pytest.mark.slow
 def test_a_table_with_groups(tmp_path, steel, capsys):
     files = sorted(steel.rglob("*.png"))
     rows = [(p.relative_to(steel), p.parent.name, f"T{i % 2}") for i, p in

@@ -734,6 +734,7 @@ def test_numbers_in_a_column_become_quartiles(tmp_path):
     assert len(rows) == 4 and all(" to " in row["group"] for row in rows)
 
 
+@pytest.mark.slow
 def test_the_same_numbers_with_one_thread_and_two(tmp_path):
     both = []
     for threads in (1, 2):

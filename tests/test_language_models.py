@@ -82,6 +82,7 @@ def test_qlora_trains_the_adapter_and_nothing_else(four_bits):
         assert torch.equal(value, dict(tuned.named_parameters())[name])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_adapter():
     def losses(seed):
         model, tokenizer = language_models.load(NAME)
@@ -93,6 +94,7 @@ def test_the_same_seed_gives_the_same_adapter():
     assert losses(0) == losses(0) != losses(1)
 
 
+@pytest.mark.slow
 def test_checkpointing_changes_memory_and_not_the_losses():
     found = []
     for checkpointing in (False, True):

@@ -141,6 +141,7 @@ def test_misuse_is_named(grid):
         results.experiment("x", grid=GRID, sample=[{"labels": 1}], tolerance={})
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_file(grid, tmp_path, monkeypatch):
     module = tmp_path / "some_experiments.py"
     module.write_text(
