@@ -49,6 +49,7 @@ def linear_probe(
     single class.  Alain & Bengio 2017; lesson 01.
     """
     from sklearn.metrics import balanced_accuracy_score
+    from sklearn.preprocessing import StandardScaler
 
     train_X, train_y = _checked("train", train_X, train_y)
     test_X, test_y = _checked("test", test_X, test_y, width=train_X.shape[1])
@@ -57,24 +58,25 @@ def linear_probe(
             "linear_probe: the training labels hold one class only, expected two or "
             "more. Take a stratified sample."
         )
+    scaler = StandardScaler().fit(train_X)
+    Z, test_Z = scaler.transform(train_X), scaler.transform(test_X)
+    fitted = {}
     if C is None and val is not None:
         val_X, val_y = _checked("val", *val, width=train_X.shape[1])
-
-        def score(c):
-            return _accuracy(_fitted(train_X, train_y, c, max_iter), val_X, val_y)
-
-        C = _best(Cs, score)
+        val_Z = scaler.transform(val_X)
+        fitted = {c: _fitted(Z, train_y, c, max_iter) for c in Cs}
+        C = _best(Cs, lambda c: _accuracy(fitted[c], val_Z, val_y))
     elif C is None:
         C = _best(Cs, lambda c: _cross_validated(train_X, train_y, c, folds, seed))
-    model = _fitted(train_X, train_y, C, max_iter)
-    predictions = model.predict(test_X)
+    model = fitted[C] if C in fitted else _fitted(Z, train_y, C, max_iter)
+    predictions = model.predict(test_Z)
     return Probe(
         accuracy=float((predictions == test_y).mean()),
         balanced_accuracy=float(balanced_accuracy_score(test_y, predictions)),
         C=float(C),
         predictions=predictions,
-        probabilities=model.predict_proba(test_X),
-        converged=bool(model[-1].n_iter_.max() < max_iter),
+        probabilities=model.predict_proba(test_Z),
+        converged=bool(model.n_iter_.max() < max_iter),
     )
 
 
@@ -98,16 +100,15 @@ def _checked(which, X, y, width=None):
     return X, y
 
 
-def _fitted(X, y, C, max_iter):
+def _fitted(Z, y, C, max_iter):
+    """Logistic regression on standardised features."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    regression = LogisticRegression(C=C, max_iter=max_iter, solver="lbfgs")
     with warnings.catch_warnings():  # reported as Probe.converged instead
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return make_pipeline(StandardScaler(), regression).fit(X, y)
+        regression = LogisticRegression(C=C, max_iter=max_iter, solver="lbfgs")
+        return regression.fit(Z, y)
 
 
 def _accuracy(model, X, y) -> float:
@@ -120,6 +121,7 @@ def _best(Cs, score) -> float:
 
 def _cross_validated(X, y, C, folds, seed) -> float:
     from sklearn.model_selection import StratifiedKFold
+    from sklearn.preprocessing import StandardScaler
 
     smallest = np.unique(y, return_counts=True)[1].min()
     if smallest < 2:
@@ -128,11 +130,9 @@ def _cross_validated(X, y, C, folds, seed) -> float:
             "cross-validated. Give C=..., or val=(X, y), or two examples a class."
         )
     splits = StratifiedKFold(min(folds, smallest), shuffle=True, random_state=seed)
-    return float(
-        np.mean(
-            [
-                _accuracy(_fitted(X[fit], y[fit], C, 500), X[held_out], y[held_out])
-                for fit, held_out in splits.split(X, y)
-            ]
-        )
-    )
+    scores = []
+    for fit, held_out in splits.split(X, y):
+        scaler = StandardScaler().fit(X[fit])
+        model = _fitted(scaler.transform(X[fit]), y[fit], C, 500)
+        scores.append(_accuracy(model, scaler.transform(X[held_out]), y[held_out]))
+    return float(np.mean(scores))
