@@ -20,6 +20,7 @@ __all__ = ["ARMS", "AUGMENTATIONS", "look", "plan", "random_start", "stage_featu
 
 STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
 BATCH, EVALUATIONS = 32, 10
+SHARE = 0.96  # of the minutes; the rest is for starting, reading and the report
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # the inverse penalties C of a probe
 SOURCE_PICTURES = 256  # and as many again for the floor
 DIVERGED = dict(accuracy=-1.0, loss=1e9)  # what such a run counts for when choosing
@@ -41,7 +42,7 @@ AUGMENTATIONS = {
 
 def plan(job) -> dict:
     """How many updates each training run has: fewer where the time is too short."""
-    n, budget = len(job.parts[0][0]), 60 * job.options["minutes"]
+    n, budget = len(job.parts[0][0]), SHARE * 60 * job.options["minutes"]
     full = int(np.clip(STEPS * (n / 100) ** 0.5, STEPS, MOST_STEPS))
     steps = job.options["steps"]
     if steps is None:
