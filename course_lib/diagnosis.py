@@ -143,9 +143,10 @@ def diagnose(
     backbone: a name for zoo.load, or a vision Backbone.  data: ImageDataset; it is
     split here, see :func:`splits`; ``test`` may be a test set of its own.
     labels_per_class: pictures of each class to train on, all that are not held out by
-    default.  minutes: a guide for the length and number of training runs.  repeats:
-    fewest and most draws of training pictures and seeds.  rates: learning rates to
-    choose from on validation.  steps: updates of each run (default by the number of
+    default.  minutes: about how long the whole may take, by which the length and the
+    number of the training runs are set.  repeats: fewest and most draws of training
+    pictures and seeds.  rates: learning rates to choose from on validation.  steps:
+    updates of each run (default by the number of
     labels, fewer where the time does not suffice; the same for all).  augment: "none",
     "shift", "flip" (and shift) or "turn" (eight turns and mirrorings, and shift).
     matters: the smallest gain that would change a decision (default 0.02, two points);

@@ -171,7 +171,8 @@ def truncated(start, end, names, rank):
         for steps, seed in [(SHORT, 0), *((STEPS[LABELS], s) for s in protocol.SEEDS)]
     ],
     sample=[dict(steps=SHORT, seed=0)],
-    tolerance={"energy_8": 0.02, "relative_size": 0.002, "cut_8": 0.03},
+    tolerance={f"energy_{r}": 0.02 for r in (1, 8, 64)}
+    | {"relative_size": 0.002, "cut_8": 0.03},
     data=FILES,
 )
 def full_updates(steps, seed):
