@@ -569,7 +569,7 @@ def predict_tta(
     backbone,
     images,
     views: Sequence[Callable] | None = None,
-    batch_size: int = 256,
+    batch_size: int = 64,
 ) -> np.ndarray:
     """Log of the mean probability (N, K) over several views: test-time augmentation.
 
@@ -697,7 +697,7 @@ def continue_pretraining(
 
 
 def pseudo_labelled(
-    backbone, images, threshold: float = 0.9, batch_size: int = 256
+    backbone, images, threshold: float = 0.9, batch_size: int = 64
 ) -> tuple[ImageDataset, float]:
     """The images that the model is sure of, with its own predictions as labels.
 

@@ -280,7 +280,7 @@ def top_patches(
     module: str,
     channels: Sequence[int],
     k: int = 9,
-    batch_size: int = 256,
+    batch_size: int = 64,
     preprocess=None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Image patches that excite a channel most, one patch from an image at most.
@@ -334,7 +334,7 @@ def extract(
     backbone,
     data,
     module: str | None = None,
-    batch_size: int = 256,
+    batch_size: int = 64,
     preprocess=None,
     pool: Callable | None = None,
 ) -> np.ndarray:

@@ -50,6 +50,7 @@ class Experiment:
     sample: tuple[dict, ...]
     tolerance: dict[str, float]
     uses: tuple[str, ...]  # data files, relative to data/
+    lesson: str | None = None  # its number, if it computes a cell and confirms it
 
 
 _experiments: dict[str, Experiment] = {}
@@ -59,15 +60,18 @@ def experiment(
     name: str,
     *,
     grid: Sequence[dict],
-    sample: Sequence[dict],
+    sample: Sequence[dict] = (),
     tolerance: Mapping[str, float],
     models: Sequence[str] = (),
     data: Sequence[str] = (),
+    lesson: str | None = None,
 ):
     """Decorator: register ``cell(**params) -> {number: float}`` as a grid of results.
 
     grid: the params of every cell.  sample: those that the test recomputes; each must
-    be in the grid, cheap, and together touch every kind of cell.  tolerance: for each
+    be in the grid, cheap, and together touch every kind of cell.  lesson: the number of
+    one that computes a cell live and compares it by :func:`confirm`; without such a
+    lesson the sample has at least one cell.  tolerance: for each
     number the largest difference that another CPU or thread count may cause, for
     example {"accuracy": 0.01}: a few of 1,000 test images change sides when sums are
     rounded in another order.  Numbers without one (seconds) are not compared.
@@ -77,7 +81,7 @@ def experiment(
     grid, sample = tuple(map(dict, grid)), tuple(map(dict, sample))
     keys = [_key(params) for params in grid]
     outside = [params for params in sample if _key(params) not in keys]
-    if outside or not sample or len(set(keys)) != len(keys):
+    if outside or not (sample or lesson) or len(set(keys)) != len(keys):
         raise CourseError(
             f"experiment {name!r}: sample {outside or list(sample)} does not fit its "
             f"grid of {len(grid)} cells ({len(set(keys))} different). Expected a "
@@ -87,7 +91,9 @@ def experiment(
 
     def register(cell):
         uses = (*weights, *data)
-        _experiments[name] = Experiment(name, cell, grid, sample, dict(tolerance), uses)
+        _experiments[name] = Experiment(
+            name, cell, grid, sample, dict(tolerance), uses, lesson
+        )
         return cell
 
     return register
@@ -377,17 +383,48 @@ def check_sample(name: str) -> list[str]:
         if row is None:
             continue
         values, _ = _run_cell(one.cell.__module__, name, params)
-        for number, tolerance in one.tolerance.items():
+        for number in one.tolerance:
             if number not in values and number not in row:
                 continue  # another kind of cell has it
             compared.add(number)
             if number not in values or number not in row:
                 problems.append(f"{name}: {_key(params)} lacks {number}")
-            elif not abs(values[number] - row[number]) <= tolerance:
-                problems.append(
-                    f"{name}: {_key(params)}: {number} is {row[number]} in the file, "
-                    f"{values[number]} when computed again (tolerance {tolerance})"
-                )
-    unseen = sorted(set(one.tolerance) - compared)
-    problems += [f"{name}: no cell of the sample has {number}" for number in unseen]
+            else:
+                problems += _differences(one, params, row, {number: values[number]})
+    if not one.lesson:
+        unseen = sorted(set(one.tolerance) - compared)
+        problems += [f"{name}: no cell of the sample has {number}" for number in unseen]
     return problems
+
+
+def _differences(one, params, row, values) -> list[str]:
+    """The numbers that are further from the stored row than their tolerance."""
+    return [
+        f"{one.name}: {_key(params)}: {number} is {row[number]} in the file, "
+        f"{value} when computed again (tolerance {one.tolerance[number]})"
+        for number, value in values.items()
+        if not abs(value - row[number]) <= one.tolerance[number]
+    ]
+
+
+def confirm(name: str, numbers: Mapping[str, float], **params) -> dict:
+    """The stored cell that a lesson has just computed live; raises where they differ.
+
+    name: of the grid.  numbers: what came out live, {number: value}; each must have a
+    tolerance there.  params: those of one cell, all of them.  Returns the stored row.
+    Raises CourseError when there is no such cell, when a number has no tolerance, or
+    when one differs by more than it.  Lessons 10 and 11.
+    """
+    one = get(name)
+    rows = [row for row in load(name) if _params(row, one) == params]
+    unknown = sorted(set(numbers) - set(one.tolerance))
+    if len(rows) != 1 or unknown or not numbers:
+        raise CourseError(
+            f"confirm: {name!r} has {len(rows)} cells with {params}, and no tolerance "
+            f"for {unknown}.\nExpected: all of {list(one.grid[0])} for one cell, and "
+            f"some of {sorted(one.tolerance)}."
+        )
+    problems = _differences(one, params, rows[0], numbers)
+    if problems:
+        raise CourseError("\n".join(problems))
+    return rows[0]

@@ -170,7 +170,7 @@ def trainer(
         max_steps=-1 if steps is None else steps,
         learning_rate=lr,
         per_device_train_batch_size=batch_size,
-        per_device_eval_batch_size=64,
+        per_device_eval_batch_size=32,
         weight_decay=weight_decay,
         warmup_steps=warmup,
         seed=seed,
@@ -224,7 +224,7 @@ def fit(backbone, train, val=None, **options) -> list[dict]:
     return run.state.log_history
 
 
-def predict(backbone, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+def predict(backbone, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
     """Logits (N, K) float32 in the order of the texts; long and short are sorted apart.
 
     Raises CourseError without texts, or where one is no string.  Lesson 07.

@@ -443,7 +443,7 @@ def make_optimizer(
             "stage)."
         )
     if optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
+        return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, fused=True)
     if optimizer == "sgd":
         options = dict(lr=lr, weight_decay=weight_decay, momentum=momentum)
         return torch.optim.SGD(groups, **options)
@@ -922,12 +922,12 @@ class _Line(str):
 # -- evaluation -------------------------------------------------------------------
 
 
-def predict(model, data, preprocess=None, batch_size: int = 256) -> np.ndarray:
+def predict(model, data, preprocess=None, batch_size: int = 64) -> np.ndarray:
     """Logits (N, K) float32 in evaluation mode, in the data's order.  Lesson 00."""
     return _logits(model, data, preprocess, batch_size)[0]
 
 
-def evaluate(model, data, preprocess=None, batch_size: int = 256) -> dict:
+def evaluate(model, data, preprocess=None, batch_size: int = 64) -> dict:
     """Loss, accuracy and every prediction, in evaluation mode.
 
     Returns {loss: mean cross-entropy in nats, accuracy, balanced_accuracy,
@@ -961,7 +961,7 @@ def _logits(model, data, preprocess, batch_size):
     return torch.cat(outputs).numpy(), torch.cat(labels)
 
 
-def _score(net, examples: Examples, device, batch_size: int = 256, together=None):
+def _score(net, examples: Examples, device, batch_size: int = 64, together=None):
     """(mean cross-entropy, accuracy), for the loop."""
     total, right, n = 0.0, 0, 0
     share = together if together is not None and together.shares_evaluation else None

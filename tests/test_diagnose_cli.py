@@ -95,6 +95,7 @@ def test_a_folder_gets_a_verdict_a_page_and_numbers(tmp_path, steel, capsys):
     assert all(path.stat().st_mtime_ns > time for path, time in before.items())
 
 
+@pytest.mark.slow
 def test_json_is_all_that_is_printed(tmp_path, steel, capsys):
     assert diagnose(tmp_path, steel, "--json") == 0
     numbers = json.loads(capsys.readouterr().out)
@@ -115,6 +116,7 @@ def test_a_table_with_groups(tmp_path, steel, capsys):
     assert "no column 'chamber'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_kind_of_picture_and_mixed_sizes_are_read(tmp_path, capsys):
     sides = ((40, 36), (64, 64), (33, 90))
     data = folder_of(tmp_path / "mixed", {"a": 21, "b": 21}, MODES, sides)
@@ -252,6 +254,7 @@ def test_the_command_explains_itself(capsys):
     assert "--labels-per-class" in said and "--group-columns" in said
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_no_traceback_and_the_work_is_kept(
     tmp_path, steel, capsys, monkeypatch
 ):

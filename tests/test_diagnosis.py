@@ -476,6 +476,7 @@ def dead_start():
     return backbone
 
 
+@pytest.mark.slow
 def test_a_start_that_sees_nothing_hurts(tmp_path):
     bad = diagnose(
         dead_start(),
@@ -514,6 +515,7 @@ def test_a_small_folder_is_split_anew_each_time_and_says_so(tmp_path):
     assert "the interval (95 %) is widened" in str(small)
 
 
+@pytest.mark.slow
 def test_a_training_run_that_diverges_is_never_chosen(tmp_path):
     options = QUICK | dict(rates=(1e-2, 1e30))
     one = diagnose(tiny.resnet(), colours(120), folder=tmp_path, **options)
@@ -524,6 +526,7 @@ def test_a_training_run_that_diverges_is_never_chosen(tmp_path):
     assert only.histories["tuned"] is None and "diverged" in only.html()
 
 
+@pytest.mark.slow
 def test_the_source_of_a_bundled_backbone_is_looked_at(tmp_path):
     one = diagnose(
         "bundled/resnet10-silhouettes",
@@ -632,6 +635,7 @@ def test_the_page_is_whole_accessible_and_needs_nothing_else(found):
     assert "http" not in re.sub(r'src="data:[^"]*"', "", found.html())
 
 
+@pytest.mark.slow
 def test_what_comes_from_files_is_escaped(found):
     page = found.html()
     assert "<script>" not in page and "&lt;script&gt;alert(1)" in page
@@ -764,6 +768,7 @@ def test_the_steps_are_cut_to_the_time(monkeypatch, seconds, fewest, most):
     assert runs.plan(job)["steps"] == runs.LEAST_STEPS
 
 
+@pytest.mark.slow
 def test_it_stops_at_the_fewest_repeats_when_the_time_is_over(tmp_path):
     quick = QUICK | dict(repeats=(2, 5))
     over = small(folder=tmp_path, minutes=1e-6, **quick)

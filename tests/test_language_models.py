@@ -64,6 +64,7 @@ def test_without_bitsandbytes_the_course_quantises_itself(four_bits, monkeypatch
         language_models.load(NAME, quantised="fp4")
 
 
+@pytest.mark.slow
 def test_qlora_trains_the_adapter_and_nothing_else(four_bits):
     model, tokenizer = four_bits
     tuned = language_models.with_lora(model, r=4, seed=3)

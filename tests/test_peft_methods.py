@@ -137,6 +137,7 @@ def same_with_peft(backbone, config, names, x):
         assert torch.allclose(mine.grad, their.grad.reshape(mine.shape), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dora_is_pefts():
     from peft import LoraConfig
 

@@ -95,6 +95,7 @@ def test_silhouettes_have_no_texture():
     assert set(pool.images.unique().tolist()) <= {0, 255}
 
 
+@pytest.mark.slow
 def test_the_pool_does_not_depend_on_the_number_of_jobs():
     one = recipes.render_pool("silhouettes", 40, seed=5, jobs=1, chunk=16)
     two = recipes.render_pool("silhouettes", 40, seed=5, jobs=2, chunk=16)

@@ -1,6 +1,7 @@
 """Committed grids: resumable, dated by sha256, and checked by computing again."""
 
 import json
+import re
 
 import pytest
 
@@ -113,6 +114,37 @@ def test_the_sample_finds_an_invented_number_and_a_missing_cell(grid):
     stored().write_text(json.dumps(document))
     (problem,) = results.check_sample("curve")
     assert "no row" in problem
+
+
+def test_a_live_cell_is_confirmed_or_refused(grid):
+    results.recompute("curve", progress=False)
+    row = results.load("curve")[2]
+    live = {"accuracy": row["accuracy"] + 0.009}
+    assert results.confirm("curve", live, labels=20, seed=0) == row
+    with pytest.raises(CourseError, match="in the file, .* when computed again"):
+        results.confirm(
+            "curve", {"accuracy": row["accuracy"] - 0.011}, labels=20, seed=0
+        )
+    with pytest.raises(CourseError, match="in the file"):
+        results.confirm("curve", {"accuracy": float("nan")}, labels=20, seed=0)
+    for live, params in (
+        ({"accuracy": 0.5}, dict(labels=20)),
+        ({"accuracy": 0.5}, dict(labels=30, seed=0)),
+        ({"seconds": 3}, dict(labels=20, seed=0)),
+        ({}, dict(labels=20, seed=0)),
+    ):
+        with pytest.raises(CourseError, match="Expected: all of"):
+            results.confirm("curve", live, **params)
+
+
+@pytest.mark.parametrize(
+    "one", [one for name in results.names() if (one := results.get(name)).lesson]
+)
+def test_the_lesson_that_stands_for_a_sample_confirms_a_cell(one):
+    (path,) = paths.NOTEBOOKS.glob(f"{one.lesson}_*.ipynb")
+    code = json.loads(path.read_text("utf-8"))["cells"]
+    code = "".join("".join(c["source"]) for c in code if c["cell_type"] == "code")
+    assert re.search(rf'results\.confirm\([^"]*"{one.name}"', code)
 
 
 def test_curves_for_a_plot(grid):

@@ -149,6 +149,7 @@ def test_the_validation_loss_counts_every_text_with_its_label(tickets):
     assert loss == pytest.approx(float(wanted), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_continued_pre_training_lowers_the_loss_and_moves_the_encoder_only():
     texts = datasets.load("tickets", "pool", n=60).texts
     backbone = tiny()

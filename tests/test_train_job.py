@@ -120,6 +120,7 @@ def without_seconds(result):
     return {key: value for key, value in result.items() if key != "seconds"}
 
 
+@pytest.mark.slow
 def test_another_job_does_not_overwrite_the_first_unasked(tmp_path, pictures):
     out = tmp_path / "out"
     first = jobs.run(config(baseline=False), pictures, out, progress=False)

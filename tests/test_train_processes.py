@@ -88,15 +88,16 @@ def environment():
 
 
 def launched(n, arguments, module=False, sharded=False):
-    """`accelerate launch` with n processes on the CPU; sharded: with FSDP."""
-    launch = [sys.executable, "-m", "accelerate.commands.launch"]
-    launch += ["--num_processes", str(n), "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    if sharded:
-        launch += ["--use_fsdp", "--fsdp_version", "2", "--main_process_port", "0"]
-    else:
-        launch += ["--multi_gpu", "--main_process_port", "0"] if n > 1 else ["--cpu"]
-    launch += ["--module"] if module else []
+    """n processes on the CPU by `accelerate launch`, or one as usual; sharded: FSDP."""
+    launch = [sys.executable]
+    if n > 1:
+        launch += ["-m", "accelerate.commands.launch"]
+        launch += ["--num_processes", str(n), "--num_machines", "1"]
+        launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+        launch += ["--main_process_port", "0"]
+        launch += ["--use_fsdp", "--fsdp_version", "2"] if sharded else ["--multi_gpu"]
+    if module:
+        launch += ["-m"] if n == 1 else ["--module"]
     done = subprocess.run(
         [*launch, *map(str, arguments)],
         env=environment(), capture_output=True, text=True, timeout=400,

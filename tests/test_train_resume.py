@@ -211,7 +211,7 @@ def test_kill_9_at_any_moment_changes_nothing(tmp_path):
     subprocess.run(command(tmp_path, straight), check=True, timeout=300, **quiet)
     broken = tmp_path / "broken"
     kills = 0
-    for least, name in ((1, "transfer"), (3, "transfer"), (2, "scratch-0.001")):
+    for least, name in ((2, "transfer"), (1, "scratch-0.001")):
         run = subprocess.Popen(command(tmp_path, broken), **quiet)
         state = broken / "state" / f"{name}.safetensors"
         deadline = time.monotonic() + 240
@@ -222,7 +222,7 @@ def test_kill_9_at_any_moment_changes_nothing(tmp_path):
                 break
             time.sleep(0.002)
         run.wait(timeout=300)
-    assert kills == 3
+    assert kills == 2
     assert not (broken / "result.json").exists()
     subprocess.run(command(tmp_path, broken), check=True, timeout=300, **quiet)
     results = []

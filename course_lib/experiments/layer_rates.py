@@ -96,7 +96,7 @@ SHAPES = {  # "warm-up, cosine" is the flat rate of the grid above
         for schedule in SHAPES
         for lr in TRIED
     ],
-    sample=[dict(schedule="slanted triangle", lr=3e-3, seed=0)],
+    sample=[dict(schedule="slanted triangle", lr=3e-4, seed=0)],
     tolerance={"accuracy": 0.04},
     models=(BACKBONE,),
     data=FILES,

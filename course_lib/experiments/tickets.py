@@ -151,7 +151,6 @@ def cells():
     grid=cells(),
     sample=[
         dict(labels=50, method="tfidf", lr=0.0, seed=0),
-        dict(labels=50, method="frozen", lr=0.0, seed=0),
         dict(labels=50, method="small scratch", lr=5e-4, seed=0),
     ],
     tolerance={"accuracy": 0.04},
