@@ -3,7 +3,8 @@
 A grid that takes minutes cannot run inside a lesson, so its numbers lie in
 ``data/results/NAME.json`` together with the command, the versions and the sha256 of
 the weights and data that made them.  ``course run --recompute NAME`` makes them again;
-a test recomputes a sample and compares; a file made with other weights is refused.
+a test recomputes a sample and compares, or a lesson computes a cell live and confirms
+it; a file made with other weights is refused.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Experiment:
     sample: tuple[dict, ...]
     tolerance: dict[str, float]
     uses: tuple[str, ...]  # data files, relative to data/
-    lesson: str | None = None  # its number, if it computes a cell and confirms it
+    live: dict[str, tuple[str, ...]]  # {lesson: the numbers that it confirms}
 
 
 _experiments: dict[str, Experiment] = {}
@@ -64,14 +65,14 @@ def experiment(
     tolerance: Mapping[str, float],
     models: Sequence[str] = (),
     data: Sequence[str] = (),
-    lesson: str | None = None,
+    live: Mapping[str, Sequence[str]] | None = None,
 ):
     """Decorator: register ``cell(**params) -> {number: float}`` as a grid of results.
 
     grid: the params of every cell.  sample: those that the test recomputes; each must
-    be in the grid, cheap, and together touch every kind of cell.  lesson: the number of
-    one that computes a cell live and compares it by :func:`confirm`; without such a
-    lesson the sample has at least one cell.  tolerance: for each
+    be in the grid and cheap.  live: {lesson: numbers}, such as {"11": ("accuracy",)}
+    where lesson 11 computes a cell live and compares these by :func:`confirm`.  Sample
+    and lessons together cover every number with a tolerance.  tolerance: for each
     number the largest difference that another CPU or thread count may cause, for
     example {"accuracy": 0.01}: a few of 1,000 test images change sides when sums are
     rounded in another order.  Numbers without one (seconds) are not compared.
@@ -79,20 +80,25 @@ def experiment(
     Raises CourseError on a sample outside the grid or an unknown number of params.
     """
     grid, sample = tuple(map(dict, grid)), tuple(map(dict, sample))
+    live = {lesson: tuple(numbers) for lesson, numbers in (live or {}).items()}
     keys = [_key(params) for params in grid]
     outside = [params for params in sample if _key(params) not in keys]
-    if outside or not (sample or lesson) or len(set(keys)) != len(keys):
+    if outside or not (sample or live) or len(set(keys)) != len(keys):
         raise CourseError(
             f"experiment {name!r}: sample {outside or list(sample)} does not fit its "
             f"grid of {len(grid)} cells ({len(set(keys))} different). Expected a "
-            "sample of at least one cell of the grid, and no cell twice."
+            "sample of at least one cell of the grid or a lesson that confirms one, "
+            "and no cell twice."
         )
+    unknown = sorted({n for numbers in live.values() for n in numbers} - set(tolerance))
+    if unknown:
+        raise CourseError(f"experiment {name!r}: {unknown} are live without tolerance.")
     weights = tuple(f"models/{m.removeprefix('bundled/')}.safetensors" for m in models)
 
     def register(cell):
         uses = (*weights, *data)
         _experiments[name] = Experiment(
-            name, cell, grid, sample, dict(tolerance), uses, lesson
+            name, cell, grid, sample, dict(tolerance), uses, live
         )
         return cell
 
@@ -391,9 +397,9 @@ def check_sample(name: str) -> list[str]:
                 problems.append(f"{name}: {_key(params)} lacks {number}")
             else:
                 problems += _differences(one, params, row, {number: values[number]})
-    if not one.lesson:
-        unseen = sorted(set(one.tolerance) - compared)
-        problems += [f"{name}: no cell of the sample has {number}" for number in unseen]
+    compared.update(number for numbers in one.live.values() for number in numbers)
+    unseen = sorted(set(one.tolerance) - compared)
+    problems += [f"{name}: no cell of the sample has {number}" for number in unseen]
     return problems
 
 
@@ -412,19 +418,34 @@ def confirm(name: str, numbers: Mapping[str, float], **params) -> dict:
 
     name: of the grid.  numbers: what came out live, {number: value}; each must have a
     tolerance there.  params: those of one cell, all of them.  Returns the stored row.
-    Raises CourseError when there is no such cell, when a number has no tolerance, or
-    when one differs by more than it.  Lessons 10 and 11.
+    On a GPU, where training computes in 16 bits, nothing is compared.
+    Raises CourseError when there is no such cell, when it lacks a number or that has no
+    tolerance, and when one differs by more than it.  Lessons 10 and 11.
     """
+    from course_lib import profiles
+
     one = get(name)
     rows = [row for row in load(name) if _params(row, one) == params]
-    unknown = sorted(set(numbers) - set(one.tolerance))
-    if len(rows) != 1 or unknown or not numbers:
+    if not rows:
         raise CourseError(
-            f"confirm: {name!r} has {len(rows)} cells with {params}, and no tolerance "
-            f"for {unknown}.\nExpected: all of {list(one.grid[0])} for one cell, and "
-            f"some of {sorted(one.tolerance)}."
+            f"confirm: {name!r} has no cell with {params}.\nExpected: a value of each "
+            f"of {list(one.grid[0])}, as in the grid.\nDo: look at the cells with "
+            f"results.load({name!r})."
         )
+    comparable = [number for number in one.tolerance if number in rows[0]]
+    unknown = sorted(set(numbers) - set(comparable))
+    if unknown or not numbers:
+        raise CourseError(
+            f"confirm: {unknown or 'nothing'} cannot be compared in {name!r}.\n"
+            f"Expected: some of {comparable}, which have a tolerance."
+        )
+    if str(profiles.device()) != "cpu":
+        return rows[0]
     problems = _differences(one, params, rows[0], numbers)
     if problems:
-        raise CourseError("\n".join(problems))
+        raise CourseError(
+            "\n".join(problems) + "\nExpected: the same cell, computed live.\nDo: if "
+            "you changed a setting above, change it back, or go on below this cell; if "
+            f"not, the file is stale: course run --recompute {name}."
+        )
     return rows[0]

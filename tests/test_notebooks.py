@@ -189,7 +189,7 @@ def executed(path, environment):
 
 
 # How many times its stated seconds a lesson takes on one core.  Those whose matrices
-# are large gain most by a second one; others state little less than that.
+# are large gain most by a second core; the others take hardly longer on one.
 ONE_CORE = {"07": 1.6, "09": 1.3}
 
 

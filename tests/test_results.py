@@ -1,7 +1,7 @@
 """Committed grids: resumable, dated by sha256, and checked by computing again."""
 
+import ast
 import json
-import re
 
 import pytest
 
@@ -127,24 +127,62 @@ def test_a_live_cell_is_confirmed_or_refused(grid):
         )
     with pytest.raises(CourseError, match="in the file"):
         results.confirm("curve", {"accuracy": float("nan")}, labels=20, seed=0)
-    for live, params in (
-        ({"accuracy": 0.5}, dict(labels=20)),
-        ({"accuracy": 0.5}, dict(labels=30, seed=0)),
-        ({"seconds": 3}, dict(labels=20, seed=0)),
-        ({}, dict(labels=20, seed=0)),
+    for live, params, message in (
+        ({"accuracy": 0.5}, dict(labels=20), "has no cell"),
+        ({"accuracy": 0.5}, dict(labels=30, seed=0), "has no cell"),
+        ({"seconds": 3}, dict(labels=20, seed=0), "seconds.* cannot be compared"),
+        ({}, dict(labels=20, seed=0), "nothing cannot be compared"),
     ):
-        with pytest.raises(CourseError, match="Expected: all of"):
+        with pytest.raises(CourseError, match=message):
             results.confirm("curve", live, **params)
 
 
-@pytest.mark.parametrize(
-    "one", [one for name in results.names() if (one := results.get(name)).lesson]
-)
-def test_the_lesson_that_stands_for_a_sample_confirms_a_cell(one):
-    (path,) = paths.NOTEBOOKS.glob(f"{one.lesson}_*.ipynb")
-    code = json.loads(path.read_text("utf-8"))["cells"]
-    code = "".join("".join(c["source"]) for c in code if c["cell_type"] == "code")
-    assert re.search(rf'results\.confirm\([^"]*"{one.name}"', code)
+def test_what_a_lesson_confirms_needs_no_sample(grid):
+    def cell(labels, seed):
+        raise AssertionError("nothing is sampled")
+
+    tolerance = {"accuracy": 0.01, "other": 0.1}
+    results.recompute("curve", progress=False)
+    for live, problems in (
+        ({"10": ("accuracy", "other")}, 0),
+        ({"10": ("accuracy",)}, 1),  # "other" is compared nowhere
+    ):
+        results.experiment(
+            "curve", grid=GRID, tolerance=tolerance, data=["images.npz"], live=live
+        )(cell)
+        assert len(results.check_sample("curve")) == problems
+    with pytest.raises(CourseError, match="or a lesson that confirms one"):
+        results.experiment("x", grid=GRID, tolerance={})
+    with pytest.raises(CourseError, match="without tolerance"):
+        results.experiment("x", grid=GRID, tolerance={}, live={"10": ("accuracy",)})
+
+
+LIVE = [
+    (name, lesson, numbers)
+    for name in results.names()
+    for lesson, numbers in results.get(name).live.items()
+]
+
+
+@pytest.mark.parametrize("name, lesson, numbers", LIVE, ids=[n for n, *_ in LIVE])
+def test_the_lesson_that_stands_for_a_sample_confirms_a_cell(name, lesson, numbers):
+    (path,) = paths.NOTEBOOKS.glob(f"{lesson}_*.ipynb")
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    calls = [
+        node
+        for source in code
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "results.confirm"
+    ]
+    (call,) = (c for c in calls if ast.literal_eval(c.args[0]) == name)
+    strings = {
+        node.value
+        for source in code
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert set(numbers) <= strings and len(call.args) == 2
 
 
 def test_curves_for_a_plot(grid):

@@ -194,7 +194,7 @@ def command(tmp_path, out):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
-def test_kill_9_at_any_moment_changes_nothing(tmp_path):
+def test_kill_9_changes_nothing(tmp_path):
     rng = np.random.default_rng(0)
     for k, name in enumerate(("red", "green")):
         (tmp_path / "data" / name).mkdir(parents=True)

@@ -453,3 +453,25 @@ def test_progress_is_one_line_and_silent_in_ci(capsys, monkeypatch, quiet):
     out = capsys.readouterr()
     assert out.err == "" and "\n" not in out.out
     assert ("step 4 of 4" in out.out) is not quiet
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_fused_optimizer_is_adamw(layout):
+    """The updates of torch's plain one, whose formulas are the paper's."""
+    images = tiny.images(8)
+    nets = [tiny.resnet().model.to(memory_format=layout) for _ in range(2)]
+    x = tiny.PREPROCESS(images.images).to(memory_format=layout)
+    options = dict(lr=1e-2, weight_decay=0.1)
+    plain = torch.optim.AdamW(nets[1].parameters(), foreach=False, **options)
+    groups = [dict(params=list(nets[0].parameters()))]
+    ours = training.make_optimizer(nets[0], groups=groups, **options)
+    for _ in range(5):
+        for net, optimizer in zip(nets, (ours, plain)):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(
+                net.eval()(x), torch.as_tensor(images.labels)
+            )
+            loss.backward()
+            optimizer.step()
+    for a, b in zip(*(net.parameters() for net in nets)):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)

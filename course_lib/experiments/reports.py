@@ -106,7 +106,7 @@ def scored(model, tokenizer):
 @experiment(
     "reports",
     grid=cells(),
-    lesson="10",
+    live={"10": ("loss", "val_loss", "exact")},
     tolerance={"loss": 0.03, "val_loss": 0.03, "exact": 0.05},
     data=FILES,
 )
