@@ -146,9 +146,9 @@ def diagnose(
     default.  minutes: about how long the whole may take, by which the length and the
     number of the training runs are set.  repeats: fewest and most draws of training
     pictures and seeds.  rates: learning rates to choose from on validation.  steps:
-    updates of each run (default by the number of
-    labels, fewer where the time does not suffice; the same for all).  augment: "none",
-    "shift", "flip" (and shift) or "turn" (eight turns and mirrorings, and shift).
+    updates of each run (default by the number of labels, fewer where the time does not
+    suffice; the same for all).  augment: "none", "shift", "flip" (and shift) or "turn"
+    (eight turns and mirrorings, and shift).
     matters: the smallest gain that would change a decision (default 0.02, two points);
     a gain that is surely smaller is called no difference.
     groups: names of metadata columns, or {column: values}, for the subgroup table.

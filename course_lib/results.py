@@ -437,7 +437,8 @@ def confirm(name: str, numbers: Mapping[str, float], **params) -> dict:
     if unknown or not numbers:
         raise CourseError(
             f"confirm: {unknown or 'nothing'} cannot be compared in {name!r}.\n"
-            f"Expected: some of {comparable}, which have a tolerance."
+            f"Expected: some of {comparable}, which have a tolerance.\nDo: name these, "
+            "or give the number a tolerance where the grid is defined."
         )
     if str(profiles.device()) != "cpu":
         return rows[0]
