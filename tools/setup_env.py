@@ -196,8 +196,10 @@ def stamp_of(extras):
     }
 
 
-def write_stamp(extras=()):
+def write_stamp(extras=(), installed=None):
+    """Note what was installed: ``installed``, else what the files ask for now."""
     stamp = stamp_of(extras)
+    stamp["wanted"] = installed or stamp["wanted"]
     part = STAMP.with_suffix(".part")
     part.write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
     os.replace(str(part), str(STAMP))
@@ -396,13 +398,14 @@ def build(command, version, extras=()):
     if STAMP.exists():
         STAMP.unlink()
     IN_PROGRESS.touch()
+    asked = wanted()  # now: the files may change while pip reads and installs
     say("Installing some 180 packages into .venv: a few minutes, once.")
     pip_install(extras)
     check_imports()
     IN_PROGRESS.unlink()
     if LOG.exists():
         LOG.unlink()
-    write_stamp(extras)
+    write_stamp(extras, asked)
     say("The environment is ready.")
 
 
