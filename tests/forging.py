@@ -85,7 +85,7 @@ class Played(checks.Learner):
 
 
 class Forged(Played):
-    """Answers each request with ``attack(call)``; None of `Played` reaches the check."""
+    """Answers each request with ``attack(call)``, never with what is right."""
 
     def __init__(self, space, attack, record, others):
         super().__init__(space)
@@ -207,7 +207,8 @@ def one_leaf(kept):
         counted = [0]
         leaves(lambda leaf: counted.append(0))(call)
         last, place = len(counted) - 2, iter(range(len(counted)))
-        return leaves(lambda leaf: leaf if kept(next(place), last) else None)(call)
+        made = leaves(lambda leaf: leaf if kept(next(place), last) else None)(call)
+        return [] if plain.encode(made) == call.right else made
 
     return attack
 

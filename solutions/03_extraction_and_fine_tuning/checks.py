@@ -47,7 +47,9 @@ class Mask(nn.Dropout):
     def forward(self, x):
         return x * self.mask if self.training else x
 """
-NET = MASK + """
+NET = (
+    MASK
+    + """
 class Net(nn.Module):
     def __init__(self, state, mask):
         super().__init__()
@@ -66,11 +68,15 @@ def train(net, batches, targets):
         optimizer.zero_grad(); loss.backward(); optimizer.step()
     return {n: t.detach().clone() for n, t in net.state_dict().items()}
 """
-FREEZE = NET + """
+)
+FREEZE = (
+    NET
+    + """
 net = Net(state, mask).train()
 freeze_backbone(net, "fc")
 result = train(net, batches, targets)
 """
+)
 HEAD = {"fc.1.weight", "fc.1.bias"}
 
 
@@ -129,7 +135,9 @@ def check_freeze_backbone(learner, rng):
     raise Wrong("head mode", credit=2 / 3 if alike(False, False) else 0)
 
 
-FEATURES = MASK + """
+FEATURES = (
+    MASK
+    + """
 class Body(nn.Module):
     def __init__(self):
         super().__init__()
@@ -149,6 +157,7 @@ except Exception:
     gradient = None
 result = [Z, gradient, body(probe).detach()]
 """
+)
 
 
 def check_cached_features(learner, rng):
