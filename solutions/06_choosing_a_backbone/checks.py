@@ -380,7 +380,7 @@ def check_smallest_model(learner, rng):
     for name, (_, _, _, role_of, unmet) in zip(found, drawn, strict=True):
         if unmet:
             continue
-        if name == 0:
+        if type(name) is int:
             raise Wrong("raises")
         if name is None:
             raise Wrong("interval")
