@@ -63,7 +63,7 @@ class Net(nn.Module):
 def train(net, batches, targets):
     learns = [p for p in net.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(learns or [torch.zeros(1)], 0.1, weight_decay=0.5)
-    for x, y in zip(batches, targets) if learns else ():
+    for x, y in zip(batches, targets, strict=True) if learns else ():
         loss = (net(x) - y).square().mean()
         optimizer.zero_grad(); loss.backward(); optimizer.step()
     return {n: t.detach().clone() for n, t in net.state_dict().items()}

@@ -79,6 +79,7 @@ first = {n: p.detach().clone() for n, p in learns.items()}
 (layer(x) - target).square().sum().backward()
 slopes = {n: torch.zeros_like(p) if p.grad is None else p.grad.clone()
           for n, p in learns.items()}
+torch.optim.SGD(list(learns.values()) or [torch.zeros(1)], 0.1).step()
 with torch.no_grad():
     layer.A.copy_(A); layer.B.copy_(B)
 result = {"start": start, "first": first, "slopes": slopes, "later": layer(x)}
@@ -86,7 +87,10 @@ result = {"start": start, "first": first, "slopes": slopes, "later": layer(x)}
 
 
 def check_lora_layer(learner, rng):
-    """Start, what learns, the gradients there, output with factors put in."""
+    """Start, what learns, the gradients there, output with factors put in.
+
+    A base that learns shows in the output after a step, not only in a list of names.
+    """
     d, k, r = (int(n) for n in rng.choice(np.arange(3, 10), 3, replace=False))
     sizes = dict(x=(5, k), W=(d, k), b=(d,), A=(r, k), B=(d, r), target=(5, d))
     given = {name: tensor(rng, *size) for name, size in sizes.items()}

@@ -326,9 +326,9 @@ net.load_state_dict(weights)
 value = l2_sp(net, dict(start), "fc", alpha, beta)
 gradients = {}
 if torch.is_tensor(value) and value.requires_grad and value.dim() == 0:
-    names, given = zip(*net.named_parameters())
+    names, given = zip(*net.named_parameters(), strict=True)
     found = torch.autograd.grad(value, given, allow_unused=True)
-    gradients = {n: g for n, g in zip(names, found) if g is not None}
+    gradients = {n: g for n, g in zip(names, found, strict=True) if g is not None}
 result = [value, gradients]
 """
 
