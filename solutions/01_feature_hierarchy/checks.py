@@ -259,7 +259,11 @@ network.train()
 copy_stages(donor, network, parts, frozen)
 copied, given = state(network), state(donor)
 after = train(network, x, y)
-result = dict(copied=copied, given=given, after=after, donor=state(donor))
+second = Net()
+second.load_state_dict(own)
+copy_stages(donor, second.train(), parts, frozen)
+result = dict(copied=copied, given=given, after=after, donor=state(donor),
+              again=state(second))
 """
 
 
@@ -308,7 +312,7 @@ def check_copy_stages(learner, rng):
         found = learner.run(
             COPY, theirs=theirs, own=own, parts=parts, frozen=frozen, x=x, y=y
         )
-        expect(found, keys=("copied", "given", "after", "donor"))
+        expect(found, keys=("copied", "given", "after", "donor", "again"))
         for state in found.values():
             for name in expect(state, keys=own):
                 expect(state[name], "not copied", shape=own[name].shape)
@@ -347,7 +351,7 @@ def judge_copy(found, theirs, own, parts, frozen):
         raise Wrong("drift", credit=1 / 3)
     if not frozen and set(inside) - moved:
         raise Wrong("tuned", credit=1 / 3)
-    if differ(found["donor"], theirs, theirs):
+    if differ(found["donor"], theirs, theirs) or differ(found["again"], theirs, inside):
         raise Wrong("shared", credit=1 / 3)
 
 

@@ -210,8 +210,8 @@ def train(model):
 def accuracy(model):
     with torch.no_grad():
         return model(X).softmax(1).gather(1, y[:, None]).mean().item()
-lost = forgetting(net, train, accuracy)
-result = [lost, {n: t.detach().clone() for n, t in net.state_dict().items()}]
+lost, again = (forgetting(net, train, accuracy) for _ in range(2))
+result = [lost, again, {n: t.detach().clone() for n, t in net.state_dict().items()}]
 """
 
 
@@ -234,7 +234,7 @@ def check_forgetting_bug(learner, rng):
             )
             lost = before - after
         found = learner.run(FORGET, **given)
-        said, left = expect(found, kind=list, length=2)
+        said, again, left = expect(found, kind=list, length=3)
         said = expect(said, "amount", shape=())
         for name, value in expect(left, keys=("weight", "bias")).items():
             expect(value, shape=(W if name == "weight" else b).shape)
@@ -244,6 +244,8 @@ def check_forgetting_bug(learner, rng):
             raise Wrong("sign")
         if not close(said, lost, 1e-3):
             raise Wrong("amount")
+        if not close(again, lost, 1e-3):
+            raise Wrong("changed", credit=0.5)
         if not close(left["weight"], W, 1e-6) or not close(left["bias"], b, 1e-6):
             raise Wrong("changed", credit=0.5)
 
