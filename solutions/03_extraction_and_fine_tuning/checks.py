@@ -250,7 +250,7 @@ def check_forgetting_bug(learner, rng):
             raise Wrong("changed", credit=0.5)
 
 
-def strategies(rng):
+def strategies(rng, all_traps):
     """Rows, and what each name stands for: the right one or a mistake's."""
     top, slack = float(rng.uniform(0.8, 0.9)), float(rng.uniform(0.045, 0.055))
     n, cost = int(rng.choice([25, 100, 500])), float(rng.uniform(0.1, 3))
@@ -260,10 +260,16 @@ def strategies(rng):
         "right": (0.03, cost * rng.uniform(5, 8)),
         "slack": (0.0, cost * rng.uniform(20, 30)),
     }
-    for i in range(int(rng.integers(0, 4))):  # neither near nor cheap, or near and dear
+    for role in ("cheapest", "average", "slack"):
+        if not all_traps and rng.random() < 0.4:
+            roles["choice " + role] = roles.pop(role)
+            roles["choice " + role] = (0.15, cost * rng.uniform(9, 60))
+    for i in range(int(rng.integers(0, 4))):  # neither near nor dear, or near and dear
         near = rng.random() < 0.5
-        gap, dear = (0.01, (9, 60)) if near else (0.15, (1.5, 60))
+        gap, dear = (0.01, (9, 60)) if near else (0.15, (1.5, 5))
         roles[f"choice {i}"] = (gap, cost * rng.uniform(*dear))
+    if "slack" not in roles:
+        roles["choice best"] = (0.0, cost * rng.uniform(9, 60))
     names = [f"{c}{int(rng.integers(100))}" for c in rng.permutation(list("abcdefgh"))]
     role_of, rows = dict(zip(names[: len(roles)], roles, strict=True)), []
     for name, role in role_of.items():
@@ -278,8 +284,8 @@ def strategies(rng):
 
 def check_choose_strategy(learner, rng):
     """Tables in which best, cheapest, single seeds and other counts all mislead."""
-    for _ in range(6):
-        rows, n, slack, role_of = strategies(rng)
+    for i in range(6):
+        rows, n, slack, role_of = strategies(rng, all_traps=i == 0)
         found = expect(
             learner.call("choose_strategy", rows, n, slack), "choice", kind=str
         )

@@ -346,9 +346,9 @@ def models(rng):
     n, bar = int(rng.integers(200, 900)), float(rng.uniform(0.7, 0.85))
     half = 1.96 * (bar * (1 - bar) / n) ** 0.5
     roles = ["bar"] * int(rng.integers(1, 4)) + list(STEPS)[1:]  # by their size
-    for role in rng.permutation(["smallest", "luck", "interval", "upper"]):
-        if rng.random() < 0.6:  # larger than the right one
-            roles.insert(int(rng.integers(roles.index("right") + 1, len(roles))), role)
+    larger = ["smallest"] * int(rng.integers(4)) + ["luck"] * int(rng.integers(3))
+    for role in [*larger, *["interval"] * int(rng.integers(3))]:
+        roles.insert(int(rng.integers(roles.index("right") + 1, len(roles))), role)
     sizes = np.sort(rng.choice(10**6, len(roles), replace=False))
     names = [f"net-{int(i)}" for i in rng.choice(1000, len(roles), replace=False)]
     rows = [
@@ -368,7 +368,7 @@ def models(rng):
 
 def check_smallest_model(learner, rng):
     """Models that each mistake would choose; between them bars that none meets."""
-    drawn = [(*models(rng), i < 2) for i in rng.permutation(6)]
+    drawn = [(*models(rng), i < 2) for i in rng.permutation(8)]
     found = learner.run(
         "result = []\nfor rows, bar, n in cases:\n    try:\n"
         "        name = smallest_model(list(rows), bar, n)\n"

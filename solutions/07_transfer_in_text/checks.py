@@ -294,18 +294,23 @@ def check_safe_rate(learner, rng):
         "rate": ((200, 210, 190), 200),
     }
     cases, names = [], []
-    for tie in rng.permutation([False, False, False, True]):
-        found = {
-            role: (values, test + int(rng.integers(-40, 40)))
-            for role, (values, test) in roles.items()
-        }
+    ties = rng.permutation([False] * 5 + [True])
+    for i, tie in enumerate(ties):
+        found = {}
+        for role, (values, test) in roles.items():
+            for copy in range(1 if i == 0 or role == "right" else int(rng.integers(3))):
+                lower = 25 * copy
+                found[f"{role}/{copy}"] = (
+                    tuple(value - lower for value in values),
+                    test + int(rng.integers(-40, 40)),
+                )
         if tie:
-            found["tie"] = roles["right"]
+            found["tie/0"] = (roles["right"][0], roles["right"][1])
         shift = int(rng.integers(-60, 60))
         pool = rng.choice(np.arange(1, 400), len(found), replace=False)
         rates = [round(float(r) * 1e-4, 6) for r in pool]
         if tie:  # the right one is the smaller of the two
-            place = list(found).index("right"), list(found).index("tie")
+            place = list(found).index("right/0"), list(found).index("tie/0")
             rates[place[0]], rates[place[1]] = sorted(rates[i] for i in place)
         rows = [
             (rate, seed, (value + shift) / 512, (test + shift) / 512)
@@ -313,7 +318,8 @@ def check_safe_rate(learner, rng):
             for seed, value in enumerate(values)
         ]
         cases.append([rows[i] for i in rng.permutation(len(rows))])
-        names.append(dict(zip(rates, found, strict=True)))
+        kinds = [role.partition("/")[0] for role in found]
+        names.append(dict(zip(rates, kinds, strict=True)))
     found = learner.run(
         "result = [safe_rate(list(rows)) for rows in cases]", cases=cases
     )
