@@ -203,16 +203,28 @@ def layer(bias=True):
 net = nn.ModuleList([layer() for _ in range(n)])
 for i in frozen: net[i].requires_grad_(False)
 groups = [{"params": net[i].parameters(), "lr": 0.1} for i in order if i not in frozen]
-optimizer = torch.optim.SGD(groups)
+optimizer = SGD(groups)
 for i, bias in swapped: net[i] = layer(bias)
 for i in told: optimizer.add_param_group({"params": net[i].parameters()})
 for i in later: net[i].requires_grad_(False)
 """
 
 
+class Groups:
+    """An optimizer, as far as its groups go."""
+
+    def __init__(self, groups):
+        self.param_groups = []
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, group):
+        self.param_groups.append({"params": list(group["params"])})
+
+
 def stale(given):
     """The right pair, and the pairs of two mistakes, for STALE's inputs."""
-    space = dict(given)
+    space = dict(given, SGD=Groups)
     exec(STALE, space)
     groups = [set(g["params"]) for g in space["optimizer"].param_groups]
     held, own = set().union(*groups), set(space["net"].parameters())
@@ -245,14 +257,15 @@ def check_stale_parameters(learner, rng):
 
     Swapped layers may be in the optimizer again, and others frozen after it was made.
     """
-    for swaps in rng.permutation([0, 1, 2, 3]):
+    for swaps in rng.permutation([0, *rng.integers(1, 5, 5)]):
         ways = {}
         while len({(0, 0), *ways.values()}) < (5 if swaps else 3):
             given = drawn_layers(rng, int(swaps))
             right, frozen, groups = stale(given)
             ways = {"": right, "order": right[::-1], "frozen": frozen, "groups": groups}
         ways["values compared"] = (0, 0)
-        ask = STALE + "result = stale_parameters(net, optimizer)"
+        ask = f"from torch.optim import SGD\n{STALE}"
+        ask += "result = stale_parameters(net, optimizer)"
         found = learner.run(ask, **given)
         expect(found, "counts", kind=(tuple, list), length=2)
         hint = next((h for h, pair in ways.items() if same(found, pair)), "counts")
