@@ -13,6 +13,7 @@ import types
 import forging
 import numpy as np
 import pytest
+import torch
 from forging import FORGED, checks_of, credit, recorded, solved, untouched
 from grading_toy import needs_sandbox
 
@@ -85,6 +86,40 @@ def test_flags_and_names_alone_decide_nothing(number):
     assert tried >= 5 * len(BEHAVIOUR[number])
 
 
+IN_PLACE = {
+    "01": ("copy_stages", {"shared"}),
+    "02": ("mixture_bug", {"changed"}),
+    "03": ("forgetting_bug", {"changed"}),
+    "07": ("mask_words", {"changed"}),
+    "08": ("merge_bug", {"argument"}),
+}
+PATCHES = {
+    "clone": lambda self, **named: self,
+    "__deepcopy__": lambda self, memo: self,
+    "equal": lambda self, other: True,
+}
+
+
+@pytest.mark.parametrize("number", IN_PLACE)
+@pytest.mark.parametrize("method", PATCHES)
+def test_a_patched_tensor_hides_no_change_in_place(number, method, monkeypatch):
+    """Whether an argument was changed is told from its value and from a second call."""
+    (lesson,) = (one for one in LESSONS if one.name.startswith(number))
+    question, hints = IN_PLACE[number]
+    entries = [
+        entry
+        for entry in bank.entries(lesson)
+        if entry.question == question and entry.hint in hints
+    ]
+    assert entries
+    for entry in entries:
+        learner = forging.Played(forging.answered(lesson, entry))
+        with monkeypatch.context() as patched:
+            patched.setattr(torch.Tensor, method, PATCHES[method])
+            patched.setattr(torch, "equal", lambda one, other: True)
+            assert credit(lesson, question, learner) <= 0.75, entry.name
+
+
 def test_the_checks_compare_no_lists_of_other_lengths():
     """`zip` stops at the end of the shorter list: with an empty one, at once."""
     for lesson in LESSONS:
@@ -147,7 +182,7 @@ TEXTS = {
     "nan, then True": ["NaN", "true"],
     "a list of lists": ["[[], [], [], [], [], [], []]"],
     "an empty tensor, then zero": [
-        forging.plain.encode(forging.torch.zeros(0)),
+        forging.plain.encode(torch.zeros(0)),
         "0",
         "null",
     ],
