@@ -322,47 +322,55 @@ def ends(d, t=None, ddof=1, root=True):
     return [d.mean() - half, d.mean() + half]
 
 
+def runs_of_two(rng, step, alone):
+    """Two lists of (seed, accuracy) apart by a step, and the right triple.
+
+    ``alone``: how many seeds each side has to itself.
+    """
+    n = 5 if abs(step) > 0.01 else 3
+    seeds = [int(s) for s in rng.choice(90, n + 2 * alone, replace=False)]
+    both, one, two = seeds[:n], seeds[n : n + alone], seeds[n + alone :]
+    luck = dict(zip(seeds, rng.permutation(len(seeds)).tolist(), strict=True))
+    noise = np.linspace(-0.007, 0.007, n)[rng.permutation(n)]
+    step, noise = step * rng.uniform(0.8, 1.2), noise * rng.uniform(0.8, 1.2)
+    second = {s: 0.5 + 0.04 * luck[s] for s in both}
+    first = {s: float(second[s] + step + e) for s, e in zip(both, noise, strict=True)}
+    low, high = ends([first[s] - second[s] for s in both])
+    first |= {s: 0.99 for s in one}
+    second |= {s: 0.98 if step < 0 else 0.2 for s in two}
+    pair = [
+        [list(side.items())[i] for i in rng.permutation(len(side))]
+        for side in (first, second)
+    ]
+    verdict = "first" if low > 0 else "second" if high < 0 else "undecided"
+    return pair, (low, high, verdict)
+
+
 def check_ahead(learner, rng):
     """Shared luck, seeds that one side lacks, other orders, near misses of t."""
-    cases, expected, shared = [], [], []
     kinds = [(step, alone) for step in (0.02, -0.02, 0.008) for alone in (0, 2)]
-    for step, alone in (kinds[i] for i in rng.permutation(len(kinds))):
-        n = 5 if abs(step) > 0.01 else 3
-        seeds = [int(s) for s in rng.choice(90, n + 2 * alone, replace=False)]
-        both, one, two = seeds[:n], seeds[n : n + alone], seeds[n + alone :]
-        luck = dict(zip(seeds, rng.permutation(len(seeds)).tolist(), strict=True))
-        noise = np.linspace(-0.007, 0.007, n)[rng.permutation(n)]
-        step, noise = step * rng.uniform(0.8, 1.2), noise * rng.uniform(0.8, 1.2)
-        second = {s: 0.5 + 0.04 * luck[s] for s in both}
-        first = {
-            s: second[s] + step + float(e) for s, e in zip(both, noise, strict=True)
-        }
-        first |= {s: 0.99 for s in one}
-        second |= {s: 0.98 if step < 0 else 0.2 for s in two}
-        pair = [
-            [list(side.items())[i] for i in rng.permutation(len(side))]
-            for side in (first, second)
-        ]
-        cases.append(pair)
-        shared.append(not alone)
-        low, high = ends([first[s] - second[s] for s in both])
-        verdict = "first" if low > 0 else "second" if high < 0 else "undecided"
-        expected.append((low, high, verdict))
+    kinds = [kinds[i] for i in rng.permutation(len(kinds))]
+    cases, expected = zip(*(runs_of_two(rng, *kind) for kind in kinds), strict=True)
     assert {e[2] for e in expected} == {"first", "second", "undecided"}
     ask = (
         "result = [ahead(*(dict(map(tuple, side)) for side in pair)) for pair in cases]"
     )
-    found = learner.run(ask, cases=cases)
+    found = learner.run(ask, cases=list(cases))
     for one in expect(found, "triple", kind=list, length=len(cases)):
         expect(one, "triple", kind=(tuple, list), length=3)
         for end in one[:2]:
             expect(end, "interval", shape=(), finite=False)
         expect(one[2], "triple", kind=str)
+    judge_ends(
+        [one[:2] for one in found], cases, expected, [not alone for _, alone in kinds]
+    )
+    if not same([one[2] for one in found], [e[2] for e in expected]):
+        raise Wrong("verdict", credit=0.5)
+    ask_few(learner, rng, cases[0], expected[0])
 
-    def alike(pairs=None, **change):
-        wanted = [ends(d, **change) for d in pairs or paired]
-        return all_close([one[:2] for one in found], wanted, 1e-4)
 
+def judge_ends(found, cases, expected, shared):
+    """Wrong with its hint; ``shared``: do both sides of a case have the same seeds?"""
     paired, placed, shuffled = [], [], []
     for first, second in cases:
         a, b = dict(first), dict(second)
@@ -371,56 +379,70 @@ def check_ahead(learner, rng):
         placed.append([x - y for (_, x), (_, y) in zip(first, second, strict=True)])
         others = [y for s, y in second if s in a]
         shuffled.append([x - y for x, y in zip(common, others, strict=True)])
-    if not alike():
-        if alike(placed) or alike(shuffled):
-            raise Wrong("seeds")
-        turned = [[-high, -low] for low, high, _ in expected]
-        if all_close([one[:2] for one in found], turned, 1e-4):
-            raise Wrong("sign", credit=0.5)
-        factors = [
-            lambda n: 1.96,
-            lambda n: 2.0,
-            lambda n: stats.norm.ppf(0.975),
-            lambda n: stats.t.ppf(0.975, n),
-            lambda n: stats.t.ppf(0.95, n - 1),
-            lambda n: 1.0,
-        ]
-        if any(alike(t=t, ddof=ddof) for t in factors for ddof in (0, 1)):
-            raise Wrong("t", credit=0.5)
-        if alike(ddof=0):
-            raise Wrong("deviation", credit=0.5)
-        if alike(root=False) or alike(root=False, ddof=0):
-            raise Wrong("root", credit=0.5)
-        centres = np.array([one[:2] for one in found], float).mean(1)
-        means = np.array([np.mean(d) for d in paired])
-        if close(centres, means, 1e-3):
-            wider = all(
-                one[1] - one[0] > 3 * (e[1] - e[0])
-                for one, e in zip(found, expected, strict=True)
-            )
-            raise Wrong("paired" if wider else "interval")
-        if close(centres[shared], means[shared], 1e-6):
-            raise Wrong("seeds")
-        raise Wrong("interval")
-    if not same([one[2] for one in found], [e[2] for e in expected]):
-        raise Wrong("verdict", credit=0.5)
+
+    def alike(pairs=paired, **change):
+        return all_close(found, [ends(d, **change) for d in pairs], 1e-4)
+
+    if alike():
+        return
+    if alike(placed) or alike(shuffled):
+        raise Wrong("seeds")
+    if all_close(found, [[-high, -low] for low, high, _ in expected], 1e-4):
+        raise Wrong("sign", credit=0.5)
+    factors = [
+        lambda n: 1.96,
+        lambda n: 2.0,
+        lambda n: stats.norm.ppf(0.975),
+        lambda n: stats.t.ppf(0.975, n),
+        lambda n: stats.t.ppf(0.95, n - 1),
+        lambda n: 1.0,
+    ]
+    if any(alike(t=t, ddof=ddof) for t in factors for ddof in (0, 1)):
+        raise Wrong("t", credit=0.5)
+    if alike(ddof=0):
+        raise Wrong("deviation", credit=0.5)
+    if alike(root=False) or alike(root=False, ddof=0):
+        raise Wrong("root", credit=0.5)
+    centres = np.array(found, float).mean(1)
+    means = np.array([np.mean(d) for d in paired])
+    if close(centres, means, 1e-3):
+        wider = all(
+            high - low > 3 * (e[1] - e[0])
+            for (low, high), e in zip(found, expected, strict=True)
+        )
+        raise Wrong("paired" if wider else "interval")
+    if close(centres[shared], means[shared], 1e-6):
+        raise Wrong("seeds")
+    raise Wrong("interval")
+
+
+FEW = """
+import warnings
+warnings.simplefilter("ignore")
+result = []
+for pair in cases:
+    try:
+        one = ahead(*(dict(map(tuple, side)) for side in pair))
+        result.append(one)
+    except (ZeroDivisionError, ValueError):
+        result.append(0)
+"""
+
+
+def ask_few(learner, rng, pair, expected):
+    """One common seed, none, and between them a pair that has an interval."""
     some = round(float(rng.uniform(0.3, 0.6)), 3)
-    lonely = [[[(1, some)], [(1, 0.2)]], [[(1, some), (2, 0.4)], [(3, 0.2), (4, 0.1)]]]
-    careful = (
-        "import warnings\nwarnings.simplefilter('ignore')\nresult = []\n"
-        "for pair in cases:\n    try:\n"
-        "        one = ahead(*(dict(map(tuple, side)) for side in pair))\n"
-        "        result.append(one)\n"
-        "    except (ZeroDivisionError, ValueError):\n        result.append(0)"
-    )
+    cases = [
+        [[(1, some)], [(1, 0.2)]],
+        [[(1, some), (2, 0.4)], [(3, 0.2), (4, 0.1)]],
+        pair,
+    ]
     order = rng.permutation(3)
-    three = [lonely[0], cases[0], lonely[1]]
-    found = learner.run(careful, cases=[three[i] for i in order])
+    found = learner.run(FEW, cases=[cases[i] for i in order])
     expect(found, "few", kind=list, length=3)
-    for place, one in zip(order, found, strict=True):
-        if place == 1:
-            expect(one, "interval", kind=(tuple, list), length=3)
-            if not close(one[:2], expected[0][:2]):
-                raise Wrong("interval")
-        elif not same(one, [None, None, "undecided"]):
-            raise Wrong("few", credit=0.75)
+    found = [found[i] for i in np.argsort(order)]
+    sound = expect(found[2], "interval", kind=(tuple, list), length=3)
+    if not close(sound[:2], expected[:2]):
+        raise Wrong("interval")
+    if not all(same(one, [None, None, "undecided"]) for one in found[:2]):
+        raise Wrong("few", credit=0.75)
