@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import queue
-import re
 import subprocess
 import sys
 import threading
@@ -24,10 +23,10 @@ from pathlib import Path
 
 from course_lib import files, paths
 from course_lib.errors import CourseError
-from course_lib.grading import grade, release, sandbox, submission
+from course_lib.grading import attempts, grade, release, sandbox, submission
+from course_lib.grading.identity import STUDENT
 
 DASK_SECONDS = 20  # to reach a cluster
-STUDENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,10 @@ def submissions(lesson: str, folder: Path | None = None) -> list[Submission]:
         try:
             if own.is_symlink() or not own.is_dir():
                 raise submission.Unreadable("its folder is a link or no folder")
-            content = submission.read(own / f"{lesson}.ipynb")
-            found.append(Submission(entry.name, content))
+            notebook = own / f"{lesson}.ipynb"
+            if not os.path.lexists(notebook) and (why := attempts.problems_of(own)):
+                raise submission.Unreadable(why)
+            found.append(Submission(entry.name, submission.read(notebook)))
         except submission.Unreadable as error:
             found.append(Submission(entry.name, b"", str(error)))
     return found

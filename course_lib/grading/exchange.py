@@ -16,8 +16,8 @@ from nbgrader.utils import parse_utc
 
 from course_lib.files import atomic_write_bytes
 from course_lib.grading import submission
-from course_lib.grading.classroom import STUDENT
 from course_lib.grading.collect import Collected
+from course_lib.grading.identity import STUDENT
 
 
 class SafeCollect(ExchangeCollect):

@@ -27,10 +27,10 @@ class Unreadable(CourseError):
     """The submission is no notebook; the message says what it is instead."""
 
 
-def read(path: str | os.PathLike, dir_fd: int | None = None) -> bytes:
-    """The bytes of a submitted file.  Raises Unreadable for links, devices and giants.
+def opened(path: str | os.PathLike, dir_fd: int | None = None):
+    """A submitted file, open for reading.  Raises Unreadable for links and devices.
 
-    The file is opened once, without following a link, and measured after opening.
+    The file is opened once, without following a link and without waiting for a pipe.
     ``dir_fd``: an open folder that the path starts from.
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -43,7 +43,15 @@ def read(path: str | os.PathLike, dir_fd: int | None = None) -> bytes:
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise Unreadable("the notebook is no regular file")
-    with os.fdopen(handle, "rb") as stream:
+    return os.fdopen(handle, "rb")
+
+
+def read(path: str | os.PathLike, dir_fd: int | None = None) -> bytes:
+    """The bytes of a submitted file.  Raises Unreadable for links, devices and giants.
+
+    It is measured after opening (see `opened`).
+    """
+    with opened(path, dir_fd) as stream:
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise Unreadable(f"the notebook is larger than {MAX_BYTES / 1e6:.0f} MB")
