@@ -659,13 +659,14 @@ def run_validate(arguments) -> int:
 def print_table(title: str, fields, rows) -> None:
     """A table as wide as the terminal (or 100 columns, when there is none)."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)
-    table = Table(*map(str, fields), title=title)
+    columns = (Column(str(field), overflow="fold") for field in fields)
+    table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*(Text(str(value)) for value in row))
     console.print(table)

@@ -352,7 +352,7 @@ class _Counted(io.RawIOBase):
 def _stream(path, kind, parts, wanted, scratch, budget) -> Iterator[Found]:
     """The files of a tar archive, compressed or not, or the one file in a gz or bz2."""
     status = os.stat(path)
-    unpack = {"gz": gzip.GzipFile, "bz2": bz2.BZ2File}.get(kind)
+    unpack = {"gz": gzip.open, "bz2": bz2.open}.get(kind)
     with submission.opened(path) as raw:
         inner = unpack(raw) if unpack else raw
         stream = _Counted(inner, status.st_size, budget)

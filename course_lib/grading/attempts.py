@@ -51,6 +51,15 @@ def problems_of(folder: Path) -> str:
     return "; ".join(dict.fromkeys(filter(None, told)))
 
 
+def time_of_newest(folder: Path, lesson: str) -> str:
+    """The time of the attempt that counts, as nbgrader writes it; '' for none."""
+    try:
+        changed = (folder / f"{lesson}.ipynb").stat().st_mtime
+    except OSError:
+        return ""
+    return f"{datetime.fromtimestamp(changed, UTC):%Y-%m-%d %H:%M:%S.%f} UTC"
+
+
 def _log(folder: Path) -> list[dict]:
     try:
         found = json.loads((folder / FOLDER / LOG).read_text("utf-8"))
@@ -92,6 +101,7 @@ def keep(folder: Path, lesson: str, new: list[Attempt], answered) -> list[str]:
             told[i] = _unread(log, attempt)
             continue
         entry = _entry(attempt)
+        contents[attempt.digest] = attempt.content
         if any(_same(entry, e) for e in entries):
             told[i] = "as before"
             continue
@@ -100,7 +110,6 @@ def keep(folder: Path, lesson: str, new: list[Attempt], answered) -> list[str]:
             told[i] = f"the same as {same['source']}"
         entries.append(entry)
         fresh.append(entry)
-        contents[attempt.digest] = attempt.content
     held = {*contents, before}
     there = [e for e in entries if e["sha256"] in held or _file_of(folder, e)]
     best = _best(there)

@@ -168,7 +168,7 @@ def grouped(rows: list[Collected], most: int = 4) -> list[tuple[str, str, str]]:
 # -- what lies there -------------------------------------------------------------------
 
 
-def _is_notebook(name: str) -> bool:
+def is_notebook(name: str) -> bool:
     """A notebook by its name, whatever was put behind it."""
     return ".ipynb" in name.casefold()
 
@@ -180,7 +180,7 @@ def _suffix(name: str) -> str:
 
 def _wanted(name: str) -> bool:
     """May this be a notebook, or an archive with one?"""
-    if _is_notebook(name):
+    if is_notebook(name):
         return True
     return not name.startswith(".") and (
         _suffix(name) in ("", ".txt", ".json", ".download", ".nb", *archives.ENDINGS)
@@ -201,7 +201,7 @@ def _system(parts: tuple[str, ...]) -> str:
     return ""
 
 
-def _as_shipped(parts: tuple[str, ...], content: bytes | None = None) -> bool:
+def as_shipped(parts: tuple[str, ...], content: bytes | None = None) -> bool:
     """A file of the course itself, by its path, and by its bytes where these count."""
     tails = [parts[i:] for i in range(len(parts)) if len(parts) - i >= 2]
     for root in (paths.ROOT, paths.ROOT / "exercises"):
@@ -227,7 +227,7 @@ def _archive_kind(found: Found) -> str:
 # -- which exercise it is --------------------------------------------------------------
 
 
-class _Exercises:
+class Exercises:
     """What tells the notebooks of the course's exercises apart."""
 
     def __init__(self, lesson: str):
@@ -322,7 +322,7 @@ class _Inbox:
         self.roster = identity.Roster(roster)
         self.classes = class_archives
         self.rows: list[Collected] = []
-        self.exercises = _Exercises(lesson)
+        self.exercises = Exercises(lesson)
         self.budget = archives.of_inbox()
         self._require()
 
@@ -433,7 +433,7 @@ class _Inbox:
         owners = self._owners([f.parts[1:] for f in files], files)
         for found, owner in zip(files, owners):
             if owner is None:
-                if _as_shipped(found.parts):
+                if as_shipped(found.parts):
                     self.ignored("", found.parts, "a file of the course")
                 else:
                     self.left("", found.parts, found.problem or NO_NAME)
@@ -460,7 +460,7 @@ class _Inbox:
         works = [
             i
             for i, chain in enumerate(chains)
-            if files is None or files[i].file or _is_notebook(chain[-1])
+            if files is None or files[i].file or is_notebook(chain[-1])
         ]
         common: set[str] = set()
         while True:
@@ -595,11 +595,11 @@ class _Inbox:
             return self.ignored(student, found.parts, system)
         if (
             not found.problem
-            and _as_shipped(found.parts)
-            and not _is_notebook(found.name)
+            and as_shipped(found.parts)
+            and not is_notebook(found.name)
         ):
             return self.ignored(student, found.parts, "a file of the course")
-        is_sure = _is_notebook(found.name)
+        is_sure = is_notebook(found.name)
         if found.problem or not found.file:
             self._not_read(found, student, troubles, is_sure)
             return None
@@ -614,9 +614,9 @@ class _Inbox:
         verdict, why = self.exercises.of(content, named)
         if verdict == "unreadable" and not is_sure:
             return self._no_notebook(found, student, unit)
-        if verdict != "this" and _as_shipped(found.parts, content):
+        if verdict != "this" and as_shipped(found.parts, content):
             return self.ignored(student, found.parts, "a file of the course, unchanged")
-        if found.name.startswith("."):
+        if found.name.startswith(".") and len(found.parts) > 1:
             self.left(student, found.parts, "a hidden file")
             return None
         return _Notebook(found, content, named, verdict, why)
@@ -674,8 +674,10 @@ class _Inbox:
             same = identity.likeness(hint) == identity.likeness(unit.named.learner)
             groups.setdefault("" if own or same else hint, []).append(book)
         if "" not in groups and len(groups) > 1:
+            why = self._many(sorted(groups), unit)
             for book in this:
-                self.left(student, book.found.parts, self._many(sorted(groups), unit))
+                self.left(student, book.found.parts, why)
+                why = f"as {this[0].source}"
             return []
         mine = groups.get("") or next(iter(groups.values()))
         named = [b for b in mine if b.named.is_lesson]

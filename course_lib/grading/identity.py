@@ -268,10 +268,11 @@ class Register:
 
     def folder(self, named: Named) -> str:
         """The folder of a learner; two of one name are told apart by their numbers."""
-        name = nfc(named.learner)
-        several = len(self.users.get(name, set()) - {""}) > 1
-        tried = [folder_of(name, named.user if several else "")]
-        tried += [folder_of(name, named.user or "other"), folder_of(name, "another")]
+        raw = nfc(named.learner)  # bytes that are no text are written as such
+        name = os.fsencode(raw).decode("utf-8", "backslashreplace")
+        several = len(self.users.get(raw, set()) - {""}) > 1
+        tried = [folder_of(raw, named.user if several else "")]
+        tried += [folder_of(raw, named.user or "other"), folder_of(raw, "another")]
         for folder in tried:
             known = self.known.get(folder, {"name": name, "users": {}})
             user = known["users"].get(self.lesson, named.user)
