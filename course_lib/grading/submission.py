@@ -73,6 +73,8 @@ def cells(content: bytes) -> list[dict]:
         raise Unreadable(_instead(content) or "the file is no text") from None
     except (ValueError, RecursionError, MemoryError):
         raise Unreadable(_instead(content) or "the file is no valid JSON") from None
+    if isinstance(notebook, dict) and isinstance(notebook.get("content"), dict):
+        notebook = notebook["content"]  # as Jupyter's server wraps one
     found = notebook.get("cells") if isinstance(notebook, dict) else None
     if isinstance(notebook, dict) and not isinstance(found, list):
         sheets = notebook.get("worksheets")
@@ -237,6 +239,26 @@ def defines(source: str, names: Iterable[str]) -> bool:
     )
 
 
+def is_unfinished(source: str) -> bool:
+    """Code that answers nothing, or still says in some place that it does not."""
+    return is_idle(source) or "raise NotImplementedError" in essence(source)
+
+
+def goes_on(above: str, source: str) -> bool:
+    """Is this the rest of the block above it: does it begin as deep as lines there?"""
+
+    def depth(line: str) -> int:
+        return len(line) - len(line.lstrip())
+
+    upper = [x for x in above.expandtabs().splitlines() if x.strip()]
+    lower = [x for x in source.expandtabs().splitlines() if x.strip()]
+    if not upper or not lower or not depth(lower[0]):
+        return False
+    last, first = upper[-1], depth(lower[0])
+    deeper = last.rstrip().endswith(":") and first > depth(last)
+    return deeper or (depth(last) > 0 and first in {depth(line) for line in upper})
+
+
 class _Places:
     """The submitted cells, each with its place: an index in the release, or None.
 
@@ -302,14 +324,13 @@ class _Places:
                 )
                 place = names.get(f"{tested[1]}-test") if tested else None
             above = found[-1] if found else None
-            goes_on = re.match(r"(?:[ \t]*\n)*[ \t]+\S", cell["source"])
             if (
-                goes_on
-                and above is not None
+                above is not None
                 and cell["kind"] == above["kind"] == "code"
                 and above["place"] in self.asked
                 and place in (None, above["place"])
                 and not self.blank(above, above["place"])
+                and goes_on(above["source"], cell["source"])
             ):
                 above["source"] = f"{above['source'].rstrip()}\n{cell['source']}"
             else:
@@ -317,8 +338,9 @@ class _Places:
         return found
 
     def _by_definition_of_stub(self, cell: dict) -> None:
-        """A copy of a stub that has lost its name belongs to its question."""
-        if cell["place"] is None and cell["kind"] == "code" and is_idle(cell["source"]):
+        """A copy of a stub that has lost its name, or a try, is its question's."""
+        is_own = cell["place"] is None and cell["kind"] == "code"
+        if is_own and is_unfinished(cell["source"]):
             for place, names in self.wanted.items():
                 if names and defines(cell["source"], names):
                     cell["place"] = place
@@ -326,7 +348,8 @@ class _Places:
     def _find_code(self, place: int) -> None:
         """Where an answer in code stands that is not in its own cell."""
         names = self.wanted[place]
-        if not names or any(not is_idle(cell["source"]) for cell in self.at(place)):
+        there = [cell["source"] for cell in self.at(place)]
+        if not names or any(not is_unfinished(source) for source in there):
             return
         right = [
             cell
@@ -340,13 +363,17 @@ class _Places:
             cell
             for cell in right
             if cell["place"] not in self.asked
-            and not (cell["place"] and defines(self.text(cell["place"]), names))
+            and not (cell["place"] is not None and self._has(cell["place"], names))
         ]
         for cell in own:  # of nobody, or typed into a locked cell
             cell["place"] = place
         right = [cell for cell in right if cell["place"] in self.asked]
         if right and not own:
             self.elsewhere[place] = right[-1]["place"]
+
+    def _has(self, place: int, names: Iterable[str]) -> bool:
+        """Does the released cell of a place define these names itself?"""
+        return defines(self.text(place), names)
 
     def _find_text(self, place: int) -> None:
         """An open answer goes on in the learner's own text beside its cell."""
@@ -493,8 +520,9 @@ def _answer(
         else:
             built.untouched.add(name)
         return [], [x for x in found if x["place"] != index]
-    busy = [x for x in real if not is_idle(x["source"])]
-    real = busy or real
+    defining = [x for x in real if defines(x["source"], places.wanted[index])]
+    if any(not is_unfinished(x["source"]) for x in defining):  # a stub or a try beside
+        real = [x for x in real if x not in defining or not is_unfinished(x["source"])]
     if index in places.elsewhere:
         other = places.asked[places.elsewhere[index]].name
         cell["source"] = f"# The answer stands in the cell of {other!r}."
@@ -505,7 +533,7 @@ def _answer(
     kept = [x for x in found if x["place"] != index or any(x is y for y in real)]
     if not real:
         return [], kept
-    right = [x for x in real if defines(x["source"], places.wanted[index])] or real
+    right = [x for x in real if x in defining] or real
     main = next(i for i, x in enumerate(kept) if x is right[-1])
     cell["source"] = kept[main]["source"]
     if len(real) > 1:
