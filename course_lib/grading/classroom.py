@@ -361,8 +361,7 @@ def report(lesson: Path, **options) -> int:
         outcomes = [answer["outcome"] for answer in record["answers"].values()]
         counts = {name: outcomes.count(name) for name in grade.OUTCOMES}
         told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-        whys = [record["reason"]] + [a["reason"] for a in record["answers"].values()]
-        why = "; ".join(dict.fromkeys(filter(None, whys)))
+        why = "; ".join(_reasons(record))
         points = f"{record['points']:g} of {record['max_points']:g}"
         rows.append((student, points, told, why, f"{record['seconds']:.1f}"))
     fields = ("student", "points", "questions", "reason", "seconds")
@@ -370,6 +369,20 @@ def report(lesson: Path, **options) -> int:
     broken = [r for r in records.values() if r["outcome"] == grade.BROKEN]
     print(f"{len(records)} submissions in {seconds:.0f} s, {len(broken)} not graded.")
     return 1 if broken else 0
+
+
+def _reasons(record: dict) -> list[str]:
+    """Why points are missing: of the whole submission, then of each question."""
+    found = [record["reason"]] if record["reason"] else []
+    for name, answer in record["answers"].items():
+        is_full = answer["points"] >= answer["max_points"]
+        if is_full or answer["outcome"] == grade.BY_HAND:
+            continue
+        hint = f"hint {answer['hint']!r}" if answer["hint"] else ""
+        told = "; ".join(filter(None, (answer["reason"], hint))) or answer["outcome"]
+        if answer["reason"] != record["reason"] or not found:
+            found.append(f"{name}: {told}")
+    return found
 
 
 class _progress:
