@@ -210,6 +210,27 @@ INBOXES = {
         {"s1"},
         0,
     ),
+    "nbgrader": (
+        {
+            f"s1+{NAME}+2026-11-02 10:00:00.000000 UTC+x/{NAME}.ipynb": GOOD,
+            f"s1+{NAME}+2026-11-01 10:00:00.000000 UTC/{NAME}.ipynb": EARLY,
+            f"s2/{NAME}/{NAME}.ipynb": GOOD,
+            f"s3_{NAME}.ipynb": GOOD,
+        },
+        {"s1", "s2", "s3"},
+        0,
+    ),
+    "names by Windows and old Macs": (
+        {
+            "s1.zip": {f"{NAME}\\{NAME}.ipynb": GOOD},
+            "s2 (copy).ipynb": GOOD,
+            "s3 copy 2.ipynb": GOOD,
+            "s4 - Kopie.ipynb": GOOD,
+            "s5.ipynb.zip": {f"{NAME} 2.ipynb": GOOD},
+        },
+        {"s1", "s2", "s3", "s4", "s5"},
+        0,
+    ),
     "tar": ({"s1.tar.gz": "tar", "s2.tgz": "tar"}, {"s1", "s2"}, 1),
     "one file packed": (
         {"s1.ipynb.gz": gzip.compress(GOOD), "s2.ipynb.bz2": bz2.compress(GOOD)},
@@ -305,6 +326,9 @@ def test_every_learners_work_is_found_in_an_awkward_inbox(name, inbox, small_cou
         ("Kopie von 90_toy.ipynb", ""),
         ("submissions.zip", ""),
         ("final_v2.ipynb", ""),
+        ("hardcopy.ipynb", "hardcopy"),
+        ("0" * 255, "0" * 255),
+        ("-0_" * 80, ""),
     ],
 )
 def test_names_say_who(name, learner):

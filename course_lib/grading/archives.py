@@ -29,7 +29,7 @@ MAX_INBOX = 4_000_000_000  # bytes of all archives together
 MAX_RATIO = 200  # bytes unpacked for one byte, beyond the first FREE
 FREE = 5_000_000
 MAX_DEPTH = 3  # archives in archives
-MAX_READ = 32_000_000  # bytes that a library may ask for at once
+MAX_READ = 8_000_000  # bytes that a library may ask for at once
 CHUNK = 1 << 18
 UNREAD = {  # endings of archives that no library here reads
     ".rar": "RAR",
@@ -385,6 +385,7 @@ def _stream(path, kind, parts, wanted, scratch, budget) -> Iterator[Found]:
 def _split(name: str) -> tuple[str, ...]:
     """The parts of a member's name: none empty, and none that leads up."""
     parts = [p for p in name.split("/") if p not in ("", ".", "..")]
+    parts = [p if len(p) <= 255 else f"{p[:120]} ... {p[-120:]}" for p in parts]
     return tuple(parts[-60:]) or ("(no name)",)
 
 

@@ -165,15 +165,16 @@ def _best(entries: list[dict]) -> dict | None:
     numbers = [e.get("number") for e in entries]
     by_number = all(numbers) and len({n[0] for n in numbers}) == 1
 
-    def rank(entry: dict):
+    def rank(numbered: tuple[int, dict]):
+        place, entry = numbered
         number = tuple((entry.get("number") or [0, 0, 0])[1:])
         order = (number, entry["time"]) if by_number else (entry["time"], number)
         is_own = not entry.get("foreign")
         answers = entry.get("answers")
         has_answers = answers is None or answers > 0
-        return is_own, has_answers, *order, entry.get("copy", 0), entry["source"]
+        return is_own, has_answers, *order, entry.get("copy", 0), place
 
-    return max(entries, key=rank)
+    return max(enumerate(entries), key=rank)[1]
 
 
 def _kept(entry: dict) -> str:

@@ -83,6 +83,8 @@ class Collected:
     @property
     def told(self) -> str:
         """The problem or the result, in words."""
+        if self.problem and self.result.startswith("collected"):
+            return f"{self.result}, but {self.problem}"
         return f"left out: {self.problem}" if self.problem else self.result
 
 
@@ -124,6 +126,9 @@ def report(lesson: str, rows: list[Collected], to: str | None = None) -> int:
     """Print a table of what became of every file; the exit code, 0 or 1."""
     from course_lib.cli import print_table
 
+    if not rows:
+        print(f"Nothing has been handed in for {lesson}: there is no file.")
+        return 1
     fields = ("learner", "from", "result")
     print_table(f"Submissions of {lesson}", fields, grouped(rows))
     if to:
@@ -352,7 +357,7 @@ class _Inbox:
 
     def left(self, student: str, parts, problem: str) -> None:
         """One file that was left out."""
-        self.rows.append(Collected(student, _label(parts), problem))
+        self.rows.append(Collected(student, _label(parts), problem, result=""))
 
     def ignored(self, student: str, parts, why: str) -> None:
         """One file that is nobody's work."""
@@ -386,8 +391,11 @@ class _Inbox:
                 self.parse(entry.name), entry.name, Path(entry.name).stem
             )
             system = _system(parts)
-            if system:
-                self.budget.take(members=1)
+            if system and entry.is_dir(follow_symlinks=False):
+                budget = self.budget.of_one()
+                for found in archives.in_folder(Path(entry.path), parts, budget):
+                    self.ignored("", found.parts, system)
+            elif system:
                 self.ignored("", parts, system)
             elif entry.is_dir(follow_symlinks=False):
                 yield Unit(
@@ -512,7 +520,8 @@ class _Inbox:
         for number, _, wanted, learner in self.roster.unused.values():
             told = f"line {number}, {shown(wanted)}"
             problem = "nothing in the inbox has this name"
-            self.rows.append(Collected(learner, f"--roster: {told}", problem))
+            told = f"--roster: {told}"
+            self.rows.append(Collected(learner, told, problem, result=""))
 
     def _keep(self, student: str, new: list, register) -> None:
         """Keep a learner's attempts, with a row for each."""
@@ -524,7 +533,7 @@ class _Inbox:
         except (submission.Unreadable, NotADirectoryError) as error:
             for one in new:
                 problem = f"submitted/{student}/{self.lesson} cannot be used: {error}"
-                self.rows.append(Collected(student, one.source, problem))
+                self.rows.append(Collected(student, one.source, problem, result=""))
             return
         name = register.known.get(student, {}).get("name", student)
         notes = [f"the name {shown(name)!r}"] if name != student else []
@@ -533,7 +542,7 @@ class _Inbox:
             others = ", ".join(alike[:3])
             notes.append(f"kept apart from {others}; a --roster joins them")
         for one, result in zip(new, told):
-            full = "; ".join([result, *notes])
+            full = "; ".join([result, *notes]) if one.content else ""
             self.rows.append(Collected(student, one.source, one.problem, full))
 
     def _read(self, unit: Unit, student: str, scratch: Path) -> list:

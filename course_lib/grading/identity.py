@@ -31,12 +31,12 @@ SUFFIXES = re.compile(
     r"zst|zipx|download)$",
     re.IGNORECASE,
 )
+COPY = r"(?:copy|kopie|copie|copia|cópia|kopia)"
 COPIES = (  # marks of a copy; a number in brackets counts up with each download
     re.compile(r"\s*\((?P<n>\d{1,3})\)$"),
-    re.compile(
-        r"\s*(?:-|–|_)?\s*(?:copy|kopie|copie|copia)\s*\(?\d*\)?$", re.IGNORECASE
-    ),
-    re.compile(r"^(?:copy|kopie|copie|copia)\s*(?:\(\d+\)\s*)?(?:of|von|de)\s+", re.I),
+    re.compile(rf"\s*\((?:another |\d+\w\w )?{COPY}(?: \d+)?\)$", re.IGNORECASE),
+    re.compile(rf"(?:\s+|\s*[-–_]\s*){COPY}\s*\(?\d*\)?$", re.IGNORECASE),
+    re.compile(rf"^{COPY}\s*(?:\(\d+\)\s*)?(?:of|von|de)\s+", re.IGNORECASE),
     re.compile(r"-checkpoint$"),
 )
 RENAMED = re.compile(r"_+(?P<when>20\d{12})$")  # by nbgitpuller, before it pulls anew
@@ -47,7 +47,7 @@ NOBODY = frozenset(  # words for things, not for people
     "archive archives download downloads work works course class inbox file files "
     "attachment attachments transfer learning main master export content copy jupyter "
     "python documents desktop home user users src colab drive mydrive data tests "
-    "of for and to".split()
+    "attempt attempts of for and to".split()
 )
 
 
@@ -59,7 +59,8 @@ def nfc(text: str) -> str:
 def shown(text: str) -> str:
     """A name as it may be printed: no control characters, no turned direction."""
     escaped = (c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return "".join(escaped)[:300]
+    text = "".join(escaped)
+    return text if len(text) <= 300 else f"{text[:150]} ... {text[-150:]}"
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,13 @@ def _canvas(learner, user, file, rest, is_lesson=False) -> Named:
 
 
 def _platform(stem: str, lesson: str) -> Named | None:
-    """A name in the form of Moodle, Blackboard, Canvas, Brightspace or Sakai."""
+    """A name in the form of nbgrader, Moodle, Blackboard, Canvas, and so on."""
+    exchange = re.match(
+        r"([^+]+)\+[^+]+\+(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[^+]* UTC", stem
+    )
+    if exchange:
+        when = _seconds(f"{exchange[2]} +0000", "%Y-%m-%d %H:%M:%S %z")
+        return Named(exchange[1], when=when, is_sure=True)
     moodle = re.match(r"(.+?)_(\d+)_assignsubmission_[a-z]+(?:_|$)", stem)
     if moodle:
         return Named(moodle[1], moodle[2], is_sure=True)
@@ -224,7 +231,7 @@ def _brightspace_time(text: str) -> float | None:
 def is_plain(name: str) -> bool:
     """May a learner's folder have this name?"""
     return bool(STUDENT.fullmatch(name)) and not name.casefold().endswith(
-        (".ipynb", ".zip")
+        (".ipynb", ".zip", ".json")
     )
 
 

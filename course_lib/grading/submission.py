@@ -259,6 +259,19 @@ def goes_on(above: str, source: str) -> bool:
     return deeper or (depth(last) > 0 and first in {depth(line) for line in upper})
 
 
+CODE = re.compile(  # lines that others may need
+    r"^(?:(?:async +)?def|class) |^(?:import +\w+|from +[\w.]+ +import)\b|^@|"
+    r"^[A-Za-z_][\w, .\[\]]*=[^=]",
+    re.MULTILINE,
+)
+
+
+def unfenced(source: str) -> str:
+    """Code that was turned into text, without the fence around it."""
+    fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", source, re.DOTALL)
+    return fenced[1] if fenced else source
+
+
 class _Places:
     """The submitted cells, each with its place: an index in the release, or None.
 
@@ -323,6 +336,8 @@ class _Places:
                     re.M,
                 )
                 place = names.get(f"{tested[1]}-test") if tested else None
+            if cell["kind"] != "code" and self._is_code(place):
+                cell = {**cell, "source": unfenced(cell["source"])}
             above = found[-1] if found else None
             if (
                 above is not None
@@ -336,6 +351,10 @@ class _Places:
             else:
                 found.append({**cell, "place": place})
         return found
+
+    def _is_code(self, place: int | None) -> bool:
+        """Is the place that of an answer in code?"""
+        return place in self.asked and self.kind(place) == "code"
 
     def _by_definition_of_stub(self, cell: dict) -> None:
         """A copy of a stub that has lost its name, or a try, is its question's."""
@@ -386,15 +405,19 @@ class _Places:
                 for i, cell in enumerate(self.cells)
                 if earlier and cell["place"] == max(earlier)
             ]
+        beside = []
         for start, step in ((where[0], -1), (where[-1], 1)) if where else ():
             i = start + step
-            while 0 <= i < len(self.cells):
-                cell = self.cells[i]
-                if cell["place"] not in (None, place):
-                    break
-                if cell["place"] is None and cell["kind"] == "markdown":
-                    cell["place"] = place
+            while 0 <= i < len(self.cells) and self.cells[i]["place"] in (None, place):
+                beside.append(self.cells[i])
                 i += step
+        for cell in beside:
+            if cell["kind"] == "markdown":
+                cell["place"] = place
+        if all(self.blank(cell, place) for cell in self.at(place)):
+            for cell in beside:  # words that stand in a cell for code
+                if not CODE.search(cell["source"]):
+                    cell["place"] = place
         self._from_the_question(place)
 
     def _from_the_question(self, place: int) -> None:
@@ -492,8 +515,7 @@ def _adds(cell: dict, released: str) -> bool:
     """Has the learner added code to a locked cell that others may need?"""
     known = {line.strip() for line in released.splitlines()}
     new = [x for x in cell["source"].splitlines() if x.strip() not in known]
-    needed = re.compile(r"(?:import|from|def|class|async def)\s|[A-Za-z_]\w*\s*=[^=]")
-    return cell["kind"] == "code" and any(needed.match(line) for line in new)
+    return cell["kind"] == "code" and any(CODE.match(line) for line in new)
 
 
 def _source(cell) -> str:
