@@ -472,6 +472,14 @@ def test_what_is_no_notebook_is_named(content, said):
         submission.cells(content)
 
 
+def test_a_flood_of_text_is_refused():
+    """Notebooks are short; what is put together must not take the grader's time."""
+    made = notebook()
+    made["cells"] += [own("x = 1\n" * 16_000, name=f"x{i}") for i in range(25)]
+    with pytest.raises(submission.Unreadable, match="2,000,000 characters"):
+        rebuilt(made)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_notebooks_in_other_encodings_are_read(encoding):
     text = json.dumps(notebook(open="Ünïcode"), ensure_ascii=False)

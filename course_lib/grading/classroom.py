@@ -375,8 +375,7 @@ def _reasons(record: dict) -> list[str]:
     """Why points are missing: of the whole submission, then of each question."""
     found = [record["reason"]] if record["reason"] else []
     for name, answer in record["answers"].items():
-        is_full = answer["points"] >= answer["max_points"]
-        if is_full or answer["outcome"] == grade.BY_HAND:
+        if answer["points"] >= answer["max_points"]:
             continue
         hint = f"hint {answer['hint']!r}" if answer["hint"] else ""
         told = "; ".join(filter(None, (answer["reason"], hint))) or answer["outcome"]

@@ -20,6 +20,7 @@ from course_lib.errors import CourseError
 MAX_BYTES = 20_000_000
 MAX_CELLS = 300
 MAX_SOURCE = 100_000  # characters of one cell
+MAX_TEXT = 2_000_000  # of all cells
 ADDED = "added-"  # ids of the learner's own cells
 
 
@@ -85,7 +86,10 @@ def cells(content: bytes) -> list[dict]:
         raise Unreadable("the file is JSON, but no notebook of format 4")
     if len(found) > MAX_CELLS:
         raise Unreadable(f"the notebook has more than {MAX_CELLS} cells")
-    return [_cell(cell) for cell in found if isinstance(cell, dict)]
+    read = [_cell(cell) for cell in found if isinstance(cell, dict)]
+    if sum(len(cell["source"]) for cell in read) > MAX_TEXT:
+        raise Unreadable(f"its cells have more than {MAX_TEXT:,} characters")
+    return read
 
 
 KINDS = (  # (how a file begins, what it is); what an archive is, `archives` says
