@@ -721,6 +721,37 @@ def test_another_exercise_is_not_taken_by_its_name(inbox):
     assert set(found) == {"s3", "s4"} and found["s3"] == GOOD
 
 
+def test_the_notebook_of_the_lesson_is_not_its_exercise(inbox, small_course):
+    """Not even when it was run last, and defines what the exercise asks for."""
+    cells = [{"cell_type": "markdown", "id": "idea", "source": "# 90 Toy"}]
+    cells += [
+        {"cell_type": "code", "id": f"part-{i}", "source": source}
+        for i, source in enumerate((DOUBLE, TOTAL, "double(2)"))
+    ]
+    lesson = {"cells": cells, "metadata": {}, "nbformat": 4}
+    put(small_course / "notebooks" / f"{NAME}.ipynb", json.dumps(lesson).encode())
+    ran = json.dumps(lesson | {"metadata": {"run": 1}}).encode()
+    put(inbox / "s1" / "notebooks" / f"{NAME}.ipynb", ran, START + DAY)
+    put(inbox / "s1" / "exercises" / NAME / f"{NAME}.ipynb")
+    put(inbox / "s1" / "exercises" / NAME / ".released.ipynb", EMPTY)
+    put(inbox / "s2.ipynb", ran)
+    found, rows = collected(inbox)
+    assert found == {"s1": GOOD}
+    left = [r for r in rows if r.problem]
+    assert len(left) == 2 and all("a lesson's notebook" in r.problem for r in left)
+
+
+def test_a_copy_of_the_course_is_known_file_by_file(inbox, small_course):
+    for name in ("course_lib/__init__.py", "Makefile", "data/a.npz"):
+        put(small_course / name, b"x")
+        put(inbox / "s1" / "my course" / name, b"x")
+    put(inbox / "s1" / "my course" / "exercises" / NAME / f"{NAME}.ipynb")
+    put(inbox / "s1" / "my course" / "essay.txt", b"words")
+    found, rows = collected(inbox)
+    assert found == {"s1": GOOD}
+    assert [r.source.rpartition("/")[2] for r in rows if r.problem] == ["essay.txt"]
+
+
 def test_the_list_holds_every_file_and_the_table_stays_short(inbox, tmp_path, capsys):
     members = {f"pictures/{n}.png": b"1" for n in range(30)}
     zipped(inbox / "s1.zip", {**members, f"{NAME}.ipynb": GOOD, "=cmd()": b"1"})

@@ -8,17 +8,20 @@ what lies in an archive `archives`', what becomes of an attempt `attempts`'.
 from __future__ import annotations
 
 import csv
+import functools
 import io
+import json
 import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from course_lib import paths
 from course_lib.errors import CourseError
+from course_lib.exercises import RELEASED
 from course_lib.files import atomic_write_bytes
 from course_lib.grading import archives, attempts, identity, submission
 from course_lib.grading.archives import Found
@@ -206,18 +209,26 @@ def _system(parts: tuple[str, ...]) -> str:
     return ""
 
 
-def as_shipped(parts: tuple[str, ...], content: bytes | None = None) -> bool:
-    """A file of the course itself, by its path, and by its bytes where these count."""
+def as_shipped(
+    parts: tuple[str, ...],
+    content: bytes | None = None,
+    roots: Iterable[tuple[str, ...]] = (),
+) -> bool:
+    """A file of the course itself, by its path, and by its bytes where these count.
+
+    ``roots``: folders of the inbox that are copies of the course.
+    """
+    known = {paths.ROOT / Path(*parts[len(r) :]) for r in roots if parts[: len(r)] == r}
     tails = [parts[i:] for i in range(len(parts)) if len(parts) - i >= 2]
     for root in (paths.ROOT, paths.ROOT / "exercises"):
-        for tail in tails[:12]:
-            path = root.joinpath(*tail)
-            try:
-                if path.is_file() and (content is None or path.read_bytes() == content):
-                    return True
-            except (OSError, ValueError):
-                continue
-    return parts[-1] == ".released.ipynb"
+        known |= {root.joinpath(*tail) for tail in tails[:12]}
+    for path in known:
+        try:
+            if path.is_file() and (content is None or path.read_bytes() == content):
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
 
 
 def _archive_kind(found: Found) -> str:
@@ -239,6 +250,7 @@ class Exercises:
         self.lesson = lesson
         self.others = tuple(identity.others_of(lesson))
         self.public = self._public(lesson)
+        self.cells: set[str] = set()  # names of all exercises' cells
         self.marks = {
             name: self._marks(public)
             for name in (lesson, *self.others)
@@ -250,9 +262,9 @@ class Exercises:
         path = paths.ROOT / "exercises" / name / f"{name}.ipynb"
         return submission.load_release(path) if path.exists() else None
 
-    @staticmethod
-    def _marks(public: dict) -> tuple[set[str], set[str]]:
+    def _marks(self, public: dict) -> tuple[set[str], set[str]]:
         """Names of the answers' cells, and of what they define."""
+        self.cells |= {c["id"] for c in public["cells"] if "id" in c}
         asked = submission.questions(public)
         cells = [public["cells"][q.answer] for q in asked]
         names = {n for c in cells for n in submission.defined(c["source"])}
@@ -274,6 +286,8 @@ class Exercises:
             cells = submission.cells(content)
         except submission.Unreadable as error:
             return "unreadable", str(error)
+        if self._is_lesson(cells):
+            return "other", "a lesson's notebook, not that of its exercise"
         points = {name: self._points(cells, name) for name in self.marks}
         own = points.pop(self.lesson, 0)
         best = max(points, key=points.get, default="")
@@ -288,6 +302,22 @@ class Exercises:
         if is_other or named.other and not own:
             return "other", f"a notebook of {named.other or f'exercise {number}'}"
         return "none", "no question of this exercise is in it"
+
+    @functools.cached_property
+    def lessons(self) -> list[set[str]]:
+        """Of each lesson the names of its cells, without those of exercises."""
+        found = []
+        for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
+            cells = json.loads(path.read_text("utf-8"))["cells"]
+            found.append({c["id"] for c in cells if "id" in c} - self.cells)
+        return found
+
+    def _is_lesson(self, cells: list[dict]) -> bool:
+        """Has it cells of a lesson, and more of these than of exercises?"""
+        own = {c["id"] for c in cells} - {None}
+        graded = {c["grade_id"] for c in cells} & self.cells
+        most = max((len(own & lesson) for lesson in self.lessons), default=0)
+        return most >= 3 and most > len(graded)
 
     def _points(self, cells: list[dict], name: str) -> int:
         ids, names = self.marks[name]
@@ -327,6 +357,7 @@ class _Inbox:
         self.roster = identity.Roster(roster)
         self.classes = class_archives
         self.rows: list[Collected] = []
+        self.roots: list[tuple[str, ...]] = []  # copies of the course, in a unit
         self.exercises = Exercises(lesson)
         self.budget = archives.of_inbox()
         self._require()
@@ -548,7 +579,9 @@ class _Inbox:
     def _read(self, unit: Unit, student: str, scratch: Path) -> list:
         """The attempts of a unit; rows for all that is no attempt."""
         books, troubles = [], []
-        for found in self._files(unit, scratch):
+        files = list(self._files(unit, scratch))
+        self.roots = [f.parts[:-2] for f in files if f.parts[-2:] == COURSE]
+        for found in files:
             book = self._book(found, student, troubles, unit)
             if book:
                 books.append(book)
@@ -602,11 +635,10 @@ class _Inbox:
         system = _system(found.parts[1:])
         if system:
             return self.ignored(student, found.parts, system)
-        if (
-            not found.problem
-            and as_shipped(found.parts)
-            and not is_notebook(found.name)
-        ):
+        if found.name == RELEASED:
+            return self.ignored(student, found.parts, "the exercise as released")
+        is_file = not found.problem and not is_notebook(found.name)
+        if is_file and as_shipped(found.parts, None, self.roots):
             return self.ignored(student, found.parts, "a file of the course")
         is_sure = is_notebook(found.name)
         if found.problem or not found.file:
@@ -734,6 +766,7 @@ class _Inbox:
         )
 
 
+COURSE = ("course_lib", "__init__.py")  # a copy of the course has this file
 NO_NAME = (
     "no learner's name in it. Do: rename it, or add a line `name,learner` to a CSV "
     "file given with --roster"
