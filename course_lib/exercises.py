@@ -215,7 +215,7 @@ def rebuilt(path: Path):
     from course_lib.grading import submission
 
     try:
-        content = submission.read(path)
+        content = submission.read(path.resolve())
         public = submission.load_release(as_released(path))
         built = submission.rebuild(content, public)
     except (submission.Unreadable, ValueError, KeyError) as error:

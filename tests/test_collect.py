@@ -762,10 +762,45 @@ def test_the_list_holds_every_file_and_the_table_stays_short(inbox, tmp_path, ca
     assert len(to.read_text().splitlines()) == 33
 
 
+def test_damaged_records_and_places_that_are_taken_are_told(inbox, small_course):
+    put(inbox / "s1.ipynb"), put(inbox / "s2.ipynb"), put(inbox / "s3.ipynb")
+    root = small_course / "submitted"
+    put(root / "s1", b"a file in the place of a folder")
+    put(root / "s2" / NAME / "attempts" / "attempts.json", b'[1, {"sha256": 2}, {}]')
+    (root / "s3").mkdir()
+    (root / "s3" / NAME).symlink_to(inbox)
+    found, rows = collected(inbox)
+    assert found == {"s2": GOOD}
+    assert [bool(r.problem) for r in rows] == [True, False, True]
+    for damaged in (b"{", b"[]", b'{"s1": 1}', b'{"s1": {"name": 1, "users": {}}}'):
+        put(root / "learners.json", damaged)
+        with pytest.raises(CourseError, match="is damaged"):
+            collect.collect(NAME, inbox)
+
+
+def test_a_full_or_locked_disk_is_told_and_nothing_is_lost(inbox, monkeypatch):
+    put(inbox / "s1.ipynb"), zipped(inbox / "s2.zip", {f"{NAME}.ipynb": GOOD})
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(attempts, "atomic_write_bytes", full)
+        with pytest.raises(CourseError, match="No space left"):
+            collect.collect(NAME, inbox)
+    with monkeypatch.context() as patched:
+        patched.setattr(archives, "open", full, raising=False)
+        with pytest.raises(CourseError, match="No space left"):
+            collect.collect(NAME, inbox)
+    assert collected(inbox)[0] == {"s1": GOOD, "s2": GOOD}
+
+
 def test_a_missing_folder_and_wrong_options_say_what_to_do(inbox, capsys):
+    (inbox.parent / "submitted").mkdir()
     for options, said in (
         (["--from", str(inbox / "no")], "is no folder"),
         (["--from", str(inbox), "--class-archive", "x.zip"], "is not in"),
+        (["--from", str(inbox.parent / "submitted")], "where collected work lies"),
         (["--roster", "x.csv"], "--from as well"),
         (["--from", str(inbox), "--roster", "x.csv"], "No such file"),
     ):

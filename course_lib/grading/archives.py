@@ -7,6 +7,7 @@ scratch folder.  Links, devices and pipes are named, never opened.
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import os
@@ -55,6 +56,10 @@ OFFICE = (".docx", ".xlsx", ".pptx", ".odt", ".ods", ".odp", ".jar", ".epub", ".
 
 class TooMuch(CourseError):
     """A limit is reached; the message says which."""
+
+
+class DiskFull(CourseError):
+    """There is no room to unpack anything."""
 
 
 @dataclass(frozen=True)
@@ -227,9 +232,9 @@ def in_archive(
                 yield found
             else:
                 yield from _nested(found, wanted, scratch, budget, depth)
-    except TooMuch as error:
-        yield Found(parts, problem=str(error))
-    except submission.Unreadable as error:
+    except DiskFull:
+        raise
+    except (TooMuch, submission.Unreadable) as error:
         yield Found(parts, problem=str(error))
     except Exception as error:  # of a library, on bytes that may be anything
         yield Found(parts, problem=f"a damaged archive ({type(error).__name__})")
@@ -289,7 +294,7 @@ def _member(one: Found, archive, member, wanted, scratch, budget) -> Found:
     try:
         with archive.open(member) as stream:
             return _copied(one, stream, member.compress_size, scratch, budget)
-    except TooMuch:
+    except (TooMuch, DiskFull):
         raise
     except Exception as error:  # of a library, on bytes that may be anything
         return replace(one, problem=f"damaged ({type(error).__name__})")
@@ -301,7 +306,7 @@ def _copied(one: Found, stream, packed: int, scratch: Path, budget: Budget) -> F
     most = MAX_UNPACKED if is_archive else submission.MAX_BYTES
     target = scratch / f"{len(os.listdir(scratch))}-{time.monotonic_ns()}"
     size, problem = 0, ""
-    with open(target, "wb") as out:
+    with _scratch(target) as out:
         while chunk := stream.read(CHUNK):
             size += len(chunk)
             budget.take(len(chunk))
@@ -316,6 +321,36 @@ def _copied(one: Found, stream, packed: int, scratch: Path, budget: Budget) -> F
         target.unlink()
         return replace(one, problem=problem)
     return replace(one, file=target)
+
+
+class _scratch:
+    """A new file of the scratch folder; a full disk is no fault of an archive."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self):
+        with self._told():
+            self.stream = open(self.path, "wb")
+        return self
+
+    def write(self, chunk: bytes) -> None:
+        with self._told():
+            self.stream.write(chunk)
+
+    @contextlib.contextmanager
+    def _told(self):
+        try:
+            yield
+        except OSError as error:
+            raise DiskFull(
+                f"An archive cannot be unpacked: {error.strerror}.\nExpected: room in "
+                f"{self.path.parent.parent}.\nDo: make room, or set TMPDIR to another "
+                "folder; then collect again, nothing is lost."
+            ) from None
+
+    def __exit__(self, *exception) -> None:
+        self.stream.close()
 
 
 class _Counted(io.RawIOBase):

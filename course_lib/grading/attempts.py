@@ -65,7 +65,19 @@ def _log(folder: Path) -> list[dict]:
         found = json.loads((folder / FOLDER / LOG).read_text("utf-8"))
     except (OSError, ValueError):
         return []
-    return [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
+    return [e for e in found if _is_sound(e)] if isinstance(found, list) else []
+
+
+def _is_sound(entry) -> bool:
+    """An entry as `keep` writes it, of an attempt or of a problem."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("source"), str):
+        return False
+    number = entry.get("number")
+    return isinstance(entry.get("problem"), str) or (
+        isinstance(entry.get("sha256"), str)
+        and isinstance(entry.get("time"), int | float)
+        and (number is None or isinstance(number, list) and len(number) == 3)
+    )
 
 
 def keep(folder: Path, lesson: str, new: list[Attempt], answered) -> list[str]:

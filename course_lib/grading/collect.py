@@ -118,10 +118,17 @@ def collect(
     can be read is noted in ``submitted/``, to get a record.  Raises CourseError when
     there is no such folder, and for a roster that cannot be used.
     """
-    inbox = _Inbox(lesson, folder, to, roster, class_archives)
-    with tempfile.TemporaryDirectory() as scratch:
-        units = list(inbox.units(Path(scratch)))
-        inbox.take(units)
+    try:
+        inbox = _Inbox(lesson, folder, to, roster, class_archives)
+        with tempfile.TemporaryDirectory() as scratch:
+            units = list(inbox.units(Path(scratch)))
+            inbox.take(units)
+    except OSError as error:
+        raise CourseError(
+            f"Collecting was interrupted: {error}.\nExpected: an inbox that can be "
+            "read, room in submitted/ and the right to write there.\nDo: put that "
+            "right and collect again: what was collected stays, nothing is lost."
+        ) from None
     return inbox.rows
 
 
@@ -157,7 +164,7 @@ def write_list(rows: list[Collected], path: Path) -> Path:
     return atomic_write_bytes(path, out.getvalue().encode("utf-8"))
 
 
-def grouped(rows: list[Collected], most: int = 4) -> list[tuple[str, str, str]]:
+def grouped(rows: list[Collected], most: int = 10) -> list[tuple[str, str, str]]:
     """(learner, file or files, result) to be shown: many alike are one row."""
     groups: dict[tuple, list[Collected]] = {}
     for one in rows:
@@ -165,7 +172,7 @@ def grouped(rows: list[Collected], most: int = 4) -> list[tuple[str, str, str]]:
         groups.setdefault((one.student, one.told, first), []).append(one)
     shown_rows = []
     for (student, told, first), alike in groups.items():
-        if len(alike) <= most:
+        if len(alike) <= (4 if alike[0].is_ignored else most):
             shown_rows += [(student, one.source, told) for one in alike]
             continue
         names = ", ".join(one.source.rpartition("/")[2] for one in alike[:2])
@@ -356,6 +363,8 @@ class _Inbox:
         self.to = to or paths.ROOT / "submitted"
         self.roster = identity.Roster(roster)
         self.classes = class_archives
+        if class_archives:
+            self.classes = [Path(name).name for name in class_archives]
         self.rows: list[Collected] = []
         self.roots: list[tuple[str, ...]] = []  # copies of the course, in a unit
         self.exercises = Exercises(lesson)
@@ -374,6 +383,11 @@ class _Inbox:
             raise CourseError(
                 f"{self.folder} is no folder.\nExpected: a folder of notebooks or "
                 f"archives, named by learner.\nDo: give it with --from.{more}"
+            )
+        if self.to.exists() and self.folder.resolve() == self.to.resolve():
+            raise CourseError(
+                f"{self.folder} is where collected work lies.\nExpected: the folder "
+                "that work comes from.\nDo: give that one with --from."
             )
         there = (
             {e.name for e in os.scandir(self.folder)} if self.folder.is_dir() else ()
@@ -561,7 +575,7 @@ class _Inbox:
             if folder.is_symlink() or folder.parent.is_symlink():
                 raise submission.Unreadable("its folder in submitted/ is a link")
             told = attempts.keep(folder, self.lesson, new, self.exercises.answered)
-        except (submission.Unreadable, NotADirectoryError) as error:
+        except (submission.Unreadable, NotADirectoryError, FileExistsError) as error:
             for one in new:
                 problem = f"submitted/{student}/{self.lesson} cannot be used: {error}"
                 self.rows.append(Collected(student, one.source, problem, result=""))

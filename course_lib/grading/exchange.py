@@ -139,7 +139,7 @@ class SafeCollect(ExchangeCollect):
         )
         try:
             told = attempts.keep(folder, lesson, new, self.exercises.answered)
-        except (submission.Unreadable, NotADirectoryError) as error:
+        except (submission.Unreadable, NotADirectoryError, FileExistsError) as error:
             told = ["left out"] * len(new)
             new = [
                 Attempt(one.source, problem=f"{folder} cannot be used: {error}")

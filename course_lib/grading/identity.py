@@ -22,7 +22,7 @@ from pathlib import Path
 
 from course_lib import paths
 from course_lib.errors import CourseError
-from course_lib.files import atomic_write_json, read_json
+from course_lib.files import atomic_write_json
 
 STUDENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,99}")
 GAP = r"[\s_.–-]*"  # what people put between the words of a name
@@ -267,11 +267,27 @@ class Register:
     def __init__(self, to: Path, lesson: str, named: Iterable[Named] = ()):
         self.to, self.lesson = to, lesson
         self.path = to / "learners.json"
-        self.known = read_json(self.path) if self.path.exists() else {}
+        self.known = self._read() if self.path.exists() else {}
         self.before = json.dumps(self.known)
         self.users: dict[str, set[str]] = {}
         for one in named:
             self.users.setdefault(nfc(one.learner), set()).add(one.user)
+
+    def _read(self) -> dict:
+        """The register as it was written; CourseError for anything else."""
+        try:
+            found = json.loads(self.path.read_text("utf-8"))
+            for one in found.values():
+                if not isinstance(one["name"], str):
+                    raise TypeError
+                one["users"].keys()
+            return found
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise CourseError(
+                f"{self.path} is damaged.\nExpected: whose each folder is, as `course "
+                "collect` wrote it.\nDo: restore it, or delete it: folders keep their "
+                "names, and are kept apart anew."
+            ) from None
 
     def folder(self, named: Named) -> str:
         """The folder of a learner; two of one name are told apart by their numbers."""
