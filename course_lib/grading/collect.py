@@ -2,20 +2,19 @@
 
 Every file of the inbox is accounted for, at every depth: collected as whose, kept as an
 older attempt, left out and why, or of no weight.  What a name says is `identity`'s,
-what lies in an archive `archives`', what becomes of an attempt `attempts`'.
+what a file is `recognise`'s, what lies in an archive `archives`', what becomes of an
+attempt `attempts`'.
 """
 
 from __future__ import annotations
 
 import csv
-import functools
 import io
-import json
 import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,47 +25,17 @@ from course_lib.files import atomic_write_bytes
 from course_lib.grading import archives, attempts, identity, submission
 from course_lib.grading.archives import Found
 from course_lib.grading.identity import Named, shown
-
-SYSTEM = {  # folders and files that people hand in without knowing, in small letters
-    "__macosx": "of macOS",
-    ".ds_store": "of macOS",
-    ".localized": "of macOS",
-    "icon\r": "of macOS",
-    ".spotlight-v100": "of macOS",
-    ".trashes": "of macOS",
-    ".fseventsd": "of macOS",
-    "thumbs.db": "of Windows",
-    "desktop.ini": "of Windows",
-    "$recycle.bin": "of Windows",
-    ".ipynb_checkpoints": "Jupyter's own copy",
-    ".virtual_documents": "of Jupyter",
-    "__pycache__": "of Python",
-    ".pytest_cache": "of Python",
-    ".ruff_cache": "of Python",
-    ".venv": "of Python",
-    "venv": "of Python",
-    "site-packages": "of Python",
-    "node_modules": "of JavaScript",
-    ".git": "of git",
-    ".gitignore": "of git",
-    ".gitattributes": "of git",
-    ".vscode": "of an editor",
-    ".idea": "of an editor",
-}
-OTHER = {  # what people hand in instead of a notebook
-    ".html": "a page made from a notebook",
-    ".htm": "a page made from a notebook",
-    ".pdf": "a page made from a notebook",
-    ".py": "a script",
-    ".md": "a text",
-    ".docx": "a document",
-    ".doc": "a document",
-    ".odt": "a document",
-    ".png": "a picture",
-    ".jpg": "a picture",
-    ".jpeg": "a picture",
-    ".heic": "a picture",
-}
+from course_lib.grading.recognise import (
+    COURSE,
+    OTHER,
+    Exercises,
+    archive_kind,
+    as_shipped,
+    is_notebook,
+    suffix_of,
+    system_of,
+    wanted,
+)
 
 
 @dataclass(frozen=True)
@@ -180,159 +149,6 @@ def grouped(rows: list[Collected], most: int = 10) -> list[tuple[str, str, str]]
     return shown_rows
 
 
-# -- what lies there -------------------------------------------------------------------
-
-
-def is_notebook(name: str) -> bool:
-    """A notebook by its name, whatever was put behind it."""
-    return ".ipynb" in name.casefold()
-
-
-def _suffix(name: str) -> str:
-    """The ending in small letters, without a browser's number behind it."""
-    return Path(re.sub(r"\s*\(\d+\)$", "", name.casefold())).suffix
-
-
-def _wanted(name: str) -> bool:
-    """May this be a notebook, or an archive with one?"""
-    if is_notebook(name):
-        return True
-    return not name.startswith(".") and (
-        _suffix(name) in ("", ".txt", ".json", ".download", ".nb", *archives.ENDINGS)
-        or _suffix(name) in archives.UNREAD
-    )
-
-
-def _system(parts: tuple[str, ...]) -> str:
-    """Whose file it is that no learner has written; '' for any other file."""
-    for part in parts:
-        if part.startswith("._"):
-            return "of macOS"
-        if part.startswith("~$") or part.casefold().endswith((".swp", ".pyc")):
-            return "of another program"
-        known = SYSTEM.get(part.casefold())
-        if known:
-            return known
-    return ""
-
-
-def as_shipped(
-    parts: tuple[str, ...],
-    content: bytes | None = None,
-    roots: Iterable[tuple[str, ...]] = (),
-) -> bool:
-    """A file of the course itself, by its path, and by its bytes where these count.
-
-    ``roots``: folders of the inbox that are copies of the course.
-    """
-    known = {paths.ROOT / Path(*parts[len(r) :]) for r in roots if parts[: len(r)] == r}
-    tails = [parts[i:] for i in range(len(parts)) if len(parts) - i >= 2]
-    for root in (paths.ROOT, paths.ROOT / "exercises"):
-        known |= {root.joinpath(*tail) for tail in tails[:12]}
-    for path in known:
-        try:
-            if path.is_file() and (content is None or path.read_bytes() == content):
-                return True
-        except (OSError, ValueError):
-            continue
-    return False
-
-
-def _archive_kind(found: Found) -> str:
-    """zip, gz, bz2 or tar; the name of a format that is not read; '' for no archive."""
-    if found.name.casefold().endswith(archives.OFFICE):
-        return ""
-    kind = archives.format_of(found.file)
-    suffix = _suffix(found.name)
-    return kind or ("tar" if suffix == ".tar" else archives.UNREAD.get(suffix, ""))
-
-
-# -- which exercise it is --------------------------------------------------------------
-
-
-class Exercises:
-    """What tells the notebooks of the course's exercises apart."""
-
-    def __init__(self, lesson: str):
-        self.lesson = lesson
-        self.others = tuple(identity.others_of(lesson))
-        self.public = self._public(lesson)
-        self.cells: set[str] = set()  # names of all exercises' cells
-        self.marks = {
-            name: self._marks(public)
-            for name in (lesson, *self.others)
-            if (public := self._public(name))
-        }
-
-    @staticmethod
-    def _public(name: str) -> dict | None:
-        path = paths.ROOT / "exercises" / name / f"{name}.ipynb"
-        return submission.load_release(path) if path.exists() else None
-
-    def _marks(self, public: dict) -> tuple[set[str], set[str]]:
-        """Names of the answers' cells, and of what they define."""
-        self.cells |= {c["id"] for c in public["cells"] if "id" in c}
-        asked = submission.questions(public)
-        cells = [public["cells"][q.answer] for q in asked]
-        names = {n for c in cells for n in submission.defined(c["source"])}
-        return {q.name for q in asked}, names
-
-    def answered(self, content: bytes) -> int | None:
-        """How many questions have an answer; -1 where it cannot be read."""
-        if self.public is None:
-            return None
-        try:
-            built = submission.rebuild(content, self.public)
-        except submission.Unreadable:
-            return -1
-        return len(submission.questions(self.public)) - len(built.untouched)
-
-    def of(self, content: bytes, named: Named) -> tuple[str, str]:
-        """("this", "other", "none" or "unreadable", and why) of a notebook."""
-        try:
-            cells = submission.cells(content)
-        except submission.Unreadable as error:
-            return "unreadable", str(error)
-        if self._is_lesson(cells):
-            return "other", "a lesson's notebook, not that of its exercise"
-        points = {name: self._points(cells, name) for name in self.marks}
-        own = points.pop(self.lesson, 0)
-        best = max(points, key=points.get, default="")
-        title = next((c["source"] for c in cells if c["kind"] == "markdown"), "")
-        title = re.match(r"#+\s*(\d+)\b.*\bExercise", title)
-        number = title[1].zfill(2) if title else ""
-        if best and points[best] > own:
-            return "other", f"a notebook of {best}"
-        is_other = number not in ("", self.lesson.partition("_")[0])
-        if own and not (is_other and not named.is_lesson):
-            return "this", ""
-        if is_other or named.other and not own:
-            return "other", f"a notebook of {named.other or f'exercise {number}'}"
-        return "none", "no question of this exercise is in it"
-
-    @functools.cached_property
-    def lessons(self) -> list[set[str]]:
-        """Of each lesson the names of its cells, without those of exercises."""
-        found = []
-        for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
-            cells = json.loads(path.read_text("utf-8"))["cells"]
-            found.append({c["id"] for c in cells if "id" in c} - self.cells)
-        return found
-
-    def _is_lesson(self, cells: list[dict]) -> bool:
-        """Has it cells of a lesson, and more of these than of exercises?"""
-        own = {c["id"] for c in cells} - {None}
-        graded = {c["grade_id"] for c in cells} & self.cells
-        most = max((len(own & lesson) for lesson in self.lessons), default=0)
-        return most >= 3 and most > len(graded)
-
-    def _points(self, cells: list[dict], name: str) -> int:
-        ids, names = self.marks[name]
-        found = {c["grade_id"] for c in cells} | {c["id"] for c in cells}
-        code = "\n".join(c["source"] for c in cells if c["kind"] == "code")
-        return len(found & ids) + len(submission.defined(code) & names)
-
-
 @dataclass(frozen=True)
 class _Notebook:
     """A notebook of a unit: its bytes, what its name says, and what it is."""
@@ -435,7 +251,7 @@ class _Inbox:
             named, is_known = self.owner(
                 self.parse(entry.name), entry.name, Path(entry.name).stem
             )
-            system = _system(parts)
+            system = system_of(parts)
             if system and entry.is_dir(follow_symlinks=False):
                 budget = self.budget.of_one()
                 for found in archives.in_folder(Path(entry.path), parts, budget):
@@ -459,8 +275,8 @@ class _Inbox:
 
     def _kind(self, found: Found) -> str:
         try:
-            is_file = found.file and _wanted(found.name)
-            return _archive_kind(found) if is_file else ""
+            is_file = found.file and wanted(found.name)
+            return archive_kind(found) if is_file else ""
         except submission.Unreadable:
             return ""
 
@@ -470,12 +286,12 @@ class _Inbox:
         for found in archives.in_archive(
             archive.file,
             archive.parts,
-            _wanted,
+            wanted,
             scratch,
             self.budget.of_one(),
             is_flat=True,
         ):
-            system = _system(found.parts[1:])
+            system = system_of(found.parts[1:])
             if system:
                 self.ignored("", found.parts, system)
             elif len(found.parts) == 1:
@@ -534,7 +350,7 @@ class _Inbox:
                 return part, one
         for part, one in named:
             is_file = part == chain[-1]
-            if one.learner and not (is_file and not _wanted(part)):
+            if one.learner and not (is_file and not wanted(part)):
                 return part, one
         for part, one in named:
             if self.roster.learner_of(part, Path(part).stem, "/".join(chain)):
@@ -562,8 +378,8 @@ class _Inbox:
             if new and student:
                 self._keep(student, new, register)
         register.write()
-        for number, _, wanted, learner in self.roster.unused.values():
-            told = f"line {number}, {shown(wanted)}"
+        for number, _, name, learner in self.roster.unused.values():
+            told = f"line {number}, {shown(name)}"
             problem = "nothing in the inbox has this name"
             told = f"--roster: {told}"
             self.rows.append(Collected(learner, told, problem, result=""))
@@ -629,24 +445,24 @@ class _Inbox:
         if unit.folder:
             files = archives.in_folder(unit.folder, (unit.label,), budget)
         for found in files:
-            if found.problem or not _wanted(found.name) or _system(found.parts[1:]):
+            if found.problem or not wanted(found.name) or system_of(found.parts[1:]):
                 yield found
                 continue
             try:
-                kind = _archive_kind(found)
+                kind = archive_kind(found)
             except submission.Unreadable as error:
                 yield replace(found, problem=str(error))
                 continue
             if kind in archives.READ:
                 yield from archives.in_archive(
-                    found.file, found.parts, _wanted, scratch, budget
+                    found.file, found.parts, wanted, scratch, budget
                 )
             else:
                 yield replace(found, problem=archives.told(kind)) if kind else found
 
     def _book(self, found: Found, student, troubles, unit) -> _Notebook | None:
         """A file as a notebook; None, with a row or a trouble, when it is none."""
-        system = _system(found.parts[1:])
+        system = system_of(found.parts[1:])
         if system:
             return self.ignored(student, found.parts, system)
         if found.name == RELEASED:
@@ -658,7 +474,7 @@ class _Inbox:
         if found.problem or not found.file:
             self._not_read(found, student, troubles, is_sure)
             return None
-        if not _wanted(found.name):
+        if not wanted(found.name):
             return self._no_notebook(found, student, unit)
         try:
             content = submission.read(found.file)
@@ -676,9 +492,9 @@ class _Inbox:
             return None
         return _Notebook(found, content, named, verdict, why)
 
-    def _not_read(self, found: Found, student, troubles, is_notebook) -> None:
+    def _not_read(self, found: Found, student, troubles, is_sure) -> None:
         """A file that cannot be read, or need not be."""
-        is_work = is_notebook or _wanted(found.name)
+        is_work = is_sure or wanted(found.name)
         if found.problem and is_work:
             troubles.append((found, found.problem))
         elif found.problem:
@@ -688,7 +504,7 @@ class _Inbox:
 
     def _no_notebook(self, found: Found, student, unit) -> None:
         """A file that is no notebook of whatever kind."""
-        kind = OTHER.get(_suffix(found.name), "no notebook")
+        kind = OTHER.get(suffix_of(found.name), "no notebook")
         if re.search(r"_attempt_\d{4}-[\d-]+\.txt$", found.name):
             return self.ignored(student, found.parts, "a receipt of the platform")
         if any("_onlinetext" in part for part in found.parts):
@@ -780,7 +596,6 @@ class _Inbox:
         )
 
 
-COURSE = ("course_lib", "__init__.py")  # a copy of the course has this file
 NO_NAME = (
     "no learner's name in it. Do: rename it, or add a line `name,learner` to a CSV "
     "file given with --roster"

@@ -17,8 +17,9 @@ from nbgrader.utils import parse_utc
 from course_lib.files import atomic_write_bytes
 from course_lib.grading import attempts, identity, submission
 from course_lib.grading.attempts import Attempt
-from course_lib.grading.collect import Collected, Exercises, as_shipped, is_notebook
+from course_lib.grading.collect import Collected
 from course_lib.grading.identity import STUDENT, shown
+from course_lib.grading.recognise import Exercises, as_shipped, is_notebook
 
 NBGRADERS = ("timestamp.txt", "submission_secret.txt")  # its own files
 MAX_FILES = 2000  # of one folder of the exchange
