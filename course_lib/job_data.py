@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from course_lib import datasets
+from course_lib.datasets import images, tables, texts
 from course_lib.datasets.labelled import Labelled
 from course_lib.errors import CourseError
 
@@ -35,6 +36,7 @@ class Parts:
     """Training, validation and test data, and what was done to get them.
 
     notes: sentences for the report.  key: sha256 of everything that was read.
+    columns: {"text" or "image", "label": column of the table}, empty for a folder.
     """
 
     train: Labelled
@@ -43,6 +45,7 @@ class Parts:
     name: str
     notes: tuple[str, ...]
     key: str
+    columns: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self):
         return iter((self.train, self.validation, self.test))
@@ -66,7 +69,7 @@ class Parts:
 
 
 def read(path: str | Path, config, size: int | None = None) -> Parts:
-    """The parts of a folder or CSV file, as the configuration asks for.
+    """The parts of a folder or table, as the configuration asks for.
 
     config: a job_config.Config.  size: pixels a side of images.  Raises CourseError
     that names the file, row, column or class at fault.  Lesson 13.
@@ -75,17 +78,18 @@ def read(path: str | Path, config, size: int | None = None) -> Parts:
     if not path.exists():
         raise CourseError(
             f"The data {path} do not exist.\nExpected: a folder with a sub-folder for "
-            "each class, or a CSV file.\nDo: check the path (--data)."
+            "each class, or a table (CSV, Excel, Parquet, JSON lines).\nDo: check the "
+            "path (--data)."
         )
     found = {} if path.is_file() else _split_folders(path)
+    notes, columns = [], {}
     if found:
         parts = _given(path, found, config, size)
         whole, digest = _together(parts)
     else:
         parts = None
-        whole = _whole(path, config, size)
+        whole, columns = _whole(path, config, size, notes)
         digest = digests(whole)
-    notes = []
     if clash := _clashes(whole, digest):
         notes.append(
             f"Examples equal to another one with a different label: {clash}. At least "
@@ -97,7 +101,7 @@ def read(path: str | Path, config, size: int | None = None) -> Parts:
         groups = _kept_together(whole, digest, config, notes)
         _check_classes(whole, digest)
         cut = split(whole, config.split, groups, config.seed)
-    return _finished(cut, path.stem, notes, config)
+    return replace(_finished(cut, path.stem, notes, config), columns=columns)
 
 
 def _finished(cut, name, notes, config) -> Parts:
@@ -231,26 +235,50 @@ def _named(data, folder):
     return replace(data, metadata={"example": np.array(files)})
 
 
-def _whole(path: Path, config, size):
+def _whole(path: Path, config, size, notes):
+    """(all examples, the columns that they came from); adds to the notes."""
     if path.is_dir():
         _needs_images(path, config)
-        return _named(datasets.from_folder(path, size=size), path)
-    if config.task == "images":
-        columns = config.image_column, config.label_column
-        data = datasets.from_csv(path, *columns, size=size)
-        names = data.metadata[config.image_column]
+        return _named(datasets.from_folder(path, size=size), path), {}
+    kind = "image" if config.task == "images" else "text"
+    column = config.image_column if kind == "image" else config.text_column
+    found = tables.examples(
+        path, kind, column, config.label_column, reading=reading(config)
+    )
+    notes += found.notes
+    if kind == "image":
+        data = images.from_examples(found, size=size)
+        names = data.metadata[found.columns["image"]]
     else:
-        data = datasets.texts_from_csv(path, config.text_column, config.label_column)
-        names = np.array([f"row {i + 2}" for i in range(len(data))])
-    return replace(data, metadata={**data.metadata, "example": names})
+        data = texts.from_examples(found)
+        names = np.array(found.table.names())
+    data = replace(data, metadata={**data.metadata, "example": names})
+    return data, found.columns
+
+
+def reading(config) -> tables.Reading:
+    """How the configuration wants a table to be read, in words of its file."""
+
+    def option(key, value):
+        return f"`{key}: {value.lower() if value == 'True' else value}` in {where}"
+
+    where = "the configuration" if config.where == "configuration" else config.where
+    return tables.Reading(
+        encoding=config.encoding,
+        sheet=config.sheet,
+        skip_empty=config.skip_empty,
+        labels=config.labels,
+        option=option,
+    )
 
 
 def _needs_images(path, config) -> None:
     if config.task != "images":
         raise CourseError(
-            f"{path} is a folder, and the task is text.\nExpected: a CSV file with the "
-            f"columns {config.text_column!r} and {config.label_column!r}.\n"
-            "Do: write the texts into a CSV file, or set task: images."
+            f"{path} is a folder, and the task is text.\nExpected: a table with a "
+            f"column {config.text_column or 'text'!r} and one "
+            f"{config.label_column or 'label'!r}.\nDo: write the texts into a CSV "
+            "file, name it with --data, or set task: images."
         )
 
 
@@ -328,7 +356,7 @@ def _column(data, name, config, key):
             f"names the column {name!r}, which the data do not have",
             f"one of {', '.join(columns)}"
             if columns
-            else "columns of a CSV file; a folder of images has none",
+            else "columns of a table; a folder of images has none",
             "correct the name, or remove it",
         )
     return data.metadata[name]
@@ -365,15 +393,23 @@ def _without_shared(parts, notes):
 
 
 def _check_classes(data, digest) -> None:
-    for label, name in enumerate(data.classes):
-        different = len(np.unique(digest[data.labels == label]))
-        if different < LEAST:
-            raise CourseError(
-                f"Class {name!r} of {data.name!r} has {different} different "
-                f"{data.holds}.\nExpected: {LEAST} or more, better 20: some to train "
-                "on, to choose by and to test on.\nDo: add examples, or remove the "
-                "class."
-            )
+    pairs = set(zip(data.labels.tolist(), digest.tolist()))
+    different = np.bincount([label for label, _ in pairs], minlength=len(data.classes))
+    rare = [k for k, n in enumerate(different) if n < LEAST]
+    if not rare:
+        return
+    first = rare[0]
+    others = [f"{data.classes[k]!r} {different[k]}" for k in rare[1:]]
+    also = f"; too few also of: {tables.listed(others)}" if others else ""
+    many = len(data.classes) > len(data) / LEAST
+    hint = " Labels that are numbers or free text are no classes." if many else ""
+    raise CourseError(
+        f"Class {data.classes[first]!r} of {data.name!r} has {different[first]} "
+        f"different {data.holds}{also} ({len(rare)} of {len(data.classes)} classes)."
+        f"\nExpected: {LEAST} or more, better 20: some to train on, to choose by and "
+        f"to test on.{hint}\nDo: add examples, remove or join these classes, or correct "
+        "their spelling."
+    )
 
 
 def _check_part(part, path) -> None:

@@ -7,18 +7,16 @@ class, or from a CSV file that names the images.  (Lessons 00, 03 and 13.)
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from course_lib.datasets.labelled import (
-    Labelled,
-    check_labels,
-    index_names,
-    read_rows,
-)
+from course_lib.datasets import tables
+from course_lib.datasets.labelled import Labelled, check_labels
+from course_lib.datasets.labels import indexed
 from course_lib.errors import CourseError
 
 SQUARE = ("crop", "pad", "stretch")
@@ -104,7 +102,10 @@ def from_arrays(
         if classes is None:
             classes = [str(k) for k in range(int(labels.max(initial=-1)) + 1)]
     else:
-        labels, classes = index_names([str(label) for label in labels], classes, name)
+        names = [str(label) for label in labels]
+        labels, classes, notes = indexed(names, classes, name, "as_written")
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
     columns = {key: np.asarray(values) for key, values in (metadata or {}).items()}
     return ImageDataset(images, labels, tuple(classes), name, split, columns)
 
@@ -320,46 +321,52 @@ def _image_files(folder: Path) -> list[Path]:
 
 def from_csv(
     path: str | Path,
-    image_column: str = "image",
-    label_column: str = "label",
+    image_column: str | None = "image",
+    label_column: str | None = "label",
     root: str | Path | None = None,
     size: int = 64,
     square: str = "crop",
     classes: Sequence[str] | None = None,
     max_bytes: int = MAX_BYTES,
+    reading: tables.Reading | None = None,
 ) -> ImageDataset:
-    """Images named by a CSV file: one row an image, with its file and its label.
+    """Images named by a table: one row an image, with its file and its label.
 
-    Image paths are relative to ``root`` (default: the folder of the CSV file); the
-    other columns become metadata (text).  Raises CourseError naming the row, column or
-    file at fault.  Lesson 13.
+    path: CSV and its relatives, Excel, Parquet or JSON lines.  Image paths are relative
+    to ``root`` (default: the folder of the table); the other columns become metadata
+    (text).  A column that is None is looked for under usual names.  What was merged or
+    left out is a warning.  Raises CourseError naming the row, column or file at fault.
+    Lesson 13.
     """
-    path = Path(path)
-    rows = read_rows(path, (image_column, label_column))
+    found = tables.examples(path, "image", image_column, label_column, classes, reading)
+    for note in found.notes:
+        warnings.warn(note, stacklevel=2)
+    return from_examples(found, root, size, square, max_bytes)
+
+
+def from_examples(
+    found: tables.Examples,
+    root: str | Path | None = None,
+    size: int = 64,
+    square: str = "crop",
+    max_bytes: int = MAX_BYTES,
+) -> ImageDataset:
+    """The images whose files :func:`tables.examples` read from a table."""
+    path, n = found.table.path, len(found.inputs)
     root = path.parent if root is None else Path(root)
-    names = [row[label_column] for row in rows]
-    labels, classes = index_names(names, classes, str(path))
-    if len(classes) < 2:
-        raise CourseError(
-            f"{path}: column {label_column!r} holds only the label {classes[0]!r}; "
-            "expected at least two classes."
-        )
-    needed = len(rows) * size * size * 3
+    needed = n * size * size * 3
     if needed > max_bytes:
         raise CourseError(
-            f"{path}: {len(rows)} images of {size}x{size} need {needed / 1e9:.1f} GB "
+            f"{path}: {n} images of {size}x{size} need {needed / 1e9:.1f} GB "
             f"of memory, the limit is {max_bytes / 1e9:.1f} GB. Use a smaller size or "
             "raise max_bytes."
         )
-    images = np.empty((len(rows), size, size, 3), dtype=np.uint8)
-    for k, row in enumerate(rows):
+    images = np.empty((n, size, size, 3), dtype=np.uint8)
+    for k, name in enumerate(found.inputs):
         try:
-            images[k] = read_image(root / row[image_column], size, square)
+            images[k] = read_image(root / name, size, square)
         except CourseError as error:
-            raise CourseError(f"{path}, row {k + 2}: {error}") from None
-    columns = {
-        key: np.array([row[key] or "" for row in rows])
-        for key in rows[0]
-        if key and key != label_column
-    }
-    return ImageDataset(images, labels, tuple(classes), path.stem, "train", columns)
+            raise CourseError(f"{path}, row {found.table.rows[k]}: {error}") from None
+    columns = {found.columns["image"]: np.array(found.inputs)} | found.metadata()
+    classes = tuple(found.classes)
+    return ImageDataset(images, found.labels, classes, path.stem, "train", columns)

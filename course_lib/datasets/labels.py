@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -60,20 +60,23 @@ def key(name: str) -> str:
 
 
 def settled(
-    names: Sequence[str], what: str, rule: str = "auto", option: str = "labels"
+    names: Sequence[str],
+    what: str,
+    rule: str = "auto",
+    option: Callable[[str], str] = "labels: {}".format,
 ) -> tuple[list[str], list[str]]:
     """(names with near-equal ones merged to one spelling, sentences that say so).
 
     names: one for each example or folder.  what: where they stand, for the sentences.
     rule: "merge"; "as_written" keeps every difference; "auto" merges all but names of
     one character that differ by case, which are an alphabet where six or more do, and
-    else an error.  The spelling kept is the most frequent one.  option: how the caller
-    writes the rule, for the error.  Raises CourseError for that error, and for another
-    rule.
+    else an error.  The spelling kept is the most frequent one.  option: how a rule is
+    written where the caller's user can choose it.  Raises CourseError for that error,
+    and for another rule.
     """
     if rule not in RULES:
         raise CourseError(
-            f"{option}: {rule!r} is no rule for near-equal labels.\nExpected: one of "
+            f"{option(rule)}: this is no rule for near-equal labels.\nExpected: one of "
             f"{', '.join(RULES)}.\nDo: correct it, or leave it out."
         )
     counts = Counter(names)
@@ -84,8 +87,8 @@ def settled(
     if rule == "as_written":
         if alike := [g for g in groups.values() if len(g) > 1]:
             notes.append(
-                f"Near-equal labels in {what} were kept apart, as {option} asks: "
-                f"{_listed(alike)}."
+                f"Near-equal labels in {what} were kept apart, as "
+                f"{option('as_written')} asks: {_listed(alike)}."
             )
         return list(names), notes
     if rule == "auto":
@@ -116,8 +119,8 @@ def _letters_apart(groups, what, option):
         raise CourseError(
             f"Labels of one letter in {what} differ only by case: {shown}.\nExpected: "
             "one spelling of each class; whether these are one class or two cannot be "
-            f"told.\nDo: {option}: merge if they are the same, {option}: as_written if "
-            "they are not; or correct the data."
+            f"told.\nDo: {option('merge')} if they are the same, "
+            f"{option('as_written')} if they are not; or correct the data."
         )
     apart = {}
     for common, group in groups.items():
@@ -126,7 +129,7 @@ def _letters_apart(groups, what, option):
             apart.setdefault(own, Counter())[name] = count
     note = (
         f"Letters in {what} that differ by case were kept apart, as an alphabet: "
-        f"{shown}. If they are the same: {option}: merge."
+        f"{shown}. If they are the same: {option('merge')}."
     )
     return apart, [note]
 
@@ -203,7 +206,7 @@ def indexed(
     classes: Sequence[str] | None,
     what: str,
     rule: str = "auto",
-    option: str = "labels",
+    option: Callable[[str], str] = "labels: {}".format,
 ) -> tuple[np.ndarray, list[str], list[str]]:
     """Labels by name as numbers: (int64 (N,), classes, sentences), settled before.
 
