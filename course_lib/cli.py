@@ -12,6 +12,18 @@ from pathlib import Path
 from course_lib import __version__
 from course_lib.errors import CourseError
 
+TABLE_OPTIONS = {
+    "--sheet": dict(
+        metavar="NAME", help="of an Excel file (default: the first with the columns)"
+    ),
+    "--encoding": dict(
+        metavar="NAME", help="of a CSV file (default: UTF-8, else cp1252)"
+    ),
+    "--skip-empty": dict(
+        action="store_true", help="leave out, and count, rows without a value"
+    ),
+}
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
@@ -117,15 +129,23 @@ def build_parser() -> argparse.ArgumentParser:
         "--data": dict(
             required=True,
             metavar="PATH",
-            help="a folder with a sub-folder of images for each class, or a CSV file",
+            help="a folder with a sub-folder of images for each class, or a table",
         ),
         "--backbone": dict(metavar="NAME", help="(default: the profile's)"),
         "--labels-per-class": dict(
             type=int, metavar="N", help="to train on (default: all not held out)"
         ),
         "--minutes": dict(type=float, default=5.0, help="about this long (default: 5)"),
-        "--image-column": dict(default="image", metavar="NAME", help="of the CSV file"),
-        "--label-column": dict(default="label", metavar="NAME", help="of the CSV file"),
+        "--image-column": dict(
+            metavar="NAME", help="of the table (default: image or a usual name)"
+        ),
+        "--label-column": dict(
+            metavar="NAME", help="of the table (default: label or a usual name)"
+        ),
+        "--labels": dict(
+            default="auto", metavar="RULE", help="leak, Leak: auto, merge or as_written"
+        ),
+        **TABLE_OPTIONS,
         "--group-columns": dict(
             default="", metavar="A,B", help="columns whose groups are compared"
         ),
@@ -155,7 +175,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--data": dict(
             metavar="PATH",
             help="a folder with a sub-folder of images for each class, or with train, "
-            "val and test sub-folders of these; or a CSV file",
+            "val and test sub-folders of these; or a table: CSV, TSV, Excel, Parquet "
+            "or JSON lines",
         ),
         "--out": dict(
             default="trained", metavar="FOLDER", help="for results (default: trained)"
@@ -182,12 +203,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--data": dict(
             required=True,
             metavar="PATH",
-            help="an image, a folder of images, a CSV file, or a .txt file with a text "
-            "a line",
+            help="an image, a folder of images, a table, or a .txt file with a text a "
+            "line",
         ),
         "--column": dict(
-            metavar="NAME", help="of the CSV file (default: image or text)"
+            metavar="NAME",
+            help="of the table (default: as in training, else a usual name)",
         ),
+        **TABLE_OPTIONS,
         "--to": dict(metavar="FILE.csv", help="(default: print)"),
     }.items():
         predict.add_argument(option, **settings)
@@ -405,6 +428,7 @@ def run_memory(arguments) -> int:
 def run_diagnose(arguments) -> int:
     """course diagnose: the verdict in words, the report as a page."""
     from course_lib import datasets, diagnosis, profiles, zoo
+    from course_lib.datasets import tables
 
     data = Path(arguments.data)
     backbone = zoo.load(arguments.backbone or profiles.current().vision_backbone)
@@ -415,9 +439,14 @@ def run_diagnose(arguments) -> int:
             f"--size {size} is no side of a picture.\nExpected: 8 to 1024 pixels.\n"
             "Do: leave it out, or give 64 or 96."
         )
-    if data.is_file() or data.suffix.lower() == ".csv":
+    if data.is_file() or data.suffix.lower() in tables.ENDINGS:
         columns = arguments.image_column, arguments.label_column
-        images = datasets.from_csv(data, *columns, size=size)
+        found = tables.examples(
+            data, "image", *columns, reading=_reading(arguments, {})
+        )
+        for note in found.notes:
+            print(note, file=sys.stderr)
+        images = datasets.images.from_examples(found, size=size)
     else:
         images = datasets.from_folder(data, size=size)
     found = diagnosis.diagnose(
@@ -441,6 +470,26 @@ def run_diagnose(arguments) -> int:
     print(found)
     print(f"\nThe report with figures and tables: {page}")
     return 0
+
+
+def _reading(arguments, flags):
+    """How a table is to be read; messages name the options of this command.
+
+    flags: {option of Python: its name here, where it differs}.
+    """
+    from course_lib.datasets import tables
+
+    def option(key, value):
+        flag = "--" + flags.get(key, key).replace("_", "-")
+        return flag if value == "True" else f"{flag} {value}"
+
+    return tables.Reading(
+        encoding=arguments.encoding,
+        sheet=arguments.sheet,
+        skip_empty=arguments.skip_empty,
+        labels=getattr(arguments, "labels", "auto"),
+        option=option,
+    )
 
 
 def run_train(arguments) -> int:
@@ -481,7 +530,11 @@ def run_predict(arguments) -> int:
     from course_lib import exported, files
 
     names, P, classes = exported.predict(
-        arguments.model, arguments.data, arguments.column
+        arguments.model,
+        arguments.data,
+        arguments.column,
+        _reading(arguments, {"text_column": "column", "image_column": "column"}),
+        say=lambda note: print(note, file=sys.stderr),
     )
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

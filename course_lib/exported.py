@@ -16,8 +16,10 @@ import json
 import logging
 import os
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,8 @@ import torch
 from torch import nn
 
 from course_lib import datasets, files, job_model, training, zoo
+from course_lib import text as text_models
+from course_lib.datasets import delimited, tables
 from course_lib.errors import CourseError
 from course_lib.preprocessing import Preprocess
 
@@ -46,9 +50,9 @@ def export(
 
     backbone: with a head for ``classes``.  examples: uint8 images (N, H, W, 3) or N
     texts, on which ONNX is compared with PyTorch.  about: {model, task, dropout,
-    image_size}, from the configuration.  Returns {said: sentences, sha256, onnx: {
-    largest_difference, tolerance, same_answers, examples} or {failed: reason}}.
-    Lesson 13.
+    image_size, columns}, from the configuration and the data.  Returns {said:
+    sentences, sha256, onnx: {largest_difference, tolerance, same_answers, examples} or
+    {failed: reason}}.  Lesson 13.
     """
     from safetensors.torch import save
 
@@ -279,57 +283,96 @@ def load(folder: str | Path) -> Exported:
     return Exported(backbone, classes, about)
 
 
-def predict(folder: str | Path, data: str | Path, column: str | None = None):
+def predict(
+    folder: str | Path,
+    data: str | Path,
+    column: str | None = None,
+    reading: tables.Reading | None = None,
+    say: Callable[[str], None] = warnings.warn,
+):
     """(names, probabilities (N, K), classes) for images or texts as people have them.
 
-    data: an image file, a folder of images (with or without sub-folders), a CSV file
-    with a column of images or texts (``column``, by default "image" or "text"), or a
-    .txt file with a text a line.  Raises CourseError that names what cannot be read.
-    Lesson 13.
+    data: an image file, a folder of images (with or without sub-folders), a table with
+    a column of images or texts (``column``; by default the one that the model was
+    trained on, else a usual name), or a .txt file with a text a line.  say: called with
+    each sentence on what was left out, cut or understood in a certain way.  Raises
+    CourseError that names what cannot be read.  Lesson 13.
     """
     model, path = load(folder), Path(data)
     if not path.exists():
         raise CourseError(
             f"The data {path} do not exist.\nExpected: an image, a folder of images, a "
-            "CSV file or a .txt file.\nDo: check the path (--data)."
+            "table or a .txt file.\nDo: check the path (--data)."
         )
-    if model.backbone.kind == "text":
-        names, examples = _texts(path, column or "text")
+    kind = "text" if model.backbone.kind == "text" else "image"
+    rows = partial(
+        _rows,
+        kind=kind,
+        column=column,
+        trained_on=(model.about.get("columns") or {}).get(kind),
+        reading=reading or tables.Reading(),
+        say=say,
+    )
+    if kind == "text":
+        names, examples = _texts(path, rows, reading or tables.Reading(), say)
+        _say_cut(model.backbone, examples, say)
     else:
-        size = model.about["image_size"]
-        names, examples = _images(path, column or "image", size)
+        names, examples = _images(path, rows, model.about["image_size"])
     return names, model.predict(examples), model.classes
 
 
-def _texts(path: Path, column: str):
-    if path.is_dir() or path.suffix.lower() not in (".csv", ".txt"):
+def _rows(path, kind, column, trained_on, reading, say) -> tuple[list, list]:
+    """(names of the rows, their texts or pictures) of a table."""
+    usual = tables.TEXT if kind == "text" else tables.IMAGE
+    usual = (trained_on, *usual) if trained_on else usual
+    table = tables.read(path, [column] if column else usual, reading)
+    found = table.column(f"{kind}_column", column, usual)
+    table = table.complete([found])
+    for note in table.notes:
+        say(note)
+    return table.names(), table[found]
+
+
+def _texts(path: Path, rows, reading, say):
+    if path.is_dir() or path.suffix.lower() not in (*tables.ENDINGS, ".txt"):
         raise CourseError(
-            f"{path} holds no texts.\nExpected: a CSV file with a column {column!r}, "
-            "or a .txt file with a text a line.\nDo: write the texts into one of these."
+            f"{path} holds no texts.\nExpected: a table with a column of texts "
+            f"({', '.join(tables.ENDINGS)}), or a .txt file with a text a line.\n"
+            "Do: write the texts into one of these."
         )
-    if path.suffix.lower() == ".csv":
-        rows = datasets.labelled.read_rows(path, (column,))
-        return [f"row {i + 2}" for i in range(len(rows))], [r[column] for r in rows]
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CourseError(
-            f"{path} cannot be read ({error}).\nExpected: text in UTF-8.\n"
-            "Do: save it as UTF-8."
-        ) from None
+    if path.suffix.lower() != ".txt":
+        return rows(path)
+    text, notes = delimited.decoded(
+        path.read_bytes(), path, reading.encoding, reading.option
+    )
+    lines = delimited.split_lines(text)
     numbered = [(f"line {i + 1}", line) for i, line in enumerate(lines) if line.strip()]
     if not numbered:
-        raise CourseError(f"{path} holds no text.\nExpected: a text a line.")
+        raise CourseError(
+            f"{path} holds no text.\nExpected: a text a line.\nDo: check the file."
+        )
+    if len(numbered) < len(lines):
+        notes.append(f"Empty lines passed over: {len(lines) - len(numbered)}.")
+    for note in notes:
+        say(note)
     return [name for name, _ in numbered], [line for _, line in numbered]
 
 
-def _images(path: Path, column: str, size: int):
+def _say_cut(backbone, texts, say) -> None:
+    """How many of these texts are longer than what the model reads."""
+    most = backbone.preprocess.max_length
+    cut, words = text_models.cut_share(text_models.token_lengths(backbone, texts), most)
+    if cut:
+        say(f"{words} are longer than the {most} tokens that this model reads: their "
+            "end was cut.")  # fmt: skip
+
+
+def _images(path: Path, rows, size: int):
     if path.is_dir():
         found = datasets.images._image_files(path)
         names = [str(one.relative_to(path)) for one in found]
-    elif path.suffix.lower() == ".csv":
-        rows = datasets.labelled.read_rows(path, (column,))
-        names = [row[column] for row in rows]
+    elif path.suffix.lower() in tables.ENDINGS:
+        names = rows(path)[1]
         found = [path.parent / name for name in names]
     else:
         found, names = [path], [path.name]

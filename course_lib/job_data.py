@@ -407,8 +407,8 @@ def _check_classes(data, digest) -> None:
         f"Class {data.classes[first]!r} of {data.name!r} has {different[first]} "
         f"different {data.holds}{also} ({len(rare)} of {len(data.classes)} classes)."
         f"\nExpected: {LEAST} or more, better 20: some to train on, to choose by and "
-        f"to test on.{hint}\nDo: add examples, remove or join these classes, or correct "
-        "their spelling."
+        f"to test on.{hint}\nDo: add examples, remove or join these classes, or "
+        "correct their spelling."
     )
 
 

@@ -45,7 +45,11 @@ from course_lib.job_data import Parts
 __all__ = ["Result", "run"]
 
 FORMAT = 1  # of the stored state
-WITHOUT_EFFECT = ("onnx", "licence", "audit")  # on the weights
+# Without an effect on the weights, or one that the key of the data tells.
+WITHOUT_EFFECT = (
+    "onnx", "licence", "audit", "labels", "skip_empty", "sheet", "encoding",
+    "image_column", "text_column", "label_column",
+)  # fmt: skip
 WORST = 12  # errors shown in the report
 
 
@@ -125,7 +129,7 @@ def run(
     """Do the whole job; returns a :class:`Result`.
 
     config: a Config, a dict of its fields, or the path of a YAML file.  data: a folder,
-    a CSV file, job_data.Parts, or (train, validation, test) data sets.  out: a folder
+    a table, job_data.Parts, or (train, validation, test) data sets.  out: a folder
     for report.html, result.json, splits.csv, config.yaml, the model and the state from
     which an interrupted job goes on; without it nothing is written.  again: forget what
     another job left in ``out``.
@@ -138,13 +142,14 @@ def run(
     first = job_model.start(config)
     parts = _parts(config, data, first, out)
     first = job_model.model(config, len(parts.classes), first)
+    fitted, tokens, said = _fitted(config, first, parts)
     job_model.check_forward(config, first, parts)
     options = job_model.recipe(config, first, parts)
     findings = _audited(config, first, options, parts)
     key = _key(config, parts)
     folder = _Folder(out, key, again)
     together = processes.current()
-    notes = [*parts.notes, *_notes(config, first, together)]
+    notes = [*parts.notes, *said, *_notes(config, first, together)]
     shared = dict(device=device, amp=precision)
     wanted = config.baseline and config.weights == "pretrained"
     rate = config.head_rate if config.strategy == "head" else config.backbone_rate
@@ -155,8 +160,9 @@ def run(
         )
         baseline = None
         if wanted:
-            baseline = _baseline(config, parts, shared, folder, bar)
+            baseline = _baseline(fitted, parts, shared, folder, bar)
     result = _concluded(config, parts, first, transfer, baseline, findings, notes)
+    result.data |= {"columns": parts.columns, "tokens": tokens}
     result.seconds["this session"] = round(time.perf_counter() - began, 1)
     if folder.path and together.rank == 0:
         folder.write(result, config)
@@ -224,6 +230,16 @@ def _parts(config, data, backbone, out) -> Parts:
                 "Do: name another one with --out."
             )
     return job_data.read(path, config, size)
+
+
+def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
+    """(config with the length of texts settled, what was found, sentences)."""
+    if config.task != "text":
+        return config, None, []
+    texts = [one for part in parts for one in part.texts]
+    length, tokens, said = job_model.fitted_length(config, backbone, texts)
+    backbone.preprocess = replace(backbone.preprocess, max_length=length)
+    return replace(config, max_length=length), tokens, [said]
 
 
 def _audited(config, backbone, options, parts) -> list[str]:
@@ -498,6 +514,7 @@ class _Folder:
                 "task": config.task,
                 "dropout": config.dropout,
                 "image_size": result.data["size"],
+                "columns": result.data["columns"],
             },
         )
         result.seconds["export"] = round(time.perf_counter() - began, 2)

@@ -97,7 +97,7 @@ def settled(
     for common, group in groups.items():
         best = _spelling(common, group)
         spelling |= dict.fromkeys(group, best)
-        if len({name.strip() for name in group}) > 1:
+        if len(group) > 1:
             merged.append((best, group))
         else:
             blanks += sum(n for name, n in group.items() if name != best)

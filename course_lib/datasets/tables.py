@@ -131,7 +131,8 @@ class Table:
                 "or write the texts into a column."
             )
         if given is None and name != usual[0]:
-            self.notes.append(f"Column {name!r} of {self.path.name} is the {usual[0]}.")
+            kind = key.removesuffix("_column")
+            self.notes.append(f"The {kind}s are column {name!r} of {self.path.name}.")
         return name
 
     def _no_column(self, key, several, expected) -> CourseError:
