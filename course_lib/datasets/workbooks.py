@@ -119,7 +119,8 @@ def _check_formulas(path, name, sheet) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        written = openpyxl.load_workbook(path, data_only=False)[name]
+        with open(path, "rb") as stream:  # a path would be judged by its ending
+            written = openpyxl.load_workbook(stream, data_only=False)[name]
     lacking = [
         cell.coordinate
         for row in written.iter_rows()
