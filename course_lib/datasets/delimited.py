@@ -169,19 +169,21 @@ def _unreadable(path, why) -> CourseError:
     )
 
 
-def split_lines(text: str) -> list[str]:
+def split_lines(text: str, end: str = r"\r\n|\n|\r") -> list[str]:
     """Lines at CR LF, LF or CR only; str.splitlines also cuts at other signs."""
-    lines = re.split(_line_end(text), text)
+    lines = re.split(end, text)
     if lines and not lines[-1]:
         lines.pop()
     return lines
 
 
 def _line_end(text: str) -> str:
-    """The pattern that ends records: where lines end with LF, a lone CR is text."""
-    if "\r\n" in text:
-        return r"\r\n|\n|\r"
-    return r"\n" if "\n" in text else r"\r"
+    r"""The pattern that ends records, by the end of the first line.
+
+    Where lines end with \n alone, writers leave an \r inside a text unquoted.
+    """
+    first = re.search(r"\r\n|\n|\r", text)
+    return {"\n": r"\n", "\r": r"\r"}.get(first and first[0], r"\r\n|\n|\r")
 
 
 # -- the scan: records and fields, counted without pandas --------------------------
@@ -364,12 +366,13 @@ def read(text: str, path, names: set[str], suffix: str) -> Cells:
     names: column names that are looked for, plain (see :func:`plain_name`).  Raises
     CourseError that names the rows in doubt.
     """
-    lines = split_lines(text)
+    end = _line_end(text)
+    lines = split_lines(text, end)
     hint = re.fullmatch(r'"?sep=(.)"?[\s,;]*', lines[0], re.I) if lines else None
     above, separator = 0, None
     if hint:  # the first line of what Excel writes for itself
         above, separator = 1, hint[1]
-        lines, text = lines[1:], re.split(_line_end(text), text, maxsplit=1)[1]
+        lines, text = lines[1:], re.split(end, text, maxsplit=1)[1]
     if not any(line.strip() for line in lines):
         raise CourseError(
             f"{path} has no rows.\nExpected: a header line and a row for each example."
@@ -382,7 +385,7 @@ def read(text: str, path, names: set[str], suffix: str) -> Cells:
         return f"row {row}" + (f" (line {line})" if line != row else "")
 
     _check_doubts(records, path, words)
-    frame = _by_pandas(text, dialect, max(r.width for r in records), path)
+    frame = _by_pandas(text, dialect, max(r.width for r in records), path, end)
     _check_counts(frame, records, path)
     _check_swallowed(lines, records, frame, dialect, path, words)
     blank = {i for i, r in enumerate(records) if not lines[r.line].strip()}
@@ -495,13 +498,13 @@ def _said(lines, records, dialect, words) -> list[str]:
     return notes
 
 
-def _by_pandas(text, dialect, width, path):
+def _by_pandas(text, dialect, width, path, end):
     """A DataFrame (records, width) of str, '' where a record has fewer fields."""
     import pandas as pd
 
     options = {}
-    if _line_end(text) == r"\n":
-        options["lineterminator"] = "\n"
+    if end in (r"\n", r"\r"):
+        options["lineterminator"] = {r"\n": "\n", r"\r": "\r"}[end]
     if dialect.escape:
         options |= dict(escapechar="\\", doublequote=False)
     try:

@@ -107,8 +107,9 @@ class Table:
         if given is not None:
             found = [given] if given in self.columns else by_name.get(plain_name(given))
         else:
-            known = [by_name[name] for name in usual if name in by_name]
-            if len(known) > 1 and usual[0] not in by_name:
+            plain = dict.fromkeys(map(plain_name, usual))
+            known = [by_name[name] for name in plain if name in by_name]
+            if len(known) > 1 and plain_name(usual[0]) not in by_name:
                 several = ", ".join(repr(one[0]) for one in known)
                 raise self._no_column(key, f"could be {several}", "one of them named")
             found = known[0] if known else None
@@ -130,7 +131,7 @@ class Table:
                 f"one text in each row.\nDo: name another one with {self._write(key)}, "
                 "or write the texts into a column."
             )
-        if given is None and name != usual[0]:
+        if given is None and plain_name(name) != plain_name(usual[0]):
             kind = key.removesuffix("_column")
             self.notes.append(f"The {kind}s are column {name!r} of {self.path.name}.")
         return name
@@ -348,6 +349,8 @@ def examples(
         )
     said += _placeholders(labels, classes, what)
     inputs = table[columns[kind]]
+    if kind == "image":  # names of files
+        inputs = [name.strip() for name in inputs]
     return Examples(table, inputs, labels, classes, columns, [*table.notes, *said])
 
 
