@@ -205,6 +205,8 @@ class Dialect:
 
 @dataclass
 class Record:
+    """One record of a text: where it stands, its fields, and what is odd about it."""
+
     line: int  # index of its first line
     lines: int  # how many it spans
     width: int  # fields
