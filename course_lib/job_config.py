@@ -93,6 +93,14 @@ def _fractions():
     return test, "three shares above 0 that sum to 1, such as [0.7, 0.15, 0.15]"
 
 
+def _span():
+    def test(v):
+        numbers = isinstance(v, tuple) and all(isinstance(x, float) for x in v)
+        return numbers and len(v) == 2 and -1e12 < v[0] < v[1] < 1e12
+
+    return test, "two numbers, the smaller first, such as [0, 4095]"
+
+
 def _plan():
     def test(v):
         return isinstance(v, dict) and all(
@@ -218,6 +226,12 @@ class Config:
         None,
         _maybe(_whole(16, 1024, "16 to 1024 pixels")),
         "pixels a side; empty: the model's own, or 64",
+    )
+    value_range: tuple | None = _say(
+        None,
+        _maybe(_span()),
+        "values of pictures with more than 8 bits that become black and white;",
+        "empty: found on the training part, the same for all pictures, and told",
     )
     max_length: int = _say(128, _whole(4, 8192, "4 to 8192"), "tokens of a text")
     seed: int = _say(

@@ -28,10 +28,13 @@ from course_lib.datasets.build import (
 from course_lib.datasets.images import (
     ImageDataset,
     LazyImages,
+    Reader,
     from_arrays,
     from_csv,
     from_folder,
+    read_folder,
     read_image,
+    read_table,
 )
 from course_lib.datasets.texts import TextDataset, texts_from_csv
 from course_lib.errors import CourseError
@@ -39,6 +42,7 @@ from course_lib.errors import CourseError
 __all__ = [
     "ImageDataset",
     "LazyImages",
+    "Reader",
     "TextDataset",
     "from_arrays",
     "from_csv",
@@ -46,7 +50,9 @@ __all__ = [
     "load",
     "names",
     "photographs",
+    "read_folder",
     "read_image",
+    "read_table",
     "splits",
     "texts_from_csv",
 ]
