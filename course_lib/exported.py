@@ -25,10 +25,13 @@ import torch
 from torch import nn
 
 from course_lib import datasets, files, job_model, training, zoo
+from course_lib.datasets import layout
+from course_lib.datasets.layout import LeftOut
+from course_lib.datasets.pictures import Rule
 from course_lib.errors import CourseError
 from course_lib.preprocessing import Preprocess
 
-__all__ = ["TOLERANCE", "Exported", "export", "load", "predict"]
+__all__ = ["TOLERANCE", "Answers", "Exported", "answers", "export", "load", "predict"]
 
 FORMAT = 1
 TOLERANCE = 1e-4  # of the largest logit, or of 1: what ONNX may differ by
@@ -46,7 +49,8 @@ def export(
 
     backbone: with a head for ``classes``.  examples: uint8 images (N, H, W, 3) or N
     texts, on which ONNX is compared with PyTorch.  about: {model, task, dropout,
-    image_size}, from the configuration.  Returns {said: sentences, sha256, onnx: {
+    image_size, pictures}: from the configuration, and how pictures became 8 bits.
+    Returns {said: sentences, sha256, onnx: {
     largest_difference, tolerance, same_answers, examples} or {failed: reason}}.
     Lesson 13.
     """
@@ -279,13 +283,45 @@ def load(folder: str | Path) -> Exported:
     return Exported(backbone, classes, about)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of a learner's examples.  Lesson 13.
+
+    names (N,), probabilities (N, K).  notes: sentences on what was done to the examples
+    and what was left out.  left_out: how many pictures have no answer.
+    """
+
+    names: list[str]
+    probabilities: np.ndarray
+    classes: tuple[str, ...]
+    notes: list[str]
+    left_out: int = 0
+
+
 def predict(folder: str | Path, data: str | Path, column: str | None = None):
-    """(names, probabilities (N, K), classes) for images or texts as people have them.
+    """(names, probabilities (N, K), classes) of :func:`answers`, its notes as warnings.
+
+    Lesson 13.
+    """
+    found = answers(folder, data, column)
+    for note in found.notes:
+        warnings.warn(note, stacklevel=2)
+    return found.names, found.probabilities, found.classes
+
+
+def answers(
+    folder: str | Path,
+    data: str | Path,
+    column: str | None = None,
+    skip_unreadable: bool = False,
+) -> Answers:
+    """Answers for images or texts as people have them.
 
     data: an image file, a folder of images (with or without sub-folders), a CSV file
     with a column of images or texts (``column``, by default "image" or "text"), or a
-    .txt file with a text a line.  Raises CourseError that names what cannot be read.
-    Lesson 13.
+    .txt file with a text a line.  Pictures are scaled as in training.  Raises
+    CourseError that names everything that cannot be read; with ``skip_unreadable`` such
+    pictures are left out and named.  Lesson 13.
     """
     model, path = load(folder), Path(data)
     if not path.exists():
@@ -295,10 +331,17 @@ def predict(folder: str | Path, data: str | Path, column: str | None = None):
         )
     if model.backbone.kind == "text":
         names, examples = _texts(path, column or "text")
-    else:
-        size = model.about["image_size"]
-        names, examples = _images(path, column or "image", size)
-    return names, model.predict(examples), model.classes
+        return Answers(names, model.predict(examples), model.classes, [])
+    reader = datasets.Reader(
+        model.about["image_size"],
+        skip_unreadable=skip_unreadable,
+        rule=Rule.from_dict(model.about.get("pictures")),
+        option="--skip-unreadable",
+    )
+    names, images, left_out = _images(path, column or "image", reader)
+    notes = [*reader.notes(), *left_out.sentences()]
+    P = model.predict(images)
+    return Answers(names, P, model.classes, notes, left_out.pictures)
 
 
 def _texts(path: Path, column: str):
@@ -323,19 +366,27 @@ def _texts(path: Path, column: str):
     return [name for name, _ in numbered], [line for _, line in numbered]
 
 
-def _images(path: Path, column: str, size: int):
+def _images(path: Path, column: str, reader):
+    """(names, uint8 images (N, size, size, 3), what was left out)."""
+    left_out = LeftOut()
     if path.is_dir():
-        found = datasets.images._image_files(path)
-        names = [str(one.relative_to(path)) for one in found]
+        files = layout.pictures_below(path, left_out)
+        names = [file.relative_to(path).as_posix() for file in files]
     elif path.suffix.lower() == ".csv":
         rows = datasets.labelled.read_rows(path, (column,))
         names = [row[column] for row in rows]
-        found = [path.parent / name for name in names]
+        files = [path.parent / name for name in names]
     else:
-        found, names = [path], [path.name]
-    if not found:
+        files, names = [path], [path.name]
+    reader.look(files, names)
+    reader.fit(files)
+    images, kept = reader.read(files, names)
+    reader.check(path)
+    reader.add_left_out(left_out)
+    if not len(kept):
+        said = "".join(f"\n{sentence}" for sentence in left_out.sentences())
         raise CourseError(
-            f"{path} holds no image.\nExpected: image files.\nDo: name another folder."
+            f"{path} holds no image that can be read.{said}\nExpected: image files.\n"
+            "Do: name another folder."
         )
-    images = [datasets.read_image(one, size) for one in found]
-    return names, np.stack(images)
+    return [names[row] for row in kept], images, left_out
