@@ -24,6 +24,11 @@ TABLE_OPTIONS = {
         action="store_true", help="leave out, and count, rows without a value"
     ),
 }
+MOST_CLASSES = 50  # of which `course train` prints the counts one by one
+SKIP = dict(
+    action="store_true",
+    help="go on without pictures that cannot be read, and list them",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -159,6 +164,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--size": dict(
             type=int, help="pixels a side (default: the backbone's own, or 64)"
         ),
+        "--skip-unreadable": SKIP,
+        "--value-range": dict(
+            type=float,
+            nargs=2,
+            metavar=("LOW", "HIGH"),
+            help="of pictures with more than 8 bits (default: found, and told)",
+        ),
         "--augment": dict(
             default="shift",
             help="none, shift (the default), flip, or turn where up is no direction",
@@ -192,6 +204,7 @@ def build_parser() -> argparse.ArgumentParser:
             metavar="TASK", help="images or text: print a configuration and stop"
         ),
         "--again": dict(action="store_true", help="replace another job in FOLDER"),
+        "--skip-unreadable": SKIP,
         "--json": dict(action="store_true", help="print result.json"),
     }.items():
         train.add_argument(option, **settings)
@@ -219,8 +232,14 @@ def build_parser() -> argparse.ArgumentParser:
         ),
         **TABLE_OPTIONS,
         "--to": dict(metavar="FILE.csv", help="(default: print)"),
+        "--skip-unreadable": SKIP,
     }.items():
         predict.add_argument(option, **settings)
+    predict.epilog = (
+        "Exit code: 0 when every picture or text has an answer; 3 when pictures or "
+        "rows were left out, which are named on standard error; 1 for an error, "
+        "without answers."
+    )
 
     claims = command("claims", run_claims, "Show the ledger of claims and verdicts.")
     claims.add_argument("--lesson", metavar="NN", help="only this lesson's")
@@ -493,8 +512,7 @@ def run_memory(arguments) -> int:
 
 def run_diagnose(arguments) -> int:
     """course diagnose: the verdict in words, the report as a page."""
-    from course_lib import datasets, diagnosis, profiles, zoo
-    from course_lib.datasets import tables
+    from course_lib import datasets, diagnosis, diagnosis_data, profiles, zoo
 
     data = Path(arguments.data)
     backbone = zoo.load(arguments.backbone or profiles.current().vision_backbone)
@@ -505,19 +523,22 @@ def run_diagnose(arguments) -> int:
             f"--size {size} is no side of a picture.\nExpected: 8 to 1024 pixels.\n"
             "Do: leave it out, or give 64 or 96."
         )
-    if data.is_file() or data.suffix.lower() in tables.ENDINGS:
-        columns = arguments.image_column, arguments.label_column
-        found = tables.examples(
-            data, "image", *columns, reading=_reading(arguments, {})
-        )
-        for note in found.notes:
-            print(note, file=sys.stderr)
-        images = datasets.images.from_examples(found, size=size)
-    else:
-        images = datasets.from_folder(data, size=size)
+    reader = datasets.Reader(
+        size,
+        skip_unreadable=arguments.skip_unreadable,
+        value_range=_value_range(arguments.value_range),
+        option="--skip-unreadable",
+    )
+    columns = arguments.image_column, arguments.label_column
+    reading = _reading(arguments, {})
+    images, test, notes = diagnosis_data.read(data, reader, columns, reading)
+    counts = {"pictures": images.counts()} | ({"test": test.counts()} if test else {})
+    show_data(counts, notes, arguments.json)
     found = diagnosis.diagnose(
         backbone,
         images,
+        test=test,
+        notes=notes,
         labels_per_class=arguments.labels_per_class,
         minutes=arguments.minutes,
         groups=[name for name in arguments.group_columns.split(",") if name],
@@ -575,7 +596,14 @@ def run_train(arguments) -> int:
     config = job_config.load(arguments.config)  # before anything heavy is imported
     from course_lib import jobs, processes
 
-    result = jobs.run(config, arguments.data, arguments.out, again=arguments.again)
+    result = jobs.run(
+        config,
+        arguments.data,
+        arguments.out,
+        again=arguments.again,
+        skip_unreadable=arguments.skip_unreadable,
+        on_data=lambda p: show_data(p.counts(), p.notes, arguments.json),
+    )
     if processes.current().rank:
         return 0
     if arguments.json:
@@ -589,19 +617,22 @@ def run_train(arguments) -> int:
 
 
 def run_predict(arguments) -> int:
-    """course predict: one line an example, with its answer and all probabilities."""
+    """course predict: a line an example; 3 where some were left out, else 0."""
     import csv
     import io
 
     from course_lib import exported, files
 
-    names, P, classes = exported.predict(
+    found = exported.answers(
         arguments.model,
         arguments.data,
         arguments.column,
+        arguments.skip_unreadable,
         _reading(arguments, {"text_column": "column", "image_column": "column"}),
-        say=lambda note: print(note, file=sys.stderr),
     )
+    names, P, classes = found.names, found.probabilities, found.classes
+    for note in found.notes:
+        print(note, file=sys.stderr)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["example", "answer", "probability", *classes])
@@ -614,7 +645,7 @@ def run_predict(arguments) -> int:
         print(f"{len(names)} answers in {path}")
     else:
         print(out.getvalue(), end="")
-    return 0
+    return 3 if found.left_out else 0
 
 
 def run_claims(arguments) -> int:
@@ -755,15 +786,43 @@ def run_validate(arguments) -> int:
     )
 
 
-def print_table(title: str, fields, rows) -> None:
+def _value_range(span) -> list[float] | None:
+    if span is not None and not span[0] < span[1]:
+        raise CourseError(
+            f"--value-range {span[0]:g} {span[1]:g} is no range.\nExpected: two "
+            "numbers, the smaller first.\nDo: --value-range 0 4095, for example."
+        )
+    return span
+
+
+def show_data(counts: dict, notes, as_json: bool = False) -> None:
+    """What was read, before anything is trained: classes, counts, what is special.
+
+    counts: {part: {class: examples}}.  as_json: on standard error.
+    """
+    stream = sys.stderr if as_json else sys.stdout
+    classes = list(next(iter(counts.values())))
+    shown = classes if len(classes) <= MOST_CLASSES else classes[: MOST_CLASSES - 1]
+    rows = [(name, *(part[name] for part in counts.values())) for name in shown]
+    if rest := classes[len(shown) :]:
+        sums = [sum(part[name] for name in rest) for part in counts.values()]
+        rows.append((f"{len(rest):,} more classes", *sums))
+    rows.append(("all", *(sum(part.values()) for part in counts.values())))
+    print_table("The data", ("class", *counts), rows, stream)
+    for note in notes:
+        print(f"- {note}", file=stream)
+    print(file=stream, flush=True)
+
+
+def print_table(title: str, fields, rows, stream=None) -> None:
     """A table as wide as the terminal (or 100 columns, when there is none)."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    console = Console(file=stream)
     if not console.is_terminal:
-        console = Console(width=100)
+        console = Console(width=100, file=stream)
     table = Table(*map(str, fields), title=title)
     for row in rows:
         table.add_row(*(Text(str(value)) for value in row))

@@ -94,6 +94,14 @@ def _fractions():
     return test, "three shares above 0 that sum to 1, such as [0.7, 0.15, 0.15]"
 
 
+def _span():
+    def test(v):
+        numbers = isinstance(v, tuple) and all(isinstance(x, float) for x in v)
+        return numbers and len(v) == 2 and -1e12 < v[0] < v[1] < 1e12
+
+    return test, "two numbers, the smaller first, such as [0, 4095]"
+
+
 def _plan():
     def test(v):
         return isinstance(v, dict) and all(
@@ -225,6 +233,12 @@ class Config:
         _maybe(_whole(4, 8192, "4 to 8192")),
         "tokens of a text, what is longer is cut; empty: as the data need, up to what",
         "the model reads",
+    )
+    value_range: tuple | None = _say(
+        None,
+        _maybe(_span()),
+        "values of pictures with more than 8 bits that become black and white;",
+        "empty: found on the training part, the same for all pictures, and told",
     )
     seed: int = _say(
         0, _whole(0, 2**31, "a whole number >= 0"), "of split, head, order and dropout"

@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -125,6 +125,8 @@ def run(
     *,
     again: bool = False,
     progress: bool = True,
+    skip_unreadable: bool = False,
+    on_data: Callable[[Parts], None] | None = None,
 ) -> Result:
     """Do the whole job; returns a :class:`Result`.
 
@@ -132,7 +134,8 @@ def run(
     a table, job_data.Parts, or (train, validation, test) data sets.  out: a folder
     for report.html, result.json, splits.csv, config.yaml, the model and the state from
     which an interrupted job goes on; without it nothing is written.  again: forget what
-    another job left in ``out``.
+    another job left in ``out``.  skip_unreadable: go on without pictures that cannot be
+    read, and name them.  on_data(parts) is called before anything is trained.
     Raises CourseError on a bad configuration or bad data, before anything is written.
     Lesson 13.
     """
@@ -140,16 +143,19 @@ def run(
     config = _config(config)
     device, precision = _device(config)
     first = job_model.start(config)
-    parts = _parts(config, data, first, out)
-    first = job_model.model(config, len(parts.classes), first)
+    parts = _parts(config, data, first, out, skip_unreadable)
     fitted, tokens, said = _fitted(config, first, parts)
+    parts = replace(parts, notes=(*parts.notes, *said))
+    if on_data is not None and processes.current().rank == 0:
+        on_data(parts)
+    first = job_model.model(config, len(parts.classes), first)
     job_model.check_forward(config, first, parts)
     options = job_model.recipe(config, first, parts)
     findings = _audited(config, first, options, parts)
     key = _key(config, parts)
     folder = _Folder(out, key, again)
     together = processes.current()
-    notes = [*parts.notes, *said, *_notes(config, first, together)]
+    notes = [*parts.notes, *_notes(config, first, together)]
     shared = dict(device=device, amp=precision)
     wanted = config.baseline and config.weights == "pretrained"
     rate = config.head_rate if config.strategy == "head" else config.backbone_rate
@@ -214,7 +220,7 @@ def _device(config) -> tuple[torch.device, str | bool]:
 # -- the data ---------------------------------------------------------------------
 
 
-def _parts(config, data, backbone, out) -> Parts:
+def _parts(config, data, backbone, out, skip_unreadable) -> Parts:
     size = job_model.image_size(config, backbone) if config.task == "images" else None
     if isinstance(data, Parts):
         return data
@@ -229,7 +235,7 @@ def _parts(config, data, backbone, out) -> Parts:
                 "elsewhere: the job would take its own output for a class.\n"
                 "Do: name another one with --out."
             )
-    return job_data.read(path, config, size)
+    return job_data.read(path, config, size, skip_unreadable)
 
 
 def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
@@ -400,6 +406,7 @@ def _concluded(config, parts, backbone, transfer, baseline, findings, notes) -> 
             "counts": parts.counts(),
             "sizes": {k: len(p) for k, p in zip(parts.counts(), parts)},
             "key": parts.key,
+            "pictures": parts.pictures,
             "size": job_model.image_size(config, backbone)
             if config.task == "images"
             else None,
@@ -515,6 +522,7 @@ class _Folder:
                 "dropout": config.dropout,
                 "image_size": result.data["size"],
                 "columns": result.data["columns"],
+                "pictures": result.data["pictures"],
             },
         )
         result.seconds["export"] = round(time.perf_counter() - began, 2)

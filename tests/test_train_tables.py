@@ -199,7 +199,7 @@ def test_predict_reads_what_train_reads_and_says_what_it_left_out(tmp_path, caps
     for name in ("n.parquet", "n.xlsx", "n.csv", "n.jsonl"):
         assert cli.main([*line, str(tmp_path / name)]) == 1
         assert "--skip-empty" in capsys.readouterr().err
-        assert cli.main([*line, str(tmp_path / name), "--skip-empty"]) == 0
+        assert cli.main([*line, str(tmp_path / name), "--skip-empty"]) == 3
         said = capsys.readouterr()
         assert len(said.out.splitlines()) == 3 and "Rows left out, 1" in said.err
     assert cli.main([*line, str(tmp_path / "n.xlsx"), "--sheet", "old"]) == 1
@@ -254,7 +254,7 @@ def test_diagnose_settles_labels_and_names_its_own_options(
     path = table(tmp_path / "t.csv", data, ("Image", "class"))
     line = ["diagnose", "--backbone", "tiny/resnet", "--size", "16", "--data"]
     assert cli.main([*line, str(path)]) == 1
-    assert "'dark' (1), 'Dark ' (1)" in capsys.readouterr().err
+    assert "'dark' (1), 'Dark ' (1)" in capsys.readouterr().out
     assert seen["images"].classes == ("dark", "light")
     assert cli.main([*line, str(path), "--label-column", "kind"]) == 1
     assert "--label-column NAME" in capsys.readouterr().err

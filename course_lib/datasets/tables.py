@@ -79,6 +79,7 @@ class Table:
     unusable: dict[str, str] = field(default_factory=dict)
     doubled: dict[str, list[str]] = field(default_factory=dict)
     headless: str = ""
+    left_out: int = 0  # rows, for want of a value
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -183,7 +184,8 @@ class Table:
             )
         self.notes.append(f"Rows left out, {len(empty)}: {listed(empty)}.")
         frame = self.frame.iloc[good].reset_index(drop=True)
-        return replace(self, frame=frame, rows=[self.rows[i] for i in good])
+        rows = [self.rows[i] for i in good]
+        return replace(self, frame=frame, rows=rows, left_out=len(empty))
 
     def others(self, used: Sequence[str]) -> list[str]:
         """The columns besides these that hold text."""
