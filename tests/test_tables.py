@@ -285,6 +285,15 @@ def test_columns_are_found_by_usual_names_or_asked_for(tmp_path):
         column(both)
 
 
+def test_a_table_for_the_other_task_is_told(tmp_path):
+    found = table(tmp_path, "message,label\na,x\nb,y\n")
+    with pytest.raises(CourseError, match="(?s)no column 'image'.*table of texts"):
+        column(found, "image_column", None, tables.IMAGE)
+    found = table(tmp_path, "image,label\na.png,x\nb.png,y\n")
+    with pytest.raises(CourseError, match="(?s)no column 'text'.*of pictures"):
+        column(found)
+
+
 def test_columns_of_one_name_are_told(tmp_path):
     found = table(tmp_path, "text,text,label,n,n\na,b,x,1,2\n")
     with pytest.raises(CourseError, match="(?s)2 columns 'text' with different"):

@@ -68,7 +68,8 @@ class Table:
 
     frame: a DataFrame of str, its columns named, '' where nothing stands.  rows: the
     number of each row as a spreadsheet counts.  notes: what the user should know.
-    unusable: {column: why} of those that hold no text.
+    unusable: {column: why} of those that hold no text.  doubled: {column: others of its
+    name}.  headless: a sentence, if the header line looks like a row.
     """
 
     path: Path
@@ -144,8 +145,14 @@ class Table:
             problem = f"does not say which column holds the {key.split('_')[0]}: it "
             problem += several
         columns = listed([repr(name) for name in self.columns])
+        own = {plain_name(name) for name in self.columns}
+        hint = self.headless
+        if key == "image_column" and own & set(TEXT):
+            hint += " It looks like a table of texts, not of names of pictures."
+        elif key == "text_column" and own & set(IMAGE):
+            hint += " It looks like a table of names of pictures, not of texts."
         return CourseError(
-            f"{self.path} {problem}; its columns are {columns}.{self.headless}\n"
+            f"{self.path} {problem}; its columns are {columns}.{hint}\n"
             f"Expected: {expected}.\nDo: name it with {self._write(key)}, or rename it "
             "in the table."
         )
