@@ -210,7 +210,7 @@ def _to_square(image, size, square):
 
 TOLD = {  # what a first look finds, in words; the number stands before
     "frames": "with more than one frame or page, of which the first was used",
-    "channels": "with channels beyond red, green and blue, which were left out",
+    "channels": "with channels beyond grey or red, green and blue, which were left out",
     "fourth": "with a fourth channel that is no transparency (it is hardly ever fully "
     "opaque or clear), which was left out; the colours are kept as they are",
     "alpha": "with transparent parts, which were laid over white",
@@ -351,7 +351,8 @@ class Reader:
         from course_lib.datasets.pictures import INSTALL
 
         for name, why in self.bad.items():
-            left_out.add("unreadable", f"{name} {why}", True)
+            reason = why.removeprefix("cannot be read: ")
+            left_out.add(f"unreadable: {reason}", name, True)
         for name, (what, library) in self.missing.items():
             left_out.add(f"{what}, which needs {library} ({INSTALL})", name, True)
 

@@ -144,7 +144,6 @@ def _walked(path, root, left_out, above, visits) -> _Folder:
         left_out.add(f"a folder that cannot be opened ({error.strerror})", path, True)
         return folder
     above = (*above, (status.st_dev, status.st_ino))
-    visits[above[-1]] += 1
     for entry in entries:
         own = Path(entry.path)
         if is_hidden(entry.name):
@@ -157,7 +156,8 @@ def _walked(path, root, left_out, above, visits) -> _Folder:
             continue
         if stat.S_ISDIR(status.st_mode):
             number = (status.st_dev, status.st_ino)
-            if number in above or visits[number] >= OFTEN:
+            visits[number] += entry.is_symlink()
+            if number in above or entry.is_symlink() and visits[number] > OFTEN:
                 left_out.add("a link that leads nowhere, or in a circle", relative(own))
             elif len(above) > DEEPEST:
                 left_out.add(f"below {DEEPEST} folders", relative(own), True)

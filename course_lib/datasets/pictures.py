@@ -399,6 +399,8 @@ def _is_cut(opened) -> bool:
         return _bits_of_jpeg2000(opened) > 8
     if opened.format == "AVIF":
         return _bits_of_avif(opened) > 8
+    if opened.format == "TIFF":  # Pillow reads planes of 16 bits as if they had 8
+        return max(np.atleast_1d(opened.tag_v2.get(258, 1))) > 8
     for tile in opened.tile:
         arguments = tile[3]
         arguments = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -616,9 +618,7 @@ def _channels(values: np.ndarray, extra=()):
     if channels == 2 and marked:
         return values[..., 0], values[..., 1], {}
     if channels == 2:
-        empty = np.zeros_like(values[..., :1])
-        facts = {"channels": "2 channels"}
-        return np.concatenate([values, empty], axis=-1), None, facts
+        return values[..., 0], None, {"channels": "2 channels"}
     if channels == 4 and marked:
         return values[..., :3], values[..., 3], {}
     facts = {} if channels == 3 else {"channels": f"{channels} channels"}
