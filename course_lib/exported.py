@@ -371,13 +371,13 @@ def _images(path: Path, column: str, reader):
     left_out = LeftOut()
     if path.is_dir():
         files = layout.pictures_below(path, left_out)
-        names = [file.relative_to(path).as_posix() for file in files]
+        names = [layout.shown(file.relative_to(path).as_posix()) for file in files]
     elif path.suffix.lower() == ".csv":
         rows = datasets.labelled.read_rows(path, (column,))
         names = [row[column] for row in rows]
         files = [path.parent / name for name in names]
     else:
-        files, names = [path], [path.name]
+        files, names = [path], [layout.shown(path.name)]
     reader.look(files, names)
     reader.fit(files)
     images, kept = reader.read(files, names)

@@ -302,6 +302,20 @@ def test_near_equal_folder_names_are_one_class_over_all_parts(tmp_path):
     assert any("Leak " in note for note in found.notes)
 
 
+def test_names_that_no_terminal_or_page_could_show(tmp_path):
+    root = fill(tmp_path / "set")
+    picture = (root / "a" / "0.png").read_bytes()
+    for name in (b"\xe9t\xe9.png", b"red\x1b[31m.png", b"two\nlines.png"):
+        with open(os.path.join(os.fsencode(root / "a"), name), "wb") as stream:
+            stream.write(picture)
+    (root / "b" / "esc\x1b.txt").write_text("hello")
+    found = datasets.read_folder(root, datasets.Reader(8))
+    names = [*found.parts["all"].metadata["example"], *found.notes()]
+    assert len(found.parts["all"]) == 11
+    assert all("\x1b" not in name and "\n" not in name for name in names)
+    assert "set/a/\\udce9t\\udce9.png" in " ".join(names).encode().decode()
+
+
 def test_a_job_tells_classes_files_and_copies(tmp_path):
     root = tmp_path / "set"
     fill(root / "train", n=8), fill(root / "test", n=3, first=500)

@@ -186,7 +186,8 @@ def test_mixed_depths_keep_their_full_scales_and_are_told(tmp_path):
     for i in range(3):
         grey(tmp_path / "a" / f"e{i}.png", np.full((16, 16), 40 + i, dtype=np.uint8))
     found = datasets.read_folder(tmp_path, datasets.Reader(16))
-    assert found.reader.rule.ranges == {"16 bits": (0.0, 1023.0)}
+    assert found.reader.rule.ranges["16 bits"] == (0.0, 1023.0)
+    assert found.reader.rule.extended([pictures.Look()]).told == ()
     assert "several depths" in " ".join(found.notes())
     assert "16 bits 18, 8 bits 3" in " ".join(found.notes())
 
@@ -204,7 +205,9 @@ def test_a_stored_rule_is_applied_and_other_depths_are_told(tmp_path):
     pixels, _ = reader.read(files, [f.name for f in files])
     assert [int(p[0, 0, 0]) for p in pixels] == [128, 99, 128]
     notes = " ".join(reader.notes())
-    assert "not trained on this depth" in notes and "1 pictures of 8 bits" in notes
+    assert (
+        "not trained on this depth" in notes and "8 bits, taken as they are: 1" in notes
+    )
     grey(tmp_path / "old.png", np.full((16, 16), 257 * 9, dtype=np.uint16))
     old = images.read_image(tmp_path / "old.png", 8, rule=Rule.from_dict(None))
     assert old.max() == 9

@@ -408,7 +408,7 @@ def read_folder(path: str | Path, reader: Reader, max_bytes: int = MAX_BYTES) ->
     """
     found = layout.scan(path)
     root = Path(path)
-    name = root.name or root.resolve().name
+    name = layout.shown(root.name or root.resolve().name)
     start = f"{name}/" if "all" in found.parts else ""
     entries = {
         part: [(f, label) for label, c in enumerate(classes.values()) for f in c]

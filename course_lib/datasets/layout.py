@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,17 @@ def listed(names: Sequence, most: int = SHOWN) -> str:
     names = [str(name) for name in names]
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def shown(name) -> str:
+    """A file's name as it can be printed and stored: control characters and bytes that
+    are no UTF-8 are escaped."""
+    return "".join(
+        c.encode("unicode_escape").decode()
+        if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
+        else c
+        for c in str(name)
+    )
 
 
 def is_hidden(name: str) -> bool:
@@ -90,7 +102,7 @@ class Layout:
 
     def name(self, file: Path) -> str:
         """The path of a file below the root, with forward slashes."""
-        return file.relative_to(self.root).as_posix()
+        return shown(file.relative_to(self.root).as_posix())
 
     @property
     def classes(self) -> list[str]:
@@ -110,7 +122,7 @@ class _Folder:
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return shown(self.path.name)
 
     def every(self) -> list[Path]:
         """All pictures in it and below, sorted."""
@@ -136,12 +148,17 @@ def _walk(root: Path, left_out: LeftOut) -> _Folder:
 
 
 def _walked(path, root, left_out, above, visits) -> _Folder:
-    folder, relative = _Folder(path), lambda p: p.relative_to(root).as_posix()
+    folder = _Folder(path)
+
+    def relative(below: Path) -> str:
+        return shown(below.relative_to(root).as_posix())
+
     try:
         status = path.stat()
         entries = sorted(os.scandir(path), key=lambda entry: entry.name)
     except OSError as error:
-        left_out.add(f"a folder that cannot be opened ({error.strerror})", path, True)
+        reason = f"a folder that cannot be opened ({error.strerror})"
+        left_out.add(reason, relative(path), True)
         return folder
     above = (*above, (status.st_dev, status.st_ino))
     for entry in entries:
@@ -246,7 +263,7 @@ def scan(path: str | Path, split: bool = True) -> Layout:
     whole = _walk(root, left_out)
 
     def rel(below: Path) -> str:
-        return below.relative_to(root).as_posix()
+        return shown(below.relative_to(root).as_posix())
 
     parts = _parts(whole, root, split, left_out, notes, rel)
     if parts is None:
