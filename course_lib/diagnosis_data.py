@@ -141,7 +141,7 @@ def read(path, reader, columns=(None, None), reading=None):
     if path.is_file() or path.suffix.lower() in tables.ENDINGS:
         found = datasets.read_table(path, reader, *columns, reading=reading)
     else:
-        found = datasets.read_folder(path, reader, labels=reading.labels)
+        found = datasets.read_folder(path, reader, reading=reading)
     if "all" in found.parts:
         return found.parts["all"], None, found.notes()
     kept = [found.parts[p] for p in ("train", "validation") if p in found.parts]

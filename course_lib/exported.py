@@ -412,13 +412,13 @@ def _images(path: Path, rows, reader):
     left_out, notes, empty = LeftOut(), [], 0
     if path.is_dir():
         files = layout.pictures_below(path, left_out)
-        names = [file.relative_to(path).as_posix() for file in files]
+        names = [layout.shown(file.relative_to(path).as_posix()) for file in files]
     elif path.suffix.lower() in tables.ENDINGS:
         _, names, notes, empty = rows(path)
         names = [name.strip() for name in names]
         files = [path.parent / name for name in names]
     else:
-        files, names = [path], [path.name]
+        files, names = [path], [layout.shown(path.name)]
     reader.look(files, names)
     reader.fit(files)
     images, kept = reader.read(files, names)

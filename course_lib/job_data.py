@@ -95,7 +95,7 @@ def read(
         option="--skip-unreadable",
     )
     if path.is_dir():
-        found = datasets.read_folder(path, reader, labels=config.labels)
+        found = datasets.read_folder(path, reader, reading=reading(config))
     else:
         columns = config.image_column, config.label_column
         found = datasets.read_table(path, reader, *columns, reading=reading(config))
@@ -115,9 +115,10 @@ def _cut(whole, found, path: Path, config) -> Parts:
         digest = digests(whole)
     notes = []
     if clash := _clashes(whole, digest):
+        named = listed(whole.metadata["example"][clash])
         notes.append(
-            f"Examples equal to another one with a different label: {clash}. At least "
-            "one label of each such pair is wrong."
+            f"Examples equal to another one with a different label: {len(clash)} "
+            f"({named}). At least one label of each such pair is wrong."
         )
     if given is not None:
         cut = _without_shared(given, notes)
@@ -261,7 +262,8 @@ def _together(parts):
     inputs = [getattr(part, whole.holds) for part in parts]
     joined = sum(inputs, ()) if whole.holds == "texts" else np.concatenate(inputs)
     labels = np.concatenate([part.labels for part in parts])
-    whole = replace(whole, labels=labels, metadata={}, **{whole.holds: joined})
+    names = {"example": np.concatenate([p.metadata["example"] for p in parts])}
+    whole = replace(whole, labels=labels, metadata=names, **{whole.holds: joined})
     return whole, digests(whole)
 
 
@@ -280,21 +282,24 @@ def digests(data) -> np.ndarray:
     return np.array([hashlib.blake2b(c, digest_size=16).hexdigest() for c in content])
 
 
-def _clashes(data, digest) -> int:
-    """Examples that are equal to one with another label."""
+def _clashes(data, digest) -> list[int]:
+    """Rows of examples that are equal to one with another label."""
     labels: dict = {}
     for one, label in zip(digest, data.labels):
         labels.setdefault(one, set()).add(int(label))
-    return sum(len(labels[one]) > 1 for one in digest)
+    return [row for row, one in enumerate(digest) if len(labels[one]) > 1]
 
 
 def _kept_together(data, digest, config, notes) -> np.ndarray:
     """A number for each example: equal ones go to one part of the split."""
-    copies = len(digest) - len(np.unique(digest))
-    if copies:
+    first = np.unique(digest, return_index=True)[1]
+    copies = np.setdiff1d(np.arange(len(digest)), first)
+    if len(copies):
+        named = listed(data.metadata["example"][copies])
         notes.append(
-            f"Examples that are exact copies of others: {copies}. Copies were kept in "
-            "one part, so that none is tested on that was trained on."
+            f"Examples that are exact copies of others: {len(copies)} ({named}). "
+            "Copies were kept in one part, so that none is tested on that was trained "
+            "on."
         )
     group = np.unique(digest, return_inverse=True)[1]
     if config.together is None:

@@ -208,7 +208,7 @@ def _to_square(image, size, square):
 
 TOLD = {  # what a first look finds, in words; the number stands before
     "frames": "with more than one frame or page, of which the first was used",
-    "channels": "with channels beyond red, green and blue, which were left out",
+    "channels": "with channels beyond grey or red, green and blue, which were left out",
     "fourth": "with a fourth channel that is no transparency (it is hardly ever fully "
     "opaque or clear), which was left out; the colours are kept as they are",
     "alpha": "with transparent parts, which were laid over white",
@@ -349,7 +349,8 @@ class Reader:
         from course_lib.datasets.pictures import INSTALL
 
         for name, why in self.bad.items():
-            left_out.add("unreadable", f"{name} {why}", True)
+            reason = why.removeprefix("cannot be read: ")
+            left_out.add(f"unreadable: {reason}", name, True)
         for name, (what, library) in self.missing.items():
             left_out.add(f"{what}, which needs {library} ({INSTALL})", name, True)
 
@@ -400,17 +401,20 @@ class Folder:
 
 
 def read_folder(
-    path: str | Path, reader: Reader, max_bytes: int = MAX_BYTES, labels: str = "auto"
+    path: str | Path,
+    reader: Reader,
+    max_bytes: int = MAX_BYTES,
+    reading: tables.Reading | None = None,
 ) -> Folder:
     """A folder with a sub-folder for each class, or with parts of such, read.
 
-    The rule is found on the part "train", or on the whole.  labels: a rule for class
-    folders of near-equal names (datasets.labels).  Raises CourseError naming
+    The rule is found on the part "train", or on the whole.  reading: its rule
+    settles class folders of near-equal names.  Raises CourseError naming
     folder or files at fault, or when the arrays would exceed ``max_bytes``.  Lesson 13.
     """
-    found = layout.scan(path, rule=labels)
+    found = layout.scan(path, reading=reading)
     root = Path(path)
-    name = root.name or root.resolve().name
+    name = layout.shown(root.name or root.resolve().name)
     start = f"{name}/" if "all" in found.parts else ""
     entries = {
         part: [(f, label) for label, c in enumerate(classes.values()) for f in c]
@@ -463,9 +467,10 @@ def _check_classes(data: Mapping[str, ImageDataset], path) -> None:
             )
 
 
-def _scanned(path, classes):
+def _scanned(path, classes, labels="auto"):
     """(Layout, files, int64 labels, class names) of one folder of class folders."""
-    found = layout.scan(path, split=False)
+    reading = tables.Reading(labels=labels, option="{}={!r}".format)
+    found = layout.scan(path, split=False, reading=reading)
     members, root = found.parts["all"], Path(path)
     wanted = list(members) if classes is None else [str(label) for label in classes]
     for name in wanted:
@@ -497,18 +502,20 @@ def from_folder(
     split: str = "train",
     skip_unreadable: bool = False,
     rule: Rule | None = None,
+    labels: str = "auto",
 ) -> ImageDataset:
     """All images of a folder that holds one sub-folder for each class.
 
     Sub-folder names, sorted, become ``classes`` (give ``classes`` to fix their order,
     for instance for a validation folder).  Images become uint8 (N, size, size, 3);
     pictures of more than 8 bits by one rule that is found on all of them, or by
-    ``rule``.  Hidden and system files are never data; what is left out is told in a
-    warning, with count and names.  Raises CourseError that names the files or folder
-    at fault (``skip_unreadable`` goes on without damaged files), or when the arrays
-    would exceed ``max_bytes`` (use :class:`LazyImages`).  Lesson 13.
+    ``rule``.  labels: a rule for sub-folders of near-equal names, as "Leak" and "leak"
+    (datasets.labels).  Hidden and system files are never data; what is left out is told
+    in a warning, with count and names.  Raises CourseError that names the files or
+    folder at fault (``skip_unreadable`` goes on without damaged files), or when the
+    arrays would exceed ``max_bytes`` (use :class:`LazyImages`).  Lesson 13.
     """
-    found, files, labels, classes = _scanned(path, classes)
+    found, files, labels, classes = _scanned(path, classes, labels)
     _check_memory(path, len(files), size, max_bytes)
     reader = Reader(size, square, skip_unreadable, rule=rule)
     names = [found.name(file) for file in files]
@@ -535,9 +542,15 @@ class LazyImages:
     """
 
     def __init__(
-        self, path, size: int = 64, square: str = "crop", classes=None, rule=None
+        self,
+        path,
+        size: int = 64,
+        square: str = "crop",
+        classes=None,
+        rule=None,
+        labels: str = "auto",
     ):
-        found, self.files, self.labels, self.classes = _scanned(path, classes)
+        found, self.files, self.labels, self.classes = _scanned(path, classes, labels)
         self.size, self.square, self.name = size, square, Path(path).name
         reader = Reader(size, square, rule=rule)
         reader.look(self.files, [found.name(file) for file in self.files])

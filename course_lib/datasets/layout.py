@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from course_lib.datasets import labels, pictures
@@ -48,6 +50,17 @@ def listed(names: Sequence, most: int = SHOWN) -> str:
     names = [str(name) for name in names]
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def shown(name) -> str:
+    """A file's name as it can be printed and stored: control characters and bytes that
+    are no UTF-8 are escaped."""
+    return "".join(
+        c.encode("unicode_escape").decode()
+        if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
+        else c
+        for c in str(name)
+    )
 
 
 def is_hidden(name: str) -> bool:
@@ -90,7 +103,7 @@ class Layout:
 
     def name(self, file: Path) -> str:
         """The path of a file below the root, with forward slashes."""
-        return file.relative_to(self.root).as_posix()
+        return shown(file.relative_to(self.root).as_posix())
 
     @property
     def classes(self) -> list[str]:
@@ -110,7 +123,7 @@ class _Folder:
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return shown(self.path.name)
 
     def every(self) -> list[Path]:
         """All pictures in it and below, sorted."""
@@ -136,15 +149,19 @@ def _walk(root: Path, left_out: LeftOut) -> _Folder:
 
 
 def _walked(path, root, left_out, above, visits) -> _Folder:
-    folder, relative = _Folder(path), lambda p: p.relative_to(root).as_posix()
+    folder = _Folder(path)
+
+    def relative(below: Path) -> str:
+        return shown(below.relative_to(root).as_posix())
+
     try:
         status = path.stat()
         entries = sorted(os.scandir(path), key=lambda entry: entry.name)
     except OSError as error:
-        left_out.add(f"a folder that cannot be opened ({error.strerror})", path, True)
+        reason = f"a folder that cannot be opened ({error.strerror})"
+        left_out.add(reason, relative(path), True)
         return folder
     above = (*above, (status.st_dev, status.st_ino))
-    visits[above[-1]] += 1
     for entry in entries:
         own = Path(entry.path)
         if is_hidden(entry.name):
@@ -157,7 +174,8 @@ def _walked(path, root, left_out, above, visits) -> _Folder:
             continue
         if stat.S_ISDIR(status.st_mode):
             number = (status.st_dev, status.st_ino)
-            if number in above or visits[number] >= OFTEN:
+            visits[number] += entry.is_symlink()
+            if number in above or entry.is_symlink() and visits[number] > OFTEN:
                 left_out.add("a link that leads nowhere, or in a circle", relative(own))
             elif len(above) > DEEPEST:
                 left_out.add(f"below {DEEPEST} folders", relative(own), True)
@@ -230,9 +248,9 @@ def _classes_in(folder: _Folder) -> list[_Folder]:
     return [sub for sub in folder.folders if sub.name[0] != ASIDE]
 
 
-def scan(path: str | Path, split: bool = True, rule: str = "auto") -> Layout:
+def scan(path: str | Path, split: bool = True, reading=None) -> Layout:
     """The layout of a folder of pictures.  split: may it consist of parts?
-    rule: of datasets.labels, for near-equal names of classes.
+    reading: a tables.Reading, whose rule settles near-equal names of classes.
 
     Raises CourseError that says what is there, what was expected and what to do.
     """
@@ -247,7 +265,7 @@ def scan(path: str | Path, split: bool = True, rule: str = "auto") -> Layout:
     whole = _walk(root, left_out)
 
     def rel(below: Path) -> str:
-        return below.relative_to(root).as_posix()
+        return shown(below.relative_to(root).as_posix())
 
     parts = _parts(whole, root, split, left_out, notes, rel)
     if parts is None:
@@ -269,7 +287,7 @@ def scan(path: str | Path, split: bool = True, rule: str = "auto") -> Layout:
             folder if isinstance(folder, dict)
             else _by_class(folder, part, left_out, notes, rel)
         )  # fmt: skip
-    found = _settled(found, root, notes, rule)
+    found = _settled(found, root, notes, reading)
     if "all" not in found:
         _check_same_classes(found, root)
     return Layout(root, found, left_out, notes)
@@ -485,7 +503,7 @@ def _sorting(files: Sequence[Path]) -> str:
     return "move the pictures of each class into a sub-folder with the class's name."
 
 
-def _settled(found, root, notes, rule):
+def _settled(found, root, notes, reading):
     """Near-equal names of classes merged, over all parts."""
     names = [
         name
@@ -493,7 +511,10 @@ def _settled(found, root, notes, rule):
         for name, files in part.items()
         for _ in range(max(1, len(files)))
     ]
-    kept, said = labels.settled(names, f"the folders of {root.name}", rule)
+    rule = {}
+    if reading is not None:
+        rule = {"rule": reading.labels, "option": partial(reading.option, "labels")}
+    kept, said = labels.settled(names, f"the folders of {root.name}", **rule)
     notes += said
     spelling = dict(zip(names, kept))
     out = {}

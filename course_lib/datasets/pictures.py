@@ -399,6 +399,8 @@ def _is_cut(opened) -> bool:
         return _bits_of_jpeg2000(opened) > 8
     if opened.format == "AVIF":
         return _bits_of_avif(opened) > 8
+    if opened.format == "TIFF":  # Pillow reads planes of 16 bits as if they had 8
+        return max(np.atleast_1d(opened.tag_v2.get(258, 1))) > 8
     for tile in opened.tile:
         arguments = tile[3]
         arguments = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -616,9 +618,7 @@ def _channels(values: np.ndarray, extra=()):
     if channels == 2 and marked:
         return values[..., 0], values[..., 1], {}
     if channels == 2:
-        empty = np.zeros_like(values[..., :1])
-        facts = {"channels": "2 channels"}
-        return np.concatenate([values, empty], axis=-1), None, facts
+        return values[..., 0], None, {"channels": "2 channels"}
     if channels == 4 and marked:
         return values[..., :3], values[..., 3], {}
     facts = {} if channels == 3 else {"channels": f"{channels} channels"}
@@ -706,7 +706,11 @@ class Rule:
                 ranges[kind], how = _range(kind, own, alone=len(kinds) == 1)
             told.append(_range_sentence(kind, len(own), ranges[kind], how, where))
             told += _outliers(ranges[kind], own)
+        if value_range is not None and kinds == [EIGHT]:
+            told.append("value_range has no effect: all pictures have 8 bits.")
         if len(kinds) > 1:
+            if EIGHT in kinds:
+                ranges[EIGHT] = (0.0, 255.0)
             counts = ", ".join(
                 f"{kind} {sum(one.kind == kind for one in looks):,}" for kind in kinds
             )
@@ -733,7 +737,8 @@ class Rule:
     def from_dict(cls, values: Mapping | None) -> Rule:
         """The inverse of :meth:`to_dict`; None is the rule of earlier models."""
         if values is None:
-            return cls({SIXTEEN: (0.0, 65535.0)}, {"TIFF": True, "other": True})
+            spans = {EIGHT: (0.0, 255.0), SIXTEEN: (0.0, 65535.0)}
+            return cls(spans, {"TIFF": True, "other": True})
         ranges = {kind: tuple(span) for kind, span in values["ranges"].items()}
         return cls(ranges, dict(values["transparent"]))
 
@@ -757,8 +762,8 @@ class Rule:
         eight = sum(one.kind == EIGHT for one in looks)
         if eight and self.ranges and EIGHT not in self.ranges:
             told.append(
-                f"{eight:,} pictures of 8 bits were taken as they are; the model was "
-                f"trained with {' and '.join(self.ranges)}."
+                f"Pictures of 8 bits, taken as they are: {eight:,}. The model was "
+                f"trained with {' and '.join(self.ranges)}: its answers may be wrong."
             )
         for container, is_alpha in _transparent(looks).items():
             transparent.setdefault(container, is_alpha)
@@ -849,6 +854,9 @@ def rgb(picture: Picture, rule: Rule):
 
 def _levels(picture: Picture, rule: Rule):
     """(uint8 values by the range of the kind, was anything beyond it?)."""
+    if picture.kind not in rule.ranges:
+        known = " and ".join([EIGHT, *rule.ranges])
+        raise Unreadable(f"it holds {picture.kind}, and its rule is for {known}")
     low, high = rule.ranges[picture.kind]
     values = picture.values.astype(np.float64)
     beyond = bool(values.min() < low or values.max() > high)
