@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import subprocess
 
 from course_lib import files
@@ -12,6 +13,7 @@ NEW_BOOK = (
     "put a copy of it back, or move it away: `course grade` writes all scores into a "
     "new one, marks given by hand are lost"
 )
+OTHER = "check --db; after a change of questions, start a new gradebook"
 FAULTS = {  # part of what the database says: what was wrong, what to do
     "database is locked": (
         "another program holds it locked",
@@ -68,27 +70,34 @@ FAULTS = {  # part of what the database says: what was wrong, what to do
 def told(task: str):
     """Turn faults of the gradebook and of the disk into a CourseError each.
 
-    ``task``: what was not done, the beginning of the message.
+    ``task``: what was not done, the beginning of the message.  What nbgrader logs of
+    these faults, with a traceback, is left out: the message says it.
     """
+    from nbgrader.api import InvalidEntry
     from sqlalchemy.exc import SQLAlchemyError
 
+    log = logging.getLogger("tornado.application")  # nbgrader's database writes to it
+    was_disabled, log.disabled = log.disabled, True
     try:
         yield
     except OSError as error:
         raise CourseError(f"{task}. {files.fault(error)}") from None
-    except (SQLAlchemyError, subprocess.SubprocessError) as error:
-        said = " ".join(str(getattr(error, "orig", None) or error).split())
-        known = [FAULTS[part] for part in FAULTS if part in said]
-        wrong, advice = (
-            known[0]
-            if known
-            else (
-                f"{type(error).__name__}: {said[:300]}",
-                "check --db; after a change of questions, start a new gradebook",
-            )
-        )
-        raise CourseError(
-            f"{task}: the gradebook cannot be used, {wrong}.\nExpected: a database "
-            "that can be read and written, with this exercise's questions.\nDo: "
-            f"{advice}. What was graded is kept in grading/."
-        ) from None
+    except (SQLAlchemyError, InvalidEntry, subprocess.SubprocessError) as error:
+        raise _message(task, error) from None
+    finally:
+        log.disabled = was_disabled
+
+
+def _message(task: str, error: Exception) -> CourseError:
+    said = " ".join(str(getattr(error, "orig", None) or error).split())
+    for part, (wrong, advice) in FAULTS.items():
+        if part in said:
+            found = wrong, advice
+            break
+    else:
+        found = f"{type(error).__name__}: {said[:300]}", OTHER
+    return CourseError(
+        f"{task}: the gradebook cannot be used, {found[0]}.\nExpected: a database that "
+        "can be read and written, with this exercise's questions.\nDo: "
+        f"{found[1]}. What was graded is kept in grading/."
+    )
