@@ -46,7 +46,7 @@ class FeedbackExporter(HTMLExporter):
 class _Page:
     """What formgrader's handlers use as their exporter, for one request."""
 
-    renderer = rendering.Renderer(seconds=10)  # its process stays, from page to page
+    renderer = rendering.Renderer()  # its process stays, from page to page
 
     def __init__(self, handler):
         self.handler = handler

@@ -29,8 +29,9 @@ from pathlib import Path
 
 from course_lib.errors import CourseError
 
-SECONDS = 20.0  # for the page of one learner
-START_SECONDS = 60.0  # for the process to be ready
+SECONDS = 10  # of processor time for one learner's page; a busy machine does not count
+WAIT_SECONDS = 60.0  # for it by the clock
+START_SECONDS = 120.0  # for the process to be ready
 MEMORY_GB = 3  # address space of the process
 PAGE_MB = 40  # of one page
 PLAIN_CHARS = 20_000  # of a cell that is shown as plain text
@@ -98,7 +99,7 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
     return value
 
 
-def sanitised(html: str) -> str:
+def sanitised(html: str, links: bool = False) -> str:
     """HTML with nothing in it but what `TAGS` and `ATTRIBUTES` allow, well-formed.
 
     No script, style, form or frame, no identifier that the page's own scripts would
@@ -108,9 +109,13 @@ def sanitised(html: str) -> str:
 
     return nh3.clean(
         html,
-        tags=TAGS,
+        tags=TAGS if links else TAGS - {"a"},
         clean_content_tags=NOT_EVEN_TEXT,
-        attributes={k: v - {"class"} for k, v in ATTRIBUTES.items()},
+        attributes={
+            tag: names - {"class"}
+            for tag, names in ATTRIBUTES.items()
+            if links or tag != "a"
+        },
         attribute_filter=_attribute,
         allowed_classes=_classes(),
         url_schemes={"http", "https", "mailto", "data"},
@@ -166,7 +171,7 @@ def markdown(source: str, links: bool) -> str:
             return self._formula(rf"\begin{{{name}}}{body}\end{{{name}}}", True)
 
     renderer = Renderer(escape=False, exclude_anchor_links=True)
-    return sanitised(MarkdownWithMath(renderer=renderer).render(source))
+    return sanitised(MarkdownWithMath(renderer=renderer).render(source), links)
 
 
 def plain(text: str) -> str:
@@ -360,14 +365,16 @@ class Page:
     problem: str = ""
 
 
+TIME_ENDS = [-getattr(signal, n) for n in ("SIGPROF", "SIGALRM") if hasattr(signal, n)]
+
+
 class Renderer:
     """Makes pages in a process of its own, which a new one replaces when it hangs.
 
     ``with Renderer() as renderer: renderer.page(notebook, FEEDBACK, resources)``.
     """
 
-    def __init__(self, seconds: float | None = None):
-        self.seconds, self.process = seconds or SECONDS, None
+    process: subprocess.Popen | None = None
 
     def __enter__(self) -> Renderer:
         return self
@@ -392,29 +399,32 @@ class Renderer:
             raise CourseError(
                 f"The page cannot be made, not even as plain text: {problem}.\n"
                 "Expected: a page within "
-                f"{self.seconds:g} s and {PAGE_MB} MB.\nDo: look at the notebook in "
+                f"{SECONDS} s and {PAGE_MB} MB.\nDo: look at the notebook in "
                 "autograded/; if others fail too, run `course doctor`."
             ) from None
 
     def _ask(self, job: dict) -> dict:
         if self.process is None:
             self._start()
-        reply = self._line(lambda: self._send(job), self.seconds)
+        reply = self._line(lambda: self._send(job), WAIT_SECONDS)
         if reply is None:
             self.close()
-            raise TooMuch(f"more than {self.seconds:g} s")
+            raise TooMuch(f"more than {WAIT_SECONDS:g} s")
         try:
             answer = json.loads(reply)
         except ValueError:
+            code = self.process.wait()
             self.close()
-            raise TooMuch("its process ended (memory, or too deeply nested)") from None
+            if code in TIME_ENDS:
+                raise TooMuch(f"more than {SECONDS} s of computing") from None
+            raise TooMuch(f"its process ended (code {code})") from None
         if "problem" in answer:
             raise TooMuch(answer["problem"])
         return answer
 
     def _start(self) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, str(int(self.seconds + START_SECONDS))],
+            [*COMMAND, str(SECONDS), str(int(WAIT_SECONDS) + 10)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -475,7 +485,11 @@ def work(job: dict) -> dict:
 
 
 def main() -> None:
-    """Work until the input ends; the argument is the most seconds for one job."""
+    """Work until the input ends.
+
+    The arguments are the most seconds for one job, of processor time and by the clock;
+    the system ends the process then, also when its parent is gone.
+    """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints is no page
     if os.name == "posix":
@@ -487,15 +501,18 @@ def main() -> None:
     import nbconvert.exporters  # noqa: F401
     import nh3  # noqa: F401
 
+    def clocks(computing: float, waiting: float) -> None:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_PROF, computing)
+            signal.setitimer(signal.ITIMER_REAL, waiting)
+
     answers.write("ready\n")
     answers.flush()
     for line in sys.stdin:
-        if hasattr(signal, "alarm"):  # ends this process, should its parent be gone
-            signal.alarm(int(sys.argv[1]))
+        clocks(*map(float, sys.argv[1:3]))
         answers.write(json.dumps(work(json.loads(line))) + "\n")
         answers.flush()
-        if hasattr(signal, "alarm"):
-            signal.alarm(0)
+        clocks(0, 0)
 
 
 if __name__ == "__main__":
