@@ -1,12 +1,14 @@
 """Promises of grading: each is tried here, and each probe can find one broken."""
 
 import functools
+import re
+from pathlib import Path
 
 import pytest
 from grading_toy import needs_sandbox
 
 from course_lib import doctor
-from course_lib.grading import promises, sandbox
+from course_lib.grading import promises, rendering, sandbox
 from course_lib.grading.promises import Tried
 
 pytestmark = [pytest.mark.slow, needs_sandbox]
@@ -87,3 +89,24 @@ def test_the_doctor_says_which_hold(monkeypatch, capsys):
     report = doctor.examine()
     assert report["checks"]["promises of grading"]["status"] == doctor.WARNING
     assert report["profiles"]["offline"]["can"] and report["promises"] == {}
+
+
+def test_the_security_page_names_promises_and_tests_that_exist():
+    """Each promise of a probe is on the page, and each test that it names is there."""
+    root = Path(__file__).parents[1]
+    page = (root / "SECURITY.md").read_text("utf-8")
+    assert [name for name in promises.PROMISES if name not in page] == []
+    tests = {path: path.read_text("utf-8") for path in root.glob("tests/*.py")}
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 15
+    missing = [n for n in named if not any(f"def {n}(" in t for t in tests.values())]
+    assert missing == []
+    files = re.findall(r"`((?:tests|course_lib)/\w[\w/]*\.py)`", page)
+    assert files and [name for name in files if not (root / name).exists()] == []
+    for number, unit in (
+        (rendering.SECONDS, "s of computing"),
+        (int(rendering.WAIT_SECONDS), "s by the clock"),
+        (rendering.MEMORY_GB, "GB"),
+        (rendering.PAGE_MB, "MB"),
+    ):
+        assert f"{number} {unit}" in " ".join(page.split())
