@@ -73,16 +73,17 @@ def told(task: str):
     ``task``: what was not done, the beginning of the message.  What nbgrader logs of
     these faults, with a traceback, is left out: the message says it.
     """
-    from nbgrader.api import InvalidEntry
+    from nbgrader.api import InvalidEntry, MissingEntry
     from sqlalchemy.exc import SQLAlchemyError
 
+    of_nbgrader = InvalidEntry, MissingEntry
     log = logging.getLogger("tornado.application")  # nbgrader's database writes to it
     was_disabled, log.disabled = log.disabled, True
     try:
         yield
     except OSError as error:
         raise CourseError(f"{task}. {files.fault(error)}") from None
-    except (SQLAlchemyError, InvalidEntry, subprocess.SubprocessError) as error:
+    except (*of_nbgrader, SQLAlchemyError, subprocess.SubprocessError) as error:
         raise _message(task, error) from None
     finally:
         log.disabled = was_disabled

@@ -216,7 +216,6 @@ class Book:
         Raises CourseError where the graded notebook or its scores are missing.
         """
         import nbformat
-        from nbgrader.api import MissingEntry
         from nbgrader.preprocessors import GetGrades
 
         from course_lib.grading.formgrader import shown
@@ -226,18 +225,18 @@ class Book:
         try:
             notebook = nbformat.from_dict(json.loads(path.read_text("utf-8")))
             with told(f"The scores of {student} are not read"):
+                if not self._grades(student):
+                    raise CourseError(
+                        f"{student} is not in the gradebook.\nExpected: scores of "
+                        f"{name}.\n{again}"
+                    )
                 notebook, resources = GetGrades().preprocess(
                     notebook, self._resources(student=student)
                 )
-        except FileNotFoundError:
+        except OSError:
             raise CourseError(
                 f"autograded/{student}/{name} is missing.\nExpected: the graded "
                 f"notebook.\n{again}"
-            ) from None
-        except MissingEntry:
-            raise CourseError(
-                f"{student} is not in the gradebook.\nExpected: scores of {name}.\n"
-                f"{again}"
             ) from None
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise CourseError(
