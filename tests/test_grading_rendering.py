@@ -12,6 +12,7 @@ import urllib.request
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from test_grading_records import NAME, entered, exported, record, template, toy
@@ -446,18 +447,30 @@ def test_one_page_that_does_not_end_keeps_nobody_from_theirs(
     assert "more than 40 MB" in json.loads(note.read_text())["feedback"]
 
 
-@pytest.mark.slow
-def test_a_long_text_is_cut_with_a_word(stand_in):
-    long = "LONG " + "x" * 50_000
-    made = record(answer=long, printed=[])["notebook"]
+def test_a_long_text_is_cut_with_a_word():
+    long = "x" * 50_005
+    made = record(answer=long)["notebook"]
     made["cells"][2]["outputs"] = [
         {"output_type": "stream", "name": "stdout", "text": long}
     ]
-    with rendering.Renderer() as renderer:
-        kind = rendering.FORMGRADE
-        page = renderer.page(made, kind, RESOURCES[kind])
-    assert page.problem == "shown as plain text: more than 40 MB"
-    assert page.html.count("[... 30,005 more characters are not shown]") == 2
+    kind = rendering.FORMGRADE
+    page = rendering.render(made, kind, RESOURCES[kind], as_plain=True)["html"]
+    assert page.count("[... 30,005 more characters are not shown]") == 2
+
+
+def test_halves_of_characters_and_odd_cells_are_bounded():
+    kind = rendering.FORMGRADE
+    made = record(answer="half \ud800 of one, and \x00 \x1b[2J \u202e")["notebook"]
+    for as_plain in (False, True):
+        job = {"notebook": made, "kind": kind, "resources": RESOURCES[kind]}
+        answer = rendering.work({**job, "as_plain": as_plain})
+        assert answer.get("problem", "").startswith("it cannot") or answer["html"]
+    assert "half ? of one" in answer["html"] and answer["html"].encode()
+    for cells in (None, 3, [None], [{}], [{"cell_type": "markdown"}], {"a": 1}):
+        job["notebook"] = {"cells": cells}
+        assert (
+            "cannot be rendered" in rendering.work({**job, "as_plain": True})["problem"]
+        )
 
 
 # -- nbgrader's own command, and formgrader --------------------------------------------
@@ -536,6 +549,12 @@ def test_formgrader_shows_these_pages_and_takes_points(
     assert "sandbox" in headers["Content-Security-Policy"]
     headers, _ = server("/formgrader/gradebook")
     assert "default-src 'self'" in headers["Content-Security-Policy"]
+    trap = tmp_path.parent / f"{tmp_path.name}-trap"
+    trap.mkdir()
+    (trap / "nbgrader_config.py").write_text(f"open({str(trap / 'ran')!r}, 'w')")
+    with pytest.raises(HTTPError, match="403"):
+        server(f"/formgrader?path={trap}")
+    assert not (trap / "ran").exists()
     _, grades = server(f"/formgrader/api/grades?submission_id={where}")
     (row,) = [one for one in json.loads(grades) if one["name"] == "open"]
     row["manual_score"] = 1.0

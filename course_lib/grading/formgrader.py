@@ -6,10 +6,12 @@ exporter that its handlers use, and gives each of its answers a content policy.
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
 from nbconvert.exporters import Exporter, HTMLExporter
+from tornado.web import HTTPError
 
 from course_lib.grading import rendering
 
@@ -64,11 +66,33 @@ class _Page:
         return page.html, resources
 
 
+def _within(get):
+    """A handler's ``get`` that takes no settings from outside of the server's folder.
+
+    nbgrader runs the nbgrader_config.py of any folder that an address names, and a
+    page or a mail can hold that address.
+    """
+
+    @functools.wraps(get)
+    def checked(self):
+        asked = self.get_argument("path", "")
+        root = Path(self.settings["nbgrader_formgrader"].root_dir).resolve()
+        if asked and not Path(asked).resolve().is_relative_to(root):
+            raise HTTPError(403, f"{asked} is not in {root}")
+        return get(self)
+
+    return checked
+
+
 def protect() -> None:
     """Let formgrader use these pages, where it is loaded in this process."""
     if EXTENSION not in sys.modules:
         return
     from nbgrader.server_extensions.formgrader import apihandlers, base, handlers
+
+    if base.BaseHandler.exporter.fget is _Page:
+        return  # done: the settings are read more than once
+    handlers.FormgraderHandler.get = _within(handlers.FormgraderHandler.get)
 
     policies = {base.BaseHandler: LISTS, handlers.SubmissionFilesHandler: FILES}
     policies[apihandlers.BaseApiHandler] = FILES

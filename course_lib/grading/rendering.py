@@ -334,6 +334,7 @@ def render(notebook: dict, kind: str, resources: dict, as_plain: bool) -> dict:
     meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(rules)}">'
     page = head.replace("<head>", f"<head>\n{meta}", 1) + begin + rest
     page = re.sub(rf"{mark}x(\d+)x", lambda found: parts[int(found[1])], page)
+    page = page.encode("utf-8", "replace").decode("utf-8")  # halves of characters
     return {"html": page, "policy": rules}
 
 
