@@ -401,6 +401,19 @@ def test_a_full_disk_under_the_records_leaves_them_whole(
     assert entered(toy, answer="A third.") and not entered(toy, answer="A third.")
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_fault_of_the_disk_ends_grading_with_its_message(
+    toy, small_course, monkeypatch, capsys, number
+):
+    a_class.submit(small_course, {"ann": a_class.WORK["ann"]})
+    monkeypatch.setattr(a_class.sandbox, "require", lambda: None)
+    refusing(monkeypatch, number)
+    assert cli.main(["grade", "90"]) == 1
+    said = capsys.readouterr().err
+    assert FAULTS[number] in said and "Do:" in said and "Traceback" not in said
+    assert not list(small_course.rglob("*.part"))
+
+
 # -- the class as a whole --------------------------------------------------------------
 
 
