@@ -18,6 +18,7 @@ import pytest
 from test_grading_records import NAME, entered, exported, record, template, toy
 
 from course_lib import cli
+from course_lib.errors import CourseError
 from course_lib.grading import gradebook, rendering
 
 pytest.importorskip("nbgrader", reason="nbgrader (the extra `instructor`) is missing")
@@ -396,7 +397,6 @@ rendering.render = render
 rendering.main()
 """
 WHY = {
-    "SLEEPS": "more than 8 s",
     "SPINS": "more than 3 s of computing",
     "DIES": "its process ended",
     "GROWS": "MemoryError",
@@ -412,7 +412,6 @@ def stand_in(tmp_path, monkeypatch):
     path.write_text(STAND_IN)
     monkeypatch.setattr(rendering, "COMMAND", (sys.executable, str(path)))
     monkeypatch.setattr(rendering, "SECONDS", 3)
-    monkeypatch.setattr(rendering, "WAIT_SECONDS", 8.0)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
 
 
@@ -435,7 +434,7 @@ def test_one_page_that_does_not_end_keeps_nobody_from_theirs(
     note.write_text('{"student": "bad-LONG"}')
     assert cli.main(["feedback", "90"]) == 1
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "8 pages" in said and "bad-always" in said and "is missing" in said
+    assert "7 pages" in said and "bad-always" in said and "is missing" in said
     for word, why in WHY.items():
         assert f"bad-{word}" in said and why in said, word
         page = small_course / "feedback" / f"bad-{word}" / NAME / f"{NAME}.html"
@@ -445,6 +444,20 @@ def test_one_page_that_does_not_end_keeps_nobody_from_theirs(
         assert "(Score: 5.0 / 6.0)" in page.read_text()
     assert not old.exists()
     assert "more than 40 MB" in json.loads(note.read_text())["feedback"]
+
+
+@pytest.mark.slow
+def test_a_page_that_waits_is_ended_by_the_clock(stand_in, monkeypatch):
+    """And the next one is made."""
+    kind = rendering.FORMGRADE
+    with rendering.Renderer() as renderer:
+        monkeypatch.setattr(rendering, "WAIT_SECONDS", 1.0)
+        with pytest.raises(CourseError, match="not even as plain text: more than 1 s"):
+            made = record(answer="SLEEPS ALWAYS")["notebook"]
+            renderer.page(made, kind, RESOURCES[kind])
+        monkeypatch.setattr(rendering, "WAIT_SECONDS", 60.0)
+        page = renderer.page(record()["notebook"], kind, RESOURCES[kind])
+    assert page.problem == "" and "Because." in page.html
 
 
 def test_a_long_text_is_cut_with_a_word():
