@@ -299,6 +299,12 @@ def _add_grading(command) -> None:
 
     grade = command("grade", run_grade, "Grade collected work in the sandbox.")
     grade.add_argument("lesson", metavar="LESSON")
+    grade.add_argument(
+        "--student", action="append", metavar="NAME", help="only this one; repeatable"
+    )
+    grade.add_argument(
+        "--again", action="store_true", help="also what has its record already"
+    )
     grade.add_argument("-j", type=int, default=1, metavar="N", help="in parallel")
     grade.add_argument("--dask", metavar="ADDRESS", help="on a Dask cluster")
     grade.add_argument("--db", **db)
@@ -776,17 +782,29 @@ def run_grade(arguments) -> int:
         isolated=not arguments.without_sandbox,
         dask=arguments.dask,
         db=arguments.db,
+        students=arguments.student,
+        again=arguments.again,
     )
 
 
 def run_feedback(arguments) -> int:
-    """course feedback: a page for each student."""
+    """course feedback: 0 when each student's page is whole, else 1 and a table."""
     from course_lib.grading import gradebook, release
 
     (lesson,) = release.lessons([arguments.lesson])
-    written = gradebook.feedback(lesson, db=arguments.db)
+    problems = []
+
+    def done(student: str, problem: str) -> None:
+        if problem:
+            problems.append((student, problem))
+
+    written = gradebook.feedback(lesson, db=arguments.db, done=done)
+    if problems:
+        print_table(
+            f"Feedback that is not whole: {lesson.name}", ("student", "why"), problems
+        )
     print(f"{len(written)} pages in feedback/*/{lesson.name}/.")
-    return 0
+    return 1 if problems else 0
 
 
 def run_export(arguments) -> int:
@@ -881,6 +899,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `course claims | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        from course_lib import files
+
+        print(f"course {arguments.command}: {files.fault(error)}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
