@@ -415,6 +415,34 @@ DAMAGE = {
 }
 
 
+def test_mutated_files_end_in_a_picture_or_in_a_reason(tmp_path):
+    import tifffile
+
+    values = deep(1, 255).astype(np.uint8)
+    for ending in ("png", "jpg", "gif", "bmp", "webp", "tif", "jp2", "ppm"):
+        Image.fromarray(values).save(tmp_path / f"whole.{ending}")
+    png16(tmp_path / "deep.png", deep(2))
+    tifffile.imwrite(tmp_path / "many.tif", deep(3, channels=6), photometric=1)
+    dicom(tmp_path / "scan.dcm", deep(4)[..., 0])
+    rng, told = np.random.default_rng(0), 0
+    for file in sorted(tmp_path.iterdir()):
+        whole = np.frombuffer(file.read_bytes(), dtype=np.uint8)
+        for i in range(12):
+            content = whole.copy()
+            if i % 2:
+                content = content[: rng.integers(len(content))]
+            else:
+                places = rng.integers(len(content), size=1 + i)
+                content[places] = rng.integers(0, 256, len(places))
+            changed = tmp_path / f"changed{file.suffix}"
+            changed.write_bytes(content.tobytes())
+            try:
+                assert images.read_image(changed, 8).shape == (8, 8, 3)
+            except CourseError as error:
+                told += "cannot be read: " in str(error)
+    assert told > 60
+
+
 def two_classes(root, n=3):
     for k, name in enumerate("ab"):
         for i in range(n):
