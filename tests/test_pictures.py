@@ -508,3 +508,28 @@ def test_pictures_beyond_the_limit_say_how_to_go_on(tmp_path, monkeypatch):
     for name in ("x.png", "deep.png", "float.tif", "x.dcm"):
         with pytest.raises(CourseError, match="than the 100 that are read.*into tiles"):
             images.read_image(tmp_path / name)
+
+
+def test_a_table_and_lazy_reading_scale_as_a_folder_does(tmp_path):
+    root = exposures(tmp_path / "set", 900)
+    with pytest.warns(UserWarning, match="0 to 1023 became 0 to 255"):
+        whole = datasets.from_folder(root, 16)
+    with pytest.warns(UserWarning, match="0 to 1023 became"):
+        lazy = datasets.LazyImages(root, 16)
+    assert np.array_equal(np.stack([lazy[i][0] for i in range(18)]), whole.images)
+    lines = [f"{c}/{i}.tif,{c}" for c in "ab" for i in range(9)]
+    (root / "t.csv").write_text("\n".join(["image,label", *lines]))
+    config = job_config.from_dict({"split": [0.6, 0.2, 0.2]})
+    parts = job_data.read(root / "t.csv", config, 16)
+    trained = [root / name for name in parts.train.metadata["example"]]
+    high = max(np.asarray(Image.open(file)).max() for file in trained)
+    ((low, full),) = parts.pictures["ranges"].values()
+    assert low == 0 and high <= full < 2 * high
+    shown = np.asarray(Image.open(trained[0]), dtype=float)
+    wanted = np.floor(shown * 255 / full + 0.5).clip(0, 255)
+    assert np.array_equal(parts.train.images[0][..., 0], wanted)
+    other = datasets.from_folder(root, 16, rule=Rule({"16 bits": (0.0, 2000.0)}))
+    assert other.images.max() < 120
+    lazy.rule = Rule({"floats": (0.0, 1.0)})
+    with pytest.raises(CourseError, match="its rule is for 8 bits and floats"):
+        lazy[0]
