@@ -172,6 +172,24 @@ def flat_eval(root):
     return "eval holds 4 pictures and no sub-folders"
 
 
+def flat_prefixed_test(root):
+    fill(root / "seg_train" / "seg_train"), flat(root / "seg_test" / "seg_test")
+    return "seg_test holds 4 pictures and no sub-folders"
+
+
+def labels_in_text_files(root):
+    for name in ("train", "valid", "test"):
+        flat(root / name / "images")
+        (root / name / "labels").mkdir()
+        (root / name / "labels" / "0.txt").write_text("0 1 2 3 4")
+    return r"has the parts test \(4 pictures\)"
+
+
+def only_a_folder_of_images(root):
+    flat(root / "images", 5)
+    return "holds 5 pictures and has no sub-folders of classes"
+
+
 def unlabelled_parts(root):
     for name in ("train", "val", "test"):
         flat(root / name)
@@ -236,7 +254,8 @@ def only_other_endings(root):
 
 @pytest.mark.parametrize(
     "make",
-    [flat_test, flat_eval, unlabelled_parts, prefixed_unlabelled, flat_folder,
+    [flat_test, flat_eval, flat_prefixed_test, labels_in_text_files,
+     only_a_folder_of_images, unlabelled_parts, prefixed_unlabelled, flat_folder,
      classes_in_names, flat_with_table, two_trains, no_train, one_part_and_classes,
      missing_class, further_classes, only_other_endings],
 )  # fmt: skip

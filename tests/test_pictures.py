@@ -415,6 +415,34 @@ DAMAGE = {
 }
 
 
+def test_mutated_files_end_in_a_picture_or_in_a_reason(tmp_path):
+    import tifffile
+
+    values = deep(1, 255).astype(np.uint8)
+    for ending in ("png", "jpg", "gif", "bmp", "webp", "tif", "jp2", "ppm"):
+        Image.fromarray(values).save(tmp_path / f"whole.{ending}")
+    png16(tmp_path / "deep.png", deep(2))
+    tifffile.imwrite(tmp_path / "many.tif", deep(3, channels=6), photometric=1)
+    dicom(tmp_path / "scan.dcm", deep(4)[..., 0])
+    rng, told = np.random.default_rng(0), 0
+    for file in sorted(tmp_path.iterdir()):
+        whole = np.frombuffer(file.read_bytes(), dtype=np.uint8)
+        for i in range(12):
+            content = whole.copy()
+            if i % 2:
+                content = content[: rng.integers(len(content))]
+            else:
+                places = rng.integers(len(content), size=1 + i)
+                content[places] = rng.integers(0, 256, len(places))
+            changed = tmp_path / f"changed{file.suffix}"
+            changed.write_bytes(content.tobytes())
+            try:
+                assert images.read_image(changed, 8).shape == (8, 8, 3)
+            except CourseError as error:
+                told += "cannot be read: " in str(error)
+    assert told > 60
+
+
 def two_classes(root, n=3):
     for k, name in enumerate("ab"):
         for i in range(n):
@@ -480,3 +508,28 @@ def test_pictures_beyond_the_limit_say_how_to_go_on(tmp_path, monkeypatch):
     for name in ("x.png", "deep.png", "float.tif", "x.dcm"):
         with pytest.raises(CourseError, match="than the 100 that are read.*into tiles"):
             images.read_image(tmp_path / name)
+
+
+def test_a_table_and_lazy_reading_scale_as_a_folder_does(tmp_path):
+    root = exposures(tmp_path / "set", 900)
+    with pytest.warns(UserWarning, match="0 to 1023 became 0 to 255"):
+        whole = datasets.from_folder(root, 16)
+    with pytest.warns(UserWarning, match="0 to 1023 became"):
+        lazy = datasets.LazyImages(root, 16)
+    assert np.array_equal(np.stack([lazy[i][0] for i in range(18)]), whole.images)
+    lines = [f"{c}/{i}.tif,{c}" for c in "ab" for i in range(9)]
+    (root / "t.csv").write_text("\n".join(["image,label", *lines]))
+    config = job_config.from_dict({"split": [0.6, 0.2, 0.2]})
+    parts = job_data.read(root / "t.csv", config, 16)
+    trained = [root / name for name in parts.train.metadata["example"]]
+    high = max(np.asarray(Image.open(file)).max() for file in trained)
+    ((low, full),) = parts.pictures["ranges"].values()
+    assert low == 0 and high <= full < 2 * high
+    shown = np.asarray(Image.open(trained[0]), dtype=float)
+    wanted = np.floor(shown * 255 / full + 0.5).clip(0, 255)
+    assert np.array_equal(parts.train.images[0][..., 0], wanted)
+    other = datasets.from_folder(root, 16, rule=Rule({"16 bits": (0.0, 2000.0)}))
+    assert other.images.max() < 120
+    lazy.rule = Rule({"floats": (0.0, 1.0)})
+    with pytest.raises(CourseError, match="its rule is for 8 bits and floats"):
+        lazy[0]

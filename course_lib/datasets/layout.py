@@ -235,7 +235,13 @@ def _inner(folder: _Folder, left_out: LeftOut, rel) -> _Folder:
     """The folder that holds the classes: through doubled and single wrapping ones."""
     while not folder.pictures:
         inside = folder.with_pictures()
-        if len(inside) != 1 or not inside[0].with_pictures():
+        if len(inside) != 1:
+            break
+        name = inside[0].name.lower()
+        words = set(re.findall(r"[^\W\d_]+", name))
+        wrapping = words <= NEUTRAL if words else False  # train/images
+        doubled = name == folder.name.lower() and part_of(name)[0]  # test/test
+        if not (inside[0].with_pictures() or wrapping or doubled):
             break
         for other in folder.folders:
             if other is not inside[0]:
@@ -318,10 +324,11 @@ def _parts(top: _Folder, root, split, left_out, notes, rel):
             f"alone, e.g. {deep[0].path}."
         )
     chosen = _chosen(deep, named, root, notes)
+    alike = {(), *(named[sub.name][1] for sub in deep)}
     for sub in flat:
         part, rest = named[sub.name]
         part = "test" if part == "held out" else part
-        if part not in chosen and not rest:
+        if part not in chosen and rest in alike:
             raise _flat_part(sub, chosen, root)
     _refuse_missing(top, chosen, root)
     used = set()

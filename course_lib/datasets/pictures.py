@@ -2,14 +2,16 @@
 
 A file is opened by what it holds, not by its name: Pillow for the usual formats, and
 through the extra `formats` pillow-heif (HEIC), pydicom (DICOM) and tifffile (TIFF of
-many channels or of 16 and more bits a channel).  Values keep their own depth until a
+many channels, in planes or of floats).  Values keep their own depth until a
 :class:`Rule` scales them, by the same numbers for every picture of a set.
 No file is executed, and none is read whose reader would (PostScript).  Lesson 13.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -57,6 +59,7 @@ UNREAD = set(
     ".mov .mp4 .mrxs .nd2 .ndpi .nef .nii .npy .npz .nrrd .oib .orf .pdf .pef .ps .psb "
     ".raf .raw .rw2 .srw .svg .svs .vsi .webm .wmf .xcf".split()
 )
+LOGGERS = ("tifffile", "pydicom", "PIL")  # what they say, a CourseError says better
 LONG = 5  # sides' ratio from which on four fifths lie outside the middle square
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -247,15 +250,16 @@ def decode(path: Path, size: int | None = None) -> Picture:
                 if size is not None:
                     opened.draft("RGB", (4 * size, 4 * size))
                 return _from_pillow(opened)
-            cut = opened is not None
-            png = cut and opened.format == "PNG"
-            whole = png or opened is None or opened.format == "TIFF"
-            if cut and not (whole and opened.mode in ("RGB", "RGBA", "LA", "RGBX")):
-                facts = {"cut": opened.format} | _facts(opened)
+            facts = _facts(opened) if opened is not None else {}
+            halves = opened is not None and _has_halves(opened)
+            colours = ("RGB", "RGBA", "RGBX", "LA")
+            if opened is not None and not halves and not (
+                opened.format == "TIFF" and opened.mode in colours
+            ):  # fmt: skip
+                facts["cut"] = str(opened.format)
                 return replace(_from_pillow(opened), facts=facts)
-            facts = _facts(opened) if cut else {}
-        if png:
-            return _from_deep_png(path, facts)
+        if halves:
+            return _from_halves(path, head, facts)
         return _from_tiff(path, facts)
 
 
@@ -269,9 +273,14 @@ class _named_errors:
         self.caught = warnings.catch_warnings()
         self.caught.__enter__()
         warnings.simplefilter("ignore")
+        self.levels = {name: logging.getLogger(name).level for name in LOGGERS}
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def __exit__(self, kind, error, trace):
         self.caught.__exit__(kind, error, trace)
+        for name, level in self.levels.items():
+            logging.getLogger(name).setLevel(level)
         known = (Unreadable, CourseError, FileNotFoundError)
         if error is None or isinstance(error, known) or not isinstance(
             error, (Exception, RecursionError)
@@ -477,24 +486,60 @@ def _from_pillow(opened) -> Picture:
     return _deep(values, container=container, facts=facts, inverted=inverted)
 
 
-def _from_deep_png(path: Path, facts) -> Picture:
-    """16 bits a channel, of which Pillow would drop the lower eight."""
-    from PIL import Image, ImageOps
-    from torchvision.io import ImageReadMode, decode_image, read_file
+def _has_halves(opened) -> bool:
+    """Can the upper and the lower bytes of 16-bit colours be read one after the other?
 
-    pixels = decode_image(read_file(str(path)), mode=ImageReadMode.UNCHANGED)
-    values = pixels.permute(1, 2, 0).numpy()
-    with Image.open(path) as opened:
-        turn = opened.getexif().get(0x0112, 1)
-    if turn != 1:
-        values = np.stack(
-            [_turned(values[..., c], turn, ImageOps) for c in range(values.shape[2])],
-            axis=-1,
-        )
-    channels = values.shape[2]
-    fourth = values[..., -1] if channels in (2, 4) else None
-    colour = values[..., 0] if channels < 3 else values[..., :3]
-    return _deep(colour, fourth, facts=facts)
+    So it is where Pillow unpacks pixels of 16 bits a channel, all channels together.
+    """
+    modes = {_raw_mode(tile) for tile in opened.tile}
+    return len(modes) == 1 and modes <= {
+        f"{stem};16{order}" for stem in ("RGB", "RGBA", "LA") for order in "BLN"
+    }
+
+
+def _raw_mode(tile) -> str:
+    arguments = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+    return str(arguments[0]) if arguments else ""
+
+
+def _from_halves(path: Path, head: bytes, facts) -> Picture:
+    """16-bit colours, of which Pillow keeps the upper bytes: read twice.
+
+    The second time the order of the bytes is named the other way round, and the lower
+    byte is kept.
+    """
+    from PIL import ImageOps
+
+    bytes_read = []
+    for lower in (False, True):
+        with _pillow(path, head) as opened:
+            raw = _raw_mode(opened.tile[0])
+            container = "TIFF" if opened.format == "TIFF" else "other"
+            if raw == "LA;16B":  # four bytes a pixel: grey and alpha, upper and lower
+                opened.tile = [tile._replace(args="RGBA") for tile in opened.tile]
+            elif lower:
+                opened.tile = [_swapped(tile) for tile in opened.tile]
+            opened.load()
+            bytes_read.append(np.asarray(ImageOps.exif_transpose(opened)))
+    upper, lower = (half.astype(np.uint16) for half in bytes_read)
+    if raw == "LA;16B":
+        values = upper[..., 0::2] * 256 + upper[..., 1::2]
+    else:
+        values = upper * 256 + lower
+    fourth = values[..., -1] if values.shape[2] in (2, 4) else None
+    colour = values[..., 0] if values.shape[2] == 2 else values[..., :3]
+    return _deep(colour, fourth, container, facts=facts)
+
+
+def _swapped(tile):
+    """A tile of Pillow with the other order of bytes."""
+    stem, order = _raw_mode(tile).rsplit(";16", 1)
+    native = "L" if sys.byteorder == "little" else "B"
+    order = {"B": "L", "L": "B"}[native if order == "N" else order]
+    raw = f"{stem};16{order}"
+    if isinstance(tile.args, tuple):
+        return tile._replace(args=(raw, *tile.args[1:]))
+    return tile._replace(args=raw)
 
 
 def _turned(plane, turn: int, ops):
