@@ -1,6 +1,6 @@
 """What people run into when they adapt a pretrained model: each mistake beside a twin.
 
-Every pair of builders gives the arguments of `audit.audit`: the first holds one mistake,
+Every pair of builders gives the arguments of `audit.audit`: the first with one mistake,
 the second is the same set-up without it.  All networks are tiny and random.
 """
 
@@ -18,11 +18,11 @@ from course_lib.audit.running import untouched
 from course_lib.errors import CourseError
 
 WORDS = 40
-PAIRS = []  # (check, what, planted, twin)
+PAIRS = []  # (check, f(wrong, folder) -> arguments of the audit)
 
 
 def pair(check, what):
-    """Register f(wrong: bool, folder) -> arguments of audit, as a mistake and a twin."""
+    """Register f(wrong, folder) -> arguments of the audit, as a mistake and a twin."""
 
     def register(build):
         PAIRS.append(pytest.param(check, build, id=f"{check}: {what}"))
@@ -59,7 +59,11 @@ def bert(num_labels=3, **more):
     small = dict(hidden_size=16, num_attention_heads=2, intermediate_size=32)
     return BertForSequenceClassification(
         BertConfig(
-            vocab_size=WORDS, num_hidden_layers=2, num_labels=num_labels, **small, **more
+            vocab_size=WORDS,
+            num_hidden_layers=2,
+            num_labels=num_labels,
+            **small,
+            **more,
         )
     )
 
@@ -96,9 +100,7 @@ def token_batch(rows=4, length=8, words=WORDS):
     """Rows of equal length, everything counts."""
     draws = torch.Generator().manual_seed(0)
     ids = torch.randint(5, words, (rows, length), generator=draws)
-    return dict(
-        input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids.clone()
-    )
+    return dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids.clone())
 
 
 PAD, END, LONGEST = 0, 1, 12
@@ -329,7 +331,9 @@ def _(wrong, folder):
     net = with_lora(llama())
     net.save_pretrained(folder)
     if wrong:
-        stored(folder, lambda s: {k.replace("self_attn", "attn"): v for k, v in s.items()})
+        stored(
+            folder, lambda s: {k.replace("self_attn", "attn"): v for k, v in s.items()}
+        )
     return dict(model=net, saved=folder)
 
 
@@ -425,7 +429,7 @@ def _(wrong, folder):
     return dict(model=with_lora(net, **keep), rebuild=lambda: llama(tied=True))
 
 
-@pair("unsaved-embeddings", "more tokens than rows")
+@pair("vocabulary", "more tokens than rows")
 def _(wrong, folder):
     return dict(model=llama(), tokenizer=Tokenizer(tokens=WORDS + 3 * wrong))
 
@@ -665,6 +669,8 @@ def _(wrong, folder):
 @pair("moving-buffer", "spectral normalisation")
 def _(wrong, folder):
     layer = nn.utils.parametrizations.spectral_norm(nn.Conv2d(4, 4, 1))
+    with torch.no_grad():  # weights from a file, the vectors still those of the first
+        layer.parametrizations.weight.original.normal_()
     return moving(layer.requires_grad_(False), wrong)
 
 
@@ -784,19 +790,33 @@ def _(wrong, folder):
 @pair("lost-gradient", "checkpointing of frozen inputs")
 def _(wrong, folder):
     net = with_lora(llama(), zero=True)
-    net.base_model.model.gradient_checkpointing_enable(dict(use_reentrant=True))
-    if not wrong:
-        net.enable_input_require_grads()
+    checkpointed(net.base_model.model, wrong)
     return dict(model=net.train(), batch=token_batch())
 
 
 @pair("lost-gradient", "checkpointing of frozen inputs, while a head learns")
 def _(wrong, folder):
     net = with_lora(llama(), zero=True, modules_to_save=["lm_head"])
-    net.base_model.model.gradient_checkpointing_enable(
-        dict(use_reentrant=wrong)
-    )
+    net.base_model.model.activation_checkpointing_enable(dict(use_reentrant=wrong))
+    net.base_model.model.disable_input_require_grads()
     return dict(model=net.train(), batch=token_batch())
+
+
+@pair("lost-gradient", "checkpointing of frozen inputs, the course's own layers")
+def _(wrong, folder):
+    net = llama()
+    lora.inject(net, ["q_proj", "v_proj"], r=4, alpha=8)
+    checkpointed(net, wrong)
+    return dict(model=net.train(), batch=token_batch())
+
+
+def checkpointed(net, wrong):
+    """Each block runs again in the backward pass; wrong: its input takes no gradient"""
+    net.activation_checkpointing_enable(dict(use_reentrant=True))
+    if wrong:
+        net.disable_input_require_grads()
+    else:
+        net.enable_input_require_grads()
 
 
 class Detached(nn.Module):
@@ -930,7 +950,7 @@ def _(wrong, folder):
 def _(wrong, folder):
     batch = answer_batch()
     batch["labels"][: 4 if wrong else 0] = -100
-    return dict(model=llama(), batch=batch, history=[0.0] if wrong else [1.0])
+    return dict(model=llama(), batch=batch, history=[1.0, 0.0 if wrong else 0.9])
 
 
 @pair("nan-loss", "a weight that is no number")
@@ -939,7 +959,7 @@ def _(wrong, folder):
     if wrong:
         with torch.no_grad():
             net[0].weight[1, 1] = math.inf
-    return dict(model=net)
+    return dict(model=net, batch=tuple(map(torch.as_tensor, tiny.blobs(12))))
 
 
 @pair("nan-loss", "a loss that really came down to zero")
@@ -1031,7 +1051,7 @@ def _(wrong, folder):
         net.body[1].register_buffer("mean", torch.zeros(4, 1, 1), persistent=not wrong)
         return net
 
-    net = build()
+    net = build().eval()
     net.body[1].mean += 0.5
     return dict(model=net, batch=pictures(), rebuild=build)
 
@@ -1098,3 +1118,136 @@ def test_every_item_has_a_pair():
     from test_audit import PLANTED
 
     assert {p.values[0] for p in PAIRS} | set(PLANTED.values()) == set(audit.CHECKS)
+
+
+# -- what the audit leaves as it is ---------------------------------------------------
+
+
+def test_everything_that_runs_is_undone(tmp_path):
+    """Weights, buffers, gradients, modes and generators of a network in training."""
+    one = tiny.resnet()
+    one.model.train()
+    one.model.layer1.eval()
+    x, y = torch.rand(6, 3, 32, 32), torch.arange(6) % 3
+    nn.functional.cross_entropy(one.model(x), y).backward()
+    torch.manual_seed(3)
+
+    def state():
+        values = {k: v.clone() for k, v in one.model.state_dict().items()}
+        values |= {f"grad {n}": p.grad.clone() for n, p in one.model.named_parameters()}
+        return values | {"generator": torch.get_rng_state()}
+
+    before, modes = state(), [m.training for m in one.model.modules()]
+    held = [p.grad for p in one.model.parameters()]
+    audit.audit(
+        one,
+        adamw(one.model),
+        batch=(x, y),
+        accumulate=divided,
+        rebuild=lambda: tiny.resnet(seed=1),
+    )
+    after = state()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
+    assert modes == [m.training for m in one.model.modules()]
+    assert all(p.grad is g for p, g in zip(one.model.parameters(), held))
+
+
+def test_a_failure_inside_is_undone_too():
+    net = nn.Sequential(nn.BatchNorm1d(4), nn.Dropout())
+    mean = net[0].running_mean.clone()
+    with pytest.raises(RuntimeError, match="inside"), untouched(net):
+        net(torch.rand(8, 4))
+        net.eval()
+        raise RuntimeError("inside")
+    assert torch.equal(net[0].running_mean, mean) and net.training
+
+
+def test_a_scheduler_is_only_copied():
+    from timm.scheduler import CosineLRScheduler
+
+    one, optimizer = decayed()
+    for scheduler in (
+        torch.optim.lr_scheduler.LinearLR(optimizer, 0.1),
+        CosineLRScheduler(optimizer, t_initial=10, warmup_t=2, warmup_lr_init=0.0),
+    ):
+        before = copy.deepcopy(scheduler.state_dict())
+        rates = [group["lr"] for group in optimizer.param_groups]
+        audit.audit(one, optimizer, scheduler=scheduler)
+        assert scheduler.state_dict() == before
+        assert rates == [group["lr"] for group in optimizer.param_groups]
+
+
+# -- rates ----------------------------------------------------------------------------
+
+
+def test_the_rates_are_those_of_the_next_updates():
+    from timm.scheduler import CosineLRScheduler
+
+    one, optimizer = decayed()
+    ignored = audit.rates(one, optimizer)
+    assert (
+        {row["lr"] for row in ignored} == {row["next_lr"] for row in ignored} == {1e-3}
+    )
+    scales = [row["lr_scale"] for row in ignored]
+    assert len(set(scales)) > 2 and max(scales) == 1
+    scheduler = CosineLRScheduler(optimizer, t_initial=1000, warmup_t=1)
+    rows = audit.rates(one, optimizer, scheduler)
+    for row, scale in zip(rows, scales):
+        assert row["next_lr"] == pytest.approx(1e-3 * scale, rel=1e-3)
+        assert row["lr"] == 0  # warm-up begins there
+    net = one.model
+    assert sum(row["learning"] for row in rows) == sum(
+        p.numel() for p in net.parameters()
+    )
+    text = audit.rate_table(one, optimizer, scheduler).splitlines()
+    assert len(text) == len(rows) + 1 and "lr_scale" in text[0]
+    assert rows[0]["first"] in text[1] and f"{rows[0]['next_lr']:.2e}" in text[1]
+
+
+def test_rates_of_groups_without_an_optimizer():
+    net = tiny.mlp()
+    net[0].requires_grad_(False)
+    groups = [{"params": list(net.parameters()), "lr": 0.1, "name": "all"}]
+    (row,) = audit.rates(net, groups)
+    assert row["group"] == "all" and row["lr"] == row["next_lr"] == 0.1
+    assert row["learning"] == 51 and row["parameters"] == 131
+    with pytest.raises(CourseError, match="optimizer is a int"):
+        audit.rates(net, 3)
+
+
+# -- inputs that do not fit -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (dict(batch=(torch.rand(4, 7), torch.zeros(4))), "a forward pass on the batch"),
+        (dict(batch=(torch.rand(4, 4),) * 3), "a batch of 3 parts"),
+        (dict(batch=(torch.rand(4, 4), torch.full((4,), 9))), "a step on the batch"),
+        (dict(saved="nowhere.safetensors"), "no weights at nowhere"),
+        (dict(batch=torch.rand(2, 4), rebuild=True), "no from_pretrained"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, str) else "",
+)
+def test_what_cannot_be_run_is_said(given, words):
+    with pytest.raises(CourseError, match=words) as caught:
+        audit.audit(tiny.mlp(), **given)
+    assert "Expected: " in str(caught.value) and "Do: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "prompts, words",
+    [([3, 4], "2 prompts for a batch of 4"), (["a"] * 4, "does not begin with")],
+)
+def test_prompts_that_are_not_those_of_the_batch(prompts, words):
+    tokenizer = Tokenizer(ids={"a": [2, 2, 2, 2]})
+    with pytest.raises(CourseError, match=words):
+        audit.audit(llama(), batch=answer_batch(), prompts=prompts, tokenizer=tokenizer)
+
+
+def test_a_file_with_code_is_not_run(tmp_path):
+    """Only tensors are read: a stand-in for a pickled object is refused."""
+    path = tmp_path / "weights.bin"
+    path.write_bytes(b"cbuiltins\nprint\n(S'run'\ntR.")
+    with pytest.raises(CourseError, match="cannot be read as weights"):
+        audit.audit(tiny.mlp(), saved=path)

@@ -31,7 +31,8 @@ __all__ = [
 ]  # fmt: skip
 
 SUBJECTS = (
-    optimizers, buffers, inputs, pooling, labels, adapters, tying, saving, steps, history
+    optimizers, buffers, inputs, pooling, labels, adapters, tying, saving, steps,
+    history,
 )  # fmt: skip
 
 

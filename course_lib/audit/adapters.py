@@ -62,7 +62,7 @@ def adapter_places(net: nn.Module) -> dict[str, bool]:
     for name, module in net.named_modules():
         if any(name.startswith(prefix) for prefix in skipped):
             continue
-        if isinstance(module, kinds) and not hasattr(module, "peft_config"):
+        if isinstance(module, kinds):
             skipped.append(name + ".")
             found |= _adapted(name, module)
         elif isinstance(getattr(module, "modules_to_save", None), nn.ModuleDict):

@@ -22,7 +22,8 @@ CHECKS = {
     "pooling": "the features are pooled otherwise than in pre-training",
     "shared-examples": "the same picture or text is in two splits",
     "test-for-choosing": "validation and test data are the same",
-    # labels of a language model
+    # tokens of a language model and their labels
+    "vocabulary": "the tokenizer has more tokens than the embeddings have rows",
     "labels-on-prompt": "the loss counts tokens of the prompt",
     "labels-on-padding": "the loss counts padding",
     "shifted-labels": "the labels are shifted, and the model shifts them again",

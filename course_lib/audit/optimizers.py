@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -21,7 +22,8 @@ def look(setup: Setup) -> Iterator[Finding]:
         yield from _group_findings(setup.net, setup.groups)
         yield from _decay_findings(setup)
         yield from _zero_rate_findings(setup)
-    yield from _state_findings(setup)
+    if setup.training:
+        yield from _state_findings(setup)
     yield from _scaler_findings(setup)
 
 
@@ -33,6 +35,8 @@ def wants(setup: Setup) -> dict[str, str]:
         lacking = dict.fromkeys((*names, "layer-decay", "zero-rate"), "optimizer")
     elif not any(_scale(group) is not None for group in setup.groups):
         lacking["layer-decay"] = FOREIGN
+    if not setup.training:
+        lacking |= dict.fromkeys(("half-precision", "nothing-learns"), "training=True")
     if setup.precision is None:
         lacking["no-scaler"] = "precision"
     return lacking
@@ -144,22 +148,20 @@ def _coming_rates(groups, optimizer, scheduler) -> list[list[float]]:
     now = [[_rate(group, optimizer)] for group in groups]
     if scheduler is None or not hasattr(optimizer, "param_groups"):
         return now
-    blank = torch.zeros(1, requires_grad=True)
     fields = [{k: v for k, v in group.items() if k != "params"} for group in groups]
-    stand_in = torch.optim.SGD([{"params": [blank.clone()]} for _ in groups], lr=0.0)
+    stand_in = torch.optim.SGD([{"params": [torch.zeros(1)]} for _ in groups], lr=0.0)
     for group, values in zip(stand_in.param_groups, fields):
         group.update(values)
     twin = copy.deepcopy(scheduler, {id(optimizer): stand_in})
     by_epoch = hasattr(twin, "step_update")  # timm's: step takes the epoch
-    for step in range(1, STEPS + 1):
-        if by_epoch:
-            twin.step_update(step)
-            twin.step(step)
-        else:
-            stand_in.step()
-            twin.step()
-        for rates_of, group in zip(now, stand_in.param_groups):
-            rates_of.append(float(group["lr"]))
+    with warnings.catch_warnings():  # torch misses an update before each step
+        warnings.simplefilter("ignore")
+        for step in range(1, STEPS + 1):
+            if by_epoch:
+                twin.step_update(step)
+            twin.step(*[step] * by_epoch)
+            for rates_of, group in zip(now, stand_in.param_groups):
+                rates_of.append(float(group["lr"]))
     return now
 
 

@@ -27,7 +27,8 @@ def look(setup: Setup) -> Iterator[Finding]:
     """Findings about the adapter's files, the file given, and a round trip."""
     if isinstance(getattr(setup.net, "peft_config", None), Mapping):
         yield from _unsaved_findings(setup.net)
-    yield from _embedding_findings(setup)
+        yield from _embedding_findings(setup)
+    yield from _vocabulary_findings(setup)
     if setup.saved is not None:
         yield from _key_findings(setup)
     if _can_travel(setup):
@@ -43,6 +44,10 @@ def wants(setup: Setup) -> dict[str, str]:
         lacking["unsaved-embeddings"] = FOREIGN
     elif base_rows(setup) is None:
         lacking["unsaved-embeddings"] = "rebuild"
+    if _input_rows(setup.net) is None:
+        lacking["vocabulary"] = FOREIGN
+    elif not hasattr(setup.tokenizer, "__len__"):
+        lacking["vocabulary"] = "tokenizer"
     if setup.saved is None:
         lacking["missing-keys"] = "saved"
     if not _can_travel(setup):
@@ -54,7 +59,7 @@ def wants(setup: Setup) -> dict[str, str]:
 
 
 def adapter_state(net: nn.Module, adapter: str) -> dict[str, torch.Tensor]:
-    """What save_pretrained of peft writes for an adapter, without asking the network."""
+    """What save_pretrained of peft writes for an adapter; no network is asked."""
     from peft import get_peft_model_state_dict
 
     base = getattr(net.peft_config[adapter], "base_model_name_or_path", None) or ""
@@ -139,19 +144,20 @@ def base_rows(setup: Setup) -> int | None:
     return None
 
 
+def _vocabulary_findings(setup):
+    rows, tokens = _input_rows(setup.net), setup.tokenizer
+    if rows is not None and hasattr(tokens, "__len__") and len(tokens) > rows:
+        yield Finding(
+            "vocabulary",
+            f"{rows} rows of the embeddings",
+            f"the tokenizer has {len(tokens)} tokens: the last have no row at all.",
+            "model.resize_token_embeddings(len(tokenizer)), and save the embeddings.",
+        )
+
+
 def _embedding_findings(setup):
     rows = _input_rows(setup.net)
     if rows is None:
-        return
-    tokens = len(setup.tokenizer) if hasattr(setup.tokenizer, "__len__") else 0
-    if tokens > rows:
-        yield Finding(
-            "unsaved-embeddings",
-            f"{rows} rows of the embeddings",
-            f"the tokenizer has {tokens} tokens: the last have no row at all.",
-            "model.resize_token_embeddings(len(tokenizer)), and save the embeddings.",
-        )
-    if not isinstance(getattr(setup.net, "peft_config", None), Mapping):
         return
     before = base_rows(setup)
     if before is None or before == rows:

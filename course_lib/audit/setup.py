@@ -112,7 +112,7 @@ def tuners(net: nn.Module) -> list[tuple[str, nn.Module]]:
     return [
         (name, module)
         for name, module in net.named_modules()
-        if isinstance(module, kinds) and not hasattr(module, "peft_config")
+        if isinstance(module, kinds)
     ]
 
 
@@ -170,7 +170,7 @@ def take(batch, rows):
     if isinstance(batch, Mapping):
         return {k: some(v) for k, v in batch.items()}
     if isinstance(batch, (tuple, list)):
-        return type(batch)(some(torch.as_tensor(v)) for v in batch)
+        return take(batch[0], rows), some(torch.as_tensor(batch[1]))
     return some(batch)
 
 

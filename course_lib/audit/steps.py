@@ -29,9 +29,11 @@ def look(setup: Setup) -> Iterator[Finding]:
     batch = on_device(setup.net, setup.batch)
     value, reached = step(setup.net, batch, setup.loss)
     yield from _loss_findings(value, setup.history)
+    if not math.isfinite(value):
+        return  # gradients of NaN say nothing
     if setup.training and any(p.requires_grad for p in setup.net.parameters()):
         yield from _gradient_findings(setup, reached)
-        if setup.accumulate is not None and math.isfinite(value):
+        if setup.accumulate is not None:
             yield from _accumulation_findings(setup, batch)
 
 
@@ -126,13 +128,16 @@ def _layer(name: str, tuners: list[str]) -> str:
 def _gradient_findings(setup, reached):
     """Layers none of whose parameters got a gradient.
 
-    LoRA's A has gradient zero as long as B is zero, so a layer counts as a whole; and
-    of experts a batch need not use each.
+    LoRA's A has gradient zero as long as B is zero, so a layer counts as a whole; of
+    experts a batch need not use each; and encoders of transformers compute a pooled
+    vector beside the others, which a loss may leave alone.
     """
     tuners = [name for name, _ in setup.tuners]
     layers: dict[str, bool] = {}
     for name, got in reached.items():
         layer = _layer(name, tuners)
+        if "pooler" in name.split(".") and layer not in tuners:
+            continue
         layers[layer] = layers.get(layer, False) or got
     expert = re.compile(r"(experts?)\.\d+")
     used = {expert.sub(r"\1", layer) for layer, got in layers.items() if got}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from torch import nn
@@ -32,12 +33,15 @@ def _same(one, other) -> bool:
 
 def _owners(net: nn.Module) -> list[tuple[str, nn.Module]]:
     """Models of transformers in a network that say what is tied, outermost only."""
-    found = []
+    if "transformers" not in sys.modules:  # then there can be none
+        return []
+    from transformers import PreTrainedModel
+
+    found: list[tuple[str, nn.Module]] = []
     for name, module in net.named_modules():
         inside = any(name.startswith(f"{n}." if n else "") for n, _ in found)
-        if isinstance(getattr(module, "all_tied_weights_keys", None), dict):
-            if not inside and not hasattr(module, "peft_config"):
-                found.append((name, module))
+        if isinstance(module, PreTrainedModel) and not inside:
+            found.append((name, module))
     return found
 
 
@@ -99,6 +103,8 @@ def _shared_findings(net, tuners):
         owners.setdefault(id(parameter), []).append(name)
     adapted: dict[int, list[str]] = {}
     for name, layer in tuners:
+        if hasattr(layer, "trainable_tokens_delta"):
+            continue  # rows that are put in place of others; peft ties those itself
         base = base_layer(layer)
         for parameter in base.parameters(recurse=False):
             holders = {n.rpartition(".")[0] for n in owners.get(id(parameter), ())}
