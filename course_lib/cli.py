@@ -101,7 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--prepared": dict(
             action=choice, default=True, help="qlora: peft casts the rest to float32"
         ),
-        "--attention": dict(default="auto", help="sdpa, eager, or auto: as transformers"),
+        "--attention": dict(default="auto", help="sdpa, eager or auto (the default)"),
         "--gb": dict(
             type=float, help="size of the card, 24 means 24 GiB: does it fit?"
         ),

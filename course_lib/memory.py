@@ -95,7 +95,8 @@ class Architecture:
     {module: (d, k)} of every linear layer; ``quantised``: those of them that
     transformers hands to bitsandbytes; ``head``: the output layer, or "".
     ``experts``: {parameter: (E, d, k)} of experts that are stored as one parameter;
-    each token passes through ``active`` of them.  ``network``: built without weights.
+    each token passes through ``active`` of them.  ``float32``: how many numbers stay
+    in 32 bits whatever the rest is in.  ``network``: built without weights.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Architecture:
     llama: bool  # RMSNorm and gated feed-forward layers
     experts: dict[str, tuple[int, int, int]]
     active: int  # experts that a token passes through
+    float32: int
     network: Any = field(repr=False, compare=False)
     _adapters: dict = field(default_factory=dict, repr=False, compare=False)
 
@@ -225,7 +227,8 @@ def _built(config, name: str) -> Architecture:
     decoder &= kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES  # BERT is in both
     try:
         with torch.device("meta"):
-            net = (AutoModelForCausalLM if decoder else AutoModel).from_config(config)
+            family = AutoModelForCausalLM if decoder else AutoModel
+            net = family.from_config(config, dtype=torch.bfloat16)
         text = config.get_text_config()
         h, heads, layers = (
             int(getattr(text, key))
@@ -276,6 +279,7 @@ def _built(config, name: str) -> Architecture:
         llama=llama,
         experts=experts,
         active=getattr(text, "num_experts_per_tok", None) or 1,
+        float32=sum(p.numel() for p in net.parameters() if p.dtype == torch.float32),
         network=net,
     )
 
@@ -406,6 +410,7 @@ def plan(
     stream = 4 if quantised and prepared else b  # bytes of a number between layers
     parts = dict.fromkeys(PARTS, 0)
     parts["weights"] = stream * (sum(sizes) - sum(packed))
+    parts["weights"] += (4 - stream) * arch.float32
     parts["quantised"] = sum(-(-n // 2) for n in packed)
     parts["constants"] = sum(_constants(n, double_quantisation) for n in packed)
     if full:
@@ -419,27 +424,20 @@ def plan(
     parts["optimizer"], paged = _states(learned, number, o["optimizer"])
     parts["activations"], layer = _activations(arch, chosen, o, stream)
     words, casts = batch * sequence * arch.vocabulary, not full and a != stream
+    output = stream * words * (1 + arch.capped)
     transient = {
         # the model's output, log-softmax, and a gradient of either in float32; of
         # capped logits their tanh too
-        "logits": words * (stream * (1 + arch.capped) + 4 + 4 + 4),
+        "logits": output + words * (4 + 4 + 4),
         # the layer recomputed, and gradients inside it as the tests have found them
         "backward": layer * checkpointing
         + batch * sequence * (2 * stream * arch.inner + 8 * arch.hidden * casts),
         "workspace": b * max(packed, default=0),
     }
-    later = (
-        stream * words * (1 + arch.capped)
-        + transient["backward"]
-        + transient["workspace"]
-    )
+    later = output + transient["backward"] + transient["workspace"]
     first = transient["logits"] > later
     parts |= transient
-    parts |= (
-        dict(backward=0, workspace=0)
-        if first
-        else dict(logits=stream * words * (1 + arch.capped))
-    )
+    parts |= dict(backward=0, workspace=0) if first else dict(logits=output)
     notes = _notes(arch, chosen, o, stream, paged)
     return Plan(arch, o, parts, transient, paged, sum(learned), notes)
 
@@ -544,7 +542,9 @@ def _expert_activations(arch: Architecture, chosen, o, b: int) -> tuple[int, int
     for name, shape in arch.experts.items():
         blocks.setdefault(name.rpartition(".")[0], []).append((name, shape))
     members = next(iter(blocks.values()))
-    flow = N * arch.active * b * sum(d + k for _, (_, d, k) in members)
+    widths = [d + k for _, (_, d, k) in members]
+    # inputs and outputs of each, the nonlinearity's, and the weighted sum's
+    flow = N * arch.active * b * (sum(widths) + widths[-1])
     copies = b * sum(math.prod(shape) for name, shape in members if name in adapted)
     return flow + copies, copies
 
@@ -559,13 +559,14 @@ def _expert_notes(arch: Architecture, chosen, o, stream: int) -> list[str]:
     """What is particular about experts that are stored as one parameter."""
     numbers = sum(map(math.prod, arch.experts.values()))
     share = f"{numbers / arch.parameters:.0%} of the network"
-    notes = []
+    notes = ["What experts keep for the backward pass is estimated, to about a tenth."]
     if o["method"] == "qlora":
-        cast = ", which preparing casts from 16" if o["prepared"] else ""
+        cast = ", to which prepare_model_for_kbit_training casts them"
         notes.append(
-            f"The experts stay in {8 * stream} bits{cast}: bitsandbytes quantises "
-            f"linear layers, and they are parameters of their own, {share}, "
-            f"{stream * numbers / GB:.2f} GB."
+            f"The experts, {share}, are not quantised: bitsandbytes takes linear "
+            f"layers, and they are parameters of their own. They take "
+            f"{stream * numbers / GB:.2f} GB in {8 * stream} bits"
+            f"{cast * (o['prepared'] and o['dtype'] != 'float32')}."
         )
     if o["method"] != "full":
         adapted = [one for one in chosen if one.name in arch.experts]
@@ -674,6 +675,11 @@ def _notes(
     arch: Architecture, chosen, o: Mapping[str, Any], stream: int, paged: int
 ) -> tuple[str, ...]:
     notes = _expert_notes(arch, chosen, o, stream) if arch.experts else []
+    if o["method"] == "qlora" and not arch.quantised:
+        notes.append(
+            "Nothing is stored in 4 bits: transformers hands plain linear layers to "
+            "bitsandbytes, and this network has none but its own kinds."
+        )
     if 0 < arch.positions < o["sequence"]:
         notes.append(
             f"{arch.name} has {arch.positions} positions, fewer than the "
