@@ -1084,6 +1084,31 @@ def _(wrong, folder):
     return dict(model=with_lora(net), batch=unlabelled(), rebuild=True)
 
 
+@pair("lost-gradient", "both factors of an adapter start at zero")
+def _(wrong, folder):
+    net = with_lora(llama(), zero=True)
+    if wrong:
+        with torch.no_grad():
+            for name, p in net.named_parameters():
+                p.mul_(0.0) if "lora_A" in name else None
+    return dict(model=net, batch=token_batch())
+
+
+@pair("unlearned-end", "the collator of transformers, padding is the end of text")
+def _(wrong, folder):
+    from transformers import DataCollatorForLanguageModeling, DataCollatorForSeq2Seq
+
+    tokenizer = words_tokenizer()
+    tokenizer.pad_token = tokenizer.eos_token if wrong else "<pad>"
+    rows = [{"input_ids": [*range(5, 5 + n), END]} for n in (3, 6, 4)]
+    if wrong:
+        batch = DataCollatorForLanguageModeling(tokenizer, mlm=False)(rows)
+    else:
+        rows = [row | {"labels": row["input_ids"]} for row in rows]
+        batch = DataCollatorForSeq2Seq(tokenizer)(rows)
+    return dict(model=llama(), batch=dict(batch), tokenizer=tokenizer)
+
+
 # -- all of them ----------------------------------------------------------------------
 
 BESIDE = {  # one mistake that has two sides
@@ -1118,6 +1143,113 @@ def test_every_item_has_a_pair():
     from test_audit import PLANTED
 
     assert {p.values[0] for p in PAIRS} | set(PLANTED.values()) == set(audit.CHECKS)
+
+
+# -- other correct set-ups ------------------------------------------------------------
+
+
+def other_adapters():
+    """{method: its configuration}: none of them is LoRA as it is usually set."""
+    import peft
+
+    language, places = dict(task_type="CAUSAL_LM"), dict(target_modules=["q_proj"])
+    both = dict(target_modules=["q_proj", "v_proj"])
+    return {
+        "ia3": peft.IA3Config(
+            target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]
+        ),
+        "dora": peft.LoraConfig(**both, use_dora=True, r=4, lora_alpha=8),
+        "adalora": peft.AdaLoraConfig(
+            **both, total_step=9, init_r=4, target_r=2, lora_alpha=8
+        ),
+        "loha": peft.LoHaConfig(**places, r=4, alpha=4),
+        "vera": peft.VeraConfig(**places, r=4),
+        "prompt": peft.PromptTuningConfig(**language, num_virtual_tokens=3),
+        "prefix": peft.PrefixTuningConfig(**language, num_virtual_tokens=3),
+        "norms": peft.LNTuningConfig(),
+        "tokens": peft.TrainableTokensConfig(
+            target_modules=["embed_tokens"], token_indices=[5, 6]
+        ),
+    }
+
+
+METHODS = "ia3 dora adalora loha vera prompt prefix norms tokens".split()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_other_adapters_raise_no_alarm(method):
+    from peft import get_peft_model
+
+    torch.manual_seed(0)
+    net = get_peft_model(llama(), other_adapters()[method]).train()
+    batch = token_batch()
+    batch["input_ids"][:, :2] = torch.tensor([5, 6])
+    rebuild = None if method == "prefix" else llama
+    found = audit.audit(net, adamw(net), batch=batch, rebuild=rebuild)
+    assert not found, audit.report(found)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_nfnet", "test_vit"])
+def test_networks_of_timm_raise_no_alarm(name):
+    """Of some the last norm of each branch starts at zero, and so do gradients."""
+    import timm
+
+    def build():
+        return timm.create_model(name, num_classes=3)
+
+    torch.manual_seed(0)
+    net = build().train()
+    batch = torch.randn(4, 3, 160, 160), torch.tensor([0, 1, 2, 0])
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    found = audit.audit(net, adamw(net), batch=batch, rebuild=build)
+    assert not found, audit.report(found)
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_models_with_other_labels_raise_no_alarm():
+    """Another sequence, or masked words: labels are not the next tokens."""
+    from transformers import (
+        BertConfig,
+        BertForMaskedLM,
+        T5Config,
+        T5ForConditionalGeneration,
+    )
+
+    torch.manual_seed(0)
+    t5 = T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=WORDS, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2,
+            decoder_start_token_id=0,
+        )
+    )  # fmt: skip
+    small = dict(hidden_size=16, num_attention_heads=2, intermediate_size=32)
+    masked = BertForMaskedLM(BertConfig(vocab_size=WORDS, num_hidden_layers=2, **small))
+    words = token_batch()
+    words["labels"] = torch.where(torch.arange(8) == 2, words["input_ids"], -100)
+    words["input_ids"][:, 2] = 4
+    for net, batch in ((t5, token_batch()), (masked, words)):
+        found = audit.audit(net, batch=batch, tokenizer=Tokenizer(), rebuild=True)
+        assert not found, audit.report(found)
+        assert {"unlearned-end", "shifted-labels"} <= set(found.foreign)
+
+
+@pytest.mark.parametrize("kind", ["ReduceLROnPlateau", "OneCycleLR", "SequentialLR"])
+def test_schedulers_that_cannot_be_stepped_freely(kind):
+    schedulers = torch.optim.lr_scheduler
+    net = tiny.mlp()
+    optimizer = adamw(net)
+    if kind == "ReduceLROnPlateau":
+        scheduler = schedulers.ReduceLROnPlateau(optimizer)
+    elif kind == "OneCycleLR":  # at its end
+        scheduler = schedulers.OneCycleLR(optimizer, 1e-3, total_steps=3)
+        for _ in range(2):
+            optimizer.step()
+            scheduler.step()
+    else:
+        parts = [schedulers.LinearLR(optimizer), schedulers.StepLR(optimizer, 2)]
+        scheduler = schedulers.SequentialLR(optimizer, parts, [2])
+    found = audit.audit(net, optimizer, scheduler=scheduler)
+    assert not found, audit.report(found)
 
 
 # -- what the audit leaves as it is ---------------------------------------------------

@@ -99,8 +99,8 @@ def _adapted(name: str, layer) -> dict[str, bool]:
 
 
 def _few_findings(net, tuners):
-    if not tuners:  # prompts and prefixes sit on no layer
-        return
+    if all(hasattr(layer, "trainable_tokens_delta") for _, layer in tuners):
+        return  # prompts, prefixes and new tokens sit on no layer
     places = adapter_places(net)
     on = [name for name, has in places.items() if has]
     if len(on) >= FEW * len(places):
@@ -127,11 +127,14 @@ def scales(tuners) -> dict[tuple[float, float, float, bool], list[str]]:
             rows = [(layer.scale, layer.r, layer.alpha, layer.rank_stabilised)]
         elif isinstance(getattr(layer, "scaling", None), dict):
             stabilised = getattr(layer, "use_rslora", {})
+            alphas = getattr(layer, "lora_alpha", None) or layer.alpha
+            # AdaLoRA divides by the rank in the forward pass
+            later = hasattr(layer, "ranknum")
             rows = [
                 (
-                    float(layer.scaling[one]),
+                    float(layer.scaling[one]) / (layer.r[one] if later else 1),
                     layer.r[one],
-                    layer.lora_alpha[one],
+                    alphas[one],
                     bool(stabilised.get(one)),
                 )
                 for one in layer.active_adapters

@@ -10,8 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from course_lib.audit.findings import Finding
 from course_lib.audit.running import on_device, refused, untouched
-from course_lib.audit.setup import Setup, parts_of, some_names
-from course_lib.features import forward
+from course_lib.audit.setup import Setup, output_of, some_names
 from course_lib.freezing import frozen_in_train_mode
 
 
@@ -59,13 +58,13 @@ def _batchnorm_findings(net, batch_size, smallest):
 
 def moved_buffers(net: nn.Module, batch) -> dict[str, list[str]]:
     """{module: its buffers that one forward pass in the present modes changes}."""
-    inputs, _ = parts_of(on_device(net, batch))
+    batch = on_device(net, batch)
     before = {name: b.detach().clone() for name, b in net.named_buffers()}
     moved: dict[str, list[str]] = {}
     with untouched(net):
         try:
             with torch.no_grad():
-                forward(net, inputs)
+                output_of(net, batch)
         except Exception as error:  # what a network raises on foreign inputs
             raise refused("a forward pass on the batch", error) from error
         for name, buffer in net.named_buffers():

@@ -31,7 +31,7 @@ def look(setup: Setup) -> Iterator[Finding]:
     if setup.prompts is not None:
         lengths = prompt_lengths(ids, real, setup.prompts, setup.tokenizer)
         yield from _prompt_findings(counted, real, lengths)
-    if predicts_tokens(ids, labels):
+    if predicts_tokens(setup.net, ids, labels):
         yield from _shift_findings(ids, labels, counted)
         yield from _end_findings(ids, labels, counted, setup.tokenizer)
 
@@ -49,7 +49,8 @@ def wants(setup: Setup) -> dict[str, str]:
         lacking["labels-on-prompt"] = "prompts"
     if real_tokens(setup.batch, setup.tokenizer) is None:
         lacking["labels-on-padding"] = "attention_mask or tokenizer"
-    if not predicts_tokens(setup.batch["input_ids"], setup.batch["labels"]):
+    batch = setup.batch
+    if not predicts_tokens(setup.net, batch["input_ids"], batch["labels"]):
         lacking |= {"shifted-labels": FOREIGN, "unlearned-end": FOREIGN}
     elif setup.tokenizer is None:
         lacking["unlearned-end"] = "tokenizer"
@@ -65,11 +66,13 @@ def has_token_labels(batch) -> bool:
     return tensors and ids.ndim == 2 and ids.shape == labels.shape
 
 
-def predicts_tokens(ids, labels) -> bool:
+def predicts_tokens(net, ids, labels) -> bool:
     """Are most labels their own token or the next: a causal language model's?
 
     Labels of masked words, of classes of tokens or of another sequence are not.
     """
+    if getattr(getattr(net, "config", None), "is_encoder_decoder", False):
+        return False
     counted = labels != IGNORED
     own, inner = (labels == ids)[counted], counted[:, :-1]
     after = (labels[:, :-1] == ids[:, 1:])[inner]

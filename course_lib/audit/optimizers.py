@@ -143,23 +143,31 @@ def _rate(group, optimizer) -> float:
 def _coming_rates(groups, optimizer, scheduler) -> list[list[float]]:
     """For each group its rate now and after each of the next steps of the scheduler.
 
-    The scheduler is copied with a stand-in for its optimizer, so nothing moves.
+    The scheduler is copied with a stand-in for its optimizer, so nothing moves.  One
+    that waits for a validation loss changes nothing in the next steps.
     """
     now = [[_rate(group, optimizer)] for group in groups]
-    if scheduler is None or not hasattr(optimizer, "param_groups"):
+    while hasattr(scheduler, "scheduler"):  # accelerate wraps both
+        scheduler = scheduler.scheduler
+    inner = getattr(scheduler, "optimizer", None)
+    waits = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+    if inner is None or waits or len(inner.param_groups) != len(groups):
         return now
     fields = [{k: v for k, v in group.items() if k != "params"} for group in groups]
     stand_in = torch.optim.SGD([{"params": [torch.zeros(1)]} for _ in groups], lr=0.0)
     for group, values in zip(stand_in.param_groups, fields):
         group.update(values)
-    twin = copy.deepcopy(scheduler, {id(optimizer): stand_in})
+    twin = copy.deepcopy(scheduler, {id(inner): stand_in})
     by_epoch = hasattr(twin, "step_update")  # timm's: step takes the epoch
     with warnings.catch_warnings():  # torch misses an update before each step
         warnings.simplefilter("ignore")
         for step in range(1, STEPS + 1):
-            if by_epoch:
-                twin.step_update(step)
-            twin.step(*[step] * by_epoch)
+            try:
+                if by_epoch:
+                    twin.step_update(step)
+                twin.step(*[step] * by_epoch)
+            except ValueError:  # a schedule of fixed length is at its end
+                break
             for rates_of, group in zip(now, stand_in.param_groups):
                 rates_of.append(float(group["lr"]))
     return now

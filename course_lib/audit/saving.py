@@ -13,9 +13,9 @@ from torch import nn
 
 from course_lib.audit.findings import Finding
 from course_lib.audit.running import on_device, refused, untouched
-from course_lib.audit.setup import FOREIGN, Setup, base_layer, parts_of, some_names
+from course_lib.audit.setup import FOREIGN, Setup, base_layer, output_of, some_names
 from course_lib.errors import CourseError
-from course_lib.features import forward, network
+from course_lib.features import network
 
 ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 WHOLE = ("model.safetensors", "pytorch_model.bin")
@@ -348,24 +348,24 @@ def _published_base(net):
     return type(net.get_base_model()).from_pretrained(path, local_files_only=True)
 
 
-def _output(net, inputs) -> torch.Tensor:
+def _output(net, batch) -> torch.Tensor:
     with torch.no_grad():
         net.eval()
-        return forward(net, inputs).detach().float()
+        return output_of(net, batch).detach().float()
 
 
 def _round_trip_findings(setup):
-    inputs, _ = parts_of(on_device(setup.net, setup.batch))
+    batch = on_device(setup.net, setup.batch)
     quiet = _quiet()
     with tempfile.TemporaryDirectory() as folder, untouched(setup.net), quiet:
         try:
-            before = _output(setup.net, inputs)
+            before = _output(setup.net, batch)
         except Exception as error:
             raise refused("a forward pass on the batch", error) from error
         try:
             twin = reloaded(setup.net, setup.rebuild, folder)
             device = next(setup.net.parameters()).device
-            after = _output(twin.to(device), inputs)
+            after = _output(twin.to(device), batch)
         except CourseError:
             raise
         except Exception as error:  # each library has errors of its own

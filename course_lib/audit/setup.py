@@ -152,6 +152,11 @@ def parts_of(batch) -> tuple[Any, torch.Tensor | None]:
     return batch, None
 
 
+def output_of(net, batch) -> torch.Tensor:
+    """What the network makes of a batch; of a mapping it gets the labels too."""
+    return forward(net, batch if isinstance(batch, Mapping) else parts_of(batch)[0])
+
+
 def rows_of(batch) -> int:
     """How many examples a batch has."""
     inputs, _ = parts_of(batch)

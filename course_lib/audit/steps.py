@@ -17,6 +17,7 @@ from course_lib.audit.setup import Setup, loss_of, parts_of, rows_of, some_names
 from course_lib.errors import CourseError
 
 NO_PATH = "does not require grad"  # torch's words when nothing reaches a parameter
+ROUNDS = 4  # steps until factors that start at zero have let gradients through
 TOLERANCE, TOLERANCE_16 = 0.01, 0.05  # relative, of gradients in 32 and in 16 bits
 MEASURED = ("lost-gradient", "accumulated-loss", "nan-loss")
 
@@ -63,27 +64,52 @@ def step(net: nn.Module, batch, loss=None) -> tuple[float, dict[str, bool]]:
     """(loss, {parameter that learns: does a gradient other than zero reach it?}).
 
     Forward and backward pass in train mode: the modes of the moment if the network is
-    in it, else all of it.  Everything is put back afterwards.  Raises CourseError when
-    the step does not run.
+    in it, else all of it.  Behind a factor that starts at zero (LoRA's B, the last norm
+    of a residual branch) gradients are zero until it has moved: such factors move a
+    little, and the step is made again, so that only what stays without one counts.
+    Everything is put back afterwards.  Raises CourseError when the step does not run.
     """
-    learning = [(n, p) for n, p in net.named_parameters() if p.requires_grad]
+    learning = {n: p for n, p in net.named_parameters() if p.requires_grad}
+    reached, moved = dict.fromkeys(learning, False), []
+    first = None
     with untouched(net):
         if not net.training:
             net.train()
         try:
-            value = loss_of(net, batch, loss)
-            if value.requires_grad:
-                value.backward()
-        except CourseError:
-            raise
-        except Exception as error:  # what a network raises on foreign inputs
-            if NO_PATH not in str(error):
-                raise refused("a step on the batch", error) from error
-        reached = {
-            name: p.grad is not None and bool(p.grad.detach().any())
-            for name, p in learning
-        }
-    return float(value.detach()), reached
+            for _ in range(ROUNDS):
+                value = _passes(net, batch, loss)
+                first = value if first is None else first
+                for name, p in learning.items():
+                    reached[name] |= p.grad is not None and bool(p.grad.any())
+                fresh = [p for n, p in learning.items() if reached[n] and not p.any()]
+                if all(reached.values()) or not fresh or not math.isfinite(value):
+                    break
+                moved += fresh
+                with torch.no_grad():
+                    for p in fresh:
+                        p.add_(p.grad, alpha=-0.01 / float(p.grad.abs().max()))
+        finally:
+            with torch.no_grad():
+                for p in moved:
+                    p.zero_()
+    return first, reached
+
+
+def _passes(net, batch, loss) -> float:
+    """The loss of one forward and backward pass, gradients from none."""
+    value = None
+    for p in net.parameters():
+        p.grad = None
+    try:
+        value = loss_of(net, batch, loss)
+        if value.requires_grad:
+            value.backward()
+    except CourseError:
+        raise
+    except Exception as error:  # what a network raises on foreign inputs
+        if value is None or NO_PATH not in str(error):
+            raise refused("a step on the batch", error) from error
+    return float(value.detach())
 
 
 def _loss_findings(value, history):
@@ -128,9 +154,9 @@ def _layer(name: str, tuners: list[str]) -> str:
 def _gradient_findings(setup, reached):
     """Layers none of whose parameters got a gradient.
 
-    LoRA's A has gradient zero as long as B is zero, so a layer counts as a whole; of
-    experts a batch need not use each; and encoders of transformers compute a pooled
-    vector beside the others, which a loss may leave alone.
+    A layer with an adapter counts as a whole; of experts a batch need not use each; and
+    encoders of transformers compute a pooled vector beside the others, which a loss may
+    leave alone.
     """
     tuners = [name for name, _ in setup.tuners]
     layers: dict[str, bool] = {}
