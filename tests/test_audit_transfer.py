@@ -512,6 +512,18 @@ def _(wrong, folder):
     return dict(model=net)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_what_a_merge_into_tied_weights_does(tied):
+    """Why `tied-adapter` is a mistake: the merged model is another one."""
+    net = with_lora(llama(tied=tied), ["q_proj", "lm_head", "embed_tokens"]).eval()
+    batch = unlabelled()
+    with torch.no_grad():
+        before = net(**batch).logits
+        after = net.merge_and_unload()(**batch).logits
+    change = ((after - before).abs().max() / before.abs().max()).item()
+    assert change > 0.5 if tied else change < 1e-5
+
+
 # -- optimizer ------------------------------------------------------------------------
 
 
