@@ -10,6 +10,8 @@ which rate each parameter group really learns.  Taught in lesson 05.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from course_lib.audit import (
     adapters,
     buffers,
@@ -36,7 +38,31 @@ SUBJECTS = (
 )  # fmt: skip
 
 
-def audit(model, optimizer=None, train=None, val=None, test=None, **given) -> Findings:
+def audit(
+    model,
+    optimizer=None,
+    train=None,
+    val=None,
+    test=None,
+    *,
+    preprocess=None,
+    batch_size: int | None = None,
+    history=None,
+    kept: int | None = None,
+    training: bool = True,
+    smallest_batch: int = 8,
+    scheduler=None,
+    precision=None,
+    scaler=None,
+    batch=None,
+    loss: Callable | None = None,
+    accumulate: Callable | None = None,
+    tokenizer=None,
+    prompts: Sequence | None = None,
+    saved=None,
+    rebuild: Callable | bool | None = None,
+    pooling: str | None = None,
+) -> Findings:
     """Every mistake that can be seen from what is given; an empty list is good news.
 
     model: a Backbone, a module, or a peft model.  optimizer: a torch optimizer, or a
@@ -66,7 +92,7 @@ def audit(model, optimizer=None, train=None, val=None, test=None, **given) -> Fi
     nothing to look at.  Raises CourseError for inputs that the model cannot take.
     Lesson 05.
     """
-    setup = Setup(model, optimizer, train, val, test, **given)
+    setup = Setup(**locals())
     found = [one for subject in SUBJECTS for one in subject.look(setup)]
     lacking: dict[str, str] = {}
     for subject in SUBJECTS:
