@@ -242,6 +242,18 @@ def _add_grading(command) -> None:
     collect.add_argument(
         "--from", dest="source", metavar="FOLDER", help="(default: nbgrader's exchange)"
     )
+    collect.add_argument(
+        "--roster", metavar="FILE.csv", help="columns name or pattern, and learner"
+    )
+    collect.add_argument(
+        "--class-archive",
+        nargs="*",
+        metavar="NAME",
+        help="archives that hold the work of many learners (no name: all of FOLDER)",
+    )
+    collect.add_argument(
+        "--list", metavar="FILE.csv", help="write what became of every file"
+    )
 
     grade = command("grade", run_grade, "Grade collected work in the sandbox.")
     grade.add_argument("lesson", metavar="LESSON")
@@ -648,17 +660,25 @@ def run_release(arguments) -> int:
 
 
 def run_collect(arguments) -> int:
-    """course collect: 0 when every file found is a notebook, else 1."""
+    """course collect: 0 when nothing was left out, else 1."""
     from course_lib.grading import collect, gradebook, release
 
     (lesson,) = release.lessons([arguments.lesson])
     if arguments.source is None:
+        if arguments.roster or arguments.class_archive is not None:
+            raise CourseError(
+                "--roster and --class-archive are for a folder.\nExpected: --from as "
+                "well.\nDo: add --from FOLDER; nbgrader's exchange knows its learners."
+            )
         found = gradebook.from_exchange(lesson)
     else:
-        found = collect.collect(lesson.name, Path(arguments.source))
-    rows = [(one.student, one.source, one.problem or "collected") for one in found]
-    print_table(f"Submissions of {lesson.name}", ("student", "from", "result"), rows)
-    return 1 if any(one.problem for one in found) else 0
+        found = collect.collect(
+            lesson.name,
+            Path(arguments.source),
+            roster=Path(arguments.roster) if arguments.roster else None,
+            class_archives=arguments.class_archive,
+        )
+    return collect.report(lesson.name, found, arguments.list)
 
 
 def run_grade(arguments) -> int:
@@ -705,13 +725,14 @@ def run_validate(arguments) -> int:
 def print_table(title: str, fields, rows) -> None:
     """A table as wide as the terminal (or 100 columns, when there is none)."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)
-    table = Table(*map(str, fields), title=title)
+    columns = (Column(str(field), overflow="fold") for field in fields)
+    table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*(Text(str(value)) for value in row))
     console.print(table)
