@@ -125,7 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--prepared": dict(
             action=choice, default=True, help="qlora: peft casts the rest to float32"
         ),
-        "--attention": dict(default="sdpa", help="sdpa (the default) or eager"),
+        "--attention": dict(default="auto", help="sdpa, eager or auto (the default)"),
         "--gb": dict(
             type=float, help="size of the card, 24 means 24 GiB: does it fit?"
         ),

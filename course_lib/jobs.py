@@ -39,6 +39,7 @@ from course_lib import (
     training,
 )
 from course_lib.errors import CourseError
+from course_lib.features import forward
 from course_lib.job_config import Config
 from course_lib.job_data import Parts
 
@@ -51,6 +52,7 @@ WITHOUT_EFFECT = (
     "image_column", "text_column", "label_column",
 )  # fmt: skip
 WORST = 12  # errors shown in the report
+AUDITED = 8  # examples of the step in the check before training
 
 
 @dataclass
@@ -156,6 +158,7 @@ def run(
     folder = _Folder(out, key, again)
     together = processes.current()
     notes = [*parts.notes, *_notes(config, first, together)]
+    notes.append(_rates_note(first, options["param_groups"]))
     shared = dict(device=device, amp=precision)
     wanted = config.baseline and config.weights == "pretrained"
     rate = config.head_rate if config.strategy == "head" else config.backbone_rate
@@ -249,7 +252,19 @@ def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
 
 
 def _audited(config, backbone, options, parts) -> list[str]:
-    """Findings of the check before training; with audit: stop there must be none."""
+    """Findings of the check before training; with audit: stop there must be none.
+
+    A few training examples go through one step, which is undone, and the network goes
+    to a file and back into one that was built anew.
+    """
+    criterion = options["loss"] or nn.CrossEntropyLoss(
+        label_smoothing=options["label_smoothing"]
+    )
+    fresh = replace(config, weights="random")
+    rows = np.unique(np.linspace(0, len(parts.train) - 1, AUDITED).astype(int))
+    some = parts.train.subset(rows)
+    inputs = getattr(some, some.holds)
+    inputs = list(inputs) if config.task == "text" else inputs
     found = audit.audit(
         backbone,
         options["param_groups"],
@@ -258,6 +273,10 @@ def _audited(config, backbone, options, parts) -> list[str]:
         parts.test,
         preprocess=backbone.preprocess,
         batch_size=min(config.batch_size, len(parts.train)),
+        batch=(backbone.preprocess(inputs), torch.as_tensor(some.labels)),
+        loss=lambda net, batch: criterion(forward(net, batch[0]), batch[1]),
+        rebuild=lambda: job_model.model(fresh, len(parts.classes)),
+        tokenizer=getattr(backbone.preprocess, "tokenizer", None),
     )
     if found and config.audit == "stop":
         raise CourseError(
@@ -285,6 +304,21 @@ def _notes(config, backbone, together) -> list[str]:
     if config.strategy == "gradual" and config.weights == "pretrained":
         notes.append("Parts were unfrozen one after the other, from the head down.")
     return notes
+
+
+def _rates_note(backbone, groups) -> str:
+    """The rates that parameter groups start from, in one sentence."""
+    found: dict[float, list] = {}
+    for row in audit.rates(backbone, groups):
+        if row["learning"]:
+            count, names = found.setdefault(row["lr"], [0, []])
+            found[row["lr"]] = [count + row["learning"], [*names, row["first"]]]
+    said = (
+        f"{rate:.3g} for {count:,} numbers ({names[0].rpartition('.')[0]}"
+        f"{' and others' * (len(names) > 2)})"
+        for rate, (count, names) in sorted(found.items(), reverse=True)
+    )
+    return f"Learning rates that the schedule starts from: {'; '.join(said)}."
 
 
 def _key(config, parts) -> str:

@@ -251,6 +251,20 @@ def test_with_audit_warn_the_job_goes_on_and_the_report_says_so(pictures):
     chosen = config(batch_size=4, audit="warn", baseline=False, epochs=1)
     result = jobs.run(chosen, pictures, progress=False)
     assert "tiny-batch" in result.findings[0] and "tiny-batch" in result.html()
+    (rates,) = [note for note in result.notes if "rates" in note]
+    for rate in (chosen.head_rate, chosen.backbone_rate):
+        assert f"{rate:.3g} for " in rates
+    assert "(fc)" in rates and rates in result.html()
+
+
+def test_the_step_of_the_audit_leaves_the_job_as_it_was(pictures, monkeypatch):
+    """The weights are the same with the audit and without."""
+    chosen = config(baseline=False, epochs=1)
+    audited = jobs.run(chosen, pictures, progress=False)
+    monkeypatch.setattr(jobs, "_audited", lambda *given: [])
+    assert not audited.findings
+    bare = jobs.run(chosen, pictures, progress=False)
+    assert bare.weights_sha256 == audited.weights_sha256
 
 
 def test_half_precision_on_a_cpu(pictures):
