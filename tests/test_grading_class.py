@@ -25,7 +25,7 @@ from grading_toy import (
 
 from course_lib import cli
 from course_lib.errors import CourseError
-from course_lib.grading import classroom, collect, grade, sandbox
+from course_lib.grading import classroom, collect, grade, sandbox, worker
 from course_lib.grading import release as releasing
 
 pytest.importorskip("nbgrader", reason="nbgrader (the extra `instructor`) is missing")
@@ -214,16 +214,15 @@ def test_a_class_survives_kill_9_and_goes_on(toy, small_course):
 
 
 @needs_sandbox
-def test_a_worker_that_dies_is_replaced(toy, small_course, monkeypatch):
+def test_a_worker_that_dies_is_replaced(toy, small_course):
     submit(small_course)
     todo = classroom.jobs(toy, classroom.submissions(NAME), "secret")
-    worker, died = classroom._Worker(), []
-    assert worker.work(todo[0])["points"] == 5
-    worker.process.kill()
-    worker.process.wait()
-    assert worker.work(todo[1])["points"] == 3
-    worker.close()
-    assert not died
+    one = worker.Worker()
+    assert one.work(todo[0])["points"] == 5
+    one.process.kill()
+    one.process.wait()
+    assert one.work(todo[1])["points"] == 3
+    one.close()
 
 
 def test_links_and_odd_names_are_not_followed(toy, small_course):
