@@ -112,14 +112,15 @@ class Channel:
         """The parts of the next message; None when it is not whole yet.
 
         Reads at most CHUNK bytes, and none unless the socket is ``readable`` and the
-        message is not here already.  Raises Refused beyond a limit.
+        message is not here already.  Raises Refused beyond a limit, OSError when the
+        other side has closed.
         """
         message = self._message()
         if message is None and readable:
             self.socket.settimeout(1.0)
             got = self.socket.recv(CHUNK)
             if not got:
-                raise Refused("it closed its socket")
+                raise ConnectionResetError("it closed its socket")
             self.traffic.take(len(got))
             self.buffer += got
             message = self._message()
