@@ -106,7 +106,7 @@ def grade(
         built = submission.rebuild(content, release)
     except submission.Unreadable as error:
         built = submission.rebuild(b'{"cells": []}', release)
-        outcome, reason = UNREADABLE, str(error)
+        outcome, reason, content = UNREADABLE, str(error), b""
         for answer in answers.values():
             answer.reason = reason
     else:
@@ -180,9 +180,14 @@ class _Run:
         except OutOfTime:
             for name in self.pending:
                 self._set(name, TIMEOUT, "timeout", "no time was left for it")
+        except KernelDied as problem:  # there is no other kernel for this submission
+            for name in self.pending:
+                self._set(name, DIED, "died", str(problem))
 
     def _kernel(self) -> Kernel:
         self.budget.left(60)
+        if min(self.traffic.bytes, self.traffic.messages) <= 0:
+            raise KernelDied("more output than a submission may send")
         kernel = Kernel(
             self.limits, self.isolated, room=self.room, traffic=self.traffic
         )

@@ -43,7 +43,7 @@ INSTALL = (
 )
 LIBRARY = Path(__file__).resolve().parents[1]  # this very course_lib
 FIRST_UID = 61_000  # of the sandboxes, where the grader is root
-PATIENCE = 4.0  # times the seconds given, where the machine is busy with other things
+PATIENCE = 6.0  # times the seconds given, where the machine is busy with other things
 
 
 class KernelDied(Exception):
@@ -349,6 +349,7 @@ class Kernel:
         self.process = self.ended = self.group = self.folder = None
         self.inner = 0  # a process id in the sandbox
         self.shell = self.iopub = None
+        self._is_up = False
         self._done = threading.Event()
 
     def __enter__(self) -> Kernel:
@@ -388,6 +389,7 @@ class Kernel:
                     raise KernelDied("it did not answer")
                 with contextlib.suppress(OutOfTime):
                     idle = self._exchange(SEED, 2.0, None, self._kept())[1]
+            self._is_up = True
         except (KernelDied, Refused, OSError) as error:
             raise BrokenEnvironment(
                 f"No kernel started in the sandbox: {self.ended or error}.\nExpected: "
@@ -401,7 +403,8 @@ class Kernel:
         uid = FIRST_UID + secrets.randbelow(4000) if is_root else 0
         numbers = [uid, limits.cpu_seconds, limits.address_gb, limits.file_mb]
         numbers += [limits.processes if self.isolated else 0, limits.open_files]
-        boot = [sys.executable, "-I", "-c", BOOT, *map(str, numbers)]
+        # not -I, which forgets PYTHONHASHSEED: two runs would print sets differently
+        boot = [sys.executable, "-P", "-s", "-c", BOOT, *map(str, numbers)]
         boot += [str(connection), str(LIBRARY.parent)]
         options = dict(
             stdin=subprocess.PIPE,
@@ -413,9 +416,15 @@ class Kernel:
         if not self.isolated:
             work = self.folder / "work"
             work.mkdir()
-            own = {"HOME", "PATH", "TMPDIR", "COURSE_PROFILE"}
-            environment = {k: v for k, v in ENVIRONMENT.items() if k not in own}
-            environment = {**os.environ, **environment, "HOME": str(work)}
+            (self.folder / "tmp").mkdir()
+            own = {"HOME", "PATH", "COURSE_PROFILE"}
+            environment = {
+                name: f"{self.folder}{value}" if value.startswith("/tmp") else value
+                for name, value in ENVIRONMENT.items()
+                if name not in own
+            }
+            ours = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+            environment = {**ours, **environment, "HOME": str(work)}
             self.process = subprocess.Popen(boot, cwd=work, env=environment, **options)
             return self.process.stdin
         with _command(boot, limits, is_root) as (command, descriptors):
@@ -574,7 +583,8 @@ class Kernel:
         }
         message = self.session.msg("execute_request", content)
         clock = _Clock(self, seconds)
-        limits, whole = self.limits, self.traffic
+        limits = self.limits
+        whole = self.traffic if self._is_up else limits.traffic()
         traffic = Traffic(
             min(limits.run_mb * 10**6, whole.bytes),
             min(limits.run_messages, whole.messages),

@@ -19,7 +19,7 @@ import time
 from course_lib.grading import grade
 from course_lib.grading.sandbox import Limits
 
-JOB_SECONDS = 900  # of one job, whatever takes them: kernels have their own limits
+JOB_SECONDS = 1200  # of one job, whatever takes them: kernels have their own limits
 MEMORY_MB = 1500  # of data; a worker that has graded all lessons has 900
 
 
