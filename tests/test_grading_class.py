@@ -41,6 +41,33 @@ WORK = {  # student: (content, points)
     "fay": (submitted("def double(x): return x", TOTAL), 2),
 }
 
+HOSTILE = {  # the same, of those who want the grader's memory
+    "gil": (
+        submitted(
+            """
+import os
+for place in ("/tmp", "/dev/shm", "/box/work"):
+    with open(place + "/x", "wb") as stream:
+        for _ in range(25): stream.write(bytes(2 * 10**6))
+print("full")
+kernel = get_ipython().kernel
+while True: kernel.iopub_socket.send_multipart([b"x" * 10_000] * 500)
+""",
+            TOTAL,
+        ),
+        2,
+    ),
+    "hal": (b'{"cells": [' + b"[],{}," * 500_000 + b"[]]}", 0),
+}
+
+
+def through_the_doors(records):
+    """Were the hostile bounded, and noticed, as they are everywhere?"""
+    if "hal" in records:
+        assert records["hal"]["outcome"] == "unreadable"
+    assert records["gil"]["answers"]["double"]["outcome"] == "kernel died"
+    assert "flood" in records["gil"]["notice"]
+
 
 def solution():
     notebook = release()
@@ -354,6 +381,12 @@ def test_an_exercise_goes_out_and_comes_back_by_the_exchange(exchange, toy, caps
         assert "collected" in capsys.readouterr().out
     records, _ = classroom.grade_class(toy)
     assert list(scored(records).values()) == [3]
+    own.write_bytes(HOSTILE["gil"][0])
+    exchange("Submit", exchange.desk / NAME / "..")
+    assert cli.main(["collect", "90"]) == 0
+    (record,) = classroom.grade_class(toy)[0].values()
+    through_the_doors({"gil": record})
+    assert record["points"] == 2
 
 
 def test_the_exchange_is_collected_without_links_and_odd_names(exchange, toy):
@@ -444,11 +477,12 @@ def test_without_bubblewrap_nothing_is_run(toy, small_course, monkeypatch):
 @needs_sandbox
 def test_a_dask_cluster_gives_the_same_scores(toy, small_course, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    submit(small_course)
+    submit(small_course, {**WORK, **HOSTILE})
     settings = dict(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with distributed.LocalCluster(**settings) as cluster:
         records, _ = classroom.grade_class(toy, dask=cluster.scheduler_address)
-    assert scored(records) == POINTS
+    through_the_doors(records)
+    assert scored(records) == {**POINTS, "gil": 2, "hal": 0}
     monkeypatch.setattr(classroom, "DASK_SECONDS", 1)
     with pytest.raises(OSError):
         list(classroom._on_dask([{"seed": 1}], "tcp://127.0.0.1:1"))
@@ -521,15 +555,17 @@ def postgres(tmp_path):
 def test_the_gradebook_may_be_postgresql(toy, small_course, postgres):
     from course_lib.grading import gradebook
 
-    submit(small_course)
+    submit(small_course, {**WORK, **HOSTILE})
     records, _ = classroom.grade_class(toy, db=postgres)
-    assert scored(records) == POINTS
+    through_the_doors(records)
+    points = {**POINTS, "gil": 2, "hal": 0}
+    assert scored(records) == points
     with gradebook.opened(toy, postgres) as book:
-        assert book.scores() == POINTS
+        assert book.scores() == points
     assert not (small_course / "gradebook.db").exists()
     path = gradebook.export(small_course / "grades.csv", postgres)
     rows = list(csv.DictReader(path.open()))
-    assert {r["student_id"]: float(r["score"]) for r in rows} == POINTS
+    assert {r["student_id"]: float(r["score"]) for r in rows} == points
 
 
 @needs_sandbox
@@ -539,15 +575,16 @@ def test_nbgraders_own_autograde_takes_the_sandbox(toy, small_course, monkeypatc
 
     from course_lib.grading import gradebook
 
-    submit(small_course, {"bob": WORK["bob"], "dan": WORK["dan"]})
+    students = {"bob": WORK["bob"], "dan": WORK["dan"], "gil": HOSTILE["gil"]}
+    submit(small_course, students)
     with gradebook.opened(toy):
         pass
     api = NbGraderAPI(config=gradebook.configuration())
-    for student in ("bob", "dan"):
+    for student in students:
         done = api.autograde(NAME, student)
         assert done["success"], done
     with gradebook.opened(toy) as book:
-        assert book.scores() == {"bob": 3, "dan": 2}
+        assert book.scores() == {"bob": 3, "dan": 2, "gil": 2}
     assert not list(small_course.rglob("autograded/**/checks.py"))
 
 
