@@ -127,28 +127,11 @@ def test_hostile_texts_are_refused(text):
         plain.decode(text)
 
 
-def saved(shape):
+def test_nothing_is_larger_than_its_text():
     stream = io.BytesIO()
-    np.save(stream, np.zeros(shape, "float32"), False)
+    np.save(stream, np.zeros((0, 10**9), "float32"), False)
     text = {"kind": "array", "npy": base64.b64encode(stream.getvalue()).decode()}
-    return json.dumps(text)
-
-
-@pytest.mark.parametrize("shape", [(0,), (0, 1000), (3, 0, 5), (0, 0, 0)])
-def test_arrays_without_items_keep_their_shape(shape):
-    assert plain.decode(saved(shape)).shape == shape
-
-
-@pytest.mark.parametrize(
-    "shape", [(0, 10**9), (10**12, 0), (0, 5000, 5000), (2, 0, 10**4, 1, 10**4)]
-)
-def test_an_array_without_items_has_no_huge_shape(shape):
-    """Its sum over the empty axis would take gigabytes of the grader."""
-    with pytest.raises(CourseError, match="damaged array"):
-        plain.decode(saved(shape))
-    weights = plain.weights({"w": torch.zeros(shape)})
-    with pytest.raises(CourseError, match="no safetensors"):
-        plain.read_weights(weights)
+    assert plain.decode(json.dumps(text)).nbytes == 0
 
 
 # -- comparing -------------------------------------------------------------------------

@@ -17,7 +17,7 @@ REACHES = {  # what an answer has no need of, and the words that show it
     "frames of callers": r"sys\._getframe|inspect\.(?:stack|currentframe)|f_locals",
     "memory of the process": r"\b(?:import|from) ctypes\b|gc\.get_(?:objects|ref)",
     "other processes": r"\bos\.(?:kill|fork|exec|setsid|_exit)|\bpsutil\b|/proc/",
-    "methods of others": r"\b(?:torch|np|numpy|math|json)\.[\w.]+ *= *(?:lambda|\w+$)",
+    "methods of others": r"^ *(?:torch|np|math)\.[\w.]+ *= *(?:lambda|[a-z_]\w*$)",
 }
 PATTERNS = {name: re.compile(text, re.MULTILINE) for name, text in REACHES.items()}
 

@@ -86,8 +86,9 @@ def read_weights(value) -> dict:
 
     try:
         tensors = load(base64.b64decode(value["safetensors"], validate=True))
-        if not all(is_small(tensor.shape) for tensor in tensors.values()):
-            raise ValueError("a shape")
+        for tensor in tensors.values():  # (0, 10**9) has no bytes, but its sums have
+            if math.prod(max(n, 1) for n in tensor.shape) > MAX_BYTES:
+                raise ValueError("a shape")
         return tensors
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
         raise CourseError(f"read_weights: no safetensors ({error}).") from None
@@ -141,14 +142,6 @@ def _unpacked(tree, depth: int, left: list[int]):
     raise CourseError("decode: an unknown kind of value.")
 
 
-def is_small(shape) -> bool:
-    """Is a shape small without its zeros too?
-
-    An array of shape (0, 10**15) has no bytes; its sum over the first axis has many.
-    """
-    return math.prod(size for size in shape if size) <= MAX_BYTES
-
-
 def _array(text):
     """A `.npy` file whose header is checked against its length before it is read."""
     import numpy as np
@@ -164,8 +157,6 @@ def _array(text):
             raise ValueError("dtype or shape")
         if min(shape, default=0) < 0 or count * dtype.itemsize != len(content):
             raise ValueError("length")
-        if not is_small(shape):
-            raise ValueError("shape")
     except (ValueError, TypeError, KeyError, SyntaxError, binascii.Error):
         raise CourseError("decode: a damaged array.") from None
     except Exception as error:  # numpy parses the header with Python's own parser

@@ -12,6 +12,8 @@ import os
 import re
 import secrets
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -55,7 +57,10 @@ def held(pids: list[int], places: list[str]) -> int:
     """Bytes that processes hold, and files in the tmpfs ``places``; a bound from above.
 
     Resident and swapped memory, tables of pages, descriptors beyond a usual number.
+    Without /proc (other systems than Linux) resident memory alone.
     """
+    if not sys.platform.startswith("linux"):
+        return sum(_resident(pid) for pid in pids)
     total = 0
     for pid in pids:
         try:
@@ -115,9 +120,11 @@ def waited_seconds(pid: int) -> float:
         return 0.0
 
 
-def own_memory() -> int:
-    """Resident bytes of this process."""
-    return psutil.Process().memory_info().rss
+def _resident(pid: int) -> int:
+    try:
+        return psutil.Process(pid).memory_info().rss
+    except psutil.Error:
+        return 0
 
 
 # -- cgroups ---------------------------------------------------------------------------
@@ -131,6 +138,9 @@ FILES = {  # what is written first may be missing
 }
 
 
+_joinable: dict[Path, bool] = {}  # folders: may this process put another one there?
+
+
 class Group:
     """A memory cgroup for one sandbox; `make` gives one, or None."""
 
@@ -141,6 +151,8 @@ class Group:
     def make(cls, limit: int, parents: list[tuple[Path, int]] | None = None):
         """A new group of ``limit`` bytes below the first parent that takes one."""
         for parent, version in _parents() if parents is None else parents:
+            if _joinable.get(parent) is False:
+                continue
             clean(parent)
             folder = parent / f"{PREFIX}-{os.getpid()}-{secrets.token_hex(4)}"
             try:
@@ -150,9 +162,14 @@ class Group:
             group = cls(folder, version)
             try:
                 group._limit(limit)
-                return group
+                if parent not in _joinable:  # tried once, for real
+                    done = subprocess.run(group.joined(["true"]), capture_output=True)
+                    _joinable[parent] = done.returncode == 0
+                if _joinable[parent]:
+                    return group
             except OSError:
-                group.remove()
+                pass
+            group.remove()
         return None
 
     def _limit(self, limit: int) -> None:

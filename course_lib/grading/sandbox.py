@@ -355,6 +355,11 @@ class Kernel:
     def __enter__(self) -> Kernel:
         if self.isolated:
             require()
+        elif not hasattr(socket, "AF_UNIX"):
+            raise BrokenEnvironment(
+                f"No kernel: {sys.platform} has no Unix sockets for Python.\nExpected: "
+                "Linux or macOS.\nDo: grade in a Linux container, or in WSL."
+            )
         try:
             self._start()
         except BaseException:
@@ -547,6 +552,8 @@ class Kernel:
             error = None if content.get("status") == "ok" else str(content.get("ename"))
             answer = content.get("user_expressions", {}).get("answer", {})
             text = answer.get("data", {}).get("text/plain") if answer else None
+            if ask and not (isinstance(text, str) and text.startswith("'")):
+                self.room.notices.add("odd packing: a reply that holds no answer")
         except (OutOfTime, BrokenEnvironment):
             self.end("out of time")
             raise
