@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import queue
-import re
 import sys
 import threading
 import time
@@ -23,10 +22,10 @@ from pathlib import Path
 
 from course_lib import files, paths
 from course_lib.errors import CourseError
-from course_lib.grading import grade, release, sandbox, submission, worker
+from course_lib.grading import attempts, grade, release, sandbox, submission, worker
+from course_lib.grading.identity import STUDENT
 
 DASK_SECONDS = 20  # to reach a cluster
-STUDENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,10 @@ def submissions(lesson: str, folder: Path | None = None) -> list[Submission]:
         try:
             if own.is_symlink() or not own.is_dir():
                 raise submission.Unreadable("its folder is a link or no folder")
-            content = submission.read(own / f"{lesson}.ipynb")
-            found.append(Submission(entry.name, content))
+            notebook = own / f"{lesson}.ipynb"
+            if not os.path.lexists(notebook) and (why := attempts.problems_of(own)):
+                raise submission.Unreadable(why)
+            found.append(Submission(entry.name, submission.read(notebook)))
         except submission.Unreadable as error:
             found.append(Submission(entry.name, b"", str(error)))
     return found
@@ -338,8 +339,7 @@ def report(lesson: Path, **options) -> int:
         outcomes = [answer["outcome"] for answer in record["answers"].values()]
         counts = {name: outcomes.count(name) for name in grade.OUTCOMES}
         told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-        whys = [record["reason"]] + [a["reason"] for a in record["answers"].values()]
-        why = "; ".join(dict.fromkeys(filter(None, whys)))
+        why = "; ".join(_reasons(record))
         points = f"{record['points']:g} of {record['max_points']:g}"
         notice, seconds_each = record.get("notice", ""), f"{record['seconds']:.1f}"
         rows.append((student, points, told, why, notice, seconds_each))
@@ -348,6 +348,19 @@ def report(lesson: Path, **options) -> int:
     broken = [r for r in records.values() if r["outcome"] == grade.BROKEN]
     print(f"{len(records)} submissions in {seconds:.0f} s, {len(broken)} not graded.")
     return 1 if broken else 0
+
+
+def _reasons(record: dict) -> list[str]:
+    """Why points are missing: of the whole submission, then of each question."""
+    found = [record["reason"]] if record["reason"] else []
+    for name, answer in record["answers"].items():
+        if answer["points"] >= answer["max_points"]:
+            continue
+        hint = f"hint {answer['hint']!r}" if answer["hint"] else ""
+        told = "; ".join(filter(None, (answer["reason"], hint))) or answer["outcome"]
+        if answer["reason"] != record["reason"] or not found:
+            found.append(f"{name}: {told}")
+    return found
 
 
 class _progress:

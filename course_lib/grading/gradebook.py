@@ -153,6 +153,7 @@ def configuration(db: str | None = None):
         "__pycache__",
         "checks.py",
         "bank",
+        "attempts",
         ".*",
     ]
     c.Autograde.sanitize_preprocessors = [SandboxExecute]
