@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,7 +45,11 @@ from course_lib.job_data import Parts
 __all__ = ["Result", "run"]
 
 FORMAT = 1  # of the stored state
-WITHOUT_EFFECT = ("onnx", "licence", "audit")  # on the weights
+# Without an effect on the weights, or one that the key of the data tells.
+WITHOUT_EFFECT = (
+    "onnx", "licence", "audit", "labels", "skip_empty", "sheet", "encoding",
+    "image_column", "text_column", "label_column",
+)  # fmt: skip
 WORST = 12  # errors shown in the report
 
 
@@ -121,14 +125,17 @@ def run(
     *,
     again: bool = False,
     progress: bool = True,
+    skip_unreadable: bool = False,
+    on_data: Callable[[Parts], None] | None = None,
 ) -> Result:
     """Do the whole job; returns a :class:`Result`.
 
     config: a Config, a dict of its fields, or the path of a YAML file.  data: a folder,
-    a CSV file, job_data.Parts, or (train, validation, test) data sets.  out: a folder
+    a table, job_data.Parts, or (train, validation, test) data sets.  out: a folder
     for report.html, result.json, splits.csv, config.yaml, the model and the state from
     which an interrupted job goes on; without it nothing is written.  again: forget what
-    another job left in ``out``.
+    another job left in ``out``.  skip_unreadable: go on without pictures that cannot be
+    read, and name them.  on_data(parts) is called before anything is trained.
     Raises CourseError on a bad configuration or bad data, before anything is written.
     Lesson 13.
     """
@@ -136,7 +143,11 @@ def run(
     config = _config(config)
     device, precision = _device(config)
     first = job_model.start(config)
-    parts = _parts(config, data, first, out)
+    parts = _parts(config, data, first, out, skip_unreadable)
+    fitted, tokens, said = _fitted(config, first, parts)
+    parts = replace(parts, notes=(*parts.notes, *said))
+    if on_data is not None and processes.current().rank == 0:
+        on_data(parts)
     first = job_model.model(config, len(parts.classes), first)
     job_model.check_forward(config, first, parts)
     options = job_model.recipe(config, first, parts)
@@ -155,8 +166,9 @@ def run(
         )
         baseline = None
         if wanted:
-            baseline = _baseline(config, parts, shared, folder, bar)
+            baseline = _baseline(fitted, parts, shared, folder, bar)
     result = _concluded(config, parts, first, transfer, baseline, findings, notes)
+    result.data |= {"columns": parts.columns, "tokens": tokens}
     result.seconds["this session"] = round(time.perf_counter() - began, 1)
     if folder.path and together.rank == 0:
         folder.write(result, config)
@@ -208,7 +220,7 @@ def _device(config) -> tuple[torch.device, str | bool]:
 # -- the data ---------------------------------------------------------------------
 
 
-def _parts(config, data, backbone, out) -> Parts:
+def _parts(config, data, backbone, out, skip_unreadable) -> Parts:
     size = job_model.image_size(config, backbone) if config.task == "images" else None
     if isinstance(data, Parts):
         return data
@@ -223,7 +235,17 @@ def _parts(config, data, backbone, out) -> Parts:
                 "elsewhere: the job would take its own output for a class.\n"
                 "Do: name another one with --out."
             )
-    return job_data.read(path, config, size)
+    return job_data.read(path, config, size, skip_unreadable)
+
+
+def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
+    """(config with the length of texts settled, what was found, sentences)."""
+    if config.task != "text":
+        return config, None, []
+    texts = [one for part in parts for one in part.texts]
+    length, tokens, said = job_model.fitted_length(config, backbone, texts)
+    backbone.preprocess = replace(backbone.preprocess, max_length=length)
+    return replace(config, max_length=length), tokens, [said]
 
 
 def _audited(config, backbone, options, parts) -> list[str]:
@@ -384,6 +406,7 @@ def _concluded(config, parts, backbone, transfer, baseline, findings, notes) -> 
             "counts": parts.counts(),
             "sizes": {k: len(p) for k, p in zip(parts.counts(), parts)},
             "key": parts.key,
+            "pictures": parts.pictures,
             "size": job_model.image_size(config, backbone)
             if config.task == "images"
             else None,
@@ -498,6 +521,8 @@ class _Folder:
                 "task": config.task,
                 "dropout": config.dropout,
                 "image_size": result.data["size"],
+                "columns": result.data["columns"],
+                "pictures": result.data["pictures"],
             },
         )
         result.seconds["export"] = round(time.perf_counter() - began, 2)

@@ -84,10 +84,9 @@ def solution():
     return notebook
 
 
-@pytest.fixture
-def toy(small_course):
-    """A course with one exercise, released, and nothing submitted."""
-    lesson = small_course / "solutions" / NAME
+def made_toy(root):
+    """A course with one exercise, released, and nothing submitted: its lesson."""
+    lesson = root / "solutions" / NAME
     lesson.mkdir(parents=True)
     (lesson / f"{NAME}.ipynb").write_text(json.dumps(solution()))
     (lesson / "checks.py").write_text(CHECKS)
@@ -95,6 +94,12 @@ def toy(small_course):
     target.parent.mkdir(parents=True)
     target.write_bytes(releasing.generate(lesson))
     return lesson
+
+
+@pytest.fixture
+def toy(small_course):
+    """`made_toy` in a course of its own."""
+    return made_toy(small_course)
 
 
 def submit(root, work=WORK):

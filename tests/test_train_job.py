@@ -334,6 +334,35 @@ def test_given_splits_are_kept_and_what_they_share_is_dropped(tmp_path):
     assert [len(part) for part in taken] == [16, 3, 6] or len(taken.validation) >= 2
 
 
+def test_what_was_read_is_told_before_anything_is_trained(
+    tmp_path, pictures, capsys, monkeypatch
+):
+    def refuse(*_, **__):
+        raise CourseError("training began")
+
+    monkeypatch.setattr(training, "fit", refuse)
+    (pictures / "red" / "cut.png").write_bytes(b"")
+    (pictures / "green" / "Thumbs.db").write_bytes(b"x")
+    folder(tmp_path / "set" / "predict", {".": 3})
+    pictures.rename(tmp_path / "set" / "train")
+    folder(tmp_path / "set" / "Test", {"red": 3, "green": 3, "blue": 3}, first=9)
+    (tmp_path / "job.yaml").write_text(config(audit="warn").to_yaml())
+    line = ["train", "--config", str(tmp_path / "job.yaml"), "--data",
+            str(tmp_path / "set"), "--out", str(tmp_path / "out")]  # fmt: skip
+    assert cli.main(line) == 1
+    said = capsys.readouterr()
+    assert "train/red/cut.png cannot be read: it is empty" in said.err
+    for option, stream in (((), "out"), (("--json",), "err")):
+        assert cli.main([*line, "--skip-unreadable", *option]) == 1
+        said = capsys.readouterr()
+        assert "training began" in said.err
+        told = getattr(said, stream)
+        for words in ("red", "validation", "Left out, unreadable", "train/red/cut.png",
+                      "train/green/Thumbs.db", "predict (3 pictures)"):  # fmt: skip
+            assert words in told
+        assert stream == "out" or not said.out
+
+
 def missing(root):
     return root / "nowhere", "do not exist"
 

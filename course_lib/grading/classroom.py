@@ -65,15 +65,37 @@ def submissions(lesson: str, folder: Path | None = None) -> list[Submission]:
     return found
 
 
+def chosen(found: list[Submission], students: list[str] | None) -> list[Submission]:
+    """Those of the students named; all without names.
+
+    Raises CourseError for a student who has handed in nothing.
+    """
+    if not students:
+        return found
+    there = {one.student for one in found}
+    missing = sorted(set(students) - there)
+    if missing:
+        shown = ", ".join(sorted(there)[:10]) or "(none)"
+        raise CourseError(
+            f"Nothing is submitted by {', '.join(map(repr, missing))}.\nExpected: one "
+            f"of {shown}{' ...' if len(there) > 10 else ''}.\nDo: give the name of a "
+            "folder in submitted/, or collect the work first."
+        )
+    return [one for one in found if one.student in students]
+
+
 # -- records ---------------------------------------------------------------------------
 
 
 class Journal:
     """The records of one lesson's class and the secret of its hidden inputs."""
 
-    def __init__(self, lesson: str, folder: Path | None = None):
+    def __init__(
+        self, lesson: str, folder: Path | None = None, ignored: Iterable[str] = ()
+    ):
+        """``ignored``: students whose records count as not there."""
         self.folder = (folder or paths.ROOT / "grading") / lesson
-        self.lesson = lesson
+        self.lesson, self.ignored = lesson, frozenset(ignored)
 
     def secret(self) -> str:
         """The class's secret; drawn the first time, then kept."""
@@ -88,6 +110,8 @@ class Journal:
 
     def find(self, student: str, digest: str) -> dict | None:
         """The record made from exactly this; None when there is none."""
+        if student in self.ignored:
+            return None
         try:
             record = json.loads(self.path(student).read_text("utf-8"))
         except (OSError, ValueError):
@@ -279,16 +303,19 @@ def grade_class(
     dask: str | None = None,
     db: str | None = None,
     done: Callable = lambda student, record, again: None,
+    students: list[str] | None = None,
+    again: bool = False,
 ) -> tuple[dict[str, dict], float]:
     """Grade all collected work of a lesson into the gradebook; records and seconds.
 
-    The reference must score full marks first.  Raises CourseError when it does not,
-    and when there is nothing to grade.
+    ``students``: only of these.  ``again``: whatever records there are.  The reference
+    must score full marks first.  Raises CourseError when it does not, and when there
+    is nothing to grade.
     """
     from course_lib.grading import gradebook
 
     release.require_nbgrader()
-    found = submissions(lesson.name)
+    found = chosen(submissions(lesson.name), students)
     if not found:
         raise CourseError(
             f"Nothing to grade: submitted/*/{lesson.name}/ is empty.\nExpected: "
@@ -299,7 +326,8 @@ def grade_class(
         sandbox.require()
         sandbox.check_folders(_files_of(db))
     started = time.perf_counter()
-    journal = Journal(lesson.name)
+    ignored = [one.student for one in found] if again else ()
+    journal = Journal(lesson.name, ignored=ignored)
     todo = jobs(lesson, found, journal.secret(), isolated)
     untouched = release.released(lesson).read_bytes()
     attempts = release.attempts(lesson, untouched).items()
@@ -331,7 +359,7 @@ def report(lesson: Path, **options) -> int:
     if options.get("isolated", True) and not options.get("dask"):
         for sentence in sandbox.weaknesses():
             print(f"Note: {sentence}.", flush=True)
-    total = len(submissions(lesson.name))
+    total = len(chosen(submissions(lesson.name), options.get("students")))
     with _progress(f"{lesson.name}: {total} submissions", total) as done:
         records, seconds = grade_class(lesson, done=done, **options)
     rows = []
