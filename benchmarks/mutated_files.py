@@ -169,8 +169,9 @@ def try_table(folder: Path, rng: random.Random) -> str:
     parts = job_data.read(path, config)
     count = sum(len(part) for part in parts)
     said = " ".join(parts.notes)
-    lines = len([x for x in re.split(rb"\r\n|\r|\n", path.read_bytes()) if x.strip()])
-    promised = lines - 1 if path.suffix in (".csv", ".tsv") else 90
+    content = path.read_bytes()
+    lines = len([x for x in re.split(rb"\r\n|\r|\n", content) if x.strip()])
+    promised = 90 if content[:1] == b"P" else lines - 1  # Excel and Parquet, else text
     if count not in (90, promised, promised + 1) and not re.search(
         r"\d+ (row|text)", said
     ):
