@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from course_lib import heads
 from course_lib.errors import CourseError
 from course_lib.features import network
 from course_lib.freezing import frozen_in_train_mode
@@ -112,7 +113,9 @@ def audit(
         "tiny-batch": batch_size is None or not training,
         "preprocessing": train is None or (preprocess is None and loader is train),
         "unshuffled": loader is train,
-        "head-size": not getattr(model, "head", "") or train is None,
+        "head-size": isinstance(model, nn.Module)
+        or not getattr(model, "heads", ())
+        or train is None,
         "shared-examples": sum(data is not None for data in (train, val, test)) < 2,
         "test-for-choosing": val is None or test is None,
         "unsaved-head": not hasattr(net, "peft_config"),
@@ -252,18 +255,15 @@ def _short(values) -> str:
 
 
 def _head_findings(model, net, train):
-    head = getattr(model, "head", None)
+    names = getattr(model, "heads", ())
     classes = getattr(train, "classes", None)
-    if not isinstance(head, str) or not head or classes is None:
+    if isinstance(model, nn.Module) or not names or classes is None:
         return
-    layer = net.get_submodule(head)
-    while isinstance(layer, nn.Sequential):
-        layer = layer[-1]
-    outputs = getattr(layer, "out_features", getattr(layer, "out_channels", None))
+    outputs = heads.outputs(net, names)
     if outputs is not None and outputs != len(classes):
         yield Finding(
             "head-size",
-            head,
+            ", ".join(names),
             f"{outputs} outputs for {len(classes)} classes.",
             f"backbone.to_classes({len(classes)}).",
         )

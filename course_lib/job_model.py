@@ -67,10 +67,10 @@ def with_dropout(backbone, share: float):
     if backbone.kind == "text":
         backbone.model.dropout.p = share
     elif share:
-        head = backbone.model.get_submodule(backbone.head)
-        backbone.model.set_submodule(
-            backbone.head, nn.Sequential(nn.Dropout(share), head)
-        )
+        for name in backbone.heads:
+            head = backbone.model.get_submodule(name)
+            dropped = nn.Sequential(nn.Dropout(share), head)
+            backbone.model.set_submodule(name, dropped)
     return backbone
 
 

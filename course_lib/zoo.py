@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from course_lib import files, paths, profiles
+from course_lib import files, heads, paths, profiles
 from course_lib.errors import CourseError
 from course_lib.preprocessing import Preprocess
 
@@ -35,43 +35,61 @@ TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 class Backbone:
     """A pretrained network and what belongs to it.
 
-    `head` is the dotted name of the classifier, `stages` maps stage names to dotted
-    module names from input to output, `num_features` is the width of what the head
-    reads.  `preprocess` turns uint8 images (N, H, W, 3), or for `kind` "text" a list of
-    N strings, into the model's input.
+    `heads` are the dotted names of the modules that make up the classifier: mostly one,
+    two in a distilled transformer, none in a bare text encoder; one name may be given
+    as a string.  `stages` maps stage names to dotted module names from input to output,
+    `num_features` is the width of what the classifier reads.  `preprocess` turns uint8
+    images (N, H, W, 3), or for `kind` "text" a list of N strings, into the model's
+    input.  `notes` says in sentences what was unusual about loading it.
     """
 
     model: nn.Module
     preprocess: Callable
     name: str
     kind: str
-    head: str
+    heads: tuple[str, ...]
     stages: dict[str, str]
     num_features: int
     card: dict = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        if isinstance(self.heads, str):
+            self.head = self.heads
+
+    @property
+    def head(self) -> str:
+        """Dotted name of the classifier, "" where there is none.
+
+        Raises CourseError for a classifier of several modules: see `heads`.
+        """
+        if len(self.heads) > 1:
+            raise CourseError(
+                f"The classifier of {self.name} is {len(self.heads)} modules "
+                f"({', '.join(self.heads)}).\nExpected: one, to be called `head`.\n"
+                "Do: go through backbone.heads."
+            )
+        return self.heads[0] if self.heads else ""
+
+    @head.setter
+    def head(self, name: str):
+        self.heads = (name,) if name else ()
 
     def features(self, x):
-        """What the head reads, one vector an example: (N, num_features).
+        """What the classifier reads, one vector an example: (N, num_features).
 
         Gradients flow; call under `torch.no_grad()` and after `model.eval()` to
         extract features.  Lesson 03.
         """
         if self.kind == "text":
-            return mean_pooled(self.model.encoder if self.head else self.model, x)
-        seen = []
-        hook = self.model.get_submodule(self.head).register_forward_pre_hook(
-            lambda module, inputs: seen.append(inputs[0])
-        )
-        try:
-            self.model(x)
-        finally:
-            hook.remove()
-        return as_vectors(seen[0])
+            return mean_pooled(self.model.encoder if self.heads else self.model, x)
+        return heads.features(self.model, self.heads, x)
 
     def to_classes(self, num_classes, seed=0):
-        """Replace the head, in place, by a fresh linear one; returns the backbone.
+        """Replace the classifier, in place, by a fresh one; returns the backbone.
 
-        The new head is drawn from `seed` without touching torch's global generator.
+        It is linear, or of the kind that the architecture has, and drawn from `seed`
+        without touching torch's global generator.
         """
         if num_classes < 2:
             raise CourseError(
@@ -80,25 +98,12 @@ class Backbone:
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if not self.head:  # a bare text encoder
+            if not self.heads:  # a bare text encoder
                 self._wrap(num_classes)
                 return self
-            old = self.model.get_submodule(self.head)
-            parent = self.head.rpartition(".")[0]
-            holder = self.model.get_submodule(parent)
-            if isinstance(old, nn.Conv2d) and isinstance(holder, nn.Sequential):
-                # SqueezeNet's: convolution, ReLU, pooling.  Pooled first, the head is
-                # linear in `features`, as everywhere else.
-                new = nn.Linear(old.in_channels, num_classes)
-                pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), new)
-                self.model.set_submodule(parent, pooled)
-                self.head = f"{parent}.2"
-                return self
-            if isinstance(old, nn.Conv2d):
-                new = nn.Conv2d(old.in_channels, num_classes, 1)
-            else:
-                new = nn.Linear(self.num_features, num_classes)
-        self.model.set_submodule(self.head, new)
+            self.heads = heads.replace(
+                self.model, self.heads, self.num_features, num_classes
+            )
         return self
 
     def _wrap(self, num_classes):
@@ -112,13 +117,6 @@ class Backbone:
     def copy(self):
         """An independent copy: training it leaves this one unchanged."""
         return copy.deepcopy(self)
-
-
-def as_vectors(x):
-    """(N, F) as it is; maps (N, F, H, W) and tokens (N, T, F) by their mean."""
-    if x.ndim == 4:
-        return x.mean((2, 3))
-    return x.mean(1) if x.ndim == 3 else x
 
 
 # --- what is there ------------------------------------------------------------
@@ -214,32 +212,13 @@ def model_dtype(stored):
     return torch.float32 if stored.is_floating_point() else stored.dtype
 
 
-def vision(model, preprocess, name, about):
+def vision(model, preprocess, name, about, notes=()):
     """A Backbone from an image classifier: its head and stages are looked up."""
-    head = find_head(model)
-    layer = model.get_submodule(head)
-    width = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
+    found = heads.find(model)
+    stages, size = find_stages(model), heads.width(model, found)
     return Backbone(
-        model, preprocess, name, "vision", head, find_stages(model), width, about
+        model, preprocess, name, "vision", found, stages, size, about, list(notes)
     )
-
-
-def find_head(model):
-    """Dotted name of the classifier: the last linear layer, or 1 x 1 convolution.
-
-    timm says it itself (`get_classifier`); elsewhere it is the last layer with
-    weights.
-    """
-    if hasattr(model, "get_classifier"):
-        wanted = model.get_classifier()
-        return next(name for name, m in model.named_modules() if m is wanted)
-    layers = [
-        name
-        for name, m in model.named_modules()
-        if isinstance(m, nn.Linear)
-        or (isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1))
-    ]
-    return layers[-1]
 
 
 def find_stages(model):
