@@ -33,7 +33,7 @@ from course_lib.errors import CourseError
 
 CLASSES, PICTURES = 3, 2
 FAMILIES = """
-beit_base_patch16_224 halonet_h1 gernet_s cait_xxs24_224 coat_tiny convit_tiny
+beit_base_patch16_224 halonet_h1 mobileone_s0 cait_xxs24_224 coat_tiny convit_tiny
 convmixer_768_32 convnext_atto_rms cpubone_nano crossvit_tiny_240 csatv2
 cs3darknet_focus_s cspnext_tiny davit_tiny deit_tiny_patch16_224 densenet121 dla46x_c
 dpn48b edgenext_xx_small efficientformer_l1 efficientformerv2_s0 efficientnet_lite0

@@ -118,9 +118,7 @@ def random_start(backbone, seed: int):
 def _shapes(backbone) -> dict:
     """Shapes of all weights but the head's."""
     state = backbone.model.state_dict()
-    return {
-        k: v.shape for k, v in state.items() if not inside(k, backbone.heads)
-    }
+    return {k: v.shape for k, v in state.items() if not inside(k, backbone.heads)}
 
 
 def _scratch(job, r: int) -> dict:

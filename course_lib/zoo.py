@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from course_lib import files, heads, paths, profiles
+from course_lib import files, heads, paths, profiles, weight_files
 from course_lib.errors import CourseError
 from course_lib.preprocessing import Preprocess
 
@@ -261,6 +261,41 @@ def last_of_each_size(sequence):
     return list(sizes.values())
 
 
+def stages_that_run(model, stages, size):
+    """Of timm's many ways to build a network: stages that a forward pass goes through.
+
+    Those found by name where they run and give a tensor, else what timm lists in
+    `feature_info`, else the direct children.  Computed with shapes alone.
+    """
+    trial, ran = heads.without_numbers(model).eval(), []
+    for name, module in trial.named_modules():
+        module.register_forward_hook(
+            lambda _, __, out, name=name: ran.append(name) if tensor(out) else None
+        )
+    try:
+        with torch.no_grad():
+            trial(torch.empty(1, 3, size, size, device="meta"))
+    except Exception:  # of a layer that needs numbers: names are all there is
+        return stages
+    listed = {
+        place["module"]: place["module"]
+        for place in getattr(model, "feature_info", None) or ()
+        if isinstance(place, dict) and "module" in place
+    }
+    children = {name: name for name, _ in model.named_children()}
+    for some in (stages, listed, children):
+        found = {stage: name for stage, name in some.items() if name in ran}
+        if len(found) >= 2:
+            break
+    return found
+
+
+def tensor(output):
+    """Is this a tensor, or a tuple or list that begins with one?"""
+    first = output[0] if isinstance(output, (tuple, list)) and output else output
+    return isinstance(first, torch.Tensor)
+
+
 # --- public models ------------------------------------------------------------
 
 
@@ -306,9 +341,9 @@ def cached(name):
     a file or a folder of one's own, that one.  Uses no network.
     """
     source, _, rest = name.partition("/")
-    rest, _, own = rest.partition("@")
+    rest, own, _ = weight_files.split(rest)
     if own or (source == "hf" and Path(rest).expanduser().is_dir()):
-        path = Path(own or rest).expanduser()
+        path = own or Path(rest).expanduser()
         found = path.glob("*") if path.is_dir() else [path]
     elif source == "torchvision":
         from torchvision.models import get_model_weights
@@ -326,6 +361,24 @@ def cached(name):
     return next((f for f in sorted(found) if f.suffix in weights and f.exists()), None)
 
 
+def plain_layout(layer, inputs):
+    """A hook: channels first in memory, as `guard_narrow` wants it."""
+    return (inputs[0].contiguous(), *inputs[1:])
+
+
+def guard_narrow(model):
+    """Keep strided 1 x 1 convolutions of few channels from ending the process.
+
+    With channels last in memory, their gradient writes outside its memory in torch
+    2.14 on CPUs with AVX-512 (fewer than 16 input channels, such as the first layers of
+    RepVGG and MobileOne).  The other layout gives the same numbers without that.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
+            if layer.in_channels < 16 and layer.stride != (1, 1):
+                layer.register_forward_pre_hook(plain_layout)
+
+
 def timm_repository(name):
     """The repository of a timm model on the Hugging Face Hub; the default tag's."""
     if "." not in name:
@@ -336,62 +389,16 @@ def timm_repository(name):
     return f"timm/{name}"
 
 
-def local_file(rest):
-    """`NAME@FILE` as (NAME, path of the file); without a file, (NAME, None)."""
-    name, _, file = rest.partition("@")
-    if not file:
-        return name, None
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise CourseError(
-            f"There is no weight file {file}.\nExpected: the path of a .safetensors or "
-            f".pth file behind the @ of {rest}.\nDo: check the path; a relative one "
-            f"starts at {Path.cwd()}."
-        )
-    return name, path
+def own_file(rest, pretrained):
+    """`NAME@FILE#PART` as (NAME, path, PART, notes); without a file the path is None.
 
-
-def read_weights(path):
-    """The tensors of a .safetensors file, or of a torch file that holds nothing else.
-
-    Raises CourseError for a file that is neither; code in it is never run.
+    With `pretrained=False` the file is not looked for, and a note says so.
     """
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = all(isinstance(value, torch.Tensor) for value in state.values())
-    except Exception as error:  # zip, pickle, safetensors: each has errors of its own
-        tensors, reason = False, reason_of(error)
-    else:
-        reason = "it holds other things too"
-    if not tensors:
-        raise CourseError(
-            f"{path} cannot be read as weights ({reason}).\nExpected: a state "
-            "dict of tensors, as .safetensors or as torch saves one.\n"
-            "Do: save it anew, or download it again."
-        )
-    return state
-
-
-def put_weights(model, path, name):
-    """Weights of one's own into a model; returns what the card says of them."""
-    state = read_weights(path)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError:
-        own = model.state_dict()
-        shapes = sum(own[k].shape != state[k].shape for k in own.keys() & state.keys())
-        raise CourseError(
-            f"The weights of {path} do not fit {name}: {len(own.keys() - state.keys())}"
-            f" tensors are missing, {len(state.keys() - own.keys())} are too many, "
-            f"{shapes} have another shape.\nExpected: all {len(own)} tensors of this "
-            "architecture.\nDo: name the architecture that the file was made with."
-        ) from None
-    return {"weights": path.name, "sha256": files.sha256(path)}
+    if pretrained:
+        return *weight_files.find(rest), []
+    name, _, file = rest.partition("@")
+    said = f"{file} was not read: random weights were asked for."
+    return name, None, "", [said] if file else []
 
 
 def load_torchvision(rest, pretrained):
@@ -401,7 +408,7 @@ def load_torchvision(rest, pretrained):
     """
     from torchvision import models
 
-    rest, own = local_file(rest)
+    rest, own, part, notes = own_file(rest, pretrained)
     if rest not in models.list_models(module=models):
         raise CourseError(
             f"torchvision has no classification model called {rest!r}; expected one of "
@@ -409,7 +416,8 @@ def load_torchvision(rest, pretrained):
         )
     weights = models.get_model_weights(rest).DEFAULT
     published = pretrained and own is None
-    about = {"weights": str(weights)}
+    about = {"heads": {"imagenet": weights.meta["categories"]}}
+    about |= {"weights": str(weights)}
     try:
         if published:  # torchvision would run code that a weight file brings along
             weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
@@ -420,8 +428,10 @@ def load_torchvision(rest, pretrained):
         raise unavailable(f"torchvision/{rest}", error) from error
     if published:
         about |= check_published(weights.url)
-    elif pretrained:
-        about = put_weights(model, own, f"torchvision/{rest}")
+    elif own is not None:
+        name = f"torchvision/{rest}"
+        notes, found = weight_files.put(model, heads.find(model), own, name, part)
+        about |= found
     rule = weights.transforms()
     preprocess = Preprocess(
         picture_size(model, rule.crop_size[0]),
@@ -429,8 +439,7 @@ def load_torchvision(rest, pretrained):
         tuple(rule.std),
         interpolation=rule.interpolation.value,
     )
-    about |= {"heads": {"imagenet": weights.meta["categories"]}}
-    return vision(model, preprocess, f"torchvision/{rest}", about)
+    return vision(model, preprocess, f"torchvision/{rest}", about, notes)
 
 
 def picture_size(model, own):
@@ -470,7 +479,7 @@ def load_timm(rest, pretrained):
     """
     import timm
 
-    rest, own = local_file(rest)
+    rest, own, part, notes = own_file(rest, pretrained)
     published = pretrained and own is None
     try:
         model = timm.create_model(rest, pretrained=published)
@@ -480,9 +489,12 @@ def load_timm(rest, pretrained):
         raise unavailable(f"timm/{rest}", error) from error
     except Exception as error:  # the hub raises a family of its own
         raise unavailable(f"timm/{rest}", error) from error
+    guard_narrow(model)
     about = dict(model.pretrained_cfg or {})
-    if pretrained and own is not None:
-        about |= put_weights(model, own, f"timm/{rest}")
+    if own is not None:
+        name = f"timm/{rest}"
+        notes, found = weight_files.put(model, heads.find(model), own, name, part)
+        about |= found
     rule = timm.data.resolve_model_data_config(model)
     preprocess = Preprocess(
         picture_size(model, rule["input_size"][-1]),
@@ -490,7 +502,9 @@ def load_timm(rest, pretrained):
         tuple(rule["std"]),
         interpolation=rule["interpolation"],
     )
-    return vision(model, preprocess, f"timm/{rest}", about)
+    backbone = vision(model, preprocess, f"timm/{rest}", about, notes)
+    backbone.stages = stages_that_run(model, backbone.stages, preprocess.size)
+    return backbone
 
 
 # --- text ---------------------------------------------------------------------
