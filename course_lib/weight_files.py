@@ -11,6 +11,7 @@ Lesson 13.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import zipfile
@@ -23,6 +24,7 @@ import torch
 
 from course_lib import files
 from course_lib.errors import CourseError
+from course_lib.heads import find as find_head
 from course_lib.heads import inside, without_numbers
 
 __all__ = ["find", "put", "read", "split"]
@@ -300,8 +302,13 @@ class Part:
 
     @property
     def label(self) -> str:
-        """Where it lies, as the user would write it behind `#`."""
+        """Keys that lead to it."""
         return ".".join(self.where)
+
+    @property
+    def place(self) -> str:
+        """The same and the prefix, as the user may write it behind `#`."""
+        return ".".join(filter(None, (self.label, self.prefix.rstrip("."))))
 
     def named(self) -> dict[str, str]:
         """{the network's name for it: name in the file}, of all with the prefix."""
@@ -377,12 +384,21 @@ def _fits(part: Part, own: dict, trunk: set) -> list[Part]:
     return fits
 
 
-def _best(parts, own: dict, trunk: set) -> tuple[Part, list[Part]]:
+def _best(parts, own: dict, trunk: set, only="") -> tuple[Part, list[Part]]:
     """The part that fits best, and others that fit as well.
 
-    Of several alike, the averaged or teacher's weights are taken, as timm does.
+    Of several alike, the averaged or teacher's weights are taken, as timm does.  only:
+    the place of the one that is wanted.  Raises CourseError when nothing lies there.
     """
     fits = [one for part in parts for one in _fits(part, own, trunk)]
+    if only:
+        there = [one.place or "the top of the file" for one in fits]
+        fits = [one for one in fits if only in (one.label, one.place)]
+        if not fits:
+            raise CourseError(
+                f"The file holds no weights under {only!r}.\nExpected: one of "
+                f"{', '.join(there)}.\nDo: correct what stands behind the #."
+            )
     count = {id(one): len(trunk & one.matched.keys()) for one in fits}
     most = max(count.values())
     alike = [one for one in fits if count[id(one)] == most]
@@ -408,18 +424,16 @@ def put(model, heads, path: Path, name: str, only: str = "") -> tuple[list[str],
     """
     content, closed = read(path)
     parts, other = _parts(content)
-    if only:
-        parts = _named_part(parts, only, path)
     if not parts:
-        raise _no_weights(path, content, other)
+        raise _no_weights(path, content, other, closed)
     own = model.state_dict()
     trunk = {k for k in own if not inside(k, heads)}
     needed = {k for k in trunk if not k.endswith(COUNTERS)}
-    best, others = _best(parts, own, trunk)
+    best, others = _best(parts, own, trunk, only)
     if not needed <= best.matched.keys():
         translated = _translated_by_timm(model, parts)
         if translated:
-            again, more = _best(translated, own, trunk)
+            again, more = _best(translated, own, trunk, only)
             if needed <= again.matched.keys():
                 best, others = again, more
     if not needed <= best.matched.keys():
@@ -437,17 +451,6 @@ def put(model, heads, path: Path, name: str, only: str = "") -> tuple[list[str],
     if not with_head:
         about["heads"] = {}
     return _notes(path, best, others, state, heads, with_head, wanted, closed), about
-
-
-def _named_part(parts, only, path) -> list[Part]:
-    chosen = [part for part in parts if part.label == only]
-    if not chosen:
-        there = [part.label or "the top of the file" for part in parts]
-        raise CourseError(
-            f"{path} holds no weights under {only!r}.\nExpected: one of its entries: "
-            f"{', '.join(there) or 'there is none'}.\nDo: correct what stands behind #."
-        )
-    return chosen
 
 
 def _translated_by_timm(model, parts) -> list[Part]:
@@ -504,9 +507,8 @@ def _notes(path, best, others, state, heads, with_head, wanted, closed) -> list[
     if rest:
         said.append(f"{_some(rest, 'other tensors')} left out")
     if others:
-        there = [repr(one.label + ("." if one.where else "") + one.prefix)
-                 for one in others]  # fmt: skip
-        said.append(f"{', '.join(there)} would fit as well (choose with FILE#NAME)")
+        there = ", ".join(repr(one.place) for one in others)
+        said.append(f"{there} would fit as well (write FILE#NAME to take it)")
     if closed:
         said.append(f"objects of {', '.join(closed[:SHOWN])} not opened")
     return [f"{path.name}: {'; '.join(said)}."] if said else []
@@ -524,12 +526,14 @@ def _left_head(best, stored, wanted) -> str:
 # -- what cannot be loaded ----------------------------------------------------------
 
 
-def _no_weights(path, content, other) -> CourseError:
+def _no_weights(path, content, other, closed) -> CourseError:
     """There is no set of named tensors: what lies there instead."""
     if isinstance(content, torch.Tensor):
         what = f"one tensor of shape {tuple(content.shape)}, without a name"
     elif other:
         what = "; ".join(other[:SHOWN])
+        if any(name.startswith("torch.nn.") for name in closed):
+            what = f"a whole model, pickled, whose code the course does not run: {what}"
     elif isinstance(content, Mapping):
         what = f"a dict without tensors: {_some(content, 'entries')}"
     else:
@@ -602,25 +606,28 @@ timm/deit_tiny_distilled_patch16_224 timm/regnety_032
 
 
 def _fitting(tensors) -> str | None:
-    """A common architecture that all of its weights below the head are there for.
+    """The largest common architecture that all weights below its head are there for."""
+    if len(tensors) < 20:  # fewer than any of them
+        return None
+    part, best = Part((), tensors), (0, None)
+    for name in COMMON:
+        own, trunk = _shapes(name)
+        needed = {k for k in trunk if not k.endswith(COUNTERS)}
+        fits = any(needed <= one.matched.keys() for one in _fits(part, own, trunk))
+        if fits and len(needed) > best[0]:
+            best = len(needed), name
+    return best[1]
 
-    The networks are built without memory; only an error pays for it.
-    """
+
+@functools.cache
+def _shapes(name: str) -> tuple[dict, set]:
+    """(tensors without memory, names of those below the head) of an architecture."""
     import timm
     from torchvision import models
 
-    from course_lib import heads
-
-    part, best = Part((), tensors), None
-    for name in COMMON:
-        source, _, short = name.partition("/")
-        with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            build = timm.create_model if source == "timm" else models.get_model
-            model = build(short)
-        own = model.state_dict()
-        trunk = {k for k in own if not inside(k, heads.find(model))}
-        needed = {k for k in trunk if not k.endswith(COUNTERS)}
-        fits = any(needed <= one.matched.keys() for one in _fits(part, own, trunk))
-        if fits and (best is None or len(needed) > best[0]):
-            best = len(needed), name
-    return best and best[1]
+    source, _, short = name.partition("/")
+    build = timm.create_model if source == "timm" else models.get_model
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        model = build(short)
+    own, head = model.state_dict(), find_head(model)
+    return own, {k for k in own if not inside(k, head)}

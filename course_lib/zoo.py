@@ -240,8 +240,8 @@ def find_stages(model):
             f"layer{i}" if i else "stem": f"features.{n}" for i, n in enumerate(ends)
         }
     for part in ("stages", "blocks", "layers"):
-        if hasattr(model, part):
-            inside = getattr(model, part)
+        inside = getattr(model, part, None)
+        if isinstance(inside, nn.Module):
             found = {f"{part}{n}": f"{part}.{n}" for n, _ in inside.named_children()}
             return {"stem": "stem"} | found if hasattr(model, "stem") else found
     return {name: name for name, _ in model.named_children()}
@@ -265,7 +265,7 @@ def stages_that_run(model, stages, size):
     """Of timm's many ways to build a network: stages that a forward pass goes through.
 
     Those found by name where they run and give a tensor, else what timm lists in
-    `feature_info`, else the direct children.  Computed with shapes alone.
+    `feature_info`, else the parts below the head.  Computed with shapes alone.
     """
     trial, ran = heads.without_numbers(model).eval(), []
     for name, module in trial.named_modules():
@@ -282,7 +282,12 @@ def stages_that_run(model, stages, size):
         for place in getattr(model, "feature_info", None) or ()
         if isinstance(place, dict) and "module" in place
     }
-    children = {name: name for name, _ in model.named_children()}
+    head = heads.find(model)
+    children = {
+        name: name
+        for name, module in model.named_children()
+        if any(True for _ in module.parameters()) and not heads.inside(name, head)
+    }
     for some in (stages, listed, children):
         found = {stage: name for stage, name in some.items() if name in ran}
         if len(found) >= 2:
