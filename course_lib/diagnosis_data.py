@@ -128,7 +128,7 @@ def _levelled(sizes, most: int):
 
 def prepared(backbone, data, test, groups, options) -> Job:
     """Check the data, split them, and fingerprint everything that matters."""
-    notes: list[str] = []
+    notes = list(backbone.notes)
     data, test = _grouped(data, test, groups)
     pictures = {"given": len(data), "side": list(data.images.shape[1:3])}
     data = _without_copies(data, test, notes)

@@ -163,7 +163,7 @@ def replace(model, heads, num_features: int, num_classes: int) -> tuple[str, ...
     else:
         heads = _replaced_by_linear(model, heads[0], num_features, num_classes)
     for name in heads:
-        model.get_submodule(name).to(device)
+        model.get_submodule(name).to(device).train(model.training)
     return heads
 
 

@@ -144,7 +144,7 @@ def run(
     key = _key(config, parts)
     folder = _Folder(out, key, again)
     together = processes.current()
-    notes = [*parts.notes, *_notes(config, first, together)]
+    notes = [*parts.notes, *first.notes, *_notes(config, first, together)]
     shared = dict(device=device, amp=precision)
     wanted = config.baseline and config.weights == "pretrained"
     rate = config.head_rate if config.strategy == "head" else config.backbone_rate

@@ -62,11 +62,12 @@ def _timm_groups(net, head, coarse: bool) -> dict[str, list[str]]:
     tail = []
     if len(bodies) > 2 and any(inside(n, head) for n in numbered[max(numbered)]):
         tail = bodies.pop()  # what shares the head's group: the norm before it
-    groups = {
-        STEM if i == 0 else _common(members, i): members
-        for i, members in enumerate(bodies)
-        if members
-    }
+    groups: dict[str, list[str]] = {}
+    for i, members in enumerate(bodies):
+        name = STEM if i == 0 else _common(members, i)
+        if name in (*groups, HEAD):  # a body may have a part that is called head
+            name = f"{name}, group {i}"
+        groups |= {name: members} if members else {}
     groups[list(groups)[-1]] += tail
     return groups | {HEAD: [n for n in order if inside(n, head)]}
 

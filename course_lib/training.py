@@ -1061,6 +1061,5 @@ def attach_head(backbone, head: nn.Module):
     A copy of the head goes in, so that training the whole leaves the original alone.
     Raises CourseError for a classifier of several modules.  Lesson 03.
     """
-    parent, _, name = backbone.head.rpartition(".")
-    setattr(backbone.model.get_submodule(parent), name, copy.deepcopy(head))
+    backbone.model.set_submodule(backbone.head, copy.deepcopy(head))
     return backbone

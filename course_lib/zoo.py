@@ -234,8 +234,8 @@ def find_stages(model):
     if hasattr(model, "blocks") and hasattr(model, "patch_embed"):
         blocks = {f"block{i + 1}": f"blocks.{i}" for i in range(len(model.blocks))}
         return {"stem": "patch_embed"} | blocks
-    if isinstance(getattr(model, "features", None), nn.Sequential):
-        ends = last_of_each_size(model.features)
+    ends = last_of_each_size(getattr(model, "features", None))
+    if ends:
         return {
             f"layer{i}" if i else "stem": f"features.{n}" for i, n in enumerate(ends)
         }
@@ -250,14 +250,20 @@ def find_stages(model):
 def last_of_each_size(sequence):
     """Names of a Sequential's children behind which the maps get smaller, and the last.
 
-    Computed with shapes alone, on the meta device, for pictures of 224 pixels.
+    Computed with shapes alone, on the meta device, for pictures of 224 pixels.  Empty
+    for what is no Sequential, or one that does not read pictures.
     """
+    if not isinstance(sequence, nn.Sequential):
+        return []
     shapes = copy.deepcopy(sequence).to("meta").eval()
     x, sizes = torch.empty(1, 3, 224, 224, device="meta"), {}
-    with torch.no_grad():
-        for name, child in shapes.named_children():
-            x = child(x)
-            sizes[x.shape[2]] = name  # the second: (N, C, H, W) and (N, H, W, C)
+    try:
+        with torch.no_grad():
+            for name, child in shapes.named_children():
+                x = child(x)
+                sizes[x.shape[2]] = name  # the second: (N, C, H, W) and (N, H, W, C)
+    except RuntimeError:  # a stem stands before it
+        return []
     return list(sizes.values())
 
 
@@ -285,14 +291,24 @@ def stages_that_run(model, stages, size):
     head = heads.find(model)
     children = {
         name: name
-        for name, module in model.named_children()
+        for name, module in direct_parts(model)
         if any(True for _ in module.parameters()) and not heads.inside(name, head)
     }
     for some in (stages, listed, children):
         found = {stage: name for stage, name in some.items() if name in ran}
+        found = dict(sorted(found.items(), key=lambda pair: ran.index(pair[1])))
         if len(found) >= 2:
             break
     return found
+
+
+def direct_parts(model, prefix=""):
+    """(name, module) of the children; of a list of modules, which never runs, theirs."""
+    for name, child in model.named_children():
+        if isinstance(child, nn.ModuleList):
+            yield from direct_parts(child, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", child
 
 
 def tensor(output):
@@ -423,6 +439,7 @@ def load_torchvision(rest, pretrained):
     published = pretrained and own is None
     about = {"heads": {"imagenet": weights.meta["categories"]}}
     about |= {"weights": str(weights)}
+    about["input_size"] = (3, *weights.transforms().crop_size * 2)
     try:
         if published:  # torchvision would run code that a weight file brings along
             weights.get_state_dict(progress=False, check_hash=True, weights_only=True)

@@ -52,7 +52,7 @@ def check_trunk(backbone, state=OWN):
             assert torch.equal(tensor, state[name].to(tensor.dtype)), name
 
 
-# -- unwrapped, and told in one line ----------------------------------------------------
+# -- unwrapped, and told in one line ---------------------------------------------------
 
 
 WRAPPED = {
@@ -67,7 +67,8 @@ WRAPPED = {
         "_orig_mod removed",
     ),
     "activations recomputed": (
-        {k.replace("1.0.", "1._checkpoint_wrapped_module.0."): v for k, v in OWN.items()},
+        {k.replace("1.0.", "1._checkpoint_wrapped_module.0."): v
+         for k, v in OWN.items()},
         "_checkpoint_wrapped_module removed",
     ),
     "nested": ({"epoch": 3, "model_state_dict": OWN}, "from 'model_state_dict'"),
@@ -148,7 +149,7 @@ def test_another_set_can_be_chosen(tmp_path):
         loaded(tmp_path, content, part="#teacher")
 
 
-# -- heads ------------------------------------------------------------------------------
+# -- heads -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_names_that_timm_translates(tmp_path):
     assert "names translated by timm" in notes[0]
 
 
-# -- refused, and told what lies in the file --------------------------------------------
+# -- refused, and told what lies in the file -------------------------------------------
 
 
 class Net(nn.Module):
@@ -247,7 +248,8 @@ REFUSED = {
         "tensors are missing, 0 are too many, 0 have another shape",
     ),
     "one is missing": (
-        {k: v for k, v in OWN.items() if k != "conv1.0.weight"}, "1 tensors are missing",
+        {k: v for k, v in OWN.items() if k != "conv1.0.weight"},
+        "1 tensors are missing",
     ),
     "another width": (
         OWN | {"layer1.0.conv1.weight": torch.ones(8, 8, 3, 3)},
