@@ -303,7 +303,7 @@ def stages_that_run(model, stages, size):
 
 
 def direct_parts(model, prefix=""):
-    """(name, module) of the children; of a list of modules, which never runs, theirs."""
+    """(name, module) of the children; in place of a list of modules, its own."""
     for name, child in model.named_children():
         if isinstance(child, nn.ModuleList):
             yield from direct_parts(child, f"{prefix}{name}.")

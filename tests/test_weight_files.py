@@ -368,3 +368,46 @@ def test_random_weights_do_not_need_the_file():
     assert backbone.notes == [
         "nowhere.pth was not read: random weights were asked for."
     ]
+
+
+# -- in a job --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_job_says_what_was_unwrapped_and_its_folder_needs_no_file(tmp_path):
+    import tiny
+
+    from course_lib import exported, job_config, jobs
+
+    path = tmp_path / "five.ckpt"
+    standins.save_torch({"state_dict": prefixed(FIVE, "model.")}, path)
+    config = job_config.from_dict(
+        dict(task="images", model=f"{NAME}@{path}", epochs=1, image_size=32,
+             strategy="head", baseline=False, onnx=False, audit="warn")
+    )  # fmt: skip
+    parts = [
+        tiny.images(24, seed=i, split=split)
+        for i, split in enumerate(("train", "validation", "test"))
+    ]
+    result = jobs.run(config, parts, tmp_path / "out", progress=False)
+    told = (
+        "five.ckpt: read from 'state_dict'; prefix 'model.' removed; the head of 5 "
+        "classes is left out, a new one is drawn."
+    )
+    assert told in result.notes and told in str(result) and "five.ckpt" in result.html()
+    path.unlink()
+    assert exported.load(tmp_path / "out").predict(parts[2].images).shape == (24, 3)
+
+
+@pytest.mark.parametrize("size", [90, 100])
+def test_a_picture_size_that_does_not_suit_names_the_one_that_does(size):
+    import tiny
+
+    from course_lib import job_config, jobs
+
+    config = job_config.from_dict(
+        dict(task="images", model="timm/test_vit", weights="random", image_size=size)
+    )
+    parts = [tiny.images(24, seed=i, split=s) for i, s in enumerate("abc")]
+    with pytest.raises(CourseError, match="image_size does not suit.*\n.*160 pixels"):
+        jobs.run(config, parts, progress=False)
