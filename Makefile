@@ -23,15 +23,19 @@ help:
 	@echo "make clean   remove the environment; the next call makes a new one"
 
 lab: env
+	@$(BIN)/course data fetch --quiet || echo "JupyterLab starts all the same:" \
+	  "lessons on the course's own data work without these files."
 	@$(BIN)/course lab $(LAB_ARGS)
 
 test: EXTRAS := test,instructor,web
 test: env
+	@$(BIN)/course data fetch --quiet
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not notebook"
 	$(PYTEST) --dist load --maxschedchunk 1 -m notebook
 
 quick: env
+	@$(BIN)/course data fetch --quiet
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not notebook and not slow"
 

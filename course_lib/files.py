@@ -125,16 +125,23 @@ def check(key: str, entry: dict) -> str | None:
             f"data/{key} is damaged: it has {stat.st_size:,} bytes, "
             f"expected {entry['bytes']:,}."
         )
+    found = sha256_once(path)
+    if found != entry["sha256"]:
+        return (
+            f"data/{key} is damaged: its sha256 begins {found[:12]}, "
+            f"expected {entry['sha256'][:12]}."
+        )
+    return None
+
+
+def sha256_once(path: Path) -> str:
+    """The file's sha256, computed once a process and again when it has changed."""
+    stat = path.stat()
     cached = _verified.get(path)
     if cached is None or cached[:2] != (stat.st_mtime_ns, stat.st_size):
         cached = (stat.st_mtime_ns, stat.st_size, sha256(path))
         _verified[path] = cached
-    if cached[2] != entry["sha256"]:
-        return (
-            f"data/{key} is damaged: its sha256 begins {cached[2][:12]}, "
-            f"expected {entry['sha256'][:12]}."
-        )
-    return None
+    return cached[2]
 
 
 def update_manifest(rel_paths: Iterable[str | os.PathLike], made_by: str) -> None:

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import torch
 
-from course_lib import files, paths, profiles
+from course_lib import assets, files, paths, profiles
 from course_lib.errors import CourseError
 
 __all__ = [
     "answer_loss",
     "bitsandbytes_works",
     "bundled",
+    "chat",
     "fit",
     "folder",
     "load",
@@ -34,6 +35,7 @@ __all__ = [
     "write",
 ]
 
+PUBLIC = ("smollm2-135m-instruct",)  # fetched by `course data fetch`, then offline
 PROMPT = "Ticket: {text}\nReport:\n"
 LINEAR = (  # of a block of the Llama architecture
     "q_proj",
@@ -53,15 +55,18 @@ def bundled() -> list[str]:
 
 
 def folder(name: str) -> Path:
-    """The folder of a bundled model, every file checked against the manifest.
+    """The folder of a bundled or fetched model, every file checked by its sha256.
 
-    Raises CourseError for an unknown name or a damaged file.
+    Raises CourseError for an unknown name, and for a file that is missing or damaged.
     """
+    if name in PUBLIC:
+        return assets.folder(name)
     keys = [key for key in files.manifest() if key.startswith(f"models/{name}/")]
     if not keys:
         raise CourseError(
             f"There is no language model called {name!r}.\nExpected: one of "
-            f"{', '.join(bundled())}, or hf/NAME for a public one.\nDo: check the name."
+            f"{', '.join((*bundled(), *PUBLIC))}, or hf/NAME for a public one.\n"
+            "Do: check the name."
         )
     return [files.verified(key) for key in keys][0].parent
 
@@ -87,7 +92,8 @@ def load(
 ):
     """A causal language model and its tokenizer: (model, tokenizer), in eval mode.
 
-    name: a bundled model, or ``hf/NAME``; without one, the profile's.  quantised:
+    name: a bundled model, "smollm2-135m-instruct" (real, 134.5 million parameters), or
+    ``hf/NAME``; without one, the profile's.  quantised:
     "nf4" or "fp4" stores the blocks' matrices in 4 bits (embeddings, norms and head
     keep ``dtype``, in which products are computed), ``double`` also quantises their
     constants; nothing of a quantised model learns.  ``pretrained=False`` draws the
@@ -190,6 +196,34 @@ def with_lora(
             task_type="CAUSAL_LM",
         )
         return get_peft_model(model, config)
+
+
+def chat(tokenizer, turns: Sequence[str], system: str | None = None) -> list[int]:
+    """Tokens of a conversation in the tokenizer's template, open for the next answer.
+
+    turns: what user and assistant said, one after the other, the user first and last.
+    system: the instruction in front (None: the template's own).  Raises CourseError
+    where the tokenizer has no template, or the turns end with the assistant's.
+    """
+    if not tokenizer.chat_template:
+        raise CourseError(
+            "chat: the tokenizer has no chat template.\nExpected: one of a model that "
+            "was tuned to answer.\nDo: give the model a plain prompt instead."
+        )
+    if len(turns) % 2 != 1:
+        raise CourseError(
+            f"chat: {len(turns)} turns.\nExpected: an odd number, the user first and "
+            "last.\nDo: leave the answer that is to be written out."
+        )
+    roles = ["user", "assistant"] * (len(turns) // 2 + 1)
+    said = [dict(role=role, content=turn) for role, turn in zip(roles, turns)]
+    if system is not None:
+        said.insert(0, dict(role="system", content=system))
+    return list(
+        tokenizer.apply_chat_template(
+            said, add_generation_prompt=True, return_dict=True
+        )["input_ids"]
+    )
 
 
 def prompts(texts: Sequence[str]) -> list[str]:

@@ -33,6 +33,8 @@ if "google.colab" in sys.modules:
         pip = [sys.executable, "-m", "pip", "install", "--quiet"]
         pip += ["-c", f"{{folder}}/constraints.txt", "-e", folder]
         subprocess.run(pip, check=True)
+        fetch = [sys.executable, "-m", "course_lib.cli", "data", "fetch"]
+        subprocess.run(fetch, cwd=folder)
         print("Installed. Colab restarts now: run all cells once more.")
         os.kill(os.getpid(), 9)
     os.chdir(f"{{folder}}/notebooks")

@@ -16,6 +16,7 @@ RESULTS: Path  # ROOT/data/results: committed grids over many seeds
 MODELS: Path  # ROOT/data/models: bundled pretrained weights
 NOTEBOOKS: Path  # ROOT/notebooks: the lessons
 CACHE: Path  # a folder for what may be deleted at any time
+ASSETS: Path  # public weights and data, as `course data fetch` stored them
 
 _BELOW_ROOT = {
     "DATA": ("data",),
@@ -68,13 +69,21 @@ def cache_folder() -> Path:
     return Path(base) / "transfer-learning-course"
 
 
+def assets_folder() -> Path:
+    """Where public weights and data are kept (COURSE_ASSETS overrides it)."""
+    named = os.environ.get("COURSE_ASSETS")
+    return Path(named).expanduser() if named else cache_folder() / "assets"
+
+
 def _located(name: str) -> Path:
     if name == "CACHE":
         return cache_folder()
+    if name == "ASSETS":
+        return assets_folder()
     return find_root().joinpath(*_BELOW_ROOT.get(name, ()))
 
 
 def __getattr__(name: str) -> Path:
-    if name in {"ROOT", "CACHE", *_BELOW_ROOT}:
+    if name in {"ROOT", "CACHE", "ASSETS", *_BELOW_ROOT}:
         return _located(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

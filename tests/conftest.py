@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items):
 def paths_follow_the_environment():
     """Forget the paths that a test has replaced: all else comes from COURSE_ROOT."""
     yield
-    for name in ("ROOT", "DATA", "RESULTS", "MODELS", "NOTEBOOKS", "CACHE"):
+    for name in ("ROOT", "DATA", "RESULTS", "MODELS", "NOTEBOOKS", "CACHE", "ASSETS"):
         vars(paths).pop(name, None)
 
 

@@ -91,7 +91,7 @@ def colab(monkeypatch):
     """Run the cell as on Colab: {commands, killed, folder}."""
     did = types.SimpleNamespace(commands=[], killed=[], folder=None)
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    monkeypatch.setattr(subprocess, "run", lambda c, check: did.commands.append(c))
+    monkeypatch.setattr(subprocess, "run", lambda c, **how: did.commands.append(c))
     monkeypatch.setattr(os, "kill", lambda *a: did.killed.append(a))
     monkeypatch.setattr(os, "chdir", lambda folder: setattr(did, "folder", folder))
     return did
@@ -104,10 +104,11 @@ def run_cell():
 def test_the_cell_installs_once_on_colab_and_restarts(colab, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     run_cell()
-    clone, pip = colab.commands
+    clone, pip, fetch = colab.commands
     assert clone[:2] == ["git", "clone"] and GITHUB["repository"] in clone
     assert clone[-1] == pip[-1] == "/content/course"
     assert "/content/course/constraints.txt" in pip
+    assert fetch[1:] == ["-m", "course_lib.cli", "data", "fetch"]
     assert colab.killed and "once more" in capsys.readouterr().out
 
 

@@ -9,12 +9,13 @@ What each set is, how it was made and what it cannot show: data/cards/.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 
 from course_lib import files, paths
-from course_lib.datasets import real
+from course_lib.datasets import opinions, real, series, solar_cells
 from course_lib.datasets.build import (
     EVERY,
     RENDERERS,
@@ -45,8 +46,11 @@ __all__ = [
     "from_folder",
     "load",
     "names",
+    "opinions",
     "photographs",
     "read_image",
+    "series",
+    "solar_cells",
     "splits",
     "texts_from_csv",
 ]
@@ -57,24 +61,41 @@ POOL_SIZE = 10_000
 POOL_BLOCK = 1_000
 
 
+def _public() -> dict[str, tuple[tuple[str, ...], Callable]]:
+    """{name: (its splits, load(split))} of the sets that others made."""
+    found = {
+        "digits": ((*real.DIGIT_SIZES, "test"), real.digits),
+        "solar_cells": (tuple(solar_cells.SHARES), solar_cells.load),
+    }
+    for domain in opinions.DOMAINS:
+        parts = (*opinions.SHARES, "unlabelled")
+        found[f"opinions/{domain}"] = parts, partial(opinions.load, domain)
+    for name in series.NAMES:
+        found[f"series/{name}"] = series.SPLITS, partial(series.load, name)
+    return found
+
+
 def names() -> tuple[str, ...]:
     """The data sets that :func:`load` knows."""
-    return (*EVERY, "digits")
+    return (*EVERY, *_public())
 
 
 def splits(name: str) -> tuple[str, ...]:
     """The splits of a data set; "pool" is rendered on demand in any size."""
     _known(name)
-    if name == "digits":
-        return (*real.DIGIT_SIZES, "test")
-    return (*EVERY[name].SIZES, "pool")
+    if name in EVERY:
+        return (*EVERY[name].SIZES, "pool")
+    return _public()[name][0]
 
 
 def load(
     name: str, split: str = "train", n: int | None = None, seed: int = 0
 ) -> ImageDataset | TextDataset:
-    """One split of one of the course's data sets: images (N, 64, 64, 3), or texts.
+    """One split of one of the course's data sets: images, texts or series.
 
+    Rendered ones hold images (N, 64, 64, 3); of the public ones, `solar_cells` has
+    (N, 96, 96, 3), `opinions/DOMAIN` texts, `series/NAME` series; more options have
+    :mod:`solar_cells`, :mod:`opinions` and :mod:`series`.
     n: a stratified sample of that many images, drawn with ``seed``; smaller samples of
     the same seed are contained in larger ones.  For the split "pool": how many images
     to render (default 10,000); another seed gives other images, none of which occurs
@@ -89,10 +110,8 @@ def load(
         )
     if split == "pool":
         return _pool(name, POOL_SIZE if n is None else n, seed)
-    if name == "digits":
-        dataset = real.digits(split)
-    else:
-        dataset = _committed(name, split)
+    public = _public()
+    dataset = public[name][1](split) if name in public else _committed(name, split)
     return dataset if n is None else dataset.take(n, seed=seed)
 
 
