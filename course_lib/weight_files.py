@@ -182,8 +182,13 @@ def _archive(path):
     """What a zip file is: torch's, TorchScript, or another."""
     if not zipfile.is_zipfile(path):
         return "its end is missing: it was cut off", AGAIN
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names, bad = archive.namelist(), archive.testzip()
+    except Exception as error:  # of a damaged list of contents: many kinds
+        return f"its list of contents is damaged ({type(error).__name__})", AGAIN
+    if bad:
+        return f"the checksum of {bad} in it does not fit: it is damaged", AGAIN
     inner = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
         return (

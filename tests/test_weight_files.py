@@ -314,9 +314,15 @@ def test_cut_and_damaged_files_of_torch(tmp_path):
     path = tmp_path / "own.pth"
     standins.save_torch(OWN, path)
     whole = path.read_bytes()
-    path.write_bytes(whole[:-500])
-    with pytest.raises(CourseError, match="its end is missing"):
-        zoo.load(f"{NAME}@{path}")
+    middle, names = len(whole) // 2, whole.rindex(b"PK\x01\x02")
+    for damaged, told in (
+        (whole[:-500], "its end is missing"),
+        (whole[:middle] + bytes(8) + whole[middle + 8 :], "the checksum of .* not fit"),
+        (whole[:names] + b"XXXX" + whole[names + 4 :], "list of contents is damaged"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(CourseError, match=told):
+            zoo.load(f"{NAME}@{path}")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("own/data.pkl", b"\x80\x02}q")
     with pytest.raises(CourseError, match="a part of it is damaged or missing"):
