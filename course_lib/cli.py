@@ -13,6 +13,23 @@ from pathlib import Path
 from course_lib import __version__
 from course_lib.errors import CourseError
 
+TABLE_OPTIONS = {
+    "--sheet": dict(
+        metavar="NAME", help="of an Excel file (default: the first with the columns)"
+    ),
+    "--encoding": dict(
+        metavar="NAME", help="of a CSV file (default: UTF-8, else cp1252)"
+    ),
+    "--skip-empty": dict(
+        action="store_true", help="leave out, and count, rows without a value"
+    ),
+}
+MOST_CLASSES = 50  # of which `course train` prints the counts one by one
+SKIP = dict(
+    action="store_true",
+    help="go on without pictures that cannot be read, and list them",
+)
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
@@ -108,7 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--prepared": dict(
             action=choice, default=True, help="qlora: peft casts the rest to float32"
         ),
-        "--attention": dict(default="sdpa", help="sdpa (the default) or eager"),
+        "--attention": dict(default="auto", help="sdpa, eager or auto (the default)"),
         "--gb": dict(
             type=float, help="size of the card, 24 means 24 GiB: does it fit?"
         ),
@@ -124,20 +141,35 @@ def build_parser() -> argparse.ArgumentParser:
         "--data": dict(
             required=True,
             metavar="PATH",
-            help="a folder with a sub-folder of images for each class, or a CSV file",
+            help="a folder with a sub-folder of images for each class, or a table",
         ),
         "--backbone": dict(metavar="NAME", help="(default: the profile's)"),
         "--labels-per-class": dict(
             type=int, metavar="N", help="to train on (default: all not held out)"
         ),
         "--minutes": dict(type=float, default=5.0, help="about this long (default: 5)"),
-        "--image-column": dict(default="image", metavar="NAME", help="of the CSV file"),
-        "--label-column": dict(default="label", metavar="NAME", help="of the CSV file"),
+        "--image-column": dict(
+            metavar="NAME", help="of the table (default: image or a usual name)"
+        ),
+        "--label-column": dict(
+            metavar="NAME", help="of the table (default: label or a usual name)"
+        ),
+        "--labels": dict(
+            default="auto", metavar="RULE", help="leak, Leak: auto, merge or as_written"
+        ),
+        **TABLE_OPTIONS,
         "--group-columns": dict(
             default="", metavar="A,B", help="columns whose groups are compared"
         ),
         "--size": dict(
             type=int, help="pixels a side (default: the backbone's own, or 64)"
+        ),
+        "--skip-unreadable": SKIP,
+        "--value-range": dict(
+            type=float,
+            nargs=2,
+            metavar=("LOW", "HIGH"),
+            help="of pictures with more than 8 bits (default: found, and told)",
         ),
         "--augment": dict(
             default="shift",
@@ -162,7 +194,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--data": dict(
             metavar="PATH",
             help="a folder with a sub-folder of images for each class, or with train, "
-            "val and test sub-folders of these; or a CSV file",
+            "val and test sub-folders of these; or a table: CSV, TSV, Excel, Parquet "
+            "or JSON lines",
         ),
         "--out": dict(
             default="trained", metavar="FOLDER", help="for results (default: trained)"
@@ -171,6 +204,7 @@ def build_parser() -> argparse.ArgumentParser:
             metavar="TASK", help="images or text: print a configuration and stop"
         ),
         "--again": dict(action="store_true", help="replace another job in FOLDER"),
+        "--skip-unreadable": SKIP,
         "--json": dict(action="store_true", help="print result.json"),
     }.items():
         train.add_argument(option, **settings)
@@ -189,15 +223,23 @@ def build_parser() -> argparse.ArgumentParser:
         "--data": dict(
             required=True,
             metavar="PATH",
-            help="an image, a folder of images, a CSV file, or a .txt file with a text "
-            "a line",
+            help="an image, a folder of images, a table, or a .txt file with a text a "
+            "line",
         ),
         "--column": dict(
-            metavar="NAME", help="of the CSV file (default: image or text)"
+            metavar="NAME",
+            help="of the table (default: as in training, else a usual name)",
         ),
+        **TABLE_OPTIONS,
         "--to": dict(metavar="FILE.csv", help="(default: print)"),
+        "--skip-unreadable": SKIP,
     }.items():
         predict.add_argument(option, **settings)
+    predict.epilog = (
+        "Exit code: 0 when every picture or text has an answer; 3 when pictures or "
+        "rows were left out, which are named on standard error; 1 for an error, "
+        "without answers."
+    )
 
     claims = command("claims", run_claims, "Show the ledger of claims and verdicts.")
     claims.add_argument("--lesson", metavar="NN", help="only this lesson's")
@@ -242,9 +284,27 @@ def _add_grading(command) -> None:
     collect.add_argument(
         "--from", dest="source", metavar="FOLDER", help="(default: nbgrader's exchange)"
     )
+    collect.add_argument(
+        "--roster", metavar="FILE.csv", help="columns name or pattern, and learner"
+    )
+    collect.add_argument(
+        "--class-archive",
+        nargs="*",
+        metavar="NAME",
+        help="archives that hold the work of many learners (no name: all of FOLDER)",
+    )
+    collect.add_argument(
+        "--list", metavar="FILE.csv", help="write what became of every file"
+    )
 
     grade = command("grade", run_grade, "Grade collected work in the sandbox.")
     grade.add_argument("lesson", metavar="LESSON")
+    grade.add_argument(
+        "--student", action="append", metavar="NAME", help="only this one; repeatable"
+    )
+    grade.add_argument(
+        "--again", action="store_true", help="also what has its record already"
+    )
     grade.add_argument("-j", type=int, default=1, metavar="N", help="in parallel")
     grade.add_argument("--dask", metavar="ADDRESS", help="on a Dask cluster")
     grade.add_argument("--db", **db)
@@ -470,7 +530,7 @@ def run_memory(arguments) -> int:
 
 def run_diagnose(arguments) -> int:
     """course diagnose: the verdict in words, the report as a page."""
-    from course_lib import datasets, diagnosis, profiles, zoo
+    from course_lib import datasets, diagnosis, diagnosis_data, profiles, zoo
 
     data = Path(arguments.data)
     backbone = zoo.load(arguments.backbone or profiles.current().vision_backbone)
@@ -481,14 +541,22 @@ def run_diagnose(arguments) -> int:
             f"--size {size} is no side of a picture.\nExpected: 8 to 1024 pixels.\n"
             "Do: leave it out, or give 64 or 96."
         )
-    if data.is_file() or data.suffix.lower() == ".csv":
-        columns = arguments.image_column, arguments.label_column
-        images = datasets.from_csv(data, *columns, size=size)
-    else:
-        images = datasets.from_folder(data, size=size)
+    reader = datasets.Reader(
+        size,
+        skip_unreadable=arguments.skip_unreadable,
+        value_range=_value_range(arguments.value_range),
+        option="--skip-unreadable",
+    )
+    columns = arguments.image_column, arguments.label_column
+    reading = _reading(arguments, {})
+    images, test, notes = diagnosis_data.read(data, reader, columns, reading)
+    counts = {"pictures": images.counts()} | ({"test": test.counts()} if test else {})
+    show_data(counts, notes, arguments.json)
     found = diagnosis.diagnose(
         backbone,
         images,
+        test=test,
+        notes=notes,
         labels_per_class=arguments.labels_per_class,
         minutes=arguments.minutes,
         groups=[name for name in arguments.group_columns.split(",") if name],
@@ -509,6 +577,26 @@ def run_diagnose(arguments) -> int:
     return 0
 
 
+def _reading(arguments, flags):
+    """How a table is to be read; messages name the options of this command.
+
+    flags: {option of Python: its name here, where it differs}.
+    """
+    from course_lib.datasets import tables
+
+    def option(key, value):
+        flag = "--" + flags.get(key, key).replace("_", "-")
+        return flag if value == "True" else f"{flag} {value}"
+
+    return tables.Reading(
+        encoding=arguments.encoding,
+        sheet=arguments.sheet,
+        skip_empty=arguments.skip_empty,
+        labels=getattr(arguments, "labels", "auto"),
+        option=option,
+    )
+
+
 def run_train(arguments) -> int:
     """course train: the verdict in words, report and model in a folder."""
     from course_lib import job_config
@@ -526,7 +614,14 @@ def run_train(arguments) -> int:
     config = job_config.load(arguments.config)  # before anything heavy is imported
     from course_lib import jobs, processes
 
-    result = jobs.run(config, arguments.data, arguments.out, again=arguments.again)
+    result = jobs.run(
+        config,
+        arguments.data,
+        arguments.out,
+        again=arguments.again,
+        skip_unreadable=arguments.skip_unreadable,
+        on_data=lambda p: show_data(p.counts(), p.notes, arguments.json),
+    )
     if processes.current().rank:
         return 0
     if arguments.json:
@@ -540,15 +635,22 @@ def run_train(arguments) -> int:
 
 
 def run_predict(arguments) -> int:
-    """course predict: one line an example, with its answer and all probabilities."""
+    """course predict: a line an example; 3 where some were left out, else 0."""
     import csv
     import io
 
     from course_lib import exported, files
 
-    names, P, classes = exported.predict(
-        arguments.model, arguments.data, arguments.column
+    found = exported.answers(
+        arguments.model,
+        arguments.data,
+        arguments.column,
+        arguments.skip_unreadable,
+        _reading(arguments, {"text_column": "column", "image_column": "column"}),
     )
+    names, P, classes = found.names, found.probabilities, found.classes
+    for note in found.notes:
+        print(note, file=sys.stderr)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["example", "answer", "probability", *classes])
@@ -561,7 +663,7 @@ def run_predict(arguments) -> int:
         print(f"{len(names)} answers in {path}")
     else:
         print(out.getvalue(), end="")
-    return 0
+    return 3 if found.left_out else 0
 
 
 def run_claims(arguments) -> int:
@@ -648,17 +750,25 @@ def run_release(arguments) -> int:
 
 
 def run_collect(arguments) -> int:
-    """course collect: 0 when every file found is a notebook, else 1."""
+    """course collect: 0 when nothing was left out, else 1."""
     from course_lib.grading import collect, gradebook, release
 
     (lesson,) = release.lessons([arguments.lesson])
     if arguments.source is None:
+        if arguments.roster or arguments.class_archive is not None:
+            raise CourseError(
+                "--roster and --class-archive are for a folder.\nExpected: --from as "
+                "well.\nDo: add --from FOLDER; nbgrader's exchange knows its learners."
+            )
         found = gradebook.from_exchange(lesson)
     else:
-        found = collect.collect(lesson.name, Path(arguments.source))
-    rows = [(one.student, one.source, one.problem or "collected") for one in found]
-    print_table(f"Submissions of {lesson.name}", ("student", "from", "result"), rows)
-    return 1 if any(one.problem for one in found) else 0
+        found = collect.collect(
+            lesson.name,
+            Path(arguments.source),
+            roster=Path(arguments.roster) if arguments.roster else None,
+            class_archives=arguments.class_archive,
+        )
+    return collect.report(lesson.name, found, arguments.list)
 
 
 def run_grade(arguments) -> int:
@@ -672,17 +782,29 @@ def run_grade(arguments) -> int:
         isolated=not arguments.without_sandbox,
         dask=arguments.dask,
         db=arguments.db,
+        students=arguments.student,
+        again=arguments.again,
     )
 
 
 def run_feedback(arguments) -> int:
-    """course feedback: a page for each student."""
+    """course feedback: 0 when each student's page is whole, else 1 and a table."""
     from course_lib.grading import gradebook, release
 
     (lesson,) = release.lessons([arguments.lesson])
-    written = gradebook.feedback(lesson, db=arguments.db)
+    problems = []
+
+    def done(student: str, problem: str) -> None:
+        if problem:
+            problems.append((student, problem))
+
+    written = gradebook.feedback(lesson, db=arguments.db, done=done)
+    if problems:
+        print_table(
+            f"Feedback that is not whole: {lesson.name}", ("student", "why"), problems
+        )
     print(f"{len(written)} pages in feedback/*/{lesson.name}/.")
-    return 0
+    return 1 if problems else 0
 
 
 def run_export(arguments) -> int:
@@ -702,16 +824,45 @@ def run_validate(arguments) -> int:
     )
 
 
-def print_table(title: str, fields, rows) -> None:
+def _value_range(span) -> list[float] | None:
+    if span is not None and not span[0] < span[1]:
+        raise CourseError(
+            f"--value-range {span[0]:g} {span[1]:g} is no range.\nExpected: two "
+            "numbers, the smaller first.\nDo: --value-range 0 4095, for example."
+        )
+    return span
+
+
+def show_data(counts: dict, notes, as_json: bool = False) -> None:
+    """What was read, before anything is trained: classes, counts, what is special.
+
+    counts: {part: {class: examples}}.  as_json: on standard error.
+    """
+    stream = sys.stderr if as_json else sys.stdout
+    classes = list(next(iter(counts.values())))
+    shown = classes if len(classes) <= MOST_CLASSES else classes[: MOST_CLASSES - 1]
+    rows = [(name, *(part[name] for part in counts.values())) for name in shown]
+    if rest := classes[len(shown) :]:
+        sums = [sum(part[name] for name in rest) for part in counts.values()]
+        rows.append((f"{len(rest):,} more classes", *sums))
+    rows.append(("all", *(sum(part.values()) for part in counts.values())))
+    print_table("The data", ("class", *counts), rows, stream)
+    for note in notes:
+        print(f"- {note}", file=stream)
+    print(file=stream, flush=True)
+
+
+def print_table(title: str, fields, rows, stream=None) -> None:
     """A table as wide as the terminal (or 100 columns, when there is none)."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    console = Console()
+    console = Console(file=stream)
     if not console.is_terminal:
-        console = Console(width=100)
-    table = Table(*map(str, fields), title=title)
+        console = Console(width=100, file=stream)
+    columns = (Column(str(field), overflow="fold") for field in fields)
+    table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*(Text(str(value)) for value in row))
     console.print(table)
@@ -748,6 +899,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `course claims | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        from course_lib import files
+
+        print(f"course {arguments.command}: {files.fault(error)}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

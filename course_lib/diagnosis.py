@@ -132,6 +132,7 @@ def diagnose(
     matters: float = MATTERS,
     groups=None,
     test=None,
+    notes: Sequence[str] = (),
     seed: int = 0,
     folder: str | Path | None = None,
     again: bool = False,
@@ -152,6 +153,7 @@ def diagnose(
     matters: the smallest gain that would change a decision (default 0.02, two points);
     a gain that is surely smaller is called no difference.
     groups: names of metadata columns, or {column: values}, for the subgroup table.
+    notes: sentences on how the data were read, for the report.
     folder: where finished steps are kept (default: the user's cache); the same call
     goes on from there unless ``again``.  on_step(name) is called after each step.
     Raises CourseError on data that are too few or do not fit.  Lesson 12.
@@ -169,7 +171,7 @@ def diagnose(
     _check_options(options)
     backbone = zoo.load(backbone) if isinstance(backbone, str) else backbone
     check_backbone(backbone)
-    job = prepared(backbone, data, test, groups, options)
+    job = prepared(backbone, data, test, groups, options, notes)
     _check_forward(job)
     folder = Path(folder) if folder else paths.CACHE / "diagnosis"
     with _progress(progress, total=2 + 4 * repeats[1]) as advance:

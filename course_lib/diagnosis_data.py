@@ -6,13 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
-from course_lib import training
+from course_lib import datasets, training
+from course_lib.datasets import tables
+from course_lib.datasets.layout import listed
 from course_lib.errors import CourseError
 
-__all__ = ["Job", "prepared", "splits"]
+__all__ = ["Job", "prepared", "read", "splits"]
 
 LEAST_IMAGES = 8  # of a class: to train on, to choose by and to test on
 LEAST_TEST = 200  # pictures below which every repeat has a test set of its own
@@ -126,12 +129,41 @@ def _levelled(sizes, most: int):
     return np.minimum(sizes, max(levels[sums <= most], default=1))
 
 
-def prepared(backbone, data, test, groups, options) -> Job:
+def read(path, reader, columns=(None, None), reading=None):
+    """(pictures, test pictures or None, notes) of a folder or a table.
+
+    reader: a datasets.Reader.  columns: of pictures and labels, None for a usual name.
+    reading: a datasets.tables.Reading.  Parts for training and validation are put
+    together: the diagnosis draws its own from them; a test part stays one.  Raises
+    CourseError that names what cannot be read.
+    """
+    path, reading = Path(path), reading or tables.Reading()
+    if path.is_file() or path.suffix.lower() in tables.ENDINGS:
+        found = datasets.read_table(path, reader, *columns, reading=reading)
+    else:
+        found = datasets.read_folder(path, reader, reading=reading)
+    if "all" in found.parts:
+        return found.parts["all"], None, found.notes()
+    kept = [found.parts[p] for p in ("train", "validation") if p in found.parts]
+    data = replace(
+        kept[0],
+        images=np.concatenate([part.images for part in kept]),
+        labels=np.concatenate([part.labels for part in kept]),
+        metadata={
+            name: np.concatenate([part.metadata[name] for part in kept])
+            for name in kept[0].metadata
+        },
+    )
+    return data, found.parts["test"], found.notes()
+
+
+def prepared(backbone, data, test, groups, options, notes=()) -> Job:
     """Check the data, split them, and fingerprint everything that matters."""
-    notes = list(backbone.notes)
+    read_as, notes = list(notes), [*backbone.notes, *notes]
+    names = getattr(data, "metadata", {}).get("example")
     data, test = _grouped(data, test, groups)
     pictures = {"given": len(data), "side": list(data.images.shape[1:3])}
-    data = _without_copies(data, test, notes)
+    data = _without_copies(data, test, names, notes)
     _check_counts(data)
     data = _at_most(data, options["seed"], notes)
     counts, name = data.counts(), data.name
@@ -164,7 +196,7 @@ def prepared(backbone, data, test, groups, options) -> Job:
         about=about,
         options=options,
         notes=notes,
-        key=_key(backbone, data, parts, options),
+        key=_key(backbone, data, parts, options, read_as),
     )
 
 
@@ -213,7 +245,7 @@ def _few_values(name: str, values) -> np.ndarray:
     return np.where(np.isnan(numbers), "missing", found)
 
 
-def _without_copies(data, test, notes):
+def _without_copies(data, test, names, notes):
     """The first of pictures that are equal byte for byte; none that is in ``test``."""
     held_out = set() if test is None else set(_digests(test))
     first: dict[bytes, int] = {}
@@ -222,9 +254,13 @@ def _without_copies(data, test, notes):
             first.setdefault(digest, i)
     if len(first) == len(data):
         return data
+    said = ""
+    if names is not None:
+        rest = sorted(set(range(len(data))) - set(first.values()))
+        said = f" ({listed([names[row] for row in rest])})"
     notes.append(
         f"{len(data) - len(first)} pictures are copies of others and were left out: "
-        "they would stand in training and in test."
+        f"they would stand in training and in test{said}."
     )
     return data.subset(np.array(list(first.values()), dtype=int))
 
@@ -301,7 +337,7 @@ def _only_used(parts):
     return used, [tuple(np.searchsorted(used, rows) for rows in p) for p in parts]
 
 
-def _key(backbone, data, parts, options) -> str:
+def _key(backbone, data, parts, options, read_as) -> str:
     """sha256 of weights, pictures, labels, groups, parts and options."""
     digest = hashlib.sha256()
     for name, tensor in sorted(backbone.model.state_dict().items()):
@@ -311,5 +347,6 @@ def _key(backbone, data, parts, options) -> str:
         digest.update(np.ascontiguousarray(array).tobytes())
     columns = {name: values.tolist() for name, values in data.metadata.items()}
     words = [FORMAT, backbone.name, repr(backbone.preprocess), data.classes, columns]
-    digest.update(json.dumps([*words, options], default=str).encode())
+    words += [options, *read_as]
+    digest.update(json.dumps(words, default=str).encode())
     return digest.hexdigest()

@@ -194,6 +194,47 @@ def check_sandbox() -> dict:
     return finding(NOTE, f"{problem} (only for grading)", sandbox.INSTALL[4:])
 
 
+def promises() -> dict[str, dict]:
+    """{promise of grading: {"holds", "found"}}, each tried here.
+
+    Empty where nobody grades: without the extra `instructor` or without a sandbox.
+    """
+    from course_lib.grading import sandbox
+
+    if not installed_version("nbgrader") or sandbox.probe() is not None:
+        return {}
+    from course_lib.grading import promises as probes
+
+    found = probes.try_all().items()
+    return {name: {"holds": t.holds, "found": t.found} for name, t in found}
+
+
+def check_promises() -> dict:
+    """Does what grading promises hold on this machine?"""
+    try:
+        tried = promises()
+    except Exception as error:  # noqa: BLE001 - lessons run where grading does not
+        brief = " ".join(str(error).split())[:200]
+        return finding(
+            WARNING,
+            f"could not be tried ({type(error).__name__}: {brief})",
+            "Look at the line: sandbox; only grading needs it.",
+        )
+    if not tried:
+        return finding(NOTE, "not tried: only instructors with a sandbox need them")
+    broken = [name for name, one in tried.items() if one["holds"] is False]
+    held = sum(one["holds"] is True for one in tried.values())
+    found = f"{held} of {len(tried)} hold"
+    if not broken:
+        return finding(OK, found)
+    return finding(
+        WARNING,
+        f"{found}; not: {', '.join(broken)}",
+        "See SECURITY.md for what each protects; grade work of people whom you do not "
+        "know only where all of them hold.",
+    )
+
+
 def megabytes(name: str) -> float | None:
     """What a public model's weights take to download, in 10^6 bytes, where known."""
     source, _, model = name.partition("/")
@@ -253,6 +294,7 @@ CHECKS = {
     "lessons": check_lessons,
     "public models": check_public_models,
     "sandbox": check_sandbox,
+    "promises of grading": check_promises,
 }
 
 
@@ -319,6 +361,13 @@ def guarded(check, *arguments) -> dict:
         return {**failed, "can": False, "why": failed["found"]}
 
 
+def _promises() -> dict[str, dict]:
+    try:
+        return promises()
+    except Exception:  # noqa: BLE001 - the check of the same name says why
+        return {}
+
+
 def examine() -> dict:
     """All checks and both profiles, as plain data; never raises."""
     checks = {name: guarded(check) for name, check in CHECKS.items()}
@@ -329,6 +378,7 @@ def examine() -> dict:
             name: {key: check[key] for key in ("status", "found", "advice")}
             for name, check in checks.items()
         },
+        "promises": _promises(),
         "profile": current["found"],
         "profiles": {
             name: {key: answer[key] for key in ("can", "why", "advice")}
@@ -357,12 +407,19 @@ def show(report: dict, as_json: bool = False) -> None:
         )
         for name, answer in report["profiles"].items()
     ]
+    said = {True: "holds", False: "does not hold", None: "not tried"}
+    promised = [
+        (name, said[one["holds"]], one["found"])
+        for name, one in report["promises"].items()
+    ]
     title = f"course {report['course']}, profile in use: {report['profile']}"
     try:
         _show_table(title, rows)
+        if promised:
+            _show_table("What grading promises, tried here", promised)
     except ImportError:
         print(title)
-        for row in rows:
+        for row in [*rows, *promised]:
             print(": ".join(row))
 
 
@@ -376,6 +433,7 @@ def _show_table(title: str, rows) -> None:
     from rich.text import Text
 
     colour = {OK: "green", "can run": "green", FAILED: "red", "cannot": "red"}
+    colour |= {"holds": "green", "does not hold": "red"}
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)

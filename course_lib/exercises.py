@@ -127,6 +127,15 @@ def notebooks(names: list[str] | None = None) -> list[Path]:
     return found
 
 
+RELEASED = ".released.ipynb"  # beside the notebook that its learner writes into
+
+
+def as_released(path: Path) -> Path:
+    """The exercise as the course ships it; the notebook itself where that is all."""
+    kept = paths.ROOT / "exercises" / path.stem / RELEASED
+    return kept if kept.exists() else path
+
+
 def questions(path: Path) -> list[str]:
     """Names of the questions of an exercise that have a visible test."""
     return list(worth(path)[0])
@@ -135,10 +144,11 @@ def questions(path: Path) -> list[str]:
 def worth(path: Path) -> tuple[dict[str, float], float]:
     """Points of an exercise: by question with a visible test, and those by hand.
 
-    A learner's notebook that cannot be read counts as one without questions.
+    As it was released, whatever its learner has done to the notebook; one that cannot
+    be read counts as one without questions.
     """
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        cells = json.loads(as_released(path).read_text(encoding="utf-8"))["cells"]
         found = [c.get("metadata", {}).get("nbgrader", {}) for c in cells]
         graded = [o for o in found if o.get("grade")]
         asked = {
@@ -156,44 +166,70 @@ def worth(path: Path) -> tuple[dict[str, float], float]:
 def check(names: list[str]) -> int:
     """Run the visible tests of exercises and show what they say; 0 when all pass.
 
-    No names: only show the progress over the course.  The notebooks stay as they are.
+    The notebook is put together as `course grade` does it, so both see the same
+    answers.  No names: only show the progress over the course.  The notebooks stay as
+    they are.  Raises CourseError for one that is no notebook.
+    """
+    passed = True
+    for path in notebooks(names) if names else []:
+        passed &= _check(path)
+    dashboard().show()
+    return 0 if passed else 1
+
+
+def _check(path: Path) -> bool:
+    """Run one exercise and show what its visible tests say; do all of them pass?"""
+    from course_lib import runner
+
+    notebook, notes = rebuilt(path)
+    number = path.stem[:2]
+    before = progress().get(number, {})
+    for name in questions(path):
+        remember(number, name, NOT_ATTEMPTED)
+    result = runner.execute(notebook, path.stem)
+    found = progress().get(number, {})
+    said = [
+        line
+        for cell in notebook.cells
+        if cell.metadata.get("nbgrader", {}).get("grade")
+        for output in cell.get("outputs", [])
+        for line in output.get("text", "").splitlines()
+    ]
+    said += [f"note: {name}: {why}" for name, why in notes.items()]
+    print("\n".join([f"{path.stem}:", *(f"  {line}" for line in said)]))
+    if result.failure:
+        print(f"  {result.failure}")
+        for name, outcome in before.items():
+            remember(number, name, outcome)
+    return not result.failure and set(found.values()) <= {CORRECT}
+
+
+def rebuilt(path: Path):
+    """A learner's notebook as it is graded, to be run; and notes by question.
+
+    Every cell may fail: none hides what the next one says.  Raises CourseError for a
+    file that is no notebook.
     """
     import nbformat
 
-    from course_lib import runner
+    from course_lib.grading import submission
 
-    passed = True
-    for path in notebooks(names) if names else []:
-        try:
-            notebook = nbformat.read(path, as_version=4)
-        except Exception as error:
-            raise CourseError(
-                f"{path.name} cannot be read ({type(error).__name__}).\nExpected: your "
-                f"exercise notebook.\nDo: `git checkout -- exercises/{path.stem}` "
-                "brings the empty one back."
-            ) from None
-        for cell in notebook.cells:  # a failing cell of yours does not hide the next
-            cell.metadata["tags"] = ["raises-exception"]
-        before = progress().get(path.stem[:2], {})
-        for name in questions(path):
-            remember(path.stem[:2], name, NOT_ATTEMPTED)
-        result = runner.execute(notebook, path.stem)
-        found = progress().get(path.stem[:2], {})
-        said = [
-            line
-            for cell in notebook.cells
-            if cell.metadata.get("nbgrader", {}).get("grade")
-            for output in cell.get("outputs", [])
-            for line in output.get("text", "").splitlines()
-        ]
-        print("\n".join([f"{path.stem}:", *(f"  {line}" for line in said)]))
-        if result.failure:
-            print(f"  {result.failure}")
-            for name, outcome in before.items():
-                remember(path.stem[:2], name, outcome)
-        passed &= not result.failure and set(found.values()) <= {CORRECT}
-    dashboard().show()
-    return 0 if passed else 1
+    try:
+        content = submission.read(path.resolve())
+        public = submission.load_release(as_released(path))
+        built = submission.rebuild(content, public)
+    except (submission.Unreadable, ValueError, KeyError) as error:
+        brief = error if isinstance(error, submission.Unreadable) else "it is damaged"
+        raise CourseError(
+            f"{path.name} cannot be read: {brief}.\nExpected: your exercise notebook."
+            f"\nDo: make a copy of it first; `git checkout -- exercises/{path.stem}` "
+            "brings the empty one back."
+        ) from None
+    made = {k: public.get(k) for k in ("metadata", "nbformat", "nbformat_minor")}
+    notebook = nbformat.from_dict({"cells": built.cells, **made})
+    for cell in notebook.cells:
+        cell.metadata["tags"] = ["raises-exception"]
+    return notebook, built.reasons
 
 
 # -- the dashboard ---------------------------------------------------------------------

@@ -4,6 +4,7 @@
 bytes and the command that made it.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -55,6 +56,24 @@ def atomic_write_json(path: str | os.PathLike, obj, sort_keys: bool = True) -> P
     """
     text = json.dumps(obj, indent=1, sort_keys=sort_keys, ensure_ascii=False)
     return atomic_write_bytes(path, (text + "\n").encode("utf-8"))
+
+
+def fault(error: OSError) -> CourseError:
+    """What a fault of the disk means, in the words of this course."""
+    where = f" ({_shown(error.filename)})" if error.filename else ""
+    wrong, expected, advice = {
+        errno.ENOSPC: ("the disk is full", "room for it", "free some space"),
+        errno.EDQUOT: ("your quota is used up", "room for it", "free some space"),
+        errno.EROFS: ("the disk is read-only", "a disk that can be written to", ""),
+        errno.EACCES: ("you have no right to it", "the right to read and write", ""),
+        errno.EPERM: ("you have no right to it", "the right to read and write", ""),
+        errno.EIO: ("the disk has a fault", "a sound disk", "look at its health"),
+    }.get(error.errno, (error.strerror or str(error), "it to work", ""))
+    advice = advice or "choose another place, or change the rights"
+    return CourseError(
+        f"A file cannot be used{where}: {wrong}.\nExpected: {expected}.\nDo: {advice}, "
+        "then the same command again; no file was left half written."
+    )
 
 
 def read_json(path: str | os.PathLike):

@@ -23,6 +23,7 @@ STRATEGIES = ("head", "last", "full", "gradual")
 SCHEDULES = ("cosine", "linear", "constant", "slanted")
 PRECISIONS = ("float32", "bf16", "fp16", "auto")
 AUGMENTATIONS = ("none", "shift", "flip", "turn")
+LABELS = ("auto", "merge", "as_written")  # the rules of datasets.labels
 TASKS = {  # what differs from the defaults below
     "images": {},
     "text": dict(
@@ -91,6 +92,14 @@ def _fractions():
         )
 
     return test, "three shares above 0 that sum to 1, such as [0.7, 0.15, 0.15]"
+
+
+def _span():
+    def test(v):
+        numbers = isinstance(v, tuple) and all(isinstance(x, float) for x in v)
+        return numbers and len(v) == 2 and -1e12 < v[0] < v[1] < 1e12
+
+    return test, "two numbers, the smaller first, such as [0, 4095]"
 
 
 def _plan():
@@ -219,16 +228,48 @@ class Config:
         _maybe(_whole(16, 1024, "16 to 1024 pixels")),
         "pixels a side; empty: the model's own, or 64",
     )
-    max_length: int = _say(128, _whole(4, 8192, "4 to 8192"), "tokens of a text")
+    max_length: int | None = _say(
+        None,
+        _maybe(_whole(4, 8192, "4 to 8192")),
+        "tokens of a text, what is longer is cut; empty: as the data need, up to what",
+        "the model reads",
+    )
+    value_range: tuple | None = _say(
+        None,
+        _maybe(_span()),
+        "values of pictures with more than 8 bits that become black and white;",
+        "empty: found on the training part, the same for all pictures, and told",
+    )
     seed: int = _say(
         0, _whole(0, 2**31, "a whole number >= 0"), "of split, head, order and dropout"
     )
     split: tuple = _say(
         (0.7, 0.15, 0.15), _fractions(), "training, validation, test, where not given"
     )
-    image_column: str = _say("image", _text(), "of a CSV file")
-    text_column: str = _say("text", _text(), "of a CSV file")
-    label_column: str = _say("label", _text(), "of a CSV file")
+    image_column: str | None = _say(
+        None, _maybe(_text()), "of a table; empty: image, or another usual name"
+    )
+    text_column: str | None = _say(
+        None, _maybe(_text()), "of a table; empty: text, or another usual name"
+    )
+    label_column: str | None = _say(
+        None, _maybe(_text()), "of a table; empty: label, or another usual name"
+    )
+    labels: str = _say(
+        "auto",
+        _one_of(*LABELS),
+        "leak, Leak and 'leak ' in a table or as folders: auto and merge make them one",
+        "class and say so, as_written three; auto stops at single letters (a, A)",
+    )
+    skip_empty: bool = _say(
+        False, _yes_or_no(), "leave out, and count, rows without text or label"
+    )
+    sheet: str | None = _say(
+        None, _maybe(_text()), "of an Excel file; empty: the first with the columns"
+    )
+    encoding: str | None = _say(
+        None, _maybe(_text()), "of a CSV file; empty: UTF-8, else cp1252, which is said"
+    )
     groups: tuple = _say((), _names(), "columns whose groups the report compares")
     together: str | None = _say(
         None,

@@ -10,22 +10,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from course_lib import datasets
+from course_lib.datasets import tables, texts
 from course_lib.datasets.labelled import Labelled
+from course_lib.datasets.layout import listed
 from course_lib.errors import CourseError
 
 __all__ = ["Parts", "digests", "read", "split"]
 
-NAMES = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
+NAMES = ("train", "validation", "test")
 LEAST = 3  # different examples of a class: one for each part
 MOST_GROUPS = 20  # values of a column in the subgroup table
 
@@ -35,6 +33,8 @@ class Parts:
     """Training, validation and test data, and what was done to get them.
 
     notes: sentences for the report.  key: sha256 of everything that was read.
+    pictures: how pictures became 8 bits, as model.json holds it; None for texts.
+    columns: {"text" or "image", "label": column of the table}, empty for a folder.
     """
 
     train: Labelled
@@ -43,6 +43,8 @@ class Parts:
     name: str
     notes: tuple[str, ...]
     key: str
+    pictures: dict | None = None
+    columns: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self):
         return iter((self.train, self.validation, self.test))
@@ -53,51 +55,83 @@ class Parts:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Examples of each class in each part."""
-        named = zip(("train", "validation", "test"), self)
+        named = zip(NAMES, self)
         return {name: part.counts() for name, part in named}
 
     def rows(self) -> list[dict[str, str]]:
         """One row an example: which part it is in, under which name and label."""
         return [
             {"part": part, "example": str(name), "label": data.classes[label]}
-            for part, data in zip(("train", "validation", "test"), self)
+            for part, data in zip(NAMES, self)
             for name, label in zip(data.metadata["example"], data.labels)
         ]
 
 
-def read(path: str | Path, config, size: int | None = None) -> Parts:
-    """The parts of a folder or CSV file, as the configuration asks for.
+def read(
+    path: str | Path, config, size: int | None = None, skip_unreadable: bool = False
+) -> Parts:
+    """The parts of a folder or table, as the configuration asks for.
 
-    config: a job_config.Config.  size: pixels a side of images.  Raises CourseError
-    that names the file, row, column or class at fault.  Lesson 13.
+    config: a job_config.Config.  size: pixels a side of images.  skip_unreadable: go on
+    without pictures that cannot be read, and name them.  Raises CourseError that names
+    the files, row, column or class at fault.  Lesson 13.
     """
     path = Path(path)
     if not path.exists():
         raise CourseError(
             f"The data {path} do not exist.\nExpected: a folder with a sub-folder for "
-            "each class, or a CSV file.\nDo: check the path (--data)."
+            "each class, or a table (CSV, Excel, Parquet, JSON lines).\nDo: check the "
+            "path (--data)."
         )
-    found = {} if path.is_file() else _split_folders(path)
-    if found:
-        parts = _given(path, found, config, size)
-        whole, digest = _together(parts)
+    if config.task != "images":
+        found = _texts(path, config)
+        parts = _cut(_named(found), None, path, config)
+        notes = (*found.notes, *parts.notes)
+        return replace(parts, notes=notes, columns=found.columns)
+    reader = datasets.Reader(
+        size,
+        skip_unreadable=skip_unreadable,
+        value_range=config.value_range,
+        option="--skip-unreadable",
+    )
+    if path.is_dir():
+        found = datasets.read_folder(path, reader, reading=reading(config))
     else:
-        parts = None
-        whole = _whole(path, config, size)
+        columns = config.image_column, config.label_column
+        found = datasets.read_table(path, reader, *columns, reading=reading(config))
+    return _cut(found.parts.get("all"), found, path, config)
+
+
+def _cut(whole, found, path: Path, config) -> Parts:
+    """Data in three parts: split here, or as their folder gives them.
+
+    whole: not split yet, or None.  found: datasets.images.Folder, None for texts.
+    """
+    given = None
+    if whole is None:
+        given = _given(found.parts, config)
+        whole, digest = _together(given)
+    else:
         digest = digests(whole)
     notes = []
     if clash := _clashes(whole, digest):
+        named = listed(whole.metadata["example"][clash])
         notes.append(
-            f"Examples equal to another one with a different label: {clash}. At least "
-            "one label of each such pair is wrong."
+            f"Examples equal to another one with a different label: {len(clash)} "
+            f"({named}). At least one label of each such pair is wrong."
         )
-    if parts is not None:
-        cut = _without_shared(parts, notes)
+    if given is not None:
+        cut = _without_shared(given, notes)
     else:
         groups = _kept_together(whole, digest, config, notes)
         _check_classes(whole, digest)
         cut = split(whole, config.split, groups, config.seed)
-    return _finished(cut, path.stem, notes, config)
+    if found is None:
+        return _finished(cut, path.stem, notes, config)
+    cut = found.rescaled(cut)
+    parts = _finished(cut, path.stem, [*found.notes(), *notes], config)
+    rule = found.reader.rule.to_dict()
+    return replace(parts, pictures=rule, columns=found.columns)
 
 
 def _finished(cut, name, notes, config) -> Parts:
@@ -173,85 +207,53 @@ def split(data, fractions: Sequence[float], groups, seed: int = 0) -> list:
 # -- reading ----------------------------------------------------------------------
 
 
-def _split_folders(path: Path) -> dict[str, Path]:
-    """{part: folder} when the sub-folders are the parts of a split."""
-    subs = {p.name.lower(): p for p in path.iterdir() if p.is_dir()}
-    found = {}
-    for part, names in NAMES.items():
-        for name in names:
-            if name in subs:
-                found.setdefault(part, subs[name])
-    every = {name for names in NAMES.values() for name in names}
-    if not found or not set(subs) <= every:
-        return {}
-    if "train" not in found or "test" not in found:
-        missing = "train" if "train" not in found else "test"
-        raise CourseError(
-            f"{path} has the sub-folders {sorted(subs)}, and none for {missing}.\n"
-            "Expected: train and test (validation is taken from train where there is "
-            "none), or a sub-folder for each class.\nDo: add the folder, or put all "
-            "classes into one folder and let the job split it."
-        )
-    return found
-
-
-def _given(path, found, config, size):
+def _given(parts, config):
     """[train, validation, test] of a folder that is split already."""
-    _needs_images(path, config)
-    train = _named(datasets.from_folder(found["train"], size=size), found["train"])
-    rest = {}
-    for part in ("validation", "test"):
-        if part in found:
-            folder = found[part]
-            own = {p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != "."}
-            if strange := sorted(own - set(train.classes)):
-                raise CourseError(
-                    f"{folder / strange[0]} is no class of {found['train']}, which has "
-                    f"{', '.join(train.classes)}.\nExpected: the same sub-folders in "
-                    "every part.\nDo: rename or remove it."
-                )
-            read_in = datasets.from_folder(folder, size=size, classes=train.classes)
-            rest[part] = _named(read_in, folder)
-    if "validation" not in rest:
+    named = dict(parts)
+    if "validation" not in named:
+        train = named["train"]
         share = config.split[1] / (config.split[0] + config.split[1])
         same = np.unique(digests(train), return_inverse=True)[1]
-        train, rest["validation"] = split(train, (1 - share, share), same, config.seed)
+        named["train"], named["validation"] = split(
+            train, (1 - share, share), same, config.seed
+        )
     if config.together is not None:
-        _column(train, config.together, config, "together")  # has none: raises
-    named = {"train": train} | rest
+        _column(named["train"], config.together, config, "together")  # has none: raises
     return [replace(named[part], split=part) for part in NAMES]
 
 
-def _named(data, folder):
-    """With the path of each file as its name."""
-    files = [
-        f"{Path(folder).name}/{data.classes[label]}/{file}"
-        for label, file in zip(data.labels, data.metadata["file"])
-    ]
-    return replace(data, metadata={"example": np.array(files)})
-
-
-def _whole(path: Path, config, size):
+def _texts(path: Path, config) -> tables.Examples:
     if path.is_dir():
-        _needs_images(path, config)
-        return _named(datasets.from_folder(path, size=size), path)
-    if config.task == "images":
-        columns = config.image_column, config.label_column
-        data = datasets.from_csv(path, *columns, size=size)
-        names = data.metadata[config.image_column]
-    else:
-        data = datasets.texts_from_csv(path, config.text_column, config.label_column)
-        names = np.array([f"row {i + 2}" for i in range(len(data))])
+        raise CourseError(
+            f"{path} is a folder, and the task is text.\nExpected: a table with a "
+            f"column {config.text_column or 'text'!r} and one "
+            f"{config.label_column or 'label'!r}.\nDo: write the texts into a CSV "
+            "file, name it with --data, or set task: images."
+        )
+    columns = config.text_column, config.label_column
+    return tables.examples(path, "text", *columns, reading=reading(config))
+
+
+def _named(found: tables.Examples):
+    """The texts, with the number of its row as the name of each."""
+    data, names = texts.from_examples(found), np.array(found.table.names())
     return replace(data, metadata={**data.metadata, "example": names})
 
 
-def _needs_images(path, config) -> None:
-    if config.task != "images":
-        raise CourseError(
-            f"{path} is a folder, and the task is text.\nExpected: a CSV file with the "
-            f"columns {config.text_column!r} and {config.label_column!r}.\n"
-            "Do: write the texts into a CSV file, or set task: images."
-        )
+def reading(config) -> tables.Reading:
+    """How the configuration wants a table to be read, in words of its file."""
+
+    def option(key, value):
+        return f"`{key}: {value.lower() if value == 'True' else value}` in {where}"
+
+    where = "the configuration" if config.where == "configuration" else config.where
+    return tables.Reading(
+        encoding=config.encoding,
+        sheet=config.sheet,
+        skip_empty=config.skip_empty,
+        labels=config.labels,
+        option=option,
+    )
 
 
 def _together(parts):
@@ -260,7 +262,8 @@ def _together(parts):
     inputs = [getattr(part, whole.holds) for part in parts]
     joined = sum(inputs, ()) if whole.holds == "texts" else np.concatenate(inputs)
     labels = np.concatenate([part.labels for part in parts])
-    whole = replace(whole, labels=labels, metadata={}, **{whole.holds: joined})
+    names = {"example": np.concatenate([p.metadata["example"] for p in parts])}
+    whole = replace(whole, labels=labels, metadata=names, **{whole.holds: joined})
     return whole, digests(whole)
 
 
@@ -279,21 +282,24 @@ def digests(data) -> np.ndarray:
     return np.array([hashlib.blake2b(c, digest_size=16).hexdigest() for c in content])
 
 
-def _clashes(data, digest) -> int:
-    """Examples that are equal to one with another label."""
+def _clashes(data, digest) -> list[int]:
+    """Rows of examples that are equal to one with another label."""
     labels: dict = {}
     for one, label in zip(digest, data.labels):
         labels.setdefault(one, set()).add(int(label))
-    return sum(len(labels[one]) > 1 for one in digest)
+    return [row for row, one in enumerate(digest) if len(labels[one]) > 1]
 
 
 def _kept_together(data, digest, config, notes) -> np.ndarray:
     """A number for each example: equal ones go to one part of the split."""
-    copies = len(digest) - len(np.unique(digest))
-    if copies:
+    first = np.unique(digest, return_index=True)[1]
+    copies = np.setdiff1d(np.arange(len(digest)), first)
+    if len(copies):
+        named = listed(data.metadata["example"][copies])
         notes.append(
-            f"Examples that are exact copies of others: {copies}. Copies were kept in "
-            "one part, so that none is tested on that was trained on."
+            f"Examples that are exact copies of others: {len(copies)} ({named}). "
+            "Copies were kept in one part, so that none is tested on that was trained "
+            "on."
         )
     group = np.unique(digest, return_inverse=True)[1]
     if config.together is None:
@@ -328,7 +334,7 @@ def _column(data, name, config, key):
             f"names the column {name!r}, which the data do not have",
             f"one of {', '.join(columns)}"
             if columns
-            else "columns of a CSV file; a folder of images has none",
+            else "columns of a table; a folder of images has none",
             "correct the name, or remove it",
         )
     return data.metadata[name]
@@ -357,7 +363,8 @@ def _without_shared(parts, notes):
         if shared.any():
             notes.append(
                 f"Examples of the {part.split} part that also stand in a later part, "
-                f"and were left out: {shared.sum()}."
+                f"and were left out: {shared.sum()} "
+                f"({listed(part.metadata['example'][shared])})."
             )
         kept.append(part.subset(np.flatnonzero(~shared)))
         held_out = np.concatenate([held_out, own])
@@ -365,15 +372,23 @@ def _without_shared(parts, notes):
 
 
 def _check_classes(data, digest) -> None:
-    for label, name in enumerate(data.classes):
-        different = len(np.unique(digest[data.labels == label]))
-        if different < LEAST:
-            raise CourseError(
-                f"Class {name!r} of {data.name!r} has {different} different "
-                f"{data.holds}.\nExpected: {LEAST} or more, better 20: some to train "
-                "on, to choose by and to test on.\nDo: add examples, or remove the "
-                "class."
-            )
+    pairs = set(zip(data.labels.tolist(), digest.tolist()))
+    different = np.bincount([label for label, _ in pairs], minlength=len(data.classes))
+    rare = [k for k, n in enumerate(different) if n < LEAST]
+    if not rare:
+        return
+    first = rare[0]
+    others = [f"{data.classes[k]!r} {different[k]}" for k in rare[1:]]
+    also = f"; too few also of: {listed(others)}" if others else ""
+    many = len(data.classes) > len(data) / LEAST
+    hint = " Labels that are numbers or free text are no classes." if many else ""
+    raise CourseError(
+        f"Class {data.classes[first]!r} of {data.name!r} has {different[first]} "
+        f"different {data.holds}{also} ({len(rare)} of {len(data.classes)} classes)."
+        f"\nExpected: {LEAST} or more, better 20: some to train on, to choose by and "
+        f"to test on.{hint}\nDo: add examples, remove or join these classes, or "
+        "correct their spelling."
+    )
 
 
 def _check_part(part, path) -> None:

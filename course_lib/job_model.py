@@ -12,15 +12,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_lib import freezing, layer_groups, schedules, zoo
+from course_lib import freezing, layer_groups, schedules, text, zoo
 from course_lib.diagnosis_runs import AUGMENTATIONS
 from course_lib.errors import CourseError
 from course_lib.features import forward, to_device
 from course_lib.job_config import Config
 
 __all__ = [
-    "check_forward", "common", "image_size", "model", "recipe", "start", "with_dropout"
+    "check_forward", "common", "fitted_length", "image_size", "model", "recipe",
+    "start", "with_dropout",
 ]  # fmt: skip
+
+LEAST_TOKENS = 128  # max_length is not set below, for new texts may be longer
+MOST_TOKENS = 512  # nor above unasked: attention takes memory by the square of it
 
 
 def start(config: Config):
@@ -43,9 +47,9 @@ def start(config: Config):
             f"for {config.task}, for example {others}",
             f"choose another model, or set task: {kind}",
         )
-    if kind == "text":
+    if kind == "text" and config.max_length:
         backbone.preprocess = replace(backbone.preprocess, max_length=config.max_length)
-    elif config.image_size:
+    elif kind == "images" and config.image_size:
         backbone.preprocess = replace(backbone.preprocess, size=config.image_size)
     return backbone
 
@@ -55,6 +59,49 @@ def model(config: Config, num_classes: int, backbone=None):
     backbone = backbone or start(config)
     backbone.to_classes(num_classes, config.seed)
     return with_dropout(backbone, config.dropout)
+
+
+def fitted_length(config: Config, backbone, texts) -> tuple[int, dict, str]:
+    """(max_length, {longest, median, max_length, limit, cut, texts}, a sentence).
+
+    The configuration's, else as long as the longest text, not below 128 (a limit costs
+    nothing where no text reaches it) nor above what the model reads or MOST_TOKENS.
+    Raises CourseError for more than the model reads.
+    """
+    lengths, limit = text.token_lengths(backbone, texts), text.token_limit(backbone)
+    longest, wanted = int(lengths.max()), config.max_length
+    if wanted and limit and wanted > limit:
+        raise config.error(
+            "max_length",
+            f"is {wanted}, and {config.model} reads at most {limit} tokens",
+            f"4 to {limit}",
+            "lower it, or leave it out; texts that need more want another model",
+        )
+    most = min(limit or MOST_TOKENS, MOST_TOKENS)
+    chosen = wanted or min(most, max(LEAST_TOKENS, 8 * -(-longest // 8)))
+    cut, words = text.cut_share(lengths, chosen)
+    about = dict(longest=longest, median=float(np.median(lengths)), max_length=chosen)
+    about |= dict(limit=limit, cut=cut, texts=len(lengths))
+    why = ""
+    if wanted:
+        why = ", as the configuration says"
+    elif cut:
+        why = f", the most that {config.model} reads"
+        if chosen != limit:
+            why = ", for the memory of a layer grows with its square"
+    said = (
+        f"Texts have up to {longest:,} tokens (median {about['median']:.0f}), "
+        f"max_length is {chosen}{why}: "
+    )
+    if not cut:
+        return chosen, about, said + "no text is cut."
+    said += f"{words} are longer and lose their end."
+    if limit == chosen:
+        said += " Split them, put first what decides, or take a model that reads more."
+    else:
+        enough = min(limit or longest, longest)
+        said += f" To read more, set max_length up to {enough}."
+    return chosen, about, said
 
 
 def image_size(config, backbone) -> int:

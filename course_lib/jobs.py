@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,14 +39,20 @@ from course_lib import (
     training,
 )
 from course_lib.errors import CourseError
+from course_lib.features import forward
 from course_lib.job_config import Config
 from course_lib.job_data import Parts
 
 __all__ = ["Result", "run"]
 
 FORMAT = 1  # of the stored state
-WITHOUT_EFFECT = ("onnx", "licence", "audit")  # on the weights
+# Without an effect on the weights, or one that the key of the data tells.
+WITHOUT_EFFECT = (
+    "onnx", "licence", "audit", "labels", "skip_empty", "sheet", "encoding",
+    "image_column", "text_column", "label_column",
+)  # fmt: skip
 WORST = 12  # errors shown in the report
+AUDITED = 8  # examples of the step in the check before training
 
 
 @dataclass
@@ -121,14 +127,17 @@ def run(
     *,
     again: bool = False,
     progress: bool = True,
+    skip_unreadable: bool = False,
+    on_data: Callable[[Parts], None] | None = None,
 ) -> Result:
     """Do the whole job; returns a :class:`Result`.
 
     config: a Config, a dict of its fields, or the path of a YAML file.  data: a folder,
-    a CSV file, job_data.Parts, or (train, validation, test) data sets.  out: a folder
+    a table, job_data.Parts, or (train, validation, test) data sets.  out: a folder
     for report.html, result.json, splits.csv, config.yaml, the model and the state from
     which an interrupted job goes on; without it nothing is written.  again: forget what
-    another job left in ``out``.
+    another job left in ``out``.  skip_unreadable: go on without pictures that cannot be
+    read, and name them.  on_data(parts) is called before anything is trained.
     Raises CourseError on a bad configuration or bad data, before anything is written.
     Lesson 13.
     """
@@ -136,7 +145,11 @@ def run(
     config = _config(config)
     device, precision = _device(config)
     first = job_model.start(config)
-    parts = _parts(config, data, first, out)
+    parts = _parts(config, data, first, out, skip_unreadable)
+    fitted, tokens, said = _fitted(config, first, parts)
+    parts = replace(parts, notes=(*parts.notes, *said))
+    if on_data is not None and processes.current().rank == 0:
+        on_data(parts)
     first = job_model.model(config, len(parts.classes), first)
     job_model.check_forward(config, first, parts)
     options = job_model.recipe(config, first, parts)
@@ -145,6 +158,7 @@ def run(
     folder = _Folder(out, key, again)
     together = processes.current()
     notes = [*parts.notes, *first.notes, *_notes(config, first, together)]
+    notes.append(_rates_note(first, options["param_groups"]))
     shared = dict(device=device, amp=precision)
     wanted = config.baseline and config.weights == "pretrained"
     rate = config.head_rate if config.strategy == "head" else config.backbone_rate
@@ -155,8 +169,9 @@ def run(
         )
         baseline = None
         if wanted:
-            baseline = _baseline(config, parts, shared, folder, bar)
+            baseline = _baseline(fitted, parts, shared, folder, bar)
     result = _concluded(config, parts, first, transfer, baseline, findings, notes)
+    result.data |= {"columns": parts.columns, "tokens": tokens}
     result.seconds["this session"] = round(time.perf_counter() - began, 1)
     if folder.path and together.rank == 0:
         folder.write(result, config)
@@ -208,7 +223,7 @@ def _device(config) -> tuple[torch.device, str | bool]:
 # -- the data ---------------------------------------------------------------------
 
 
-def _parts(config, data, backbone, out) -> Parts:
+def _parts(config, data, backbone, out, skip_unreadable) -> Parts:
     size = job_model.image_size(config, backbone) if config.task == "images" else None
     if isinstance(data, Parts):
         return data
@@ -223,11 +238,33 @@ def _parts(config, data, backbone, out) -> Parts:
                 "elsewhere: the job would take its own output for a class.\n"
                 "Do: name another one with --out."
             )
-    return job_data.read(path, config, size)
+    return job_data.read(path, config, size, skip_unreadable)
+
+
+def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
+    """(config with the length of texts settled, what was found, sentences)."""
+    if config.task != "text":
+        return config, None, []
+    texts = [one for part in parts for one in part.texts]
+    length, tokens, said = job_model.fitted_length(config, backbone, texts)
+    backbone.preprocess = replace(backbone.preprocess, max_length=length)
+    return replace(config, max_length=length), tokens, [said]
 
 
 def _audited(config, backbone, options, parts) -> list[str]:
-    """Findings of the check before training; with audit: stop there must be none."""
+    """Findings of the check before training; with audit: stop there must be none.
+
+    A few training examples go through one step, which is undone, and the network goes
+    to a file and back into one that was built anew.
+    """
+    criterion = options["loss"] or nn.CrossEntropyLoss(
+        label_smoothing=options["label_smoothing"]
+    )
+    fresh = replace(config, weights="random")
+    rows = np.unique(np.linspace(0, len(parts.train) - 1, AUDITED).astype(int))
+    some = parts.train.subset(rows)
+    inputs = getattr(some, some.holds)
+    inputs = list(inputs) if config.task == "text" else inputs
     found = audit.audit(
         backbone,
         options["param_groups"],
@@ -236,6 +273,10 @@ def _audited(config, backbone, options, parts) -> list[str]:
         parts.test,
         preprocess=backbone.preprocess,
         batch_size=min(config.batch_size, len(parts.train)),
+        batch=(backbone.preprocess(inputs), torch.as_tensor(some.labels)),
+        loss=lambda net, batch: criterion(forward(net, batch[0]), batch[1]),
+        rebuild=lambda: job_model.model(fresh, len(parts.classes)),
+        tokenizer=getattr(backbone.preprocess, "tokenizer", None),
     )
     if found and config.audit == "stop":
         raise CourseError(
@@ -263,6 +304,21 @@ def _notes(config, backbone, together) -> list[str]:
     if config.strategy == "gradual" and config.weights == "pretrained":
         notes.append("Parts were unfrozen one after the other, from the head down.")
     return notes
+
+
+def _rates_note(backbone, groups) -> str:
+    """The rates that parameter groups start from, in one sentence."""
+    found: dict[float, list] = {}
+    for row in audit.rates(backbone, groups):
+        if row["learning"]:
+            count, names = found.setdefault(row["lr"], [0, []])
+            found[row["lr"]] = [count + row["learning"], [*names, row["first"]]]
+    said = (
+        f"{rate:.3g} for {count:,} numbers ({names[0].rpartition('.')[0]}"
+        f"{' and others' * (len(names) > 2)})"
+        for rate, (count, names) in sorted(found.items(), reverse=True)
+    )
+    return f"Learning rates that the schedule starts from: {'; '.join(said)}."
 
 
 def _key(config, parts) -> str:
@@ -384,6 +440,7 @@ def _concluded(config, parts, backbone, transfer, baseline, findings, notes) -> 
             "counts": parts.counts(),
             "sizes": {k: len(p) for k, p in zip(parts.counts(), parts)},
             "key": parts.key,
+            "pictures": parts.pictures,
             "size": job_model.image_size(config, backbone)
             if config.task == "images"
             else None,
@@ -498,6 +555,8 @@ class _Folder:
                 "task": config.task,
                 "dropout": config.dropout,
                 "image_size": result.data["size"],
+                "columns": result.data["columns"],
+                "pictures": result.data["pictures"],
             },
         )
         result.seconds["export"] = round(time.perf_counter() - began, 2)

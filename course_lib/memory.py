@@ -16,7 +16,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,6 +70,23 @@ MODELS = {  # as published, none with tied embeddings; Qwen2 has biases on q, k 
 # -- the network --------------------------------------------------------------------
 
 
+class Adapter(NamedTuple):
+    """LoRA beside a matrix, or beside n matrices of experts that are one parameter.
+
+    Rank r makes A (r n, k) and B (d, r n); where peft joins two projections of an
+    expert into one, n counts both.
+    """
+
+    name: str
+    d: int
+    k: int
+    n: int = 1
+
+    def tensors(self, r: int) -> tuple[int, int]:
+        """How many numbers A and B have."""
+        return r * self.n * self.k, self.d * r * self.n
+
+
 @dataclass(frozen=True)
 class Architecture:
     """Shapes of a transformer: all that a plan is computed from.
@@ -77,6 +94,9 @@ class Architecture:
     ``tensors``: {name: shape} of every parameter, tied ones once.  ``matrices``:
     {module: (d, k)} of every linear layer; ``quantised``: those of them that
     transformers hands to bitsandbytes; ``head``: the output layer, or "".
+    ``experts``: {parameter: (E, d, k)} of experts that are stored as one parameter;
+    each token passes through ``active`` of them.  ``float32``: how many numbers stay
+    in 32 bits whatever the rest is in.  ``network``: built without weights.
     """
 
     name: str
@@ -92,8 +112,17 @@ class Architecture:
     queries: int  # width of all queries
     keys: int  # width of all keys; less than queries if these share them
     vocabulary: int  # 0 without a head
+    capped: bool  # logits go through a tanh, of which a copy is kept
+    capped_scores: bool  # those of attention too
+    attention: str  # what transformers takes: "sdpa" or "eager"
+    norms: float  # of a block, counted in widths of the residual stream
     positions: int  # longest sequence, 0: no limit
     llama: bool  # RMSNorm and gated feed-forward layers
+    experts: dict[str, tuple[int, int, int]]
+    active: int  # experts that a token passes through
+    float32: int
+    network: Any = field(repr=False, compare=False)
+    _adapters: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def parameters(self) -> int:
@@ -198,7 +227,8 @@ def _built(config, name: str) -> Architecture:
     decoder &= kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES  # BERT is in both
     try:
         with torch.device("meta"):
-            net = (AutoModelForCausalLM if decoder else AutoModel).from_config(config)
+            family = AutoModelForCausalLM if decoder else AutoModel
+            net = family.from_config(config, dtype=torch.bfloat16)
         text = config.get_text_config()
         h, heads, layers = (
             int(getattr(text, key))
@@ -216,27 +246,71 @@ def _built(config, name: str) -> Architecture:
         if isinstance(m, nn.Linear | Conv1D)  # GPT-2's Conv1D is stored transposed
     }
     skipped, output = get_keys_to_not_convert(net), net.get_output_embeddings()
+    whole = {  # bitsandbytes replaces no subclass
+        place
+        for place, m in net.named_modules()
+        if type(m) is nn.Linear or isinstance(m, Conv1D)
+    }
     inner = [k for place, (_, k) in matrices.items() if _role(place) == "down"]
+    experts = _experts(net)
     llama = any(place.endswith("mlp.gate_proj") for place in matrices)
+    llama |= bool(experts) and any("RMSNorm" in type(m).__name__ for m in net.modules())
     act = getattr(text, "hidden_act", None) or getattr(text, "activation_function", "")
     width = getattr(text, "head_dim", None) or h // heads
     return Architecture(
         name=name,
         tensors={n: tuple(p.shape) for n, p in net.named_parameters()},
         matrices=matrices,
-        quantised=frozenset(n for n in matrices if should_convert_module(n, skipped)),
+        quantised=frozenset(n for n in whole if should_convert_module(n, skipped)),
         head=next((n for n, m in net.named_modules() if output is m), ""),
         layers=layers,
         hidden=h,
-        inner=inner[0] if inner else 4 * h,
+        inner=inner[0] if inner else 0 if experts else 4 * h,
         kept=3 if llama else 4 if act == "gelu_new" else 1,
         heads=heads,
         queries=heads * width,
         keys=(getattr(text, "num_key_value_heads", None) or heads) * width,
         vocabulary=text.vocab_size if output is not None else 0,
+        capped=bool(getattr(text, "final_logit_softcapping", None)),
+        capped_scores=bool(getattr(text, "attn_logit_softcapping", None)),
+        attention="eager" if net.config._attn_implementation == "eager" else "sdpa",
+        norms=_norms(net, h, heads, width, text) if llama else 2,
         positions=getattr(text, "max_position_embeddings", None) or 0,
         llama=llama,
+        experts=experts,
+        active=getattr(text, "num_experts_per_tok", None) or 1,
+        float32=sum(p.numel() for p in net.parameters() if p.dtype == torch.float32),
+        network=net,
     )
+
+
+def _norms(net, h: int, heads: int, width: int, text) -> float:
+    """Norms of a block of Llama's type, those of queries and keys by their share of h.
+
+    2 in most, 4 where the output of attention and feed-forward layers is normed too.
+    """
+    keys = getattr(text, "num_key_value_heads", None) or heads
+    sizes = {"q_norm": heads * width, "k_norm": keys * width}
+    found: dict[str, float] = {}
+    for place, module in net.named_modules():
+        block = re.search(r"\.(\d+)\.(?:.*\.)?(\w+)$", place)
+        if block and "Norm" in type(module).__name__:
+            found.setdefault(block[1], 0)
+            found[block[1]] += sizes.get(block[2], h) / h
+    return max(found.values(), default=2)
+
+
+def _experts(net) -> dict[str, tuple[int, int, int]]:
+    """{parameter: (E, d, k)}: matrices of experts that are stored as one parameter."""
+    found = {}
+    for place, module in net.named_modules():
+        for own, parameter in module.named_parameters(recurse=False):
+            if parameter.ndim == 3 and "expert" in f"{place}.{own}":
+                count, rows, columns = parameter.shape
+                if getattr(module, "is_transposed", False):
+                    rows, columns = columns, rows
+                found[f"{place}.{own}"] = (count, rows, columns)
+    return found
 
 
 _ROLES = {  # what a linear layer does in its block, by the end of its name
@@ -300,7 +374,7 @@ def plan(
     prepared: bool = True,
     master: bool = True,
     adapter_dtype: str = "float32",
-    attention: str = "sdpa",
+    attention: str = "auto",
 ) -> Plan:
     """Plan the memory of one training run.
 
@@ -313,7 +387,8 @@ def plan(
     4 + 4 + 8.  prepared: QLoRA after peft's prepare_model_for_kbit_training, which
     casts embeddings, head and norms to float32; the activations follow.
     adapter_dtype: float32 is peft's default.  optimizer: see OPTIMIZERS.  attention:
-    "sdpa" keeps no T x T matrix, "eager" keeps one a head.
+    "sdpa" keeps no T x T matrix, "eager" keeps one a head, "auto" is what transformers
+    takes for this architecture.
 
     Gradients count in full, as they do when they are accumulated.  Left out: the CUDA
     context, fragmentation, copies made in the optimizer's step or by autocast, padding
@@ -324,15 +399,18 @@ def plan(
     arch = describe(o.pop("model"))
     o["optimizer"] = _optimizer_name(optimizer)
     o["targets"] = targets if isinstance(targets, str) else tuple(targets)
+    if attention == "auto":
+        o["attention"] = arch.attention
     _check(o)
     full, quantised = method == "full", method == "qlora"
     b, a = DTYPES[dtype], DTYPES[adapter_dtype]
-    chosen = tuple(arch.matrices) if full else _chosen(arch, o["targets"])
+    chosen = () if full else adapters(arch, o["targets"])
     sizes = [math.prod(shape) for shape in arch.tensors.values()]
     packed = [math.prod(arch.matrices[m]) for m in sorted(arch.quantised)] * quantised
     stream = 4 if quantised and prepared else b  # bytes of a number between layers
     parts = dict.fromkeys(PARTS, 0)
     parts["weights"] = stream * (sum(sizes) - sum(packed))
+    parts["weights"] += (4 - stream) * arch.float32
     parts["quantised"] = sum(-(-n // 2) for n in packed)
     parts["constants"] = sum(_constants(n, double_quantisation) for n in packed)
     if full:
@@ -341,25 +419,26 @@ def plan(
         if master and b < 4:
             parts["master"], number = 4 * sum(sizes), 4
     else:
-        shapes = [arch.matrices[name] for name in chosen]
-        learned, number = [n for d, k in shapes for n in (r * k, d * r)], a
+        learned, number = [n for one in chosen for n in one.tensors(r)], a
         parts["adapters"] = parts["gradients"] = a * sum(learned)
     parts["optimizer"], paged = _states(learned, number, o["optimizer"])
     parts["activations"], layer = _activations(arch, chosen, o, stream)
     words, casts = batch * sequence * arch.vocabulary, not full and a != stream
+    output = stream * words * (1 + arch.capped)
     transient = {
-        # the model's output, log-softmax, and a gradient of either in float32
-        "logits": words * (stream + 4 + 4 + 4),
+        # the model's output, log-softmax, and a gradient of either in float32; of
+        # capped logits their tanh too
+        "logits": output + words * (4 + 4 + 4),
         # the layer recomputed, and gradients inside it as the tests have found them
         "backward": layer * checkpointing
         + batch * sequence * (2 * stream * arch.inner + 8 * arch.hidden * casts),
         "workspace": b * max(packed, default=0),
     }
-    later = stream * words + transient["backward"] + transient["workspace"]
+    later = output + transient["backward"] + transient["workspace"]
     first = transient["logits"] > later
     parts |= transient
-    parts |= dict(backward=0, workspace=0) if first else dict(logits=stream * words)
-    notes = _notes(arch, o, paged)
+    parts |= dict(backward=0, workspace=0) if first else dict(logits=output)
+    notes = _notes(arch, chosen, o, stream, paged)
     return Plan(arch, o, parts, transient, paged, sum(learned), notes)
 
 
@@ -422,9 +501,15 @@ def _activations(
     if o["attention"] == "eager":  # keys repeated for each head; softmax in float32
         scores = N * o["sequence"] * arch.heads
         mixed = 4 * N * b * arch.queries + scores * (4 + b * (b < 4))
+        mixed += scores * b * arch.capped_scores
     inputs, outside, seen = 0, 0, set()
-    for name in chosen:
-        k, block = arch.matrices[name][1], re.search(r"\.(\d+)\.", name)
+    readers = arch.matrices.items()
+    if not full:
+        readers = [(one.name, (one.d, one.k)) for one in chosen]
+    for name, (_, k) in readers:
+        if name in arch.experts:
+            continue
+        block = re.search(r"\.(\d+)\.", name)
         role = (block and block[1], _role(name))
         need = 0 if full else N * a * r
         if not full and a != b:
@@ -435,17 +520,68 @@ def _activations(
         inputs += need * bool(block)
         outside += need * (not block)
     outside += norm + 2 * o["sequence"] * b * (arch.queries // arch.heads)  # cos, sin
-    layer = 2 * norm + mixed + N * b * arch.kept * f
+    kept, backward = _expert_activations(arch, chosen, o, b)
+    layer = int(arch.norms * norm) + mixed + N * b * arch.kept * f + kept
     if o["checkpointing"]:
-        return L * N * b * h + outside, layer + inputs // L
+        return L * N * b * h + outside, layer + inputs // L + backward
     first = 0 if full else norm  # nothing before it learns
-    return L * layer + inputs + outside - first, layer + inputs // L
+    return L * layer + inputs + outside - first, layer + inputs // L + backward
+
+
+def _expert_activations(arch: Architecture, chosen, o, b: int) -> tuple[int, int]:
+    """(bytes that the experts of one layer keep, bytes more in its backward pass).
+
+    Each token is copied for each of its experts; where an adapter sits on a parameter
+    of experts, peft computes the whole of it anew with the update added, keeps that
+    for the backward pass, and the gradient is as large.
+    """
+    if not arch.experts:
+        return 0, 0
+    N, blocks = o["batch"] * o["sequence"], {}
+    adapted = {one.name for one in chosen}
+    for name, shape in arch.experts.items():
+        blocks.setdefault(name.rpartition(".")[0], []).append((name, shape))
+    members = next(iter(blocks.values()))
+    widths = [d + k for _, (_, d, k) in members]
+    # inputs and outputs of each, the nonlinearity's, and the weighted sum's
+    flow = N * arch.active * b * (sum(widths) + widths[-1])
+    copies = b * sum(math.prod(shape) for name, shape in members if name in adapted)
+    return flow + copies, copies
 
 
 def _optimizer_name(name: str) -> str:
     """paged_adamw_8bit, AdamW-8bit, paged adamw8bit: one spelling."""
     words = re.sub(r"[\s_-]+", " ", str(name).lower()).strip()
     return words.replace("adamw 8bit", "adamw8bit").replace("adamw 32bit", "adamw")
+
+
+def _expert_notes(arch: Architecture, chosen, o, stream: int) -> list[str]:
+    """What is particular about experts that are stored as one parameter."""
+    numbers = sum(map(math.prod, arch.experts.values()))
+    share = f"{numbers / arch.parameters:.0%} of the network"
+    notes = ["What experts keep for the backward pass is estimated, to about a tenth."]
+    if o["method"] == "qlora":
+        cast = ", to which prepare_model_for_kbit_training casts them"
+        notes.append(
+            f"The experts, {share}, are not quantised: bitsandbytes takes linear "
+            f"layers, and they are parameters of their own. They take "
+            f"{stream * numbers / GB:.2f} GB in {8 * stream} bits"
+            f"{cast * (o['prepared'] and o['dtype'] != 'float32')}."
+        )
+    if o["method"] != "full":
+        adapted = [one for one in chosen if one.name in arch.experts]
+        if adapted:
+            learned = sum(sum(one.tensors(o["r"])) for one in adapted)
+            notes.append(
+                f"{learned:,} of the numbers that learn are adapters of experts, and "
+                "a step makes a copy of the experts' weights with the update added."
+            )
+        else:
+            notes.append(
+                f"No adapter sits on the experts, {share}: peft reaches them by "
+                "target_parameters alone."
+            )
+    return notes
 
 
 def _check(o: Mapping[str, Any]) -> None:
@@ -472,27 +608,78 @@ def _check(o: Mapping[str, Any]) -> None:
             )
 
 
-def _chosen(arch: Architecture, targets: str | Iterable[str]) -> tuple[str, ...]:
-    """Names of the linear layers that get adapters, by peft's rule."""
-    if targets == "all":
-        return tuple(name for name in arch.matrices if name != arch.head)
-    targets = (targets,) if isinstance(targets, str) else tuple(targets)
-    missing = [
-        t for t in targets if not any(f".{n}".endswith(f".{t}") for n in arch.matrices)
+def adapters(arch: Architecture, targets: str | Iterable[str]) -> tuple[Adapter, ...]:
+    """Where LoRA adapters sit, by peft's rules.
+
+    targets: "all" (peft's "all-linear"), or ends of names.  In some families peft takes
+    the names of the experts' projections for the parameters that they are stored in,
+    and adapts those too; in others "all" leaves experts out (`Plan.notes` says so).
+    Raises CourseError for a name that nothing has.
+    """
+    key = targets if isinstance(targets, str) else tuple(targets)
+    if key not in arch._adapters:
+        arch._adapters[key] = _adapters(arch, key)
+    return arch._adapters[key]
+
+
+def _adapters(arch: Architecture, targets: str | tuple) -> tuple[Adapter, ...]:
+    from peft import LoraConfig
+    from peft.utils.other import get_pattern_key
+    from peft.utils.transformers_weight_conversion import (
+        convert_peft_config_for_transformers,
+    )
+
+    everything = targets == "all"
+    names = (targets,) if isinstance(targets, str) else targets
+    config = LoraConfig(r=1, target_modules="all-linear" if everything else list(names))
+    try:
+        convert_peft_config_for_transformers(config, arch.network, None)
+    except ValueError as error:  # one of two projections that are stored as one
+        raise _no_target(arch, names, str(error)) from None
+    wanted = config.target_modules
+    whole = everything and isinstance(wanted, str)
+    places = [
+        name
+        for name in arch.matrices
+        if (whole and name != arch.head) or (not whole and _named(name, wanted))
     ]
-    if missing or not targets:
-        ends = dict.fromkeys(name.split(".")[-1] for name in arch.matrices)
-        raise CourseError(
-            f"plan: no linear layer of {arch.name} is called "
-            f"{', '.join(missing) or '(none given)'}.\nExpected: all, or among "
-            f"{', '.join(ends)}.\nDo: name the layers that get adapters."
+    inside = [n for n in arch.tensors if _named(n, config.target_parameters or ())]
+    hit = [*places, *inside]
+    missing = [t for t in wanted if not any(_named(n, (t,)) for n in hit)]
+    if not everything and (missing or not names):
+        raise _no_target(arch, missing)
+    found = [Adapter(name, *arch.matrices[name]) for name in places]
+    for name in inside:
+        joined = config.rank_pattern.get(get_pattern_key(config.rank_pattern, name), 1)
+        count, d, k = arch.experts.get(name) or (1, *arch.tensors[name])
+        found.append(Adapter(name, d, k, count * joined))
+    return tuple(found)
+
+
+def _named(name: str, ends: Iterable[str]) -> bool:
+    """Does a dotted name end with one of these?"""
+    return f".{name}".endswith(tuple(f".{end}" for end in ends))
+
+
+def _no_target(arch: Architecture, missing, reason: str = "") -> CourseError:
+    ends = dict.fromkeys(name.split(".")[-1] for name in arch.matrices)
+    return CourseError(
+        f"plan: no linear layer of {arch.name} is called "
+        f"{', '.join(missing) or '(none given)'}{reason and f' ({reason})'}.\n"
+        f"Expected: all, or among {', '.join(ends)}.\n"
+        "Do: name the layers that get adapters."
+    )
+
+
+def _notes(
+    arch: Architecture, chosen, o: Mapping[str, Any], stream: int, paged: int
+) -> tuple[str, ...]:
+    notes = _expert_notes(arch, chosen, o, stream) if arch.experts else []
+    if o["method"] == "qlora" and not arch.quantised:
+        notes.append(
+            "Nothing is stored in 4 bits: transformers hands plain linear layers to "
+            "bitsandbytes, and this network has none but its own kinds."
         )
-    wanted = tuple(f".{t}" for t in targets)
-    return tuple(name for name in arch.matrices if f".{name}".endswith(wanted))
-
-
-def _notes(arch: Architecture, o: Mapping[str, Any], paged: int) -> tuple[str, ...]:
-    notes = []
     if 0 < arch.positions < o["sequence"]:
         notes.append(
             f"{arch.name} has {arch.positions} positions, fewer than the "

@@ -23,7 +23,10 @@ from course_lib.errors import CourseError
 from course_lib.features import by_length, eval_mode, to_device
 from course_lib.zoo import mean_pooled
 
-__all__ = ["TextClassifier", "adapt", "fit", "predict", "trainer"]
+__all__ = [
+    "TextClassifier", "adapt", "cut_share", "fit", "predict", "token_lengths",
+    "token_limit", "trainer",
+]  # fmt: skip
 
 
 class TextClassifier(nn.Module):
@@ -72,6 +75,50 @@ class _Examples(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict:
         return self.rows[index]
+
+
+# -- how long texts are -----------------------------------------------------------
+
+
+def token_lengths(backbone, texts: Sequence[str]) -> np.ndarray:
+    """Tokens of each text, special ones counted, before anything is cut: int (N,).
+
+    Lesson 13.
+    """
+    _, tokenizer = _required(backbone)
+    lengths: list[int] = []
+    for start in range(0, len(texts), 1000):
+        tokens = tokenizer(
+            list(texts[start : start + 1000]),
+            truncation=False,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        lengths += [len(ids) for ids in tokens["input_ids"]]
+    return np.array(lengths, dtype=np.int64)
+
+
+def token_limit(backbone) -> int | None:
+    """The most tokens that the encoder reads; None where it states no limit.
+
+    The smaller of what its tokenizer states and its number of positions; RoBERTa and
+    its relatives begin to count behind the position of padding.
+    """
+    model, tokenizer = _required(backbone)
+    stated = [getattr(tokenizer, "model_max_length", None)]
+    stated.append(getattr(model.config, "max_position_embeddings", None))
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            first = 0 if module.padding_idx is None else module.padding_idx + 1
+            stated.append(module.num_embeddings - first)
+    limits = [n for n in stated if isinstance(n, int) and 0 < n < 10**6]
+    return min(limits, default=None)
+
+
+def cut_share(lengths: np.ndarray, max_length: int) -> tuple[int, str]:
+    """(how many texts are longer than that, the same in words with the share)."""
+    cut, n = int((lengths > max_length).sum()), len(lengths)
+    return cut, f"{cut:,} of {n:,} texts ({100 * cut / max(n, 1):.1f} %)"
 
 
 def _required(backbone) -> tuple[nn.Module, object]:

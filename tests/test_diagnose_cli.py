@@ -10,6 +10,7 @@ from PIL import Image
 
 from course_lib import cli, zoo
 from course_lib import diagnosis_runs as runs
+from course_lib.errors import CourseError
 
 MODES = ("L", "RGB", "RGBA", "CMYK", "P", "1", "I;16")
 SUFFIX = {"CMYK": "tif", "I;16": "tif"}
@@ -227,6 +228,37 @@ def test_bad_input_is_named_before_any_training(make, tmp_path, capsys, monkeypa
     said = capsys.readouterr().err
     assert said.startswith("course diagnose:") and message in said
     assert "Traceback" not in said and not (tmp_path / "out").exists()
+
+
+def test_what_was_read_is_told_before_any_training(
+    tmp_path, steel, capsys, monkeypatch
+):
+    read = {}
+
+    def stop(job):
+        read["job"] = job
+        raise CourseError("training began")
+
+    monkeypatch.setattr(runs, "plan", stop)
+    root = tmp_path / "set"
+    root.mkdir()
+    steel.rename(root / "seg_train")
+    folder_of(root / "seg_test", {"dark": 3, "light": 4}, sides=((20, 20),))
+    folder_of(root / "seg_pred", {"x": 2})
+    write(root / "seg_train" / "dark" / ".git" / "x.png", np.zeros((9, 9, 3), np.uint8))
+    (root / "seg_train" / "dark" / "cut.png").write_bytes(b"\x89PNG")
+    assert diagnose(tmp_path, root) == 1
+    assert "1 of 36 pictures cannot be read" in capsys.readouterr().err
+    assert diagnose(tmp_path, root, "--skip-unreadable") == 1
+    said = capsys.readouterr()
+    assert "training began" in said.err
+    assert "seg_pred (2 pictures)" in said.out and "dark/.git" in said.out
+    assert "seg_train/dark/cut.png" in said.out
+    job = read["job"]
+    assert job.data.classes == ("dark", "light") and job.about["test"] == 7
+    assert any("seg_pred" in note for note in job.notes)
+    assert diagnose(tmp_path, root, "--value-range", "9", "2") == 1
+    assert "--value-range 9 2 is no range" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ def test_there_are_exercises():
 def test_the_committed_exercise_is_what_the_solution_makes(lesson):
     pytest.importorskip("nbgrader")
     made = release.generate(lesson)
-    assert release.released(lesson).read_bytes() == made, "run `course release`"
+    path = release.released(lesson)
+    for copy in (path, path.with_name(exercises.RELEASED)):
+        assert copy.read_bytes() == made, "run `course release`"
 
 
 @by_lesson

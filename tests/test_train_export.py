@@ -222,6 +222,58 @@ def test_predict_answers_as_the_job_did(tmp_path, pictures, capsys):
         assert message in said and "Traceback" not in said
 
 
+def test_predict_scales_deep_pictures_as_in_training(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(("dark", "light")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(12):
+            values = rng.integers(0, 400, (32, 32)) + 700 * k
+            image = Image.fromarray(values.astype(np.uint16))
+            image.save(tmp_path / "data" / name / f"{i}.tif")
+    values = {"head_rate": 0.01, "backbone_rate": 0.01, "audit": "warn"}
+    result = trained_on(tmp_path, values, tmp_path / "data")
+    stored = json.loads((tmp_path / "out" / "model" / "model.json").read_text())
+    (span,) = stored["pictures"]["ranges"].values()
+    assert span[0] == 0 and 1000 < span[1] < 1100
+    card = (tmp_path / "out" / "model" / "README.md").read_text()
+    assert f"0 to {span[1]:g} became 0 to 255" in card and "| dark |" in card
+    assert f"0 to {span[1]:g} became 0 to 255" in result.html()
+    model = exported.load(tmp_path / "out")
+    rows = predicted(capsys, "--model", tmp_path / "out", "--data", tmp_path / "data")
+    shown = {f"data/{row['example']}": float(row["dark"]) for row in rows}
+    P = model.predict(result.parts.test.images)
+    for name, share in zip(result.parts.test.metadata["example"], P[:, 0]):
+        assert abs(shown[name] - share) < 1e-3
+    alone = tmp_path / "data" / "dark" / "3.tif"  # the same numbers, not its own
+    (one,) = predicted(capsys, "--model", tmp_path / "out", "--data", alone)
+    assert abs(float(one["dark"]) - shown["data/dark/3.tif"]) < 1e-3
+
+
+def test_predict_counts_and_names_what_it_leaves_out(tmp_path, pictures, capsys):
+    trained_on(tmp_path, {"epochs": 1}, pictures)
+    line = ["predict", "--model", str(tmp_path / "out"), "--data", str(pictures)]
+    hidden = pictures / "red" / ".ipynb_checkpoints"
+    hidden.mkdir()
+    (hidden / "old.png").write_bytes((pictures / "red" / "1.png").read_bytes())
+    assert cli.main(line) == 0
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 61 and "red/.ipynb_checkpoints" in said.err
+    (pictures / "blue" / "shot.nef").write_bytes(b"raw")
+    assert cli.main(line) == 3
+    assert "ending .nef, which no reader takes: 1 (blue/shot.nef)" in (
+        capsys.readouterr().err
+    )
+    for i in range(3):
+        (pictures / f"cut{i}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert cli.main(line) == 1
+    said = capsys.readouterr()
+    assert "3 of 63 pictures cannot be read" in said.err and not said.out
+    assert "--skip-unreadable" in said.err and "cut2.png" in said.err
+    assert cli.main([*line, "--skip-unreadable"]) == 3
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 61 and "cut1.png" in said.err
+
+
 def test_the_card_says_what_matters(tmp_path, pictures):
     result = trained_on(tmp_path, {"licence": "CC BY 4.0"}, pictures)
     card = (tmp_path / "out" / "model" / "README.md").read_text()

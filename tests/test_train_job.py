@@ -251,6 +251,20 @@ def test_with_audit_warn_the_job_goes_on_and_the_report_says_so(pictures):
     chosen = config(batch_size=4, audit="warn", baseline=False, epochs=1)
     result = jobs.run(chosen, pictures, progress=False)
     assert "tiny-batch" in result.findings[0] and "tiny-batch" in result.html()
+    (rates,) = [note for note in result.notes if "rates" in note]
+    for rate in (chosen.head_rate, chosen.backbone_rate):
+        assert f"{rate:.3g} for " in rates
+    assert "(fc)" in rates and rates in result.html()
+
+
+def test_the_step_of_the_audit_leaves_the_job_as_it_was(pictures, monkeypatch):
+    """The weights are the same with the audit and without."""
+    chosen = config(baseline=False, epochs=1)
+    audited = jobs.run(chosen, pictures, progress=False)
+    monkeypatch.setattr(jobs, "_audited", lambda *given: [])
+    assert not audited.findings
+    bare = jobs.run(chosen, pictures, progress=False)
+    assert bare.weights_sha256 == audited.weights_sha256
 
 
 def test_half_precision_on_a_cpu(pictures):
@@ -332,6 +346,35 @@ def test_given_splits_are_kept_and_what_they_share_is_dropped(tmp_path):
     (root / "val" / "a").rmdir(), (root / "val" / "b").rmdir(), (root / "val").rmdir()
     taken = read(root)
     assert [len(part) for part in taken] == [16, 3, 6] or len(taken.validation) >= 2
+
+
+def test_what_was_read_is_told_before_anything_is_trained(
+    tmp_path, pictures, capsys, monkeypatch
+):
+    def refuse(*_, **__):
+        raise CourseError("training began")
+
+    monkeypatch.setattr(training, "fit", refuse)
+    (pictures / "red" / "cut.png").write_bytes(b"")
+    (pictures / "green" / "Thumbs.db").write_bytes(b"x")
+    folder(tmp_path / "set" / "predict", {".": 3})
+    pictures.rename(tmp_path / "set" / "train")
+    folder(tmp_path / "set" / "Test", {"red": 3, "green": 3, "blue": 3}, first=9)
+    (tmp_path / "job.yaml").write_text(config(audit="warn").to_yaml())
+    line = ["train", "--config", str(tmp_path / "job.yaml"), "--data",
+            str(tmp_path / "set"), "--out", str(tmp_path / "out")]  # fmt: skip
+    assert cli.main(line) == 1
+    said = capsys.readouterr()
+    assert "train/red/cut.png cannot be read: it is empty" in said.err
+    for option, stream in (((), "out"), (("--json",), "err")):
+        assert cli.main([*line, "--skip-unreadable", *option]) == 1
+        said = capsys.readouterr()
+        assert "training began" in said.err
+        told = getattr(said, stream)
+        for words in ("red", "validation", "Left out, unreadable", "train/red/cut.png",
+                      "train/green/Thumbs.db", "predict (3 pictures)"):  # fmt: skip
+            assert words in told
+        assert stream == "out" or not said.out
 
 
 def missing(root):

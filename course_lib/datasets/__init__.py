@@ -29,10 +29,13 @@ from course_lib.datasets.build import (
 from course_lib.datasets.images import (
     ImageDataset,
     LazyImages,
+    Reader,
     from_arrays,
     from_csv,
     from_folder,
+    read_folder,
     read_image,
+    read_table,
 )
 from course_lib.datasets.texts import TextDataset, texts_from_csv
 from course_lib.errors import CourseError
@@ -40,6 +43,7 @@ from course_lib.errors import CourseError
 __all__ = [
     "ImageDataset",
     "LazyImages",
+    "Reader",
     "TextDataset",
     "from_arrays",
     "from_csv",
@@ -48,7 +52,9 @@ __all__ = [
     "names",
     "opinions",
     "photographs",
+    "read_folder",
     "read_image",
+    "read_table",
     "series",
     "solar_cells",
     "splits",

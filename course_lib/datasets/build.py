@@ -20,12 +20,13 @@ from course_lib import files, paths
 from course_lib.datasets import (
     reports,
     spectrograms,
+    tables,
     tickets,
     wafer_maps,
     wafer_micrographs,
 )
 from course_lib.datasets.images import ImageDataset
-from course_lib.datasets.texts import TextDataset, texts_from_csv
+from course_lib.datasets.texts import TextDataset, from_examples
 from course_lib.errors import CourseError
 
 RENDERERS = {
@@ -108,7 +109,8 @@ def csv_bytes(splits: list[TextDataset]) -> bytes:
 
 def texts_from(path: Path, name: str, split: str) -> TextDataset:
     """Read back one split of what :func:`csv_bytes` wrote."""
-    whole = texts_from_csv(path, classes=TEXTS[name].CLASSES)
+    found = tables.examples(path, "text", "text", "label", TEXTS[name].CLASSES)
+    whole = from_examples(found)
     part = whole.subset(whole.metadata["split"] == split)
     metadata = {k: v for k, v in part.metadata.items() if k != "split"}
     metadata["mentions"] = metadata["mentions"].astype(np.int64)

@@ -6,10 +6,8 @@ and texts (:class:`TextDataset`) alike.  (Lessons 00, 02, 07 and 13.)
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
@@ -183,43 +181,3 @@ def _interleaved(groups: Sequence[np.ndarray]) -> np.ndarray:
     rank = [(np.arange(len(group)) + 0.5) / max(len(group), 1) for group in groups]
     members = np.concatenate(groups).astype(np.int64)
     return members[np.argsort(np.concatenate(rank), kind="stable")]
-
-
-def index_names(names, classes, where) -> tuple[np.ndarray, list[str]]:
-    """Labels by name as numbers: (int64 (N,), classes); CourseError on unknown."""
-    classes = sorted(set(names)) if classes is None else [str(c) for c in classes]
-    index = {label: k for k, label in enumerate(classes)}
-    unknown = sorted(set(names) - set(index))
-    if unknown:
-        raise CourseError(
-            f"{where}: label {unknown[0]!r} is not one of the classes {classes}."
-        )
-    return np.array([index[label] for label in names], dtype=np.int64), classes
-
-
-def read_rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a CSV file; CourseError when a needed column is missing or empty."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except FileNotFoundError:
-        raise CourseError(f"CSV file {path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CourseError(
-            f"CSV file {path} cannot be read ({error}); expected UTF-8 text with "
-            "commas and a header line."
-        ) from None
-    if not rows:
-        raise CourseError(f"CSV file {path} has no rows below its header line.")
-    for column in needed:
-        if column not in rows[0]:
-            raise CourseError(
-                f"CSV file {path} has no column {column!r}; its columns are "
-                f"{list(rows[0])}. Name them with image_column= and label_column=."
-            )
-        for number, row in enumerate(rows, start=2):
-            if not (row[column] or "").strip():
-                raise CourseError(
-                    f"CSV file {path}, row {number}: {column!r} is empty."
-                )
-    return rows

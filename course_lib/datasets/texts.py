@@ -6,18 +6,15 @@ same samples and splits.  (Lessons 07 to 09, 12 and 13.)
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from course_lib.datasets.labelled import (
-    Labelled,
-    check_labels,
-    index_names,
-    read_rows,
-)
+from course_lib.datasets import tables
+from course_lib.datasets.labelled import Labelled, check_labels
 from course_lib.errors import CourseError
 
 
@@ -64,30 +61,28 @@ class TextDataset(Labelled):
 
 def texts_from_csv(
     path: str | Path,
-    text_column: str = "text",
-    label_column: str = "label",
+    text_column: str | None = None,
+    label_column: str | None = None,
     classes: Sequence[str] | None = None,
     split: str = "train",
+    reading: tables.Reading | None = None,
 ) -> TextDataset:
-    """Texts and labels from a CSV file with a header line; other columns are metadata.
+    """Texts and labels from a table with a header line; other columns are metadata.
 
-    Raises CourseError naming the row or column at fault, and for fewer than two
-    classes.  Lessons 07 and 13.
+    path: CSV and its relatives, Excel, Parquet or JSON lines.  text_column,
+    label_column: None looks for "text", "label" and other usual names.  What was left
+    out or merged on the way is a warning.  Raises CourseError naming the rows or
+    columns at fault, and for fewer than two classes.  Lessons 07 and 13.
     """
-    path = Path(path)
-    rows = read_rows(path, (text_column, label_column))
-    labels, classes = index_names(
-        [row[label_column] for row in rows], classes, str(path)
+    found = tables.examples(path, "text", text_column, label_column, classes, reading)
+    for note in found.notes:
+        warnings.warn(note, stacklevel=2)
+    return from_examples(found, split)
+
+
+def from_examples(found: tables.Examples, split: str = "train") -> TextDataset:
+    """The data set of what :func:`tables.examples` read."""
+    name = found.table.path.stem
+    return TextDataset(
+        found.inputs, found.labels, tuple(found.classes), name, split, found.metadata()
     )
-    if len(classes) < 2:
-        raise CourseError(
-            f"{path}: column {label_column!r} holds only the label {classes[0]!r}; "
-            "expected at least two classes."
-        )
-    metadata = {
-        key: np.array([row[key] or "" for row in rows])
-        for key in rows[0]
-        if key and key not in (text_column, label_column)
-    }
-    texts = tuple(row[text_column] for row in rows)
-    return TextDataset(texts, labels, tuple(classes), path.stem, split, metadata)

@@ -79,8 +79,9 @@ class Learner:
         """Run authored code among the learner's names; the value of ``result``.
 
         ``code`` and ``inputs`` are visible to the learner's code: they hold nothing
-        that gives the expected value away.  Raises Wrong, NotAttempted, and what
-        `Kernel.run` raises.
+        that gives the expected value away.  What comes back is what the learner's side
+        likes to send: `expect` its kind before anything is decided from it.  Raises
+        Wrong, NotAttempted, and what `Kernel.run` raises.
         """
         request = json.dumps({"code": code, "inputs": plain.encode(inputs)})
         text = base64.b64encode(request.encode()).decode()
@@ -122,22 +123,95 @@ def _text(shown: str | None) -> str | None:
 # -- comparing: nothing here may raise on hostile plain data ---------------------------
 
 
+def expect(
+    value,
+    hint: str = "no plain data",
+    *,
+    kind: type | tuple[type, ...] | None = None,
+    length: int | None = None,
+    keys=None,
+    shape: tuple | None = None,
+    finite: bool = True,
+):
+    """The value, when it is of the form asked for; else Wrong(hint).
+
+    First in every check, before the content: a loop over an empty answer compares
+    nothing.  kind: its type or types, exactly (True is no int).  length: of a list,
+    tuple, text or dictionary.  keys: those of a dictionary, no more and no fewer.
+    shape: of numbers, which come back as a float64 array, every one of them finite
+    unless ``finite`` is False.
+    """
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if kind is not None and type(value) not in kinds:
+        raise Wrong(hint)
+    if length is not None:
+        if type(value) not in (list, tuple, str, dict) or len(value) != length:
+            raise Wrong(hint)
+    if keys is not None and (type(value) is not dict or set(value) != set(keys)):
+        raise Wrong(hint)
+    if shape is None:
+        return value
+    import numpy as np
+
+    array = as_array(value)
+    if array is None or array.shape != tuple(shape):
+        raise Wrong(hint)
+    if finite and not np.isfinite(array).all():
+        raise Wrong(hint)
+    return array
+
+
+def same(value, expected) -> bool:
+    """Are two plain values equal, item by item, and of equal length?
+
+    Lists may come as tuples and whole numbers as floats or 0-dimensional arrays; True
+    is not 1, and nothing equals nan.
+    """
+    if isinstance(expected, (list, tuple)):
+        return (
+            type(value) in (list, tuple)
+            and len(value) == len(expected)
+            and all(same(v, e) for v, e in zip(value, expected, strict=True))
+        )
+    if isinstance(expected, dict):
+        return (
+            type(value) is dict
+            and value.keys() == expected.keys()
+            and all(same(value[key], expected[key]) for key in expected)
+        )
+    if expected is None or isinstance(expected, (bool, str)):
+        return type(value) is type(expected) and value == expected
+    if isinstance(value, bool) or (array := as_array(value)) is None:
+        return False
+    return array.shape == () and float(array) == expected
+
+
 def close(value, expected, tolerance: float = 1e-4) -> bool:
     """Is the value the expected number, array or tensor, shape included?
 
     Within ``tolerance`` of the largest expected entry (or of 1, when that is smaller
-    than 1e-6).  Numbers may come as 0-dimensional arrays; not-a-number is never close.
+    than 1e-6).  Numbers may come as 0-dimensional arrays; not-a-number is never close,
+    and nothing is close to an array without entries.
     """
     import numpy as np
 
     got, wanted = as_array(value), as_array(expected)
-    if got is None or wanted is None or got.shape != wanted.shape:
+    if got is None or wanted is None or got.shape != wanted.shape or not wanted.size:
         return False
     if not np.isfinite(got).all():
         return False
-    largest = float(np.abs(wanted).max(initial=0.0))
+    largest = float(np.abs(wanted).max())
     allowed = tolerance * (largest if largest > 1e-6 else 1.0)
     return bool((np.abs(got - wanted) <= allowed).all())
+
+
+def all_close(values, expected, tolerance: float = 1e-4) -> bool:
+    """Are there as many values as expected ones, and is each `close` to its own?"""
+    return (
+        type(values) in (list, tuple)
+        and len(values) == len(expected) > 0
+        and all(close(*pair, tolerance) for pair in zip(values, expected, strict=True))
+    )
 
 
 def as_array(value):

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import queue
-import re
 import subprocess
 import sys
 import threading
@@ -24,10 +23,10 @@ from pathlib import Path
 
 from course_lib import files, paths
 from course_lib.errors import CourseError
-from course_lib.grading import grade, release, sandbox, submission
+from course_lib.grading import attempts, grade, release, sandbox, submission
+from course_lib.grading.identity import STUDENT
 
 DASK_SECONDS = 20  # to reach a cluster
-STUDENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,32 @@ def submissions(lesson: str, folder: Path | None = None) -> list[Submission]:
         try:
             if own.is_symlink() or not own.is_dir():
                 raise submission.Unreadable("its folder is a link or no folder")
-            content = submission.read(own / f"{lesson}.ipynb")
-            found.append(Submission(entry.name, content))
+            notebook = own / f"{lesson}.ipynb"
+            if not os.path.lexists(notebook) and (why := attempts.problems_of(own)):
+                raise submission.Unreadable(why)
+            found.append(Submission(entry.name, submission.read(notebook)))
         except submission.Unreadable as error:
             found.append(Submission(entry.name, b"", str(error)))
     return found
+
+
+def chosen(found: list[Submission], students: list[str] | None) -> list[Submission]:
+    """Those of the students named; all without names.
+
+    Raises CourseError for a student who has handed in nothing.
+    """
+    if not students:
+        return found
+    there = {one.student for one in found}
+    missing = sorted(set(students) - there)
+    if missing:
+        shown = ", ".join(sorted(there)[:10]) or "(none)"
+        raise CourseError(
+            f"Nothing is submitted by {', '.join(map(repr, missing))}.\nExpected: one "
+            f"of {shown}{' ...' if len(there) > 10 else ''}.\nDo: give the name of a "
+            "folder in submitted/, or collect the work first."
+        )
+    return [one for one in found if one.student in students]
 
 
 # -- records ---------------------------------------------------------------------------
@@ -71,9 +91,12 @@ def submissions(lesson: str, folder: Path | None = None) -> list[Submission]:
 class Journal:
     """The records of one lesson's class and the secret of its hidden inputs."""
 
-    def __init__(self, lesson: str, folder: Path | None = None):
+    def __init__(
+        self, lesson: str, folder: Path | None = None, ignored: Iterable[str] = ()
+    ):
+        """``ignored``: students whose records count as not there."""
         self.folder = (folder or paths.ROOT / "grading") / lesson
-        self.lesson = lesson
+        self.lesson, self.ignored = lesson, frozenset(ignored)
 
     def secret(self) -> str:
         """The class's secret; drawn the first time, then kept."""
@@ -88,6 +111,8 @@ class Journal:
 
     def find(self, student: str, digest: str) -> dict | None:
         """The record made from exactly this; None when there is none."""
+        if student in self.ignored:
+            return None
         try:
             record = json.loads(self.path(student).read_text("utf-8"))
         except (OSError, ValueError):
@@ -310,16 +335,19 @@ def grade_class(
     dask: str | None = None,
     db: str | None = None,
     done: Callable = lambda student, record, again: None,
+    students: list[str] | None = None,
+    again: bool = False,
 ) -> tuple[dict[str, dict], float]:
     """Grade all collected work of a lesson into the gradebook; records and seconds.
 
-    The reference must score full marks first.  Raises CourseError when it does not,
-    and when there is nothing to grade.
+    ``students``: only of these.  ``again``: whatever records there are.  The reference
+    must score full marks first.  Raises CourseError when it does not, and when there
+    is nothing to grade.
     """
     from course_lib.grading import gradebook
 
     release.require_nbgrader()
-    found = submissions(lesson.name)
+    found = chosen(submissions(lesson.name), students)
     if not found:
         raise CourseError(
             f"Nothing to grade: submitted/*/{lesson.name}/ is empty.\nExpected: "
@@ -329,7 +357,8 @@ def grade_class(
     if isolated and not dask:
         sandbox.require()
     started = time.perf_counter()
-    journal = Journal(lesson.name)
+    ignored = [one.student for one in found] if again else ()
+    journal = Journal(lesson.name, ignored=ignored)
     todo = jobs(lesson, found, journal.secret(), isolated)
     untouched = release.released(lesson).read_bytes()
     attempts = release.attempts(lesson, untouched).items()
@@ -352,7 +381,7 @@ def report(lesson: Path, **options) -> int:
     """`grade_class` with a progress bar and a table with reasons; the exit code."""
     from course_lib.cli import print_table
 
-    total = len(submissions(lesson.name))
+    total = len(chosen(submissions(lesson.name), options.get("students")))
     with _progress(f"{lesson.name}: {total} submissions", total) as done:
         records, seconds = grade_class(lesson, done=done, **options)
     rows = []
@@ -360,8 +389,7 @@ def report(lesson: Path, **options) -> int:
         outcomes = [answer["outcome"] for answer in record["answers"].values()]
         counts = {name: outcomes.count(name) for name in grade.OUTCOMES}
         told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-        whys = [record["reason"]] + [a["reason"] for a in record["answers"].values()]
-        why = "; ".join(dict.fromkeys(filter(None, whys)))
+        why = "; ".join(_reasons(record))
         points = f"{record['points']:g} of {record['max_points']:g}"
         rows.append((student, points, told, why, f"{record['seconds']:.1f}"))
     fields = ("student", "points", "questions", "reason", "seconds")
@@ -369,6 +397,19 @@ def report(lesson: Path, **options) -> int:
     broken = [r for r in records.values() if r["outcome"] == grade.BROKEN]
     print(f"{len(records)} submissions in {seconds:.0f} s, {len(broken)} not graded.")
     return 1 if broken else 0
+
+
+def _reasons(record: dict) -> list[str]:
+    """Why points are missing: of the whole submission, then of each question."""
+    found = [record["reason"]] if record["reason"] else []
+    for name, answer in record["answers"].items():
+        if answer["points"] >= answer["max_points"]:
+            continue
+        hint = f"hint {answer['hint']!r}" if answer["hint"] else ""
+        told = "; ".join(filter(None, (answer["reason"], hint))) or answer["outcome"]
+        if answer["reason"] != record["reason"] or not found:
+            found.append(f"{name}: {told}")
+    return found
 
 
 class _progress:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import nbformat
 from nbgrader.preprocessors import Execute
 
-from course_lib.grading import classroom, grade, release, submission
+from course_lib.grading import classroom, grade, gradebook, release, submission
 from course_lib.grading.sandbox import BrokenEnvironment
 
 
@@ -30,4 +30,4 @@ class SandboxExecute(Execute):
         )
         if record["outcome"] == grade.BROKEN:
             raise BrokenEnvironment(record["reason"])
-        return nbformat.from_dict(record["notebook"]), resources
+        return nbformat.from_dict(gradebook.settled(record["notebook"])), resources

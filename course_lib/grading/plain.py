@@ -19,6 +19,9 @@ MAX_BYTES = 8_000_000  # of the text
 MAX_NODES = 100_000
 MAX_DEPTH = 20
 KINDS = "biuf"  # of numpy: no objects, no texts, no records
+TENSORS = frozenset(
+    "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64".split()
+)
 
 
 def encode(value) -> str:
@@ -95,9 +98,12 @@ def decode(text: str):
 
     Raises CourseError for anything else than what `encode` writes, for arrays whose
     header does not fit their bytes, and beyond MAX_BYTES, MAX_NODES or MAX_DEPTH.
+    Items are counted before the text is parsed: two bytes of it become up to ninety.
     """
     if not isinstance(text, str) or len(text) > MAX_BYTES:
         raise CourseError(f"decode: expected a text of at most {MAX_BYTES:,} bytes.")
+    if sum(text.count(mark) for mark in ",[{") > 6 * MAX_NODES:
+        raise CourseError("decode: too many items.")
     try:
         tree = json.loads(text, parse_int=_integer)
     except (ValueError, RecursionError):
@@ -131,10 +137,9 @@ def _unpacked(tree, depth: int, left: list[int]):
     if kind == "tensor":
         import torch
 
-        tensor = torch.from_numpy(_array(tree.get("npy")))
-        dtype = getattr(torch, str(tree.get("dtype")), None)
-        if isinstance(dtype, torch.dtype):
-            return tensor.to(dtype)
+        tensor, dtype = torch.from_numpy(_array(tree.get("npy"))), tree.get("dtype")
+        if isinstance(dtype, str) and dtype in TENSORS:
+            return tensor.to(getattr(torch, dtype))
     raise CourseError("decode: an unknown kind of value.")
 
 
@@ -153,6 +158,8 @@ def _array(text):
             raise ValueError("dtype or shape")
         if min(shape, default=0) < 0 or count * dtype.itemsize != len(content):
             raise ValueError("length")
+        if math.prod(max(n, 1) for n in shape) > MAX_BYTES:  # (0, 10**9): a sum over
+            raise ValueError("shape")  # its first axis would have 10**9 entries
     except (ValueError, TypeError, KeyError, SyntaxError, binascii.Error):
         raise CourseError("decode: a damaged array.") from None
     except Exception as error:  # numpy parses the header with Python's own parser

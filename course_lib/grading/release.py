@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from course_lib import links, paths
+from course_lib import exercises, links, paths
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 from course_lib.grading import grade, submission
@@ -157,11 +157,15 @@ def require(name: str, found: dict) -> None:
 def release(lesson: Path, isolated: bool = True) -> Path:
     """Check the reference and the untouched exercise, then write the exercise.
 
-    Returns its path.  Raises CourseError when either scores what it should not.
+    A second copy beside it stays as it is while the learner writes into the first:
+    `course check` puts answers together with it.  Returns the path of the first.
+    Raises CourseError when either scores what it should not.
     """
     content = generate(lesson)
     check_reference(lesson, isolated)
-    return atomic_write_bytes(released(lesson), content)
+    path = released(lesson)
+    atomic_write_bytes(path.with_name(exercises.RELEASED), content)
+    return atomic_write_bytes(path, content)
 
 
 # -- what learners get -----------------------------------------------------------------

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from course_lib.errors import CourseError
 MAX_BYTES = 20_000_000
 MAX_CELLS = 300
 MAX_SOURCE = 100_000  # characters of one cell
+MAX_TEXT = 2_000_000  # of all cells
 ADDED = "added-"  # ids of the learner's own cells
 
 
@@ -26,10 +28,10 @@ class Unreadable(CourseError):
     """The submission is no notebook; the message says what it is instead."""
 
 
-def read(path: str | os.PathLike, dir_fd: int | None = None) -> bytes:
-    """The bytes of a submitted file.  Raises Unreadable for links, devices and giants.
+def opened(path: str | os.PathLike, dir_fd: int | None = None):
+    """A submitted file, open for reading.  Raises Unreadable for links and devices.
 
-    The file is opened once, without following a link, and measured after opening.
+    The file is opened once, without following a link and without waiting for a pipe.
     ``dir_fd``: an open folder that the path starts from.
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -42,7 +44,15 @@ def read(path: str | os.PathLike, dir_fd: int | None = None) -> bytes:
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise Unreadable("the notebook is no regular file")
-    with os.fdopen(handle, "rb") as stream:
+    return os.fdopen(handle, "rb")
+
+
+def read(path: str | os.PathLike, dir_fd: int | None = None) -> bytes:
+    """The bytes of a submitted file.  Raises Unreadable for links, devices and giants.
+
+    It is measured after opening (see `opened`).
+    """
+    with opened(path, dir_fd) as stream:
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise Unreadable(f"the notebook is larger than {MAX_BYTES / 1e6:.0f} MB")
@@ -52,39 +62,71 @@ def read(path: str | os.PathLike, dir_fd: int | None = None) -> bytes:
 def cells(content: bytes) -> list[dict]:
     """The cells as plain dictionaries: kind, source, id, grade_id.
 
-    Raises Unreadable for whatever is no notebook of format 4.
+    Formats 2 and 3, whose cells lie in worksheets, are read as well.  Raises Unreadable
+    for whatever is no notebook, and says what it is instead where that can be seen.
     """
     if not content.strip():
         raise Unreadable("the file is empty")
     try:
-        notebook = json.loads(content.decode("utf-8-sig"))
+        text = content.decode(json.detect_encoding(content), "strict")
+        notebook = json.loads(text.removeprefix("\ufeff"))
     except UnicodeDecodeError:
-        raise Unreadable("the file is no text") from None
+        raise Unreadable(_instead(content) or "the file is no text") from None
     except (ValueError, RecursionError, MemoryError):
-        raise Unreadable("the file is no valid JSON") from None
-    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        raise Unreadable(_instead(content) or "the file is no valid JSON") from None
+    if isinstance(notebook, dict) and isinstance(notebook.get("content"), dict):
+        notebook = notebook["content"]  # as Jupyter's server wraps one
+    found = notebook.get("cells") if isinstance(notebook, dict) else None
+    if isinstance(notebook, dict) and not isinstance(found, list):
+        sheets = notebook.get("worksheets")
+        sheets = [s for s in sheets if isinstance(s, dict)] if sheets else []
+        lists = [s["cells"] for s in sheets if isinstance(s.get("cells"), list)]
+        found = [cell for cells in lists for cell in cells] if lists else None
+    if not isinstance(found, list):
         raise Unreadable("the file is JSON, but no notebook of format 4")
-    found = notebook["cells"]
     if len(found) > MAX_CELLS:
         raise Unreadable(f"the notebook has more than {MAX_CELLS} cells")
-    return [_cell(cell) for cell in found if isinstance(cell, dict)]
+    read = [_cell(cell) for cell in found if isinstance(cell, dict)]
+    if sum(len(cell["source"]) for cell in read) > MAX_TEXT:
+        raise Unreadable(f"its cells have more than {MAX_TEXT:,} characters")
+    return read
+
+
+KINDS = (  # (how a file begins, what it is); what an archive is, `archives` says
+    (rb"PK\x03\x04", "a zip archive, or a document of an office program"),
+    (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!", "an archive"),
+    (rb"%PDF", "a PDF page"),
+    (rb"\s*<(?:!doctype|html|\?xml|head|!--)", "a page (HTML) made from a notebook"),
+    (rb"(?s).{0,4000}?^# ?%%", "a script of cells"),
+    (rb"\s*(?:import |from \w+ import |def |class |#!)", "a script"),
+)
+
+
+def _instead(content: bytes) -> str:
+    """What a file is that is no notebook; empty where that cannot be seen."""
+    for begin, what in KINDS:
+        if re.match(begin, content[:5000], re.IGNORECASE | re.MULTILINE):
+            return f"the file is {what}, no notebook: ask for the .ipynb itself"
+    return ""
 
 
 def _cell(cell: dict) -> dict:
-    source = cell.get("source", "")
+    kind = "code" if cell.get("cell_type") == "code" else "markdown"
+    source = cell.get("source", cell.get("input", ""))  # `input` until format 3
     if isinstance(source, list):
         source = "".join(line for line in source if isinstance(line, str))
     if not isinstance(source, str):
         source = ""
     source = source.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
     metadata = cell.get("metadata")
-    ours = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    metadata = metadata if isinstance(metadata, dict) else {}
+    ours = metadata.get("nbgrader")
     grade_id = ours.get("grade_id") if isinstance(ours, dict) else None
     return {
-        "kind": "code" if cell.get("cell_type") == "code" else "markdown",
+        "kind": kind,
         "source": source if len(source) <= MAX_SOURCE else "",
         "too_long": len(source) > MAX_SOURCE,
-        "id": _name(cell.get("id")),
+        "id": _name(cell.get("id")) or _name(metadata.get("id")),  # Colab's place
         "grade_id": _name(grade_id),
     }
 
@@ -150,6 +192,257 @@ def defined(source: str) -> frozenset[str]:
     return frozenset(re.findall(r"^(?:def|class)\s+(\w+)", source, re.MULTILINE))
 
 
+# -- whose answer a cell is ------------------------------------------------------------
+
+
+def essence(source: str) -> str:
+    """Source without what a stub may lose or gain unanswered.
+
+    That is: comments, blank lines, doc strings, and the text of NotImplementedError.
+    """
+    source = re.sub(r"(\"\"\"|\'\'\').*?\1", "", source, flags=re.DOTALL)
+    source = re.sub(
+        r"raise NotImplementedError\b.*", "raise NotImplementedError", source
+    )
+    lines = [line.partition("  #")[0].rstrip() for line in bare(source).splitlines()]
+    return "\n".join(filter(None, lines))
+
+
+IDLE = re.compile(  # lines of a function that does nothing
+    r"\s*(?:(?:async )?def .*:|class .*:|@.*|raise NotImplementedError|return|pass|"
+    r"return None|\.\.\.|super\(\)\.__init__\(.*\)|'[^']*'|\"[^\"]*\")"
+)
+
+
+def is_idle(source: str) -> bool:
+    """Code that answers nothing: empty, or definitions without a body."""
+    lines = essence(source).splitlines()
+    lines = [
+        re.sub(r"^(\s*(?:async )?def .*\)\s*:)\s*(\S.*)", r"\1\n\2", x) for x in lines
+    ]
+    return all(IDLE.fullmatch(x) for line in lines for x in line.splitlines())
+
+
+def is_blank(source: str, stub: str, kind: str) -> bool:
+    """An answer as it was released, or an empty one."""
+    if kind != "code":
+        words = re.sub(r"\W+", " ", source).strip().casefold()
+        return words in ("", re.sub(r"\W+", " ", stub).strip().casefold())
+    return essence(source) in ("", essence(stub))
+
+
+def defines(source: str, names: Iterable[str]) -> bool:
+    """Does code define all of these names at the left margin, in whatever way?"""
+    return all(
+        re.search(
+            rf"^(?:(?:async +)?def|class) +{name}\b|^{name}\s*(?::[^=\n]+)?=(?!=)",
+            source,
+            re.MULTILINE,
+        )
+        for name in names
+    )
+
+
+def is_unfinished(source: str) -> bool:
+    """Code that answers nothing, or still says in some place that it does not."""
+    return is_idle(source) or "raise NotImplementedError" in essence(source)
+
+
+def goes_on(above: str, source: str) -> bool:
+    """Is this the rest of the block above it: does it begin as deep as lines there?"""
+
+    def depth(line: str) -> int:
+        return len(line) - len(line.lstrip())
+
+    upper = [x for x in above.expandtabs().splitlines() if x.strip()]
+    lower = [x for x in source.expandtabs().splitlines() if x.strip()]
+    if not upper or not lower or not depth(lower[0]):
+        return False
+    last, first = upper[-1], depth(lower[0])
+    deeper = last.rstrip().endswith(":") and first > depth(last)
+    return deeper or (depth(last) > 0 and first in {depth(line) for line in upper})
+
+
+CODE = re.compile(  # lines that others may need
+    r"^(?:(?:async +)?def|class) |^(?:import +\w+|from +[\w.]+ +import)\b|^@|"
+    r"^[A-Za-z_][\w, .\[\]]*=[^=]",
+    re.MULTILINE,
+)
+
+
+def unfenced(source: str) -> str:
+    """Code that was turned into text, without the fence around it."""
+    fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", source, re.DOTALL)
+    return fenced[1] if fenced else source
+
+
+class _Places:
+    """The submitted cells, each with its place: an index in the release, or None.
+
+    By grade_id, else by id, else by the text of a locked cell or the name in a visible
+    test; an answer that is nowhere then is looked for by what it defines, and an open
+    one among the learner's own cells beside its place.
+    """
+
+    def __init__(self, submitted: list[dict], release: dict):
+        self.release = release["cells"]
+        self.asked = {q.answer: q for q in questions(release)}
+        self.wanted = {i: defined(self.text(i)) for i in self.asked}
+        self.elsewhere: dict[int, int] = {}  # answers that stand in another's cell
+        self.cells = self._whole(submitted)
+        for cell in self.cells:
+            self._by_definition_of_stub(cell)
+        for place in self.asked:
+            if self.kind(place) == "code":
+                self._find_code(place)
+            else:
+                self._find_text(place)
+
+    def text(self, place: int) -> str:
+        """The released source of a place."""
+        return _source(self.release[place])
+
+    def kind(self, place: int) -> str:
+        return "code" if self.release[place]["cell_type"] == "code" else "markdown"
+
+    def blank(self, cell: dict, place: int) -> bool:
+        """Is this no answer to the question of a place?"""
+        return is_blank(cell["source"], self.text(place), self.kind(place))
+
+    def at(self, place: int) -> list[dict]:
+        """The cells of a place, in the order of the submission."""
+        return [cell for cell in self.cells if cell["place"] == place]
+
+    def _whole(self, submitted: list[dict]) -> list[dict]:
+        """The cells with places; a function cut in two is one again.
+
+        A cell that begins with an indented line goes on where the answer above it ends.
+        """
+        names = {_ours(c).get("grade_id"): i for i, c in enumerate(self.release)}
+        names.pop(None, None)
+        ids = {c.get("id"): i for i, c in enumerate(self.release)}
+        ids.pop(None, None)
+        texts = {
+            (self.kind(i), bare(self.text(i))): i
+            for i in reversed(range(len(self.release)))
+            if i not in self.asked
+        }
+        texts = {key: i for key, i in texts.items() if key[1]}
+        found = []
+        for cell in submitted:
+            place = names.get(cell["grade_id"], ids.get(cell["id"]))
+            if place is None:
+                place = texts.get((cell["kind"], bare(cell["source"])))
+            if place is None and cell["kind"] == "code":
+                tested = re.search(
+                    r"^with exercises\.visible\([^,]+, *[\"\'](\w+)",
+                    cell["source"],
+                    re.M,
+                )
+                place = names.get(f"{tested[1]}-test") if tested else None
+            if cell["kind"] != "code" and self._is_code(place):
+                cell = {**cell, "source": unfenced(cell["source"])}
+            above = found[-1] if found else None
+            if (
+                above is not None
+                and cell["kind"] == above["kind"] == "code"
+                and above["place"] in self.asked
+                and place in (None, above["place"])
+                and not self.blank(above, above["place"])
+                and goes_on(above["source"], cell["source"])
+            ):
+                above["source"] = f"{above['source'].rstrip()}\n{cell['source']}"
+            else:
+                found.append({**cell, "place": place})
+        return found
+
+    def _is_code(self, place: int | None) -> bool:
+        """Is the place that of an answer in code?"""
+        return place in self.asked and self.kind(place) == "code"
+
+    def _by_definition_of_stub(self, cell: dict) -> None:
+        """A copy of a stub that has lost its name, or a try, is its question's."""
+        is_own = cell["place"] is None and cell["kind"] == "code"
+        if is_own and is_unfinished(cell["source"]):
+            for place, names in self.wanted.items():
+                if names and defines(cell["source"], names):
+                    cell["place"] = place
+
+    def _find_code(self, place: int) -> None:
+        """Where an answer in code stands that is not in its own cell."""
+        names = self.wanted[place]
+        there = [cell["source"] for cell in self.at(place)]
+        if not names or any(not is_unfinished(source) for source in there):
+            return
+        right = [
+            cell
+            for cell in self.cells
+            if cell["kind"] == "code"
+            and cell["place"] != place
+            and defines(cell["source"], names)
+            and not is_idle(cell["source"])
+        ]
+        own = [
+            cell
+            for cell in right
+            if cell["place"] not in self.asked
+            and not (cell["place"] is not None and self._has(cell["place"], names))
+        ]
+        for cell in own:  # of nobody, or typed into a locked cell
+            cell["place"] = place
+        right = [cell for cell in right if cell["place"] in self.asked]
+        if right and not own:
+            self.elsewhere[place] = right[-1]["place"]
+
+    def _has(self, place: int, names: Iterable[str]) -> bool:
+        """Does the released cell of a place define these names itself?"""
+        return defines(self.text(place), names)
+
+    def _find_text(self, place: int) -> None:
+        """An open answer goes on in the learner's own text beside its cell."""
+        where = [i for i, cell in enumerate(self.cells) if cell["place"] == place]
+        if not where:
+            earlier = [c["place"] for c in self.cells if c["place"] is not None]
+            earlier = [p for p in earlier if p < place]
+            where = [
+                i
+                for i, cell in enumerate(self.cells)
+                if earlier and cell["place"] == max(earlier)
+            ]
+        beside = []
+        for start, step in ((where[0], -1), (where[-1], 1)) if where else ():
+            i = start + step
+            while 0 <= i < len(self.cells) and self.cells[i]["place"] in (None, place):
+                beside.append(self.cells[i])
+                i += step
+        for cell in beside:
+            if cell["kind"] == "markdown":
+                cell["place"] = place
+        if all(self.blank(cell, place) for cell in self.at(place)):
+            for cell in beside:  # words that stand in a cell for code
+                if not CODE.search(cell["source"]):
+                    cell["place"] = place
+        self._from_the_question(place)
+
+    def _from_the_question(self, place: int) -> None:
+        """Text that was typed into the locked cell above or below an open answer."""
+        for beside in (place - 1, place + 1):
+            if not 0 <= beside < len(self.release) or beside in self.asked:
+                continue
+            known = {line.strip() for line in self.text(beside).splitlines()}
+            for i, cell in reversed(list(enumerate(self.cells))):
+                lines = cell["source"].splitlines()
+                rest = [x for x in lines if x.strip() not in known]
+                if (
+                    cell["place"] == beside
+                    and cell["kind"] == "markdown"
+                    and rest
+                    and known <= {"", *(line.strip() for line in lines)}
+                ):
+                    own = {**cell, "source": "\n".join(rest), "place": place}
+                    self.cells.insert(i + 1, own)
+
+
 # -- putting it together ---------------------------------------------------------------
 
 
@@ -162,56 +455,71 @@ class Rebuilt:
     untouched: set[str] = field(default_factory=set)  # answers as they were released
     reasons: dict[str, str] = field(default_factory=dict)  # by question
 
+    def add(self, cell: dict, origin: int | None = None) -> None:
+        """One more cell: of the release, or one of the learner's own."""
+        if origin is None:
+            number = 1 + sum(known is None for known in self.origin)
+            cell = _own(cell, number)
+        self.cells.append(cell)
+        self.origin.append(origin)
+
 
 def rebuild(content: bytes, release: dict) -> Rebuilt:
     """Answers from the submission, everything else from the release.
 
-    A submitted cell belongs to an answer by its grade_id, else by its cell id, else
-    because it defines the same names; of several the last counts.  Locked cells are
-    the released ones whatever was submitted.  Raises Unreadable.
+    All cells of an answer count, in their order: the one that defines what is asked
+    for stands in the released cell, the others before and after it as cells of the
+    learner's own; the parts of an open answer are joined.  Copies of the untouched
+    cell count only where there is nothing else.  Locked cells are the released ones
+    whatever was submitted; what a learner has added to one stands below it.  Raises
+    Unreadable.
     """
-    submitted = cells(content)
-    asked = questions(release)
-    by_name = {q.name: q for q in asked}
-    ids = {c.get("id"): i for i, c in enumerate(release["cells"])}
-    names = {_ours(c).get("grade_id"): i for i, c in enumerate(release["cells"])}
-    names.pop(None, None)
-    matched: dict[int, dict] = {}
-    places = []
-    for cell in submitted:
-        place = names.get(cell["grade_id"], ids.get(cell["id"]))
-        places.append(place)
-        if place is not None:
-            matched[place] = cell
-    for q in asked:  # metadata and ids are gone: look for the same definitions
-        wanted = defined(_source(release["cells"][q.answer]))
-        if q.answer in matched or not wanted:
-            continue
-        for i, cell in enumerate(submitted):
-            if places[i] is None and wanted <= defined(cell["source"]):
-                matched[q.answer], places[i] = cell, q.answer
-    added: dict[int, list[dict]] = {}
-    last = -1
-    for cell, place in zip(submitted, places):
-        if place is None:
-            added.setdefault(last, []).append(cell)
-        else:
-            last = place
+    places = _Places(cells(content), release)
+    around = _around(places)
     built = Rebuilt([], [])
-    count = 0
-    for index in range(-1, len(release["cells"])):
-        if index >= 0:
-            cell = copy.deepcopy(release["cells"][index])
-            name = _ours(cell).get("grade_id")
-            if name in by_name and index == by_name[name].answer:
-                _answer(built, cell, name, matched.get(index))
-            built.cells.append(_clean(cell))
-            built.origin.append(index)
-        for cell in added.get(index, []):
-            count += 1
-            built.cells.append(_own(cell, count))
-            built.origin.append(None)
+    for cell in around.get(-1, []):
+        built.add(cell)
+    for index in range(len(release["cells"])):
+        cell = copy.deepcopy(release["cells"][index])
+        before, after = [], around.get(index, [])
+        if index in places.asked:
+            before, after = _answer(built, cell, index, places, after)
+        else:
+            released = _source(cell)
+            after = [x for x in after if x["place"] is None or _adds(x, released)]
+        for own in before:
+            built.add(own)
+        built.add(_clean(cell), index)
+        for own in after:
+            built.add(own)
     return built
+
+
+def _around(places: _Places) -> dict[int, list[dict]]:
+    """{index in the release: cells of that place and own cells beside it, in order}.
+
+    An own cell goes with the cell above it; in a notebook whose cells have been moved,
+    one that stands above an answer goes with the answer.
+    """
+    around, waiting, last = {}, [], -1
+    for cell in places.cells:
+        place = cell["place"]
+        if place is None:
+            waiting.append(cell)
+            continue
+        is_moved = place in places.asked and (last > place or last == -1)
+        around.setdefault(place if is_moved else last, []).extend(waiting)
+        around.setdefault(place, []).append(cell)
+        waiting, last = [], place
+    around.setdefault(last, []).extend(waiting)
+    return around
+
+
+def _adds(cell: dict, released: str) -> bool:
+    """Has the learner added code to a locked cell that others may need?"""
+    known = {line.strip() for line in released.splitlines()}
+    new = [x for x in cell["source"].splitlines() if x.strip() not in known]
+    return cell["kind"] == "code" and any(CODE.match(line) for line in new)
 
 
 def _source(cell) -> str:
@@ -219,19 +527,44 @@ def _source(cell) -> str:
     return "".join(source) if isinstance(source, list) else source
 
 
-def _answer(built: Rebuilt, cell: dict, name: str, submitted: dict | None) -> None:
-    """Put the submitted text into the released cell and note what was found."""
-    stub = _source(cell)
-    if submitted is None:
-        built.reasons[name] = "its cell is missing from the submission"
-    elif submitted["too_long"]:
+def _answer(
+    built: Rebuilt, cell: dict, index: int, places: _Places, found: list[dict]
+) -> tuple[list[dict], list[dict]]:
+    """Put an answer into its released cell; the cells that go before and after it."""
+    name = places.asked[index].name
+    parts = [x for x in found if x["place"] == index]
+    real = [x for x in parts if not places.blank(x, index)]
+    if any(x["too_long"] for x in parts):
         built.reasons[name] = f"its cell has more than {MAX_SOURCE:,} characters"
-    else:
-        source = submitted["source"]
-        cell["source"] = source if cell["cell_type"] == "code" else harmless(source)
-        if bare(source) != bare(stub):
-            return
-    built.untouched.add(name)
+    elif not parts:
+        built.reasons[name] = "its cell is missing from the submission"
+    if places.kind(index) != "code":
+        if real:
+            cell["source"] = harmless(
+                "\n\n".join(x["source"].strip("\n") for x in real)
+            )
+        else:
+            built.untouched.add(name)
+        return [], [x for x in found if x["place"] != index]
+    defining = [x for x in real if defines(x["source"], places.wanted[index])]
+    if any(not is_unfinished(x["source"]) for x in defining):  # a stub or a try beside
+        real = [x for x in real if x not in defining or not is_unfinished(x["source"])]
+    if index in places.elsewhere:
+        other = places.asked[places.elsewhere[index]].name
+        cell["source"] = f"# The answer stands in the cell of {other!r}."
+        built.reasons[name] = f"its answer stands in the cell of {other}"
+        real = []
+    elif not real:
+        built.untouched.add(name)
+    kept = [x for x in found if x["place"] != index or any(x is y for y in real)]
+    if not real:
+        return [], kept
+    right = [x for x in real if x in defining] or real
+    main = next(i for i, x in enumerate(kept) if x is right[-1])
+    cell["source"] = kept[main]["source"]
+    if len(real) > 1:
+        built.reasons.setdefault(name, f"put together from {len(real)} cells")
+    return kept[:main], kept[main + 1 :]
 
 
 def _clean(cell: dict) -> dict:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 
-from course_lib import paths
+from course_lib import exercises, paths
 from course_lib.errors import CourseError
 from course_lib.grading import bank, release, submission
 
@@ -18,8 +18,9 @@ def check_exercises(isolated: bool = True) -> list[str]:
     """Exercises that differ from what their solutions make."""
     found = []
     for lesson in release.lessons():
-        path = release.released(lesson)
-        if not path.exists() or path.read_bytes() != release.generate(lesson):
+        path, made = release.released(lesson), release.generate(lesson)
+        copies = (path, path.with_name(exercises.RELEASED))
+        if any(not p.exists() or p.read_bytes() != made for p in copies):
             found.append(f"{lesson.name}: run `course release {lesson.name[:2]}`")
     return found
 

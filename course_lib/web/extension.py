@@ -8,19 +8,18 @@ links.  Tables without a heading row get their first column as headings.
 from __future__ import annotations
 
 import re
-from html import escape
 
 from docutils import nodes
-from latex2mathml.converter import convert
 from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.osutil import relative_uri
 
+from course_lib import formulas
+
 LOG = logging.getLogger(__name__)
 LESSONS = re.compile(r"\b[Ll]essons? \d\d\b(?:(?:, | and | or | to )\d\d\b)*")
 LESSON = re.compile(r"(?:[Ll]essons? )?(\d\d)")
-ARG = re.compile(r"\\arg(?![a-zA-Z])\s*(?:\\(min|max)(?![a-zA-Z]))?")
 CELL_TAG = "tag_cell-"  # class that a cell's tag becomes: its anchor
 
 
@@ -28,17 +27,12 @@ CELL_TAG = "tag_cell-"  # class that a cell's tag becomes: its anchor
 
 
 def mathml(latex: str, display: bool) -> str:
-    r"""LaTeX as a <math> element, with the LaTeX as its alternative text.
-
-    latex2mathml does not know ``\arg``: it is written as an operator.
-    """
-    text = latex.strip()
-    known = ARG.sub(r"\\operatorname{arg\1}", text)
-    made = convert(known, display="block" if display else "inline")
-    left = re.findall(r">\s*(\\[a-zA-Z]+)", made)
+    """`formulas.mathml`, with a warning for what it cannot write."""
+    made = formulas.mathml(latex, display)
+    left = formulas.unread(made)
     if left:
         LOG.warning("no MathML for %s in: %s", ", ".join(left), latex)
-    return made.replace("<math ", f'<math alttext="{escape(text)}" ', 1)
+    return made
 
 
 def visit_math(self, node: nodes.math) -> None:

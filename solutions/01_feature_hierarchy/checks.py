@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from course_lib.grading.checks import Wrong, as_array, close, shape
+from course_lib.grading.checks import Wrong, close, expect, same
 
 HINTS = {
     "list": "Return a list with one whole number for each layer, in their order.",
@@ -93,15 +93,15 @@ def check_receptive_fields(learner, rng):
         cases=cases,
     )
 
+    expect(found, "list", kind=list, length=len(cases))
+    for one, layers in zip(found, cases, strict=True):
+        expect(expect(one, "list", kind=list), "list", shape=(len(layers),))
+
     def alike(**change):
-        return found == [fields(layers, **change) for layers in cases]
+        return same(found, [fields(layers, **change) for layers in cases])
 
     if alike():
         return
-    if any(shape(one) != (len(layers),) for one, layers in zip(found, cases)):
-        raise Wrong("list")
-    if not all(isinstance(one, list) for one in found):
-        raise Wrong("list")
     if alike(dilated=False):
         raise Wrong("dilation", credit=0.5)
     wrong = {
@@ -114,7 +114,7 @@ def check_receptive_fields(learner, rng):
         if alike(**change) or alike(**change, dilated=False):
             raise Wrong(hint)
     spans = [[(d * k, s, 1) for k, s, d in layers] for layers in cases]
-    raise Wrong("dilation" if found == [fields(s) for s in spans] else "field")
+    raise Wrong("dilation" if same(found, [fields(s) for s in spans]) else "field")
 
 
 # -- orientation -----------------------------------------------------------------------
@@ -135,11 +135,8 @@ def check_tuning(learner, rng):
         r = torch.cat([r[:, :silent], torch.zeros(count, 1), r[:, silent:]], 1).float()
         answers = [unit for unit in range(5) if unit != silent]
         found = learner.call("tuning", r, theta.float())
-        if not isinstance(found, (tuple, list)) or len(found) != 2:
-            raise Wrong("units")
-        if any(shape(one) != (5,) for one in found):
-            raise Wrong("units")
-        osi, angle = (as_array(one) for one in found)
+        expect(found, "units", kind=(tuple, list), length=2)
+        osi, angle = (expect(one, "units", shape=(5,), finite=False) for one in found)
         turned = torch.exp(2j * theta)[:, None]
         z, total = (r * turned).sum(0)[answers], r.sum(0)[answers]
         right, preferred = z.abs() / total, z.angle() / 2 % torch.pi
@@ -214,20 +211,25 @@ def check_cka_bug(learner, rng):
             if any(alike(*way) for way in ways):
                 raise Wrong(hint, credit=0.5 if hint == "squared" else 0)
         raise Wrong("cka")
-    same = torch.tensor(rng.integers(1, 9, 5), dtype=torch.float32).repeat(9, 1)
+    still = torch.tensor(rng.integers(1, 9, 5), dtype=torch.float32).repeat(9, 1)
     other = torch.tensor(rng.standard_normal((9, 3)), dtype=torch.float32)
+    sides = [(still, other), pairs[0], (other, still)]
+    order = rng.permutation(3)
     found = learner.run(
         "result = []\nfor X, Y in sides:\n    try:\n        result.append(cka(X, Y))\n"
         "    except ZeroDivisionError:\n        result.append(-1.0)",
-        sides=[(same, other), (other, same)],
+        sides=[sides[i] for i in order],
     )
-    if not close(found, [0.0, 0.0], 1e-6):
+    found = expect(found, "constant", shape=(3,), finite=False)[np.argsort(order)]
+    if not close(found[1], agreement(*pairs[0]), 1e-3):
+        raise Wrong("cka")
+    if not close(found[[0, 2]], [0.0, 0.0], 1e-6):
         raise Wrong("constant", credit=0.75)
 
 
 # -- copying stages --------------------------------------------------------------------
 
-COPY = """
+NET = """
 import torch
 from torch import nn
 class Net(nn.Module):
@@ -242,78 +244,117 @@ class Net(nn.Module):
         return self.fc(self.layer2(self.layer1(x).relu()).relu())
 def state(net):
     return {n: t.detach().clone() for n, t in net.state_dict().items()}
+def train(network, x, y):
+    learns = [p for p in network.parameters() if p.requires_grad]
+    for _ in range(2 if learns else 0):
+        (network(x) - y).square().mean().backward()
+        with torch.no_grad():
+            for p in (p for p in learns if p.grad is not None):
+                p -= 0.1 * (p.grad + 0.5 * p)  # decay moves all that learn
+                p.grad = None
+    return state(network)
+"""
+COPY = f"""{NET}
 donor, network = Net(), Net()
 donor.load_state_dict(theirs); network.load_state_dict(own)
 network.train()
 copy_stages(donor, network, parts, frozen)
 copied, given = state(network), state(donor)
-learns = [n for n, p in network.named_parameters() if p.requires_grad]
-optimizer = torch.optim.SGD(
-    [p for p in network.parameters() if p.requires_grad] or [torch.zeros(1)], 0.1)
-for _ in range(2 if learns else 0):
-    loss = (network(x) - y).square().mean()
-    optimizer.zero_grad(); loss.backward(); optimizer.step()
-result = dict(copied=copied, given=given, learns=learns, after=state(network),
-              donor=state(donor))
+after = train(network, x, y)
+second = Net()
+second.load_state_dict(own)
+copy_stages(donor, second.train(), parts, frozen)
+result = dict(copied=copied, given=given, after=after, donor=state(donor),
+              again=state(second))
 """
 
 
-def check_copy_stages(learner, rng):
-    """What is copied, what learns, and what two steps of training do to both."""
+def trained(state, parts, frozen, x, y, still):
+    """The numbers after COPY's steps; ``still``: frozen norms use stored statistics."""
+    space = {}
+    exec(NET, space)
+    network = space["Net"]().train()
+    network.load_state_dict(state)
+    kept = {n: t for n, t in state.items() if n.startswith(tuple(parts)) and frozen}
+    for part in parts if frozen else ():
+        network.get_submodule(part).requires_grad_(False).train(not still)
+    return space["train"](network, x, y) | kept
+
+
+def drawn_states(rng):
+    """The donor's numbers and the network's own."""
     sizes = {"conv1": (5, 3), "layer1.0": (5, 5), "layer2.0": (5, 5), "fc": (2, 5)}
+    for _ in range(2):
+        state = {}
+        for name, size in sizes.items():
+            state[f"{name}.weight"] = rng.standard_normal(size)
+            state[f"{name}.bias"] = rng.standard_normal(size[0])
+        for name in ("bn1", "layer1.1", "layer2.1"):
+            for kind in ("weight", "bias", "running_mean", "running_var"):
+                state[f"{name}.{kind}"] = rng.uniform(0.5, 2, 5)
+        state.update((n, torch.tensor(v).float()) for n, v in list(state.items()))
+        for name in ("bn1", "layer1.1", "layer2.1"):
+            seen = torch.tensor(int(rng.integers(1, 99)))
+            state[f"{name}.num_batches_tracked"] = seen
+        yield state
+
+
+def check_copy_stages(learner, rng):
+    """What is copied, and what two steps of training do to both networks.
+
+    What learns is told from the numbers before and after, not from a flag.
+    """
     for frozen, count in ((True, 3), (False, 2), (True, 1)):
         parts = ["conv1", "bn1", "layer1"][:count]
-        theirs, own = {}, {}
-        for state in (theirs, own):
-            for name, size in sizes.items():
-                state[f"{name}.weight"] = rng.standard_normal(size)
-                state[f"{name}.bias"] = rng.standard_normal(size[0])
-            for name in ("bn1", "layer1.1", "layer2.1"):
-                for kind in ("weight", "bias", "running_mean", "running_var"):
-                    state[f"{name}.{kind}"] = rng.uniform(0.5, 2, 5)
-            state.update((n, torch.tensor(v).float()) for n, v in list(state.items()))
-            for name in ("bn1", "layer1.1", "layer2.1"):
-                seen = torch.tensor(int(rng.integers(1, 99)))
-                state[f"{name}.num_batches_tracked"] = seen
-        x = torch.tensor(rng.standard_normal((16, 3)), dtype=torch.float32)
-        y = torch.tensor(rng.standard_normal((16, 2)), dtype=torch.float32)
+        theirs, own = drawn_states(rng)
+        x, y = (
+            torch.tensor(rng.standard_normal((16, n)), dtype=torch.float32)
+            for n in (3, 2)
+        )
         found = learner.run(
             COPY, theirs=theirs, own=own, parts=parts, frozen=frozen, x=x, y=y
         )
+        expect(found, keys=("copied", "given", "after", "donor", "again"))
+        for state in found.values():
+            for name in expect(state, keys=own):
+                expect(state[name], "not copied", shape=own[name].shape)
+        judge_copy(found, theirs, own, parts, frozen)
+        right = own | {n: theirs[n] for n in own if n.startswith(tuple(parts))}
+        ways = [trained(right, parts, frozen, x, y, still) for still in (True, False)]
+        if all(differ(found["after"], way, own, 1e-3) for way in ways):
+            raise Wrong("drift" if frozen else "tuned", credit=1 / 3)
 
-        def differ(one, other, names):
-            return [n for n in names if not close(one.get(n), other[n], 1e-6)]
 
-        inside = [n for n in own if n.startswith(tuple(f"{p}." for p in parts))]
-        outside = [n for n in own if n not in inside]
-        buffers = [n for n in inside if "running" in n or "tracked" in n]
-        if differ(found["given"], theirs, theirs):
-            taken = not differ(found["given"], own, inside)
-            raise Wrong("direction" if taken else "shared")
-        wrong = differ(found["copied"], theirs, inside)
-        if wrong:
-            raise Wrong("statistics" if set(wrong) <= set(buffers) else "not copied")
-        if differ(found["copied"], own, outside):
-            raise Wrong("rest")
-        learning = {n for n in own if n not in buffers and n.endswith(("ght", "bias"))}
-        learning &= set(outside) if frozen else set(own)
-        gained = set(found["learns"]) - learning
-        if learning & set(outside) - set(found["learns"]):
-            raise Wrong("rest")
-        if gained:
-            raise Wrong("frozen", credit=1 / 3)
-        if learning - set(found["learns"]):
-            raise Wrong("tuned", credit=1 / 3)
-        running = [n for n in own if n.endswith("running_mean")]
-        still = [n for n in running if close(found["after"][n], found["copied"][n])]
-        if set(still) & set(outside):
-            raise Wrong("rest", credit=1 / 3)
-        if frozen and differ(found["after"], theirs, inside):
-            raise Wrong("drift", credit=1 / 3)
-        if not frozen and set(still) & set(inside):
-            raise Wrong("tuned", credit=1 / 3)
-        if differ(found["donor"], theirs, theirs):
-            raise Wrong("shared", credit=1 / 3)
+def differ(one, other, names, tolerance=1e-6):
+    """The names whose numbers are not the same on both sides."""
+    return [n for n in names if not close(one.get(n), other[n], tolerance)]
+
+
+def judge_copy(found, theirs, own, parts, frozen):
+    """Wrong with the hint for what was not copied, or does not learn."""
+    inside = [n for n in own if n.startswith(tuple(f"{p}." for p in parts))]
+    outside = [n for n in own if n not in inside]
+    buffers = [n for n in own if "running" in n or "tracked" in n]
+    if differ(found["given"], theirs, theirs):
+        taken = not differ(found["given"], own, inside)
+        raise Wrong("direction" if taken else "shared")
+    wrong = differ(found["copied"], theirs, inside)
+    if wrong:
+        raise Wrong("statistics" if set(wrong) <= set(buffers) else "not copied")
+    if differ(found["copied"], own, outside):
+        raise Wrong("rest")
+    moved = set(differ(found["after"], found["copied"], own))
+    learning = set(own) - set(buffers)
+    if set(outside) - moved:
+        raise Wrong("rest")
+    if frozen and learning & set(inside) & moved:
+        raise Wrong("frozen", credit=1 / 3)
+    if frozen and moved & set(inside):
+        raise Wrong("drift", credit=1 / 3)
+    if not frozen and set(inside) - moved:
+        raise Wrong("tuned", credit=1 / 3)
+    if differ(found["donor"], theirs, theirs) or differ(found["again"], theirs, inside):
+        raise Wrong("shared", credit=1 / 3)
 
 
 # -- verdicts --------------------------------------------------------------------------
@@ -322,7 +363,7 @@ def check_copy_stages(learner, rng):
 def judged(trained, random, chance, margin, first=("trained", "random")):
     """The table, with the rules for absent that are given."""
     found = []
-    for t, r in zip(trained, random):
+    for t, r in zip(trained, random, strict=True):
         seen = [dict(trained=t, random=r)[name] for name in first]
         if seen and max(seen) <= chance + margin:
             found.append("absent")
@@ -365,10 +406,10 @@ def check_verdicts(learner, rng):
             chance=chance,
             margin=margin,
         )
+        for word in expect(found, "stages", kind=list, length=len(stages)):
+            expect(word, "stages", kind=str)
         if found == judged(t, r, c, m):
             continue
-        if not isinstance(found, list) or len(found) != len(stages):
-            raise Wrong("stages")
         if found == judged(r, t, c, m):
             raise Wrong("swapped")
         if found == judged(t, r, c, m, first=()):
@@ -380,8 +421,9 @@ def check_verdicts(learner, rng):
             raise Wrong("both", credit=0.5)
         if found == judged(t, r, c, 0) or found == judged(t, r, c, 1e-9):
             raise Wrong("margin")
-        if isinstance(found[0], str) and all(
-            (word == "learned") == (value > c + m) for word, value in zip(found, t)
+        if all(
+            (word == "learned") == (value > c + m)
+            for word, value in zip(found, t, strict=True)
         ):
             raise Wrong("chance")
         raise Wrong("verdict")

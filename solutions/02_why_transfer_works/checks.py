@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from course_lib.grading.checks import Wrong, as_array, close, shape
+from course_lib.grading.checks import Wrong, all_close, close, expect, same, shape
 
 HINTS = {
     "pair": "Return a pair: a number, and True or False.",
@@ -91,23 +91,26 @@ def check_data_efficiency(learner, rng):
         curve = [low, low + 0.3, low + 0.05, low + 0.35, low + 0.4]
         dips.append((counts, curve, n, low + float(rng.uniform(0.1, 0.25))))
     cases = [*rising, *dips, *beyond]
+    order = rng.permutation(len(cases))
     found = learner.run(
         "result = [data_efficiency(list(c), list(s), n, a) for c, s, n, a in cases]",
-        cases=cases,
+        cases=[cases[i] for i in order],
     )
+    expect(found, "pair", kind=list, length=len(cases))
+    found = [found[i] for i in np.argsort(order)]
+    ratios = []
     for pair in found:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise Wrong("pair")
-        if type(pair[1]) is not bool or as_array(pair[0]) is None:
-            raise Wrong("pair" if pair[0] is not None else "bound")
-    ratios = [as_array(pair[0]) for pair in found]
+        expect(pair, "pair", kind=(tuple, list), length=2)
+        hint = "pair" if pair[0] is not None else "bound"
+        expect(pair[1], hint, kind=bool)
+        ratios.append(expect(pair[0], hint, shape=(), finite=False))
     expected = [efficiency(*case)[0] for case in cases]
-    right = [close(r, e, 1e-3) for r, e in zip(ratios, expected)]
+    right = [close(r, e, 1e-3) for r, e in zip(ratios, expected, strict=True)]
     many = len(rising)
     if not all(right[:many]):
 
         def alike(others):
-            return all(close(r, o, 1e-3) for r, o in zip(ratios[:many], others))
+            return all_close(ratios[:many], others, 1e-3)
 
         linear = [efficiency(*c, scale=float, back=float)[0] for c in rising]
         nearest = [c[np.flatnonzero(np.array(s) >= a)[0]] / n for c, s, n, a in rising]
@@ -116,7 +119,7 @@ def check_data_efficiency(learner, rng):
         ]
         if alike(linear):
             raise Wrong("logarithm")
-        if alike([e * c[2] for e, c in zip(expected, rising)]):
+        if alike([e * c[2] for e, c in zip(expected[:many], rising, strict=True)]):
             raise Wrong("divide", credit=0.5)
         if alike([1 / e for e in expected[:many]]):
             raise Wrong("inverse")
@@ -149,16 +152,17 @@ def modes(model):
     return [m.training for m in model.modules()]
 a, b = net(A).train(a_mode), net(B).train(not a_mode)
 a[1].train(not a_mode)
-before = [modes(a), modes(b)]
 model = mixture(a, b, alpha, X.clone())
-result = dict(state=state(model), training=any(modes(model)), a=state(a), b=state(b),
-              same=[modes(a), modes(b)] == before)
+result = dict(state=state(model), a=state(a), b=state(b),
+              again=state(mixture(a, b, alpha, X.clone())),
+              modes=[modes(m) for m in (model, a, b)],
+              outputs=[m(probe).detach() for m in (model, a, b)])
 """
 SIZES = {"0": (4, 3), "1": None, "3.0": (4, 4), "3.1": None, "4": (2, 4)}
 
 
-def statistics(state, X):
-    """Inputs' mean and variance at both norms of MIX's net, one batch, train mode."""
+def net(state):
+    """MIX's net; the momentum is that at which one batch replaces the statistics."""
     made = nn.Sequential(
         nn.Linear(3, 4),
         nn.BatchNorm1d(4, momentum=1.0),
@@ -167,9 +171,30 @@ def statistics(state, X):
         nn.Linear(4, 2),
     )
     made.load_state_dict(state)
+    return made
+
+
+def statistics(state, X):
+    """Inputs' mean and variance at both norms of MIX's net, one batch, train mode."""
+    made = net(state)
     with torch.no_grad():
         made.train()(X)
     return {n: t.clone() for n, t in made.state_dict().items() if "running" in n}
+
+
+def judge_modes(found, states, modes, probe):
+    """Outputs tell a norm's mode: stored statistics or those of the probe.
+
+    modes: of the mixture, a and b: of the net, and of its first norm.
+    """
+    for i, (state, (mode, norm)) in enumerate(zip(states, modes, strict=True)):
+        model = net(state).train(mode)
+        model[1].train(norm)
+        flags = [m.training for m in model.modules()]
+        with torch.no_grad():
+            right = close(found["outputs"][i], model(probe), 1e-3)
+        if not right or not same(found["modes"][i], flags):
+            raise Wrong("modes" if i else "mode", credit=0.75)
 
 
 def drawn_state(rng):
@@ -196,12 +221,21 @@ def check_mixture_bug(learner, rng):
         A, B = drawn_state(rng), drawn_state(rng)
         alpha, n = float(rng.uniform(0.1, 0.4)), 24
         X = torch.tensor(rng.standard_normal((n, 3)) * 2 + 1, dtype=torch.float32)
-        found = learner.run(MIX, A=A, B=B, alpha=alpha, X=X, a_mode=a_mode)
+        probe = torch.tensor(rng.standard_normal((9, 3)) - 1, dtype=torch.float32)
+        found = learner.run(MIX, A=A, B=B, alpha=alpha, X=X, a_mode=a_mode, probe=probe)
+        expect(found, keys=("state", "a", "b", "again", "modes", "outputs"))
+        for side in ("state", "a", "b", "again"):
+            expect(found[side], "parameters", kind=dict)
+        expect(found["modes"], kind=list, length=3)
+        for output in expect(found["outputs"], kind=list, length=3):
+            expect(output, shape=(len(probe), 2), finite=False)
         names = [k for k in A if "tracked" not in k]
         learned = [k for k in names if "running" not in k]
         for side, given in (("a", A), ("b", B)):
-            if not all(close(found[side][k], given[k], 1e-6) for k in A):
+            if not all(close(found[side].get(k), given[k], 1e-6) for k in A):
                 raise Wrong("changed")
+        if not all(close(found["again"].get(k), found["state"].get(k)) for k in A):
+            raise Wrong("changed")  # the second call found other models
 
         def mixed(alpha, A=A, B=B):
             return {k: ((1 - alpha) * A[k] + alpha * B[k]).to(A[k].dtype) for k in A}
@@ -232,10 +266,9 @@ def check_mixture_bug(learner, rng):
             if fits(statistics(A, X)) or fits(statistics(B, X)):
                 raise Wrong("too early", credit=0.5)
             raise Wrong("statistics", credit=0.25)
-        if found["training"] is not False:
-            raise Wrong("mode", credit=0.75)
-        if found["same"] is not True:
-            raise Wrong("modes", credit=0.75)
+        made = {k: torch.as_tensor(made[k]).float() if k in names else A[k] for k in A}
+        modes = [(False, False), (a_mode, not a_mode), (not a_mode, not a_mode)]
+        judge_modes(found, (made, A, B), modes, probe)
 
 
 # -- bias and variance -----------------------------------------------------------------
@@ -289,103 +322,127 @@ def ends(d, t=None, ddof=1, root=True):
     return [d.mean() - half, d.mean() + half]
 
 
+def runs_of_two(rng, step, alone):
+    """Two lists of (seed, accuracy) apart by a step, and the right triple.
+
+    ``alone``: how many seeds each side has to itself.
+    """
+    n = 5 if abs(step) > 0.01 else 3
+    seeds = [int(s) for s in rng.choice(90, n + 2 * alone, replace=False)]
+    both, one, two = seeds[:n], seeds[n : n + alone], seeds[n + alone :]
+    luck = dict(zip(seeds, rng.permutation(len(seeds)).tolist(), strict=True))
+    noise = np.linspace(-0.007, 0.007, n)[rng.permutation(n)]
+    step, noise = step * rng.uniform(0.8, 1.2), noise * rng.uniform(0.8, 1.2)
+    second = {s: 0.5 + 0.04 * luck[s] for s in both}
+    first = {s: float(second[s] + step + e) for s, e in zip(both, noise, strict=True)}
+    low, high = ends([first[s] - second[s] for s in both])
+    first |= {s: 0.99 for s in one}
+    second |= {s: 0.98 if step < 0 else 0.2 for s in two}
+    pair = [
+        [list(side.items())[i] for i in rng.permutation(len(side))]
+        for side in (first, second)
+    ]
+    verdict = "first" if low > 0 else "second" if high < 0 else "undecided"
+    return pair, (low, high, verdict)
+
+
 def check_ahead(learner, rng):
     """Shared luck, seeds that one side lacks, other orders, near misses of t."""
-    cases, expected = [], []
-    for step in (0.02, -0.02, 0.008):
-        for alone in (0, 2):
-            n = 5 if abs(step) > 0.01 else 3
-            seeds = [int(s) for s in rng.choice(90, n + 2 * alone, replace=False)]
-            both, one, two = seeds[:n], seeds[n : n + alone], seeds[n + alone :]
-            luck = {s: float(x) for s, x in zip(seeds, rng.permutation(len(seeds)))}
-            noise = np.linspace(-0.007, 0.007, n)[rng.permutation(n)]
-            second = {s: 0.5 + 0.04 * luck[s] for s in both}
-            first = {s: second[s] + step + float(e) for s, e in zip(both, noise)}
-            first |= {s: 0.99 for s in one}
-            second |= {s: 0.98 if step < 0 else 0.2 for s in two}
-            pair = [
-                [list(side.items())[i] for i in rng.permutation(len(side))]
-                for side in (first, second)
-            ]
-            cases.append(pair)
-            low, high = ends([first[s] - second[s] for s in both])
-            verdict = "first" if low > 0 else "second" if high < 0 else "undecided"
-            expected.append((low, high, verdict))
+    kinds = [(step, alone) for step in (0.02, -0.02, 0.008) for alone in (0, 2)]
+    kinds = [kinds[i] for i in rng.permutation(len(kinds))]
+    cases, expected = zip(*(runs_of_two(rng, *kind) for kind in kinds), strict=True)
     assert {e[2] for e in expected} == {"first", "second", "undecided"}
     ask = (
         "result = [ahead(*(dict(map(tuple, side)) for side in pair)) for pair in cases]"
     )
-    found = learner.run(ask, cases=cases)
-    for one in found:
-        if not isinstance(one, (tuple, list)) or len(one) != 3:
-            raise Wrong("triple")
+    found = learner.run(ask, cases=list(cases))
+    for one in expect(found, "triple", kind=list, length=len(cases)):
+        expect(one, "triple", kind=(tuple, list), length=3)
+        for end in one[:2]:
+            expect(end, "interval", shape=(), finite=False)
+        expect(one[2], "triple", kind=str)
+    judge_ends(
+        [one[:2] for one in found], cases, expected, [not alone for _, alone in kinds]
+    )
+    if not same([one[2] for one in found], [e[2] for e in expected]):
+        raise Wrong("verdict", credit=0.5)
+    ask_few(learner, rng, cases[0], expected[0])
 
-    def alike(**change):
-        return all(
-            close(one[:2], ends(d, **change), 1e-4) for one, d in zip(found, paired)
-        )
 
+def judge_ends(found, cases, expected, shared):
+    """Wrong with its hint; ``shared``: do both sides of a case have the same seeds?"""
     paired, placed, shuffled = [], [], []
     for first, second in cases:
         a, b = dict(first), dict(second)
         paired.append([a[s] - b[s] for s in a if s in b])
-        placed.append([x - y for (_, x), (_, y) in zip(first, second)])
-        shuffled.append(
-            [
-                a[s] - y
-                for s, y in zip([s for s in a if s in b], [b[s] for s in b if s in a])
-            ]
+        common = [x for s, x in first if s in b]
+        placed.append([x - y for (_, x), (_, y) in zip(first, second, strict=True)])
+        others = [y for s, y in second if s in a]
+        shuffled.append([x - y for x, y in zip(common, others, strict=True)])
+
+    def alike(pairs=paired, **change):
+        return all_close(found, [ends(d, **change) for d in pairs], 1e-4)
+
+    if alike():
+        return
+    if alike(placed) or alike(shuffled):
+        raise Wrong("seeds")
+    if all_close(found, [[-high, -low] for low, high, _ in expected], 1e-4):
+        raise Wrong("sign", credit=0.5)
+    factors = [
+        lambda n: 1.96,
+        lambda n: 2.0,
+        lambda n: stats.norm.ppf(0.975),
+        lambda n: stats.t.ppf(0.975, n),
+        lambda n: stats.t.ppf(0.95, n - 1),
+        lambda n: 1.0,
+    ]
+    if any(alike(t=t, ddof=ddof) for t in factors for ddof in (0, 1)):
+        raise Wrong("t", credit=0.5)
+    if alike(ddof=0):
+        raise Wrong("deviation", credit=0.5)
+    if alike(root=False) or alike(root=False, ddof=0):
+        raise Wrong("root", credit=0.5)
+    centres = np.array(found, float).mean(1)
+    means = np.array([np.mean(d) for d in paired])
+    if close(centres, means, 1e-3):
+        wider = all(
+            high - low > 3 * (e[1] - e[0])
+            for (low, high), e in zip(found, expected, strict=True)
         )
-    if not alike():
-        if any(
-            all(close(one[:2], ends(d), 1e-4) for one, d in zip(found, other))
-            for other in (placed, shuffled)
-        ):
-            raise Wrong("seeds")
-        if all(
-            close(one[:2], [-high, -low], 1e-4)
-            for one, (low, high, _) in zip(found, expected)
-        ):
-            raise Wrong("sign", credit=0.5)
-        factors = [
-            lambda n: 1.96,
-            lambda n: 2.0,
-            lambda n: stats.norm.ppf(0.975),
-            lambda n: stats.t.ppf(0.975, n),
-            lambda n: stats.t.ppf(0.95, n - 1),
-            lambda n: 1.0,
-        ]
-        if any(alike(t=t, ddof=ddof) for t in factors for ddof in (0, 1)):
-            raise Wrong("t", credit=0.5)
-        if alike(ddof=0):
-            raise Wrong("deviation", credit=0.5)
-        if alike(root=False) or alike(root=False, ddof=0):
-            raise Wrong("root", credit=0.5)
-        centres = [
-            sum(one[:2]) / 2 if as_array(one[:2]) is not None else math.nan
-            for one in found
-        ]
-        if close(centres, [float(np.mean(d)) for d in paired], 1e-3):
-            wider = all(
-                one[1] - one[0] > 3 * (e[1] - e[0]) for one, e in zip(found, expected)
-            )
-            raise Wrong("paired" if wider else "interval")
-        shared = [i for i in range(0, len(cases), 2)]
-        if all(abs(centres[i] - np.mean(paired[i])) < 1e-6 for i in shared):
-            raise Wrong("seeds")
-        raise Wrong("interval")
-    if [one[2] for one in found] != [e[2] for e in expected]:
-        raise Wrong("verdict", credit=0.5)
+        raise Wrong("paired" if wider else "interval")
+    if close(centres[shared], means[shared], 1e-6):
+        raise Wrong("seeds")
+    raise Wrong("interval")
+
+
+FEW = """
+import warnings
+warnings.simplefilter("ignore")
+result = []
+for pair in cases:
+    try:
+        one = ahead(*(dict(map(tuple, side)) for side in pair))
+        result.append(one)
+    except (ZeroDivisionError, ValueError):
+        result.append(0)
+"""
+
+
+def ask_few(learner, rng, pair, expected):
+    """One common seed, none, and between them a pair that has an interval."""
     some = round(float(rng.uniform(0.3, 0.6)), 3)
-    lonely = [[[(1, some)], [(1, 0.2)]], [[(1, some), (2, 0.4)], [(3, 0.2), (4, 0.1)]]]
-    careful = (
-        "import warnings\nwarnings.simplefilter('ignore')\nresult = []\n"
-        "for pair in cases:\n    try:\n"
-        "        one = ahead(*(dict(map(tuple, side)) for side in pair))\n"
-        "        result.append(one)\n"
-        "    except (ZeroDivisionError, ValueError):\n        result.append(0)"
-    )
-    found = learner.run(careful, cases=lonely)
-    for one in found:
-        if not isinstance(one, (tuple, list)) or list(one) != [None, None, "undecided"]:
-            raise Wrong("few", credit=0.75)
+    cases = [
+        [[(1, some)], [(1, 0.2)]],
+        [[(1, some), (2, 0.4)], [(3, 0.2), (4, 0.1)]],
+        pair,
+    ]
+    order = rng.permutation(3)
+    found = learner.run(FEW, cases=[cases[i] for i in order])
+    expect(found, "few", kind=list, length=3)
+    found = [found[i] for i in np.argsort(order)]
+    sound = expect(found[2], "interval", kind=(tuple, list), length=3)
+    if not close(sound[:2], expected[:2]):
+        raise Wrong("interval")
+    if not all(same(one, [None, None, "undecided"]) for one in found[:2]):
+        raise Wrong("few", credit=0.75)

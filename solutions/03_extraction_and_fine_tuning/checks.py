@@ -1,8 +1,9 @@
 """Trusted checks of exercise 03: they run in the grader and are never released."""
 
+import numpy as np
 import torch
 
-from course_lib.grading.checks import Wrong, close, shape
+from course_lib.grading.checks import Wrong, close, expect
 
 HINTS = {
     "learns": "What learns must be exactly the parameters of the head.",
@@ -12,7 +13,6 @@ HINTS = {
     "statistics are no parameters, the mode decides about them.",
     "head mode": "The head is to be trained: it must be in train mode, or its dropout "
     "is switched off.",
-    "head stuck": "The head does not learn.",
     "shape": "The result has the wrong shape: one row of features for each row of X, "
     "the last batch included.",
     "order": "The rows are in another order than those of X.",
@@ -37,88 +37,156 @@ HINTS = {
     "choice": "Another strategy is the cheapest within the slack.",
 }
 
-NET = """
+MASK = """
 import torch
 from torch import nn
-torch.manual_seed(seed)
-net = nn.ModuleDict()
+class Mask(nn.Dropout):
+    def __init__(self, mask):
+        super().__init__(0.5)
+        self.mask = mask
+    def forward(self, x):
+        return x * self.mask if self.training else x
+"""
+NET = (
+    MASK
+    + """
 class Net(nn.Module):
-    def __init__(self):
+    def __init__(self, state, mask):
         super().__init__()
         self.body = nn.Linear(4, 6)
         self.norm = nn.BatchNorm1d(6)
         self.fc_old = nn.Linear(6, 6)
-        self.fc = nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 3))
+        self.fc = nn.Sequential(Mask(mask), nn.Linear(6, 3))
+        self.load_state_dict(state)
     def forward(self, x):
         return self.fc(self.fc_old(self.norm(self.body(x)).relu()))
-net = Net().train()
-freeze_backbone(net, "fc")
-learns = sorted(n for n, p in net.named_parameters() if p.requires_grad)
-before = {n: t.clone() for n, t in net.state_dict().items()}
-modes = {n: m.training for n, m in net.named_modules()}
-optimizer = torch.optim.SGD(
-    [p for p in net.parameters() if p.requires_grad] or [torch.zeros(1)], 0.1)
-for _ in range(3 if learns else 0):
-    loss = net(torch.randn(16, 4)).square().sum()
-    optimizer.zero_grad(); loss.backward(); optimizer.step()
-moved = sorted(n for n, t in net.state_dict().items() if not torch.equal(t, before[n]))
-result = {"learns": learns, "moved": moved, "head": modes["fc.0"]}
+def train(net, batches, targets):
+    learns = [p for p in net.parameters() if p.requires_grad]
+    for x, y in zip(batches, targets, strict=True) if learns else ():
+        (net(x) - y).square().mean().backward()
+        with torch.no_grad():
+            for p in (p for p in learns if p.grad is not None):
+                p -= 0.1 * (p.grad + 0.5 * p)  # decay moves all that learn
+                p.grad = None
+    return {n: t.detach().clone() for n, t in net.state_dict().items()}
 """
+)
+FREEZE = (
+    NET
+    + """
+net = Net(state, mask).train()
+freeze_backbone(net, "fc")
+result = train(net, batches, targets)
+"""
+)
+HEAD = {"fc.1.weight", "fc.1.bias"}
+
+
+def tensor(rng, *size):
+    """Normal numbers, float32."""
+    return torch.tensor(rng.standard_normal(size), dtype=torch.float32)
+
+
+def drawn_mask(rng, n):
+    """What stands in for dropout, so that the mode shows in known numbers."""
+    return torch.tensor(rng.permutation([0, 2, 2, 0.5, 0, 1.5][:n])).float()
+
+
+def trained(given, norm, head):
+    """The numbers after FREEZE with the modes of the norm and of the head."""
+    space = {}
+    exec(NET, space)
+    net = space["Net"](given["state"], given["mask"]).requires_grad_(False)
+    net.norm.train(norm)
+    net.fc.train(head).requires_grad_(True)
+    return space["train"](net, given["batches"], given["targets"])
 
 
 def check_freeze_backbone(learner, rng):
-    """What learns, what moves in three steps, and the mode of the head."""
-    found = learner.run(NET, seed=int(rng.integers(1 << 30)))
-    head = ["fc.1.bias", "fc.1.weight"]
-    if found["learns"] != head:
-        more = set(found["learns"]) ^ set(head)
-        raise Wrong("prefix" if more == {"fc_old.bias", "fc_old.weight"} else "learns")
-    if not set(head) & set(found["moved"]):
-        raise Wrong("head stuck")
-    if found["moved"] != head:
-        raise Wrong("drift", credit=1 / 3)
-    if found["head"] is not True:
-        raise Wrong("head mode", credit=2 / 3)
+    """Every number after three steps tells what has learned, and in which mode."""
+    sizes = {"body": (6, 4), "fc_old": (6, 6), "fc.1": (3, 6)}
+    state = {f"{n}.weight": tensor(rng, *size) for n, size in sizes.items()}
+    state |= {f"{n}.bias": tensor(rng, size[0]) for n, size in sizes.items()}
+    for kind in ("weight", "bias", "running_mean", "running_var"):
+        state[f"norm.{kind}"] = torch.tensor(rng.uniform(0.5, 2, 6)).float()
+    state["norm.num_batches_tracked"] = torch.tensor(int(rng.integers(1, 99)))
+    given = dict(
+        state=state,
+        mask=drawn_mask(rng, 6),
+        batches=tensor(rng, 3, 16, 4),
+        targets=tensor(rng, 3, 16, 3),
+    )
+    found = expect(learner.run(FREEZE, **given), keys=state)
+    for name, value in found.items():
+        expect(value, "learns", shape=state[name].shape)
+    moved = {n for n in state if not close(found[n], state[n], 1e-6)}
+    drifted = {n for n in moved if "running" in n or "tracked" in n}
+    if moved - drifted != HEAD:
+        others = {"fc_old.bias", "fc_old.weight"}
+        raise Wrong("prefix" if moved - drifted == HEAD | others else "learns")
+
+    def alike(norm, head, names=tuple(state)):
+        right = trained(given, norm, head)
+        return all(close(found[n], right[n], 1e-3) for n in names)
+
+    if not drifted and any(alike(norm, True, HEAD) for norm in (False, True)):
+        return
+    if drifted:
+        known = alike(True, True) or alike(True, False)
+        raise Wrong("drift", credit=1 / 3 if known else 0)
+    raise Wrong("head mode", credit=2 / 3 if alike(False, False) else 0)
 
 
-FEATURES = """
-import torch
-from torch import nn
+FEATURES = (
+    MASK
+    + """
 class Body(nn.Module):
     def __init__(self):
         super().__init__()
         self.linear = nn.Linear(W.shape[1], W.shape[0])
-        self.drop = nn.Dropout(0.5)
+        self.drop = Mask(mask)
         with torch.no_grad():
             self.linear.weight.copy_(W); self.linear.bias.copy_(b)
     def forward(self, x):
         return self.drop(self.linear(x).tanh())
 body = Body().train(mode)
 Z = cached_features(body, X, batch)
-result = [Z, bool(getattr(Z, "requires_grad", False)), body.training]
+weight = body.linear.weight.requires_grad_()
+try:
+    total = (weight.square() * h).sum() + (Z * g).sum()
+    gradient = torch.autograd.grad(total, weight)[0]
+except Exception:
+    gradient = None
+result = [Z, gradient, body(probe).detach()]
 """
+)
 
 
 def check_cached_features(learner, rng):
-    """Batches that do not divide the rows, both modes, dropout in the model."""
+    """Batches that do not divide the rows, both modes, dropout in the model.
+
+    A graph that is kept shows in a gradient, the mode in one more output.
+    """
     for mode in (True, False):
         n, k, d, batch = 11 + int(rng.integers(8)), 5, 4, 4
         n += n % batch == 0
-        given = {
-            name: torch.tensor(rng.standard_normal(size), dtype=torch.float32)
-            for name, size in dict(X=(n, k), W=(d, k), b=(d,)).items()
-        }
-        Z, gradient, left = learner.run(FEATURES, mode=mode, batch=batch, **given)
-        expected = (given["X"] @ given["W"].T + given["b"]).tanh()
-        if shape(Z) != (n, d):
-            raise Wrong("shape")
-        if not close(Z, expected):
-            if close(torch.as_tensor(Z).sort(0).values, expected.sort(0).values):
+        sizes = dict(X=(n, k), W=(d, k), b=(d,), g=(n, d), h=(d, k), probe=(6, k))
+        given = {name: tensor(rng, *size) for name, size in sizes.items()}
+        given["mask"] = drawn_mask(rng, d)
+        W, b = given["W"], given["b"]
+        found = learner.run(FEATURES, mode=mode, batch=batch, **given)
+        Z, gradient, output = expect(found, kind=list, length=3)
+        right = (given["X"] @ W.T + b).tanh()
+        Z = expect(Z, "shape", shape=(n, d), finite=False)
+        output = expect(output, shape=(6, d), finite=False)
+        if not close(Z, right):
+            if close(np.sort(Z, 0), right.sort(0).values):
                 raise Wrong("order")
             raise Wrong("dropout" if mode else "values")
-        if gradient:
+        if not close(gradient, 2 * W * given["h"]):
             raise Wrong("gradient", credit=0.5)
-        if left is not mode:
+        after = (given["probe"] @ W.T + b).tanh()
+        if not close(output, after * given["mask"] if mode else after):
             raise Wrong("mode", credit=2 / 3)
 
 
@@ -137,49 +205,92 @@ def check_speed_up(learner, rng):
 
 FORGET = """
 import torch
-net = torch.nn.Linear(1, 1, bias=False)
-with torch.no_grad(): net.weight.fill_(start)
+net = torch.nn.Linear(W.shape[1], W.shape[0])
+net.load_state_dict(dict(weight=W, bias=b))
 def train(model):
     with torch.no_grad(): model.weight.add_(step)
 def accuracy(model):
-    return model.weight.item()
-lost = forgetting(net, train, accuracy)
-result = [lost, net.weight.item()]
+    with torch.no_grad():
+        return model(X).softmax(1).gather(1, y[:, None]).mean().item()
+lost, again = (forgetting(net, train, accuracy) for _ in range(2))
+result = [lost, again, {n: t.detach().clone() for n, t in net.state_dict().items()}]
 """
 
 
 def check_forgetting_bug(learner, rng):
-    """Accuracy that falls, accuracy that rises, and the model afterwards."""
-    for sign in (-1, 1):
-        start, step = float(rng.uniform(0.5, 1)), sign * float(rng.uniform(0.1, 0.4))
-        lost, left = learner.run(FORGET, start=start, step=step)
-        if close(lost, 0.0, 1e-6):
+    """Accuracy that falls, accuracy that rises, and the model afterwards.
+
+    The accuracy is a mean probability of hidden pictures: nothing that is sent is the
+    answer.
+    """
+    for sign in rng.permutation([-1, 1]):
+        lost = 0.0
+        while sign * lost < 0.02:
+            sizes = dict(X=(12, 4), W=(3, 4), b=(3,), step=(3, 4))
+            given = {name: tensor(rng, *size) for name, size in sizes.items()}
+            given["y"] = torch.tensor(rng.integers(0, 3, 12))
+            X, W, b, step, y = given.values()
+            before, after = (
+                (X @ w.T + b).softmax(1).gather(1, y[:, None]).mean().item()
+                for w in (W, W + step)
+            )
+            lost = before - after
+        found = learner.run(FORGET, **given)
+        said, again, left = expect(found, kind=list, length=3)
+        said = expect(said, "amount", shape=())
+        for name, value in expect(left, keys=("weight", "bias")).items():
+            expect(value, shape=(W if name == "weight" else b).shape)
+        if close(said, 0.0, 1e-6):
             raise Wrong("zero")
-        if close(lost, step):
+        if close(said, -lost, 1e-3):
             raise Wrong("sign")
-        if not close(lost, -step):
+        if not close(said, lost, 1e-3):
             raise Wrong("amount")
-        if not close(left, start):
+        if not close(again, lost, 1e-3):
             raise Wrong("changed", credit=0.5)
+        if not close(left["weight"], W, 1e-6) or not close(left["bias"], b, 1e-6):
+            raise Wrong("changed", credit=0.5)
+
+
+def strategies(rng, all_traps):
+    """Rows, and what each name stands for: the right one or a mistake's."""
+    top, slack = float(rng.uniform(0.8, 0.9)), float(rng.uniform(0.045, 0.055))
+    n, cost = int(rng.choice([25, 100, 500])), float(rng.uniform(0.1, 3))
+    roles = {  # accuracy below the best, cost
+        "cheapest": (0.2, cost),
+        "average": (0.08, cost * rng.uniform(2, 4)),
+        "right": (0.03, cost * rng.uniform(5, 8)),
+        "slack": (0.0, cost * rng.uniform(20, 30)),
+    }
+    for role in ("cheapest", "average", "slack"):
+        if not all_traps and rng.random() < 0.4:
+            roles["choice " + role] = roles.pop(role)
+            roles["choice " + role] = (0.15, cost * rng.uniform(9, 60))
+    for i in range(int(rng.integers(0, 4))):  # neither near nor dear, or near and dear
+        near = rng.random() < 0.5
+        gap, dear = (0.01, (9, 60)) if near else (0.15, (1.5, 5))
+        roles[f"choice {i}"] = (gap, cost * rng.uniform(*dear))
+    if "slack" not in roles:
+        roles["choice best"] = (0.0, cost * rng.uniform(9, 60))
+    names = [f"{c}{int(rng.integers(100))}" for c in rng.permutation(list("abcdefgh"))]
+    role_of, rows = dict(zip(names[: len(roles)], roles, strict=True)), []
+    for name, role in role_of.items():
+        mean, price = top - roles[role][0], float(roles[role][1])
+        for offset in (-0.06, 0.0, 0.06):
+            rows.append((name, n, mean + offset, price))
+        rows.append((name, n * 10, 1 - mean, 60 * cost - price))
+    role_of[names[-1]] = "labels"
+    rows.append((names[-1], n * 10, 0.99, cost / 2))
+    return [rows[i] for i in rng.permutation(len(rows))], n, slack, role_of
 
 
 def check_choose_strategy(learner, rng):
     """Tables in which best, cheapest, single seeds and other counts all mislead."""
-    for _ in range(4):
-        names = [str(n) for n in rng.permutation(["a", "b", "c", "d"])]
-        right, best, cheap, lucky = names
-        top, n = float(rng.uniform(0.8, 0.9)), int(rng.choice([25, 100, 500]))
-        mean = {right: top - 0.03, best: top, cheap: top - 0.2, lucky: top - 0.08}
-        cost = {right: 10.0, best: 40.0, cheap: 1.0, lucky: 5.0}
-        rows = []
-        for name in names:
-            for offset in (-0.06, 0.0, 0.06):
-                rows.append((name, n, mean[name] + offset, cost[name]))
-            rows.append((name, n * 10, 1 - mean[name], 50 - cost[name]))
-        rows.append(("e", n * 10, 0.99, 0.5))
-        rows = [rows[i] for i in rng.permutation(len(rows))]
-        found = learner.call("choose_strategy", rows, n, 0.05)
-        if found == right:
-            continue
-        known = {best: "slack", cheap: "cheapest", lucky: "average", "e": "labels"}
-        raise Wrong(known.get(found, "choice") if isinstance(found, str) else "choice")
+    for i in range(6):
+        rows, n, slack, role_of = strategies(rng, all_traps=i == 0)
+        found = expect(
+            learner.call("choose_strategy", rows, n, slack), "choice", kind=str
+        )
+        role = role_of.get(found, "choice").partition(" ")[0]
+        if role != "right":
+            raise Wrong(role)

@@ -1,8 +1,11 @@
 """Trusted checks of exercise 04: they run in the grader and are never released."""
 
 import math
+from collections import OrderedDict
 
-from course_lib.grading.checks import Wrong, as_array, close
+from torch import nn
+
+from course_lib.grading.checks import Wrong, all_close, close, expect
 
 HINTS = {
     "twice": "A parameter is in two groups: names that only begin alike, or contain "
@@ -79,14 +82,45 @@ LEFT = """
 import torch
 from collections import OrderedDict
 from torch import nn
-model = nn.Sequential(OrderedDict(
-    stem=nn.Linear(2, 2), extra=nn.Linear(2, 2), head=nn.Linear(2, 2)))
+model = nn.Sequential(OrderedDict((name, nn.Linear(2, 2)) for name in names))
 try:
-    rates_by_layer(model, ["stem", "head"], 0.1, 0.5, 0.01)
-    result = "nothing"
+    rates_by_layer(model, parts, 0.1, 0.5, 0.01)
+    result = None
 except ValueError as error:
-    result = "named" if "extra" in str(error) else "unnamed"
+    result = str(error)[:2000]
 """
+
+
+def parameters_of(names):
+    """{name: number of dimensions} of the parameters of GROUPS' model."""
+
+    def block(n):
+        return nn.Sequential(
+            nn.Linear(n, n), nn.LayerNorm(n), nn.Linear(n, n, bias=False)
+        )
+
+    body = nn.Sequential(OrderedDict((name, block(3)) for name in names))
+    model = nn.ModuleDict(
+        dict(
+            stem=nn.Sequential(nn.Conv1d(1, 3, 1), nn.BatchNorm1d(3)),
+            body=body,
+            fc_norm=nn.LayerNorm(3),
+            fc=nn.Linear(3, 2),
+        )
+    )
+    return {name: p.ndim for name, p in model.named_parameters()}
+
+
+def ask_left_out(learner, rng):
+    """The message of the error names the parameter, and none that is in a part."""
+    names = [f"{c}{int(rng.integers(100, 1000))}" for c in rng.permutation(list("pqr"))]
+    said = learner.run(LEFT, names=names, parts=[names[0], names[2]])
+    if said is None:
+        raise Wrong("left out", credit=0.75)
+    expect(said, kind=str)
+    listed = any(f"{names[i]}.weight" in said for i in (0, 2))
+    if names[1] not in said or listed:
+        raise Wrong("unnamed", credit=0.75)
 
 
 def check_rates_by_layer(learner, rng):
@@ -100,6 +134,10 @@ def check_rates_by_layer(learner, rng):
         found = learner.run(
             GROUPS, names=names, parts=parts, base=base, alpha=alpha, decay=decay
         )
+        ndim = parameters_of(names)
+        for settings in expect(found, "missing parameter", keys=ndim).values():
+            for pair in expect(settings, kind=list):
+                expect(pair, shape=(2,), finite=False)
         counts = {len(settings) for settings in found.values()}
         if max(counts) > 1:
             raise Wrong("twice")
@@ -125,16 +163,14 @@ def check_rates_by_layer(learner, rng):
             if alike([*right[:-1], got["fc.weight"][0]]):
                 raise Wrong("head", credit=0.5)
             raise Wrong("rates")
-        flat = [n for n in got if n.endswith("bias") or ".1." in n or "norm" in n]
+        flat = [n for n in got if ndim[n] < 2]
         wrong = [
             n for n in got if not close(got[n][1], 0.0 if n in flat else decay, 1e-5)
         ]
         if wrong:
             scales = all(n in flat and not n.endswith("bias") for n in wrong)
             raise Wrong("norms" if scales else "decay", credit=0.5)
-    said = learner.run(LEFT)
-    if said != "named":
-        raise Wrong("unnamed" if said == "unnamed" else "left out", credit=0.75)
+    ask_left_out(learner, rng)
 
 
 # -- reach -----------------------------------------------------------------------------
@@ -215,6 +251,10 @@ def check_set_rates(learner, rng):
         twice = [T // 10 + 1, joins + 1]
         told = learner.run(STEPS, T=T, given=first, late=late, joins=joins, twice=twice)
 
+        expect(told, "factor", kind=list, length=T)
+        for t, rates in enumerate(told):
+            expect(rates, "factor", shape=(3 if t < joins else 4,), finite=False)
+
         def wanted(s, T=T, first=first, late=late, joins=joins):
             return [
                 [lr * s(t, T) for lr in (first if t < joins else [*first, late])]
@@ -222,11 +262,11 @@ def check_set_rates(learner, rng):
             ]
 
         def alike(s, told=told, wanted=wanted):
-            return all(close(a, b, 1e-4) for a, b in zip(told, wanted(s)))
+            return all_close(told, wanted(s), 1e-4)
 
         if not alike(slanted):
             kept = [a[:3] for a in told]
-            if all(close(a, b[:3], 1e-4) for a, b in zip(kept, wanted(slanted))):
+            if all_close(kept, [b[:3] for b in wanted(slanted)], 1e-4):
                 raise Wrong("late", credit=0.5)
             if all(max(a) - min(a) < 1e-9 for a in told):
                 raise Wrong("erased")
@@ -240,7 +280,7 @@ def check_set_rates(learner, rng):
             for t in range(T):
                 share *= slanted(t, T) ** (2 if t in twice else 1)
                 again.append([lr * share for lr in first])
-            if all(close(a, b, 1e-3) for a, b in zip(kept, again)):
+            if all_close(kept, again, 1e-3):
                 raise Wrong("compound")
             raise Wrong("factor")
         times = [T - 1, 0, T // 10, T // 3]
@@ -248,10 +288,10 @@ def check_set_rates(learner, rng):
             after = learner.run(OTHER, T=T, given=second, times=times)
         except Wrong:
             raise Wrong("other optimizer", credit=0.5) from None
-        if not all(
-            close(a, [lr * slanted(t, T) for lr in second], 1e-4)
-            for t, a in zip(times, after)
-        ):
+        for rates in expect(after, "other optimizer", kind=list, length=len(times)):
+            expect(rates, "other optimizer", shape=(3,), finite=False)
+        right = [[lr * slanted(t, T) for lr in second] for t in times]
+        if not all_close(after, right, 1e-4):
             raise Wrong("other optimizer", credit=0.5)
 
 
@@ -286,10 +326,11 @@ def check_gradual_plan(learner, rng):
             every=every,
         )
         plan = {}
-        for epoch, groups in found:
-            if type(epoch) is not int or not isinstance(groups, dict):
-                raise Wrong("plan")
-            plan[epoch] = groups
+        for pair in expect(found, "plan", kind=list):
+            epoch, groups = expect(pair, "plan", kind=list, length=2)
+            plan[expect(epoch, "plan", kind=int)] = expect(groups, "plan", kind=dict)
+            for rate in groups.values():
+                expect(rate, "plan", shape=(), finite=False)
         right = planned(parts, base, alpha, every)
         epochs, head = list(right), parts[-1]
 
@@ -305,6 +346,10 @@ def check_gradual_plan(learner, rng):
         if set(plan.get(0, {})) != {head}:
             everything = plan and all(set(g) == set(parts) for g in plan.values())
             raise Wrong("shared" if everything else "start")
+        if not close(plan[0][head], base, 1e-5):
+            raise Wrong("head")
+        if len(plan) != len(epochs):
+            raise Wrong("opening")
         if sorted(plan) != epochs:
             raise Wrong("every", credit=0.25)
         sets = {epoch: set(groups) for epoch, groups in plan.items()}
@@ -330,48 +375,72 @@ def check_gradual_plan(learner, rng):
 TRIED = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
+def swept(rng, place, all_traps):
+    """Rows whose best rate has a place among five, the right triple, and mistakes."""
+    rates = sorted(rng.choice(TRIED, 5, replace=False).tolist())
+    others = [i for i in rng.permutation(5) if i != place]
+    tested, lucky, extra = (
+        i if all_traps or rng.random() < 0.6 else None for i in others[:3]
+    )
+    again = None if all_traps or rng.random() < 0.5 else others[3]  # a second lucky one
+    level = float(rng.uniform(-0.1, 0.05))
+    validation = {i: 0.6 + level + rng.uniform(-0.1, 0.1) for i in range(5)}
+    validation[place] = 0.80 + level
+    traps = (tested, lucky, extra, again)
+    for i, value in zip(traps, (0.74, 0.76, 0.77, 0.755), strict=True):
+        validation |= {i: value + level} if i is not None else {}
+    test = {i: v - rng.uniform(0.01, 0.03) for i, v in validation.items()}
+    test |= {tested: 0.86 + level} if tested is not None else {}
+    rows = []
+    for i, rate in enumerate(rates):
+        spread = 0.09 if i in (lucky, again) else 0.01
+        for seed, share in zip((3, 5, 8), (spread, -spread, 0.0), strict=True):
+            rows.append(
+                (rate, seed, float(validation[i] + share), float(test[i] + share))
+            )
+        if i in (extra, place):
+            bonus = 0.19 if i == extra else -0.1
+            rows.append((rate, 9, validation[i] + bonus, float(test[i] + bonus)))
+    rows = [rows[k] for k in rng.permutation(len(rows))]
+    right = (rates[place], float(test[place]), place in (0, 4))
+    hints = ("test", tested), ("one run", lucky), ("common", extra), ("one run", again)
+    misled = [(rates[i], hint) for hint, i in hints if i is not None]
+    return rows, right, misled
+
+
+def seen_edge(rows):
+    """Is the best rate the first or the last to appear, which makes it no edge?"""
+    seen = list(dict.fromkeys(row[0] for row in rows))
+    common = {s for s in (3, 5, 8, 9) if sum(row[1] == s for row in rows) == len(seen)}
+
+    def total(rate):
+        return sum(row[2] for row in rows if row[0] == rate and row[1] in common)
+
+    return max(seen, key=total) in (seen[0], seen[-1])
+
+
 def check_choose_rate(learner, rng):
     """Sweeps in which test, single runs, extra seeds and the order all mislead."""
-    cases, expected, misled = [], [], []
-    for place in (1, 3, 0, 4, 2):
-        rates = sorted(rng.choice(TRIED, 5, replace=False).tolist())
-        others = [i for i in rng.permutation(5) if i != place]
-        tested, lucky, extra = others[:3]
-        validation = {i: 0.6 for i in range(5)} | {place: 0.80, tested: 0.74}
-        validation |= {lucky: 0.76, extra: 0.77}
-        test = {i: v - 0.02 for i, v in validation.items()} | {tested: 0.86}
-        rows = []
-        for i, rate in enumerate(rates):
-            spread = 0.09 if i == lucky else 0.01
-            for seed, share in zip((3, 5, 8), (spread, -spread, 0.0)):
-                rows.append((rate, seed, validation[i] + share, test[i] + share))
-            if i in (extra, place):
-                bonus = 0.19 if i == extra else -0.1
-                rows.append((rate, 9, validation[i] + bonus, test[i] + bonus))
-        rows = [rows[k] for k in rng.permutation(len(rows))]
-        rows.sort(key=lambda row, best=rates[place]: row[0] != best)
-        if place in (0, 4):  # an edge that is not the first rate to appear
-            rows.insert(0, rows.pop())
-        cases.append(rows)
-        expected.append((rates[place], test[place], place in (0, 4)))
-        misled.append((rates[tested], rates[lucky], rates[extra], validation[place]))
+    places, drawn = rng.permutation([1, 3, 0, 4, 2, 0]), []
+    while sum(seen_edge(rows) != edge for rows, (_, _, edge), _ in drawn) < 2:
+        drawn = [swept(rng, place, i < 2) for i, place in enumerate(places)]
+    cases, expected, misled = zip(*drawn, strict=True)
     found = learner.run(
         "result = [choose_rate([tuple(row) for row in rows]) for rows in cases]",
-        cases=cases,
+        cases=list(cases),
     )
-    for one in found:
-        if not isinstance(one, (tuple, list)) or len(one) != 3:
-            raise Wrong("triple")
-        if type(one[2]) is not bool or as_array(one[0]) is None:
-            raise Wrong("triple")
-    for one, (rate, accuracy, _), others in zip(found, expected, misled):
-        tested, lucky, extra, validation = others
+    for one in expect(found, "triple", kind=list, length=len(cases)):
+        expect(one, "triple", kind=(tuple, list), length=3)
+        expect(one[2], "triple", kind=bool)
+        for number in one[:2]:
+            expect(number, "triple", shape=())
+    for one, (rate, _, _), others in zip(found, expected, misled, strict=True):
         if not close(one[0], rate, 1e-6):
-            known = {tested: "test", lucky: "one run", extra: "common"}
-            raise Wrong(known.get(one[0], "rate"))
-        if not close(one[1], accuracy, 1e-4):
-            if close(one[1], accuracy - 0.1 / 4, 1e-4):
-                raise Wrong("common", credit=0.5)
-            raise Wrong("reported", credit=0.5)
+            raise Wrong(next((h for r, h in others if close(one[0], r, 1e-6)), "rate"))
+    accuracies = [accuracy for _, accuracy, _ in expected]
+    if not all_close([one[1] for one in found], accuracies):
+        others = [accuracy - 0.1 / 4 for accuracy in accuracies]
+        everyone = all_close([one[1] for one in found], others)
+        raise Wrong("common" if everyone else "reported", credit=0.5)
     if [one[2] for one in found] != [edge for _, _, edge in expected]:
         raise Wrong("edge", credit=0.75)

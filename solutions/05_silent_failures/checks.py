@@ -1,8 +1,10 @@
 """Trusted checks of exercise 05: they run in the grader and are never released."""
 
+import math
+
 import torch
 
-from course_lib.grading.checks import Wrong, close, shape
+from course_lib.grading.checks import Wrong, as_array, close, expect, same, shape
 
 HINTS = {
     "shape": "The result has the wrong shape: pictures come as (N, H, W, 3) and leave "
@@ -70,70 +72,122 @@ def check_normalise(learner, rng):
 
 DRIFT = """
 from torch import nn
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(2, 2, 1)
-        self.norm = nn.BatchNorm2d(2)
-        self.inner = nn.Sequential(nn.BatchNorm1d(3), nn.LayerNorm(3))
-net = nn.ModuleDict({n: Block() for n in names})
-net["plain"] = nn.BatchNorm1d(2, affine=False)
-net["batch"] = nn.BatchNorm1d(2, track_running_stats=False)
-net["instance"] = nn.InstanceNorm1d(2, track_running_stats=True)
-net.requires_grad_(False).train()
-net[names[0]].eval()
-net[names[1]].norm.requires_grad_(True)
+made = {
+    "batch": lambda: nn.BatchNorm2d(2),
+    "plain": lambda: nn.BatchNorm1d(2, affine=False),
+    "instance": lambda: nn.InstanceNorm1d(2, track_running_stats=True),
+    "still": lambda: nn.BatchNorm1d(2, track_running_stats=False),
+    "layer": lambda: nn.LayerNorm(3),
+    "conv": lambda: nn.Conv2d(2, 2, 1),
+}
+net = nn.ModuleDict({block: nn.ModuleDict() for block, *_ in rows if block})
+net.train()
+for block, name, kind, training, learns in rows:
+    module = made[kind]().train(training).requires_grad_(learns)
+    (net[block] if block else net)[name] = module
 result = drifting(net)
 """
+LAYERS = (  # kind, train mode, learns: each at least once
+    *(("batch", True, False), ("batch", True, False), ("batch", False, False)),
+    *(("batch", True, True), ("plain", True, False), ("instance", True, False)),
+    *(("still", True, False), ("layer", True, False), ("conv", True, False)),
+)
 
 
 def check_drifting(learner, rng):
-    """Nested layers of each kind, in each state."""
-    names = [f"{c}{int(rng.integers(100))}" for c in rng.permutation(list("pqr"))]
-    found = learner.run(DRIFT, names=names)
-    still, learning, drifts = names
-    expected = {f"{learning}.inner.0", f"{drifts}.norm", f"{drifts}.inner.0"}
-    expected |= {"plain", "instance"}
-    if not isinstance(found, list) or not all(isinstance(n, str) for n in found):
-        raise Wrong("names")
+    """Layers of each kind in each state, at random places of a nested network."""
+    for _ in range(2):
+        layers = [*LAYERS]
+        for _ in range(int(rng.integers(3, 7))):
+            kind = str(rng.choice(["batch", "plain", "instance", "still", "layer"]))
+            layers.append((kind, bool(rng.integers(2)), bool(rng.integers(2))))
+        blocks = [f"{c}{int(rng.integers(100))}" for c in rng.permutation(list("pqr"))]
+        blocks[0] = ""  # these stand at the top
+        rows = [
+            (blocks[int(rng.integers(3))], f"{'xyz'[int(rng.integers(3))]}{i}", *layer)
+            for i, layer in enumerate(layers[j] for j in rng.permutation(len(layers)))
+        ]
+        found = learner.run(DRIFT, rows=rows)
+        for name in expect(found, "names", kind=list):
+            expect(name, "names", kind=str)
+        judge_drifting(
+            found, {".".join(filter(None, row[:2])): row[2:] for row in rows}
+        )
+
+
+def judge_drifting(found, layers):
+    """Wrong with its hint; layers: {name: (kind, train mode, learns)}."""
+    learning = {n for n, (kind, _, learns) in layers.items() if learns}
+    learning &= {n for n, (kind, *_) in layers.items() if kind in ("batch", "layer")}
+    kept = {n for n, (kind, *_) in layers.items() if kind in ("still", "layer")}
+    training = {n for n, (kind, mode, _) in layers.items() if mode and kind != "conv"}
+    bare = {n for n, (kind, *_) in layers.items() if kind in ("plain", "instance")}
+    expected = training - kept - learning
     if found == sorted(expected):
         return
     more, fewer = set(found) - expected, expected - set(found)
-    if any("batch" == n or n.endswith("inner.1") for n in more):
+    if more & kept:
         raise Wrong("statistics")
-    if any(n.startswith(still) for n in more):
+    if (more - learning) & (set(layers) - training):
         raise Wrong("eval")
-    if f"{learning}.norm" in more:
+    if more & learning:
         raise Wrong("learning")
-    if fewer and fewer <= {"plain", "instance"}:
+    if not more and fewer == expected & bare:
         raise Wrong("affine", credit=0.5)
     raise Wrong("missing" if fewer else "names")
 
 
+def curves(rng):
+    """[(kind, losses)] in random order: ties, nan in each place, the best anywhere."""
+    nan = float("nan")
+    found = [("nan", [nan] * int(rng.integers(1, 4)))]
+    for kind in ("plain",) * 4 + ("tie",) * 2 + ("nan",) * 3:
+        n = int(rng.integers(4, 8))
+        numbers = rng.choice(2000, n, replace=False) + 100
+        losses = [round(int(x) / 1000, 3) for x in numbers]
+        if len(found) in (1, 2):  # the best neither first nor last
+            low, place = losses.index(min(losses)), int(rng.integers(1, n - 1))
+            losses[low], losses[place] = losses[place], losses[low]
+        if kind == "tie":
+            low = losses.index(min(losses))
+            losses.insert(int(rng.integers(low + 1, n + 1)), losses[low])
+        if kind == "nan":
+            places = {0, int(rng.integers(1, n + 1))}
+            places = places if rng.random() < 0.5 else {int(rng.integers(n + 1))}
+            for place in sorted(places):
+                losses.insert(place, nan)
+        found.append((kind, losses))
+    return [found[i] for i in rng.permutation(len(found))]
+
+
+def lowest(losses, last=False):
+    """The first epoch, or the last, with the lowest loss that is a number."""
+    sound = [(x, -i if last else i) for i, x in enumerate(losses) if not math.isnan(x)]
+    return abs(min(sound)[1]) if sound else None
+
+
 def check_best_epoch(learner, rng):
     """Ties, nan in front, in between and everywhere, the best at either end."""
-    nan = float("nan")
-    a, b, c = (round(float(x), 3) for x in sorted(rng.uniform(0.1, 2, 3)))
-    cases = [([c, a, b], 1), ([b, a, c, a], 1), ([a, b, c], 0), ([c, b, a], 2)]
-    cases += [
-        ([nan, b, a], 2),
-        ([b, nan, a, c], 2),
-        ([b, a, nan], 1),
-        ([nan, nan], None),
-    ]
+    cases = curves(rng)
     found = learner.run(
         "result = [best_epoch(list(losses)) for losses in cases]",
-        cases=[losses for losses, _ in cases],
+        cases=[losses for _, losses in cases],
     )
-    if found == [epoch for _, epoch in cases]:
+    expect(found, "epoch", kind=list, length=len(cases))
+
+    def alike(way, *kinds):
+        own = [i for i, (kind, _) in enumerate(cases) if kind in kinds]
+        return same([found[i] for i in own], [way(cases[i][1]) for i in own])
+
+    if alike(lowest, "plain", "tie", "nan"):
         return
-    if found[0] == 2 and found[2] == 2:
+    if alike(lambda losses: len(losses) - 1, "plain", "tie"):
         raise Wrong("last")
-    if found[0] == 0 and found[3] == 0:
+    if alike(lambda losses: losses.index(max(losses)), "plain", "tie"):
         raise Wrong("highest")
-    if found[1] == 3:
+    if alike(lowest, "plain") and alike(lambda x: lowest(x, last=True), "tie"):
         raise Wrong("tie", credit=0.5)
-    if found[:4] == [1, 1, 0, 2]:
+    if alike(lowest, "plain", "tie"):
         raise Wrong("nan", credit=0.5)
     raise Wrong("epoch")
 
@@ -141,40 +195,82 @@ def check_best_epoch(learner, rng):
 STALE = """
 import torch
 from torch import nn
-net = nn.ModuleList([nn.Linear(2, 2) for _ in range(n)])
-with torch.no_grad():
-    for p in net.parameters(): p.fill_(0.5)
-for layer in list(net)[:frozen]: layer.requires_grad_(False)
-layers = list(net)[frozen:]
-groups = [{"params": layer.parameters(), "lr": 0.1} for layer in layers]
-optimizer = torch.optim.SGD(groups)
-for i in range(frozen, frozen + swapped):
-    net[i] = nn.Linear(2, 2, bias=bias)
+def layer(bias=True):
+    made = nn.Linear(2, 2, bias=bias)
     with torch.no_grad():
-        for p in net[i].parameters(): p.fill_(0.5)
-result = stale_parameters(net, optimizer)
+        for p in made.parameters(): p.fill_(0.5)
+    return made
+net = nn.ModuleList([layer() for _ in range(n)])
+for i in frozen: net[i].requires_grad_(False)
+groups = [{"params": net[i].parameters(), "lr": 0.1} for i in order if i not in frozen]
+optimizer = SGD(groups)
+for i, bias in swapped: net[i] = layer(bias)
+for i in told: optimizer.add_param_group({"params": net[i].parameters()})
+for i in later: net[i].requires_grad_(False)
 """
 
 
+class Groups:
+    """An optimizer, as far as its groups go."""
+
+    def __init__(self, groups):
+        self.param_groups = []
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, group):
+        self.param_groups.append({"params": list(group["params"])})
+
+
+def stale(given):
+    """The right pair, and the pairs of two mistakes, for STALE's inputs."""
+    space = dict(given, SGD=Groups)
+    exec(STALE, space)
+    groups = [set(g["params"]) for g in space["optimizer"].param_groups]
+    held, own = set().union(*groups), set(space["net"].parameters())
+    learning = {p for p in own if p.requires_grad}
+    return (
+        (len(held - own), len(learning - held)),
+        (len(held - own), len(own - held)),
+        (len(groups[0] - own), len(learning - groups[0])),
+    )
+
+
+def drawn_layers(rng, swaps):
+    """STALE's inputs: frozen layers, layers swapped, some told, some frozen later."""
+    n = int(rng.integers(6, 9))
+    order = [int(i) for i in rng.permutation(n)]
+    frozen, learning = order[:2], order[2:]
+    changed = [*learning[:swaps], *frozen[: int(rng.integers(2)) * bool(swaps)]]
+    return dict(
+        n=n,
+        frozen=sorted(frozen),
+        order=[int(i) for i in rng.permutation(n)],
+        swapped=[(i, bool(rng.integers(2))) for i in changed],
+        told=changed[:1] if rng.random() < 0.5 else [],
+        later=learning[-1:] if rng.random() < 0.5 else [],
+    )
+
+
 def check_stale_parameters(learner, rng):
-    """Groups, frozen layers, and swapped layers that hold the same numbers."""
-    for swapped, bias in ((0, True), (1, False), (2, True)):
-        n, frozen = 6, int(rng.integers(1, 3))
-        found = learner.run(STALE, n=n, frozen=frozen, swapped=swapped, bias=bias)
-        expected = (2 * swapped, swapped * (2 if bias else 1))
-        if isinstance(found, (tuple, list)) and tuple(found) == expected:
-            continue
-        if not isinstance(found, (tuple, list)) or len(found) != 2:
-            raise Wrong("counts")
-        if tuple(found) == expected[::-1]:
-            raise Wrong("order")
-        if found[1] == expected[1] + 2 * frozen and found[0] == expected[0]:
-            raise Wrong("frozen")
-        if swapped == 0 and found[1] == 2 * (n - frozen - 1):
-            raise Wrong("groups")
-        if swapped and tuple(found) == (0, 0):
-            raise Wrong("values compared")
-        raise Wrong("counts")
+    """Groups, frozen layers, and swapped layers that hold the same numbers.
+
+    Swapped layers may be in the optimizer again, and others frozen after it was made.
+    """
+    for swaps in rng.permutation([0, *rng.integers(1, 5, 5)]):
+        ways = {}
+        while len({(0, 0), *ways.values()}) < (5 if swaps else 3):
+            given = drawn_layers(rng, int(swaps))
+            right, frozen, groups = stale(given)
+            ways = {"": right, "order": right[::-1], "frozen": frozen, "groups": groups}
+        ways["values compared"] = (0, 0)
+        ask = f"from torch.optim import SGD\n{STALE}"
+        ask += "result = stale_parameters(net, optimizer)"
+        found = learner.run(ask, **given)
+        expect(found, "counts", kind=(tuple, list), length=2)
+        hint = next((h for h, pair in ways.items() if same(found, pair)), "counts")
+        if hint:
+            raise Wrong(hint)
 
 
 def check_leaked(learner, rng):
@@ -182,19 +278,21 @@ def check_leaked(learner, rng):
     train = torch.tensor(rng.integers(0, 256, (40, 6, 5)), dtype=torch.uint8)
     test = torch.tensor(rng.integers(0, 256, (30, 6, 5)), dtype=torch.uint8)
     places = sorted(int(i) for i in rng.choice(30, 12, replace=False))
-    same, shuffled = places[::2], places[1::2]
+    equal, shuffled = places[::2], places[1::2]
     sources = [int(i) for i in rng.choice(40, 12, replace=False)]
-    for place, source in zip(same, sources):
+    for place, source in zip(equal, sources[:6], strict=True):
         test[place] = train[source]
-    for place, source in zip(shuffled, sources[6:]):
+    for place, source in zip(shuffled, sources[6:], strict=True):
         test[place] = train[source].flip(0)
     test[-1] = test[-2] if not {28, 29} & set(places) else test[-1]
     found = learner.call("leaked", train, test)
-    if isinstance(found, (list, torch.Tensor)):
-        found = [int(i) for i in found]
-    if found == same:
+    positions = as_array(found)
+    if positions is None or positions.ndim != 1:
+        raise Wrong("pictures")
+    found = positions.tolist()
+    if found == equal:
         return
-    if isinstance(found, list) and set(found) >= set(places) and len(found) < 25:
+    if set(found) >= set(places) and len(found) < 25:
         raise Wrong("sums")
     if found == sorted(sources[:6]):
         raise Wrong("train side")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from course_lib.grading.checks import Wrong, as_array, close, shape
+from course_lib.grading.checks import Wrong, as_array, close, expect, shape
 
 HINTS = {
     "shape": "The result has the wrong shape: one row for each new picture, one "
@@ -163,9 +163,10 @@ def check_knn_bug(learner, rng):
     copies = [pictures(rng, k, 6) for k in ks[:2]]
     while not all(d[4] for d in copies):
         copies = [pictures(rng, k, 6) for k in ks[:2]]
+    asked = zip(drawn + copies, ks + ks[:2], strict=True)
     found = learner.run(
         "result = [knn_accuracy(Z, y, k) for Z, y, k in cases]",
-        cases=[(d[0], d[1], k) for d, k in zip(drawn + copies, ks + ks[:2])],
+        cases=[(d[0], d[1], k) for d, k in asked],
     )
     if shape(found) != (len(drawn + copies),):
         raise Wrong("score")
@@ -205,11 +206,12 @@ def check_conv_cost(learner, rng):
         layers = [
             (a, b, int(kernel), int(stride), int(groups))
             for a, b, kernel, stride, groups in zip(
-                widths,
+                widths[:-1],
                 widths[1:],
                 rng.permutation([3, 5, 1, 2]),
                 rng.permutation([1, 2, 2, 3]),
                 rng.permutation([1, 2, 4, 4]),
+                strict=True,
             )
         ]
         cases.append((layers, size))
@@ -311,9 +313,7 @@ def check_judge(learner, rng):
     for ties, missing in ((False, False), (True, False), (False, True)):
         score, accuracy, expected, rhos, seeds = sources(rng, ties, missing)
         found = learner.call("judge", score, accuracy)
-        if shape(found) != (2,):
-            raise Wrong("rho")
-        rho, lost = found
+        rho, lost = expect(found, "rho", shape=(2,), finite=False)
         if not close(rho, expected[0], 1e-3):
             for hint, values in rhos.items():
                 if any(close(rho, value, 1e-3) for value in values):
@@ -330,55 +330,62 @@ def check_judge(learner, rng):
         raise Wrong("nan" if missing else "lost", credit=0.5)
 
 
+STEPS = {  # of validation and of test: half widths above the bar
+    "bar": (-6.0, -6.0),
+    "test": (-1.6, 2.7),
+    "upper": (-0.6, -0.5),
+    "luck": (0.2, -0.5),
+    "interval": (0.72, -0.5),
+    "right": (1.35, -0.5),
+    "smallest": (2.0, -0.5),
+}
+
+
+def models(rng):
+    """Rows, bar, n, and the role of each name: the right one, or a mistake's."""
+    n, bar = int(rng.integers(200, 900)), float(rng.uniform(0.7, 0.85))
+    half = 1.96 * (bar * (1 - bar) / n) ** 0.5
+    roles = ["bar"] * int(rng.integers(1, 4)) + list(STEPS)[1:]  # by their size
+    larger = ["smallest"] * int(rng.integers(4)) + ["luck"] * int(rng.integers(3))
+    for role in [*larger, *["interval"] * int(rng.integers(3))]:
+        roles.insert(int(rng.integers(roles.index("right") + 1, len(roles))), role)
+    sizes = np.sort(rng.choice(10**6, len(roles), replace=False))
+    names = [f"net-{int(i)}" for i in rng.choice(1000, len(roles), replace=False)]
+    rows = [
+        (name, int(size))
+        + tuple(
+            bar + half * (step + float(rng.uniform(-0.08, 0.08)))
+            for step in STEPS[role]
+        )
+        for name, size, role in zip(names, sizes, roles, strict=True)
+    ]
+    role_of = {
+        name: "smallest" if i > roles.index("right") else role
+        for i, (name, role) in enumerate(zip(names, roles, strict=True))
+    }
+    return [rows[i] for i in rng.permutation(len(rows))], bar, n, role_of
+
+
 def check_smallest_model(learner, rng):
-    """Models that each mistake would choose; a bar that none meets."""
-    cases, roles = [], []
-    for _ in range(4):
-        n, bar = int(rng.integers(200, 900)), float(rng.uniform(0.7, 0.85))
-        half = 1.96 * (bar * (1 - bar) / n) ** 0.5
-        steps = {  # from the smallest to the largest: half widths above the bar
-            "bar": (-6.0, -6.0),  # on validation, on test
-            "test": (-1.6, 2.7),
-            "upper": (-0.6, -0.5),
-            "luck": (0.2, -0.5),
-            "interval": (0.72, -0.5),
-            "right": (1.35, -0.5),
-            "smallest": (2.0, -0.5),
-        }
-        found = {
-            role: [
-                bar + half * (step + float(rng.uniform(-0.08, 0.08))) for step in two
-            ]
-            for role, two in steps.items()
-        }
-        sizes = np.sort(rng.choice(10**6, len(found), replace=False))
-        names = [f"net-{int(i)}" for i in rng.choice(1000, len(found), replace=False)]
-        rows = [
-            (name, int(size), *accuracies)
-            for name, size, accuracies in zip(names, sizes, found.values())
-        ]
-        cases.append(([rows[i] for i in rng.permutation(len(rows))], bar, n))
-        roles.append(dict(zip(names, found)))
+    """Models that each mistake would choose; between them bars that none meets."""
+    drawn = [(*models(rng), i < 2) for i in rng.permutation(8)]
     found = learner.run(
-        "found = [smallest_model(list(rows), bar, n) for rows, bar, n in cases]\n"
-        "result = [name if name is None else str(name) for name in found]",
-        cases=cases,
+        "result = []\nfor rows, bar, n in cases:\n    try:\n"
+        "        name = smallest_model(list(rows), bar, n)\n"
+        "        result.append(name if name is None else str(name))\n"
+        "    except Exception:\n        result.append(0)",
+        cases=[(rows, 0.99 if unmet else bar, n) for rows, bar, n, _, unmet in drawn],
     )
-    if not isinstance(found, list) or len(found) != len(cases):
-        raise Wrong("name")
-    for name, role in zip(found, roles):
+    expect(found, "name", kind=list, length=len(drawn))
+    for name, (_, _, _, role_of, unmet) in zip(found, drawn, strict=True):
+        if unmet:
+            continue
+        if type(name) is int:
+            raise Wrong("raises")
         if name is None:
             raise Wrong("interval")
-        if not isinstance(name, str) or name not in role:
-            raise Wrong("name")
-        if role[name] != "right":
-            raise Wrong("interval" if role[name] == "upper" else role[name])
-    rows, _, n = cases[0]
-    nothing = learner.run(
-        "try:\n    result = smallest_model(list(rows), 0.99, n)\n"
-        "except Exception:\n    result = 0",
-        rows=rows,
-        n=n,
-    )
-    if nothing is not None:
+        role = role_of.get(expect(name, "name", kind=str), "name")
+        if role != "right":
+            raise Wrong("interval" if role == "upper" else role)
+    if any(name is not None for name, one in zip(found, drawn, strict=True) if one[4]):
         raise Wrong("none", credit=2 / 3)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from course_lib.grading.checks import Wrong, as_array, close, shape
+from course_lib.grading.checks import Wrong, all_close, as_array, close, expect, shape
 
 HINTS = {
     "shape": "The result has the wrong shape.",
@@ -103,11 +103,11 @@ def check_pooling_bug(learner, rng):
 MASK = """
 import torch
 given, results = ids.clone(), []
-for seed, other in zip(seeds, (1, 2, 3)):
+for other, seed in enumerate(seeds):
     torch.manual_seed(other)
     generator = torch.Generator().manual_seed(seed)
     results.append(mask_words(given, special, mask_id, vocab, share, generator))
-result = [results, torch.equal(given, ids)]
+result = [results, given]
 """
 
 
@@ -123,7 +123,7 @@ def check_mask_words(learner, rng):
     special[:, 0] = True
     ids[special] = rng.integers(0, 4, special.sum())
     seed, other = (int(n) for n in rng.choice(10**9, 2, replace=False))
-    results, kept = learner.run(
+    found = learner.run(
         MASK,
         ids=torch.tensor(ids),
         special=torch.tensor(special),
@@ -132,11 +132,11 @@ def check_mask_words(learner, rng):
         share=share,
         seeds=[seed, seed, other],
     )
-    if kept is not True:
+    results, given = expect(found, "pair", kind=list, length=2)
+    if (expect(given, "changed", shape=(N, T)) != ids).any():
         raise Wrong("changed")
-    if shape(results) != (3, 2, N, T):
-        raise Wrong("pair")
-    (inputs, labels), again, third = as_array(results)
+    once, again, third = expect(results, "pair", shape=(3, 2, N, T))
+    inputs, labels = once
     chosen = labels != -100
     if (chosen & special).any():
         raise Wrong("labels" if chosen.all() else "special chosen")
@@ -167,8 +167,7 @@ def check_mask_words(learner, rng):
         raise Wrong("one word", credit=0.5)
     if words.min() < 0 or words.max() >= vocab:
         raise Wrong("one word", credit=0.5)
-    repeats = np.array_equal(again, as_array(results)[0])
-    if not repeats or np.array_equal(third, again):
+    if not np.array_equal(again, once) or np.array_equal(third, again):
         raise Wrong("generator", credit=0.5)
 
 
@@ -213,8 +212,9 @@ def check_warm_up(learner, rng):
     )
     if not close(flat, [factor(s, steps, 0) for s in (0, 1, steps // 2)], 1e-6):
         raise Wrong("no warm-up", credit=0.5)
-    late = learner.run(ask, cases=[(steps + more, *plans[0]) for more in (1, 7)])
-    if not close(late, [0.0, 0.0]):
+    times = [steps + 1, steps // 2, steps + 7]
+    late = learner.run(ask, cases=[(time, *plans[0]) for time in times])
+    if not close(late, [0.0, factor(steps // 2, *plans[0]), 0.0]):
         raise Wrong("after", credit=0.5)
 
 
@@ -249,22 +249,22 @@ def check_leak_bug(learner, rng):
         names = [f"w{int(i)}" for i in rng.choice(900, 34, replace=False)]
         shared = names[:10]
         train, test = (
-            write(shared + own, n) for own, n in zip((names[10:18], names[18:26]), size)
+            write(shared + own, n)
+            for own, n in zip((names[10:18], names[18:26]), size, strict=True)
         )
         before = write(shared + names[26:], 5)
         found = learner.run(SPLIT, train=train, test=test, before=before)
-        if not isinstance(found, list) or len(found) != 2:
-            raise Wrong("features")
+        expect(found, "features", kind=list, length=2)
         words = space["Words"]().fit(train)
         right = [words.transform(train), words.transform(test)]
-        if all(close(a, b) for a, b in zip(found, right)):
+        if all_close(found, right):
             continue
-        if all(close(a, b) for a, b in zip(found, right[::-1])):
+        if all_close(found, right[::-1]):
             raise Wrong("order", credit=0.5)
 
         def features(*fitted, train=train, test=test):
             made = (space["Words"]().fit(texts) for texts in fitted)
-            return [w.transform(texts) for w, texts in zip(made, (train, test))]
+            return [w.transform(t) for w, t in zip(made, (train, test), strict=True)]
 
         wrong = {
             "leak": [
@@ -278,7 +278,7 @@ def check_leak_bug(learner, rng):
         }
         for hint, values in wrong.items():
             for value in values:
-                if all(close(a, b) for a, b in zip(found, value)):
+                if all_close(found, value):
                     raise Wrong(hint)
         raise Wrong("features")
 
@@ -289,35 +289,44 @@ def check_safe_rate(learner, rng):
         "right": ((330, 322, 326), 300),
         "incomplete": ((420, 410), 310),
         "lucky": ((400, 398, 100), 310),
-        "test": ((300, 305, 298), 440),
+        "test": ((300, 305, 298), 390),
         "first seed": ((405, 230, 300), 310),
         "rate": ((200, 210, 190), 200),
     }
     cases, names = [], []
-    for tie in (False, False, False, True):
-        found = dict(roles)
+    ties = rng.permutation([False] * 5 + [True])
+    for i, tie in enumerate(ties):
+        found = {}
+        for role, (values, test) in roles.items():
+            for copy in range(1 if i == 0 or role == "right" else int(rng.integers(3))):
+                lower = 25 * copy
+                found[f"{role}/{copy}"] = (
+                    tuple(value - lower for value in values),
+                    test + int(rng.integers(-40, 40)),
+                )
         if tie:
-            found["tie"] = roles["right"]
+            found["tie/0"] = (roles["right"][0], roles["right"][1])
         shift = int(rng.integers(-60, 60))
-        pool = rng.choice(np.arange(1, 400), len(found) + 1, replace=False)
+        pool = rng.choice(np.arange(1, 400), len(found), replace=False)
         rates = [round(float(r) * 1e-4, 6) for r in pool]
         if tie:  # the right one is the smaller of the two
-            place = list(found).index("right"), list(found).index("tie")
+            place = list(found).index("right/0"), list(found).index("tie/0")
             rates[place[0]], rates[place[1]] = sorted(rates[i] for i in place)
         rows = [
             (rate, seed, (value + shift) / 512, (test + shift) / 512)
-            for rate, (values, test) in zip(rates, found.values())
+            for rate, (values, test) in zip(rates, found.values(), strict=True)
             for seed, value in enumerate(values)
         ]
         cases.append([rows[i] for i in rng.permutation(len(rows))])
-        names.append(dict(zip(rates, found)))
+        kinds = [role.partition("/")[0] for role in found]
+        names.append(dict(zip(rates, kinds, strict=True)))
     found = learner.run(
         "result = [safe_rate(list(rows)) for rows in cases]", cases=cases
     )
-    if not isinstance(found, list) or len(found) != len(cases):
-        raise Wrong("rate")
-    for rate, role in zip(found, names):
-        if not isinstance(rate, float) or rate not in role:
-            raise Wrong("rate")
-        if role[rate] != "right":
-            raise Wrong(role[rate], credit=2 / 3 if role[rate] == "tie" else 0)
+    expect(found, "rate", kind=list, length=len(cases))
+    hints = []
+    for rate, role in zip(found, names, strict=True):
+        hints.append(role.get(expect(rate, "rate", kind=float), "rate"))
+    hints = [hint for hint in hints if hint != "right"]
+    if hints:
+        raise Wrong(hints[0], credit=2 / 3 if hints == ["tie"] else 0)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from course_lib.grading.checks import Wrong, close, shape
+from course_lib.grading.checks import Wrong, all_close, close, expect, same, shape
 
 HINTS = {
     "shape": "The result has the wrong shape. W is (d, k), A is (r, k), B is (d, r); x "
@@ -74,18 +74,23 @@ with torch.no_grad():
 torch.manual_seed(seed)
 layer = LoRALinear(base, r, alpha)
 start = layer(x)
-learns = {n: list(p.shape) for n, p in layer.named_parameters() if p.requires_grad}
+learns = {n: p for n, p in layer.named_parameters() if p.requires_grad}
+first = {n: p.detach().clone() for n, p in learns.items()}
 (layer(x) - target).square().sum().backward()
-moved = {n: bool(p.grad is not None and p.grad.any()) for n, p in
-         layer.named_parameters() if p.requires_grad}
+slopes = {n: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+          for n, p in learns.items()}
 with torch.no_grad():
+    for n, p in learns.items(): p -= 0.1 * slopes[n]
     layer.A.copy_(A); layer.B.copy_(B)
-result = {"start": start, "learns": learns, "moved": moved, "later": layer(x)}
+result = {"start": start, "first": first, "slopes": slopes, "later": layer(x)}
 """
 
 
 def check_lora_layer(learner, rng):
-    """Start, what learns, which gradients are there, output with factors put in."""
+    """Start, what learns, the gradients there, output with factors put in.
+
+    A base that learns shows in the output after a step, not only in a list of names.
+    """
     d, k, r = (int(n) for n in rng.choice(np.arange(3, 10), 3, replace=False))
     sizes = dict(x=(5, k), W=(d, k), b=(d,), A=(r, k), B=(d, r), target=(5, d))
     given = {name: tensor(rng, *size) for name, size in sizes.items()}
@@ -95,18 +100,27 @@ def check_lora_layer(learner, rng):
     )
     plain = given["x"] @ given["W"].T + given["b"]
     low = (given["x"] @ given["A"].T) @ given["B"].T
-    learns, moved = found["learns"], found["moved"]
-    if any(name.startswith("base") for name in learns):
+    expect(found, keys=("start", "first", "slopes", "later"))
+    first, slopes = (expect(found[name], kind=dict) for name in ("first", "slopes"))
+    if any(name.startswith("base") for name in first):
         raise Wrong("frozen")
-    if learns != {"A": [r, k], "B": [d, r]}:
-        raise Wrong("parameters")
+    sizes = {"A": (r, k), "B": (d, r)}
+    first, slopes = (
+        {n: expect(v, "parameters", shape=sizes[n]) for n, v in side.items()}
+        for side in (expect(x, "parameters", keys=sizes) for x in (first, slopes))
+    )
+    expect(found["later"], "shape", shape=(5, d))
     if not close(found["start"], plain, 1e-5):
         raise Wrong("start")
-    if not any(moved.values()):
+    if not any(slope.any() for slope in slopes.values()):
         raise Wrong("stuck")
-    if moved != {"A": False, "B": True}:
+    if first["B"].any() or slopes["A"].any() or not first["A"].any():
         raise Wrong("factor zero")
     if close(found["later"], plain + alpha / r * low):
+        down = given["x"] @ torch.tensor(first["A"]).float().T
+        slope = alpha / r * 2 * (plain - given["target"]).T @ down
+        if not close(slopes["B"], slope, 1e-3):
+            raise Wrong("stuck")
         return
     if close(found["later"], plain):
         raise Wrong("base only", credit=0.25)
@@ -123,20 +137,20 @@ def check_merge_bug(learner, rng):
         W, A, B = tensor(rng, d, k), tensor(rng, r, k), tensor(rng, d, r)
         alpha = float(rng.uniform(2, 3)) * r
         found = learner.run(
-            "before = W.clone()\nmerged = merge(W, A, B, alpha)\n"
-            "result = [merged, (W == before).all().item()]",
+            "import copy\nmerged = copy.deepcopy(merge(W, A, B, alpha))\n"
+            "result = [merged, copy.deepcopy(merge(W, A, B, alpha)), W]",
             **dict(W=W, A=A, B=B, alpha=alpha),
         )
-        merged, kept = found
-        if shape(merged) != (d, k):
-            raise Wrong("shape")
+        merged, again, after = expect(found, kind=list, length=3)
+        for matrix in (merged, again, after):
+            expect(matrix, "shape", shape=(d, k), finite=False)
         if not close(merged, W + alpha / r * (B @ A)):
             if any(close(merged, W + s * (B @ A)) for s in (alpha, 1.0, alpha / k)):
                 raise Wrong("scale")
             if square and close(merged, W + alpha / r * (B @ A).T):
                 raise Wrong("transposed")
             raise Wrong("values")
-        if kept is not True:
+        if not all_close([again, after], [merged, W], 1e-6):
             raise Wrong("argument", credit=0.5)
 
 
@@ -151,11 +165,11 @@ def check_largest_rank(learner, rng):
         "result = [largest_rank(d, k, share) for d, k, share in cases]", cases=cases
     )
     expected = [int(share * d * k // (d + k)) for d, k, share in cases]
-    if not all(type(value) is int for value in found):
-        raise Wrong("whole")
+    for value in expect(found, "whole", kind=list, length=len(cases)):
+        expect(value, "whole", kind=int)
     if found == expected:
         return
-    if all(abs(a - b) <= 1 for a, b in zip(found, expected)):
+    if all(abs(a - b) <= 1 for a, b in zip(found, expected, strict=True)):
         raise Wrong("rounding", credit=0.5)
     raise Wrong("formula")
 
@@ -184,16 +198,20 @@ def check_intrinsic_rank(learner, rng):
         "result = [intrinsic_rank(update, share) for update, share in asked]",
         asked=asked,
     )
-    if not all(type(value) is int for value in found):
-        raise Wrong("whole")
+    for value in expect(found, "whole", kind=list, length=len(asked)):
+        expect(value, "whole", kind=int)
     if found != expected:
         if found == unsquared:
             raise Wrong("squares")
-        steps = {a - b for a, b in zip(found, expected)}
+        steps = {a - b for a, b in zip(found, expected, strict=True)}
         raise Wrong("off by one" if steps in ({1}, {-1}) else "rank")
-    zero = learner.run(
-        "import torch\ntry:\n    result = intrinsic_rank(torch.zeros(4, 6), 0.9)\n"
-        "except Exception:\n    result = -1"
+    zeros = [(torch.zeros(4, 6), 0.9), asked[0], (torch.zeros(7, 3), 0.5)]
+    order = rng.permutation(3)
+    found = learner.run(
+        "result = []\nfor update, share in asked:\n    try:\n"
+        "        result.append(intrinsic_rank(update, share))\n"
+        "    except Exception:\n        result.append(-1)",
+        asked=[zeros[i] for i in order],
     )
-    if zero != 0:
+    if not same(found, [(0, expected[0], 0)[i] for i in order]):
         raise Wrong("zero", credit=0.75)

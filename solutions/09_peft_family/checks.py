@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn.functional import gelu
 
-from course_lib.grading.checks import Wrong, close, shape
+from course_lib.grading.checks import Wrong, close, expect, shape
 
 HINTS = {
     "parameters": "What learns must be exactly `down`, an nn.Linear(d, width), and "
@@ -82,14 +82,15 @@ import torch
 torch.manual_seed(seed)
 adapter = Adapter(h.shape[-1], width)
 start = adapter(h)
-learns = {n: list(p.shape) for n, p in adapter.named_parameters() if p.requires_grad}
+learns = {n: p for n, p in adapter.named_parameters() if p.requires_grad}
+first = {n: p.detach().clone() for n, p in learns.items()}
 (adapter(h) - target).square().sum().backward()
-moved = {n: bool(p.grad is not None and p.grad.any()) for n, p in
-         adapter.named_parameters()}
+slopes = {n: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+          for n, p in learns.items()}
 with torch.no_grad():
     for n, p in adapter.named_parameters():
         p.copy_(values[n])
-result = {"start": start, "learns": learns, "moved": moved, "later": adapter(h)}
+result = {"start": start, "first": first, "slopes": slopes, "later": adapter(h)}
 """
 
 
@@ -99,10 +100,8 @@ def check_adapter(learner, rng):
     h, target = tensor(rng, 2, 7, d), tensor(rng, 2, 7, d)
     D, e = tensor(rng, width, d), tensor(rng, width)
     U, c = tensor(rng, d, width), tensor(rng, d)
-    values = dict(
-        zip(("down.weight", "down.bias", "up.weight", "up.bias"), (D, e, U, c))
-    )
-    names = {n: list(v.shape) for n, v in values.items()}
+    names = ("down.weight", "down.bias", "up.weight", "up.bias")
+    values = dict(zip(names, (D, e, U, c), strict=True))
     learner.run("import torch\nresult = Adapter(4, 2)(torch.zeros(3, 4))")
     try:
         found = learner.run(
@@ -117,15 +116,25 @@ def check_adapter(learner, rng):
         if wrong.hint == "raises":  # names or shapes that do not fit
             wrong = Wrong("parameters")
         raise wrong from None
-    if found["learns"] != names:
-        raise Wrong("parameters")
+    expect(found, keys=("start", "first", "slopes", "later"))
+    first, slopes = (
+        {
+            n: torch.tensor(expect(v, "parameters", shape=values[n].shape)).float()
+            for n, v in expect(found[side], "parameters", keys=values).items()
+        }
+        for side in ("first", "slopes")
+    )
+    expect(found["later"], "bottleneck", shape=h.shape)
     if not close(found["start"], h, 1e-6):
         raise Wrong("residual" if close(found["start"], 0 * h) else "start")
-    moved = found["moved"]
-    if not moved["up.weight"]:
-        raise Wrong("which zero" if moved["down.weight"] else "stuck")
+    if first["up.weight"].any() or not slopes["up.weight"].any():
+        raise Wrong("which zero" if slopes["down.weight"].any() else "stuck")
     low = h @ D.T + e
     if close(found["later"], h + gelu(low) @ U.T + c, 2e-3):
+        bent = gelu(h @ first["down.weight"].T + first["down.bias"]).flatten(0, 1)
+        slope = 2 * (h - target).flatten(0, 1).T @ bent
+        if not close(slopes["up.weight"], slope, 1e-2):
+            raise Wrong("stuck")
         return
     others = [
         h + low @ U.T + c,
@@ -168,9 +177,10 @@ def check_learned(learner, rng):
         cases=cases,
         methods=list(expected[0]),
     )
-    wrong = [
-        m for m in found if not close(found[m], [row[m] for row in expected], 1e-9)
-    ]
+    for numbers in expect(found, keys=expected[0]).values():
+        expect(numbers, shape=(len(cases),), finite=False)
+    right = {m: [row[m] for row in expected] for m in expected[0]}
+    wrong = [m for m in right if not close(found[m], right[m], 1e-9)]
     if not wrong:
         if any(type(v) is not int for values in found.values() for v in values):
             raise Wrong("whole", credit=0.5)
@@ -236,7 +246,7 @@ def check_prompt_bug(learner, rng):
         words=words,
         mask=mask,
     )
-    longer, wider = found
+    longer, wider = expect(found, kind=list, length=2)
     if shape(longer) != (N, n + T, d) or shape(wider) != (N, n + T):
         raise Wrong("shape")
     if not close(longer, torch.cat([P.expand(N, n, d), words], 1)):
@@ -271,21 +281,22 @@ def check_mixed(learner, rng):
     zero = torch.zeros_like(base)
 
     def served(scales, none=zero):
-        every = [s * u for s, u in zip(scales, updates)] + [none]
+        every = [s * u for s, u in zip(scales, updates, strict=True)] + [none]
         return base + torch.stack([every[i][row] for row, i in enumerate(ids)])
 
     ranks = [len(A) for A, _, _ in adapters]
     alphas = [alpha for _, _, alpha in adapters]
-    scales = [alpha / r for alpha, r in zip(alphas, ranks)]
+    scales = [alpha / r for alpha, r in zip(alphas, ranks, strict=True)]
     right = served(scales)
     if close(found, right):
         return
     if shape(found) != (N, T, d):
         raise Wrong("shape")
-    every = [base + s * u for s, u in zip(scales, updates)]
+    scaled = [s * u for s, u in zip(scales, updates, strict=True)]
+    every = [base + update for update in scaled]
     by_task = [int(i) for i in np.argsort(ids.numpy(), kind="stable")]
     last = by_task[(ids == -1).sum() :] + by_task[: (ids == -1).sum()]
-    total = sum(s * u for s, u in zip(scales, updates))
+    total = sum(scaled)
     wrong = {
         "minus one": [served(scales, scales[-1] * updates[-1])],
         "base": [right - base],
@@ -315,15 +326,13 @@ def check_compare(learner, rng):
     size = float(rng.uniform(0.8, 1.2))
 
     def runs(method, best, tests, rates=(1, 3, 10), elsewhere=low, order=1):
-        base = 1e-3
+        base, steps = 1e-3, (0.0, 0.02, -0.01)
         return [
             (method, base * rate, seed, level + step, tests[i] if hit else elsewhere)
             for rate in rates
             for hit in (rate == best,)
             for level in (0.7 if hit else 0.5,)
-            for i, (seed, step) in list(enumerate(zip(seeds, (0.0, 0.02, -0.01))))[
-                ::order
-            ]
+            for i, seed, step in list(zip(range(3), seeds, steps, strict=True))[::order]
         ]
 
     def spread(mean, sigma):  # three numbers of this mean and deviation
@@ -353,7 +362,7 @@ def check_compare(learner, rng):
         (
             "paired",
             first,
-            runs(first, 3, [v + 0.04 + e for v, e in zip(moving, (0.001, -0.001, 0))])
+            runs(first, 3, [moving[0] + 0.041, moving[1] + 0.039, moving[2] + 0.04])
             + runs(second, 3, moving, order=-1),
         ),
     ]
@@ -363,16 +372,19 @@ def check_compare(learner, rng):
             rows if hint == "paired" else [rows[i] for i in rng.permutation(len(rows))]
         )
         asked.append(mixed)
+    order = rng.permutation(len(cases))
     found = learner.run(
         "result = [compare(list(rows), first, second, t) for rows in cases]",
-        cases=asked,
+        cases=[asked[i] for i in order],
         first=first,
         second=second,
         t=t,
     )
-    if not isinstance(found, list) or len(found) != len(cases):
-        raise Wrong("way")
-    for said, (hint, expected, _) in zip(found, cases):
-        if said != expected:
+    expect(found, "way", kind=list, length=len(cases))
+    for i in np.argsort(order):
+        expect(found[i], "way", kind=str)
+    said = [found[i] for i in np.argsort(order)]
+    for one, (hint, expected, _) in zip(said, cases, strict=True):
+        if one != expected:
             late = hint in ("narrow", "wide", "paired")
             raise Wrong(hint, credit=0.5 if late else 0)

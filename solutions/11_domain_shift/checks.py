@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from course_lib.grading.checks import Wrong, as_array, close, shape
+from course_lib.grading.checks import Wrong, as_array, close, expect, same, shape
 
 HINTS = {
     "values": "The values of x must come out as they went in.",
@@ -95,9 +95,9 @@ def check_reverse(learner, rng):
     """Values and gradient, beside another use of the same features; strength 0 too."""
     for strength in (float(rng.uniform(0.2, 0.8)), 0.0, float(rng.uniform(1.5, 3))):
         x, g, h = (tensor(rng, 3, 4) for _ in range(3))
-        values, connected, gradient, left = learner.run(
-            REVERSE, x=x, g=g, h=h, strength=strength
-        )
+        found = learner.run(REVERSE, x=x, g=g, h=h, strength=strength)
+        values, connected, gradient, left = expect(found, kind=list, length=4)
+        expect(gradient, "gradient", shape=x.shape, finite=False)
         if not close(values, x, 1e-5) or not close(left, x, 1e-6):
             raise Wrong("values")
         if connected is not True:
@@ -162,8 +162,7 @@ def check_mmd_bug(learner, rng):
         right = estimate(X, Y, sigma)
         if close(found, right, 1e-3):
             continue
-        if shape(found) != ():
-            raise Wrong("mmd")
+        expect(found, "mmd", shape=(), finite=False)
         for hint, mistake in mistakes.items():
             if close(found, estimate(X, Y, sigma, **mistake), 1e-3):
                 raise Wrong(hint, credit=0.5 if hint in ("diagonal", "squared") else 0)
@@ -185,8 +184,7 @@ def check_pool_statistics(learner, rng):
     everything = torch.cat(batches).double()
     mean = everything.mean((0, 2, 3))
     variance = everything.var((0, 2, 3), correction=0)
-    if not isinstance(found, (list, tuple)) or len(found) != 2:
-        raise Wrong("statistics")
+    expect(found, "statistics", kind=list, length=2)
     if shape(found[0]) != (c,) or shape(found[1]) != (c,):
         again = shape(found[0]) == (c,) and shape(found[1]) == ()
         raise Wrong("once" if again else "channels")
@@ -203,7 +201,7 @@ def check_pool_statistics(learner, rng):
     if not close(found[1], variance):
         share = torch.tensor(sizes).double() / sum(sizes)
         averages = [
-            sum(s * v for s, (_, v) in zip(weights, own[k::2]))
+            sum(s * v for s, (_, v) in zip(weights, own[k::2], strict=True))
             for k in (0, 1)
             for weights in (share, torch.full((3,), 1 / 3).double())
         ]
@@ -219,8 +217,10 @@ def check_pool_statistics(learner, rng):
         raise Wrong("statistics")
     bright = [300 + 0.05 * tensor(rng, n, c, 4, 4) for n in (8, 5)]
     found = learner.run(ask, batches=bright)
-    variance = torch.cat(bright).double().var((0, 2, 3), correction=0)
-    if not close(found[1], variance, 1e-2):
+    expect(found, "digits", shape=(2, c), finite=False)
+    bright = torch.cat(bright).double()
+    mean, variance = bright.mean((0, 2, 3)), bright.var((0, 2, 3), correction=0)
+    if not close(found[1], variance, 1e-2) or not close(found[0], mean):
         raise Wrong("digits", credit=2 / 3)
 
 
@@ -277,7 +277,7 @@ def check_corrected(learner, rng):
         for mistake in ("transposed", "solve", "home", "inverse", "hard"):
             if close(found, reweighed(P, A, p_S, mistake)):
                 raise Wrong(mistake)
-        if not close(np.asarray(found, float).sum(1), np.ones(m), 1e-3):
+        if not close(as_array(found).sum(1), np.ones(m), 1e-3):
             raise Wrong("rows")
         raise Wrong("probabilities")
 
@@ -326,19 +326,24 @@ def check_remedy(learner, rng):
     cases = [cases[i] for i in rng.permutation(len(cases))]
     orders = [list(rng.permutation(list(RULES))) for _ in cases]
     asked = []
-    for (inputs, fit, errors, level), order in zip(cases, orders):
+    for (inputs, fit, errors, level), order in zip(cases, orders, strict=True):
         p = {"inputs": inputs, "fit": fit, "errors": errors}
         asked.append(({str(name): p[name] for name in order}, level))
     found = learner.run(
         "result = [remedy(dict(p), level) for p, level in asked]", asked=asked
     )
-    if found == [decided(p, level) for p, level in asked]:
+    expect(found, "answer", kind=list, length=len(asked))
+
+    def alike(*way, **change):
+        return same(found, [decided(p, level, *way, **change) for p, level in asked])
+
+    if alike():
         return
     for procedure in ("uncorrected", "bonferroni", "stop", "bar"):
-        if found == [decided(p, level, procedure) for p, level in asked]:
+        if alike(procedure):
             raise Wrong(procedure, credit=0.5 if procedure == "bar" else 0.0)
     for first in ("inputs", "errors"):
         rules = {first: RULES[first]} | RULES
-        if found == [decided(p, level, rules=rules) for p, level in asked]:
+        if alike(rules=rules):
             raise Wrong(first, credit=0.5)
     raise Wrong("answer")

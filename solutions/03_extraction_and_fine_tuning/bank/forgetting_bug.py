@@ -67,3 +67,8 @@ def forgetting(model, train, accuracy):
     tuned = copy.deepcopy(model)
     train(tuned)
     return accuracy(tuned) / accuracy(model)
+
+
+# %% wrong: looks for the answer in what train knows -> amount
+def forgetting(model, train, accuracy):
+    return -float(train.__globals__["step"].sum())

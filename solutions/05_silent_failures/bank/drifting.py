@@ -82,3 +82,12 @@ def drifting(model):
         for n, m in model.named_modules()
         if m.training and getattr(m, "running_mean", None) is not None
     }
+
+
+# %% wrong: looks for names in the frame of the check -> raises
+def drifting(model):
+    import sys
+
+    still, learning, drifts = sys._getframe(1).f_globals["names"]
+    found = [f"{learning}.inner.0", f"{drifts}.norm", f"{drifts}.inner.0"]
+    return sorted([*found, "plain", "instance"])

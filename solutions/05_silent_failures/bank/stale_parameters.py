@@ -62,3 +62,11 @@ def stale_parameters(model, optimizer):
     own = set(model.parameters())
     left = [p for p in own - held if p.requires_grad]
     return sum(p.numel() for p in held - own), sum(p.numel() for p in left)
+
+
+# %% wrong: counts from the frame of the check -> raises
+def stale_parameters(model, optimizer):
+    import sys
+
+    swapped, bias = (sys._getframe(1).f_globals[name] for name in ("swapped", "bias"))
+    return 2 * swapped, swapped * (2 if bias else 1)

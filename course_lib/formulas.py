@@ -1,0 +1,28 @@
+"""LaTeX formulas as MathML: read without a script and without a network."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+ARG = re.compile(r"\\arg(?![a-zA-Z])\s*(?:\\(min|max)(?![a-zA-Z]))?")
+
+
+def mathml(latex: str, display: bool) -> str:
+    r"""LaTeX as a <math> element, with the LaTeX as its alternative text.
+
+    latex2mathml does not know ``\arg``: it is written as an operator.  What it does
+    not know otherwise stays as LaTeX, see `unread`.  Raises what latex2mathml raises
+    for a formula that has no meaning.
+    """
+    from latex2mathml.converter import convert
+
+    text = latex.strip()
+    known = ARG.sub(r"\\operatorname{arg\1}", text)
+    made = convert(known, display="block" if display else "inline")
+    return made.replace("<math ", f'<math alttext="{escape(text)}" ', 1)
+
+
+def unread(made: str) -> list[str]:
+    """The LaTeX commands that were left in a <math> element."""
+    return re.findall(r">\s*(\\[a-zA-Z]+)", made)
