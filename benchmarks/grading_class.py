@@ -1,13 +1,22 @@
-"""Grade a class of 30 with one and with two workers: wall time, cost of a student.
+"""Grade a class with hostile submissions in it: scores, wall time, memory.
 
-    python benchmarks/grading_class.py [--students 30] [--lesson 08] [--repeats 1]
+    python benchmarks/grading_class.py [--students 30] [--hostile 6] [--lesson 08]
+        [--parallel 1 2] [--repeats 1] [--against FOLDER]
 
 Each student answers some questions rightly, some as in the bank's wrong answers, some
-not.  A run is `course grade` as a whole: reference, sandboxes, records, gradebook.
-Prints seconds and CPU seconds (the machine's) of a student, the ratio of the
-throughputs, and what this machine gives at best: the same ratio for processes that
-only import torch.  The runs of -j 1 and -j 2 alternate, and the ratio is that of their
-medians.  Fails when scores differ.  Figures mean something on a quiet machine only.
+not; the hostile want the grader's memory, time, keys or points.  A run is `course
+grade` as a whole, in a process of its own: reference, sandboxes, records, gradebook.
+
+1. The class without and with the hostile: the others' records must be the same (all
+   but the seconds).  Prints the peak memory of the grader's processes, each and
+   together.
+2. The class without them, with each number of workers in turn: seconds and CPU seconds
+   (the machine's) of a student, the ratio of the throughputs (of medians), and what
+   this machine gives at best: the same ratio for processes that only import torch.
+3. With ``--against``: the same by the code in another checkout, in turn with this one;
+   prints the ratio of seconds a student.
+
+Fails when scores differ.  Times mean something on a quiet machine only.
 """
 
 import argparse
@@ -19,12 +28,49 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from course_lib import paths
-from course_lib.grading import bank, classroom, release
+from course_lib.grading import bank, release
+
+HOSTILE = {
+    "memory of no process": """
+for place in ("/tmp", "/dev/shm", "/box/work"):
+    for n in range(3):
+        try:
+            with open(f"{place}/{n}", "wb") as stream: stream.write(bytes(6 * 10**7))
+        except OSError: pass
+x = [bytearray(10**9) for _ in range(8)]
+""",
+    "messages of endless parts": """
+kernel = get_ipython().kernel
+while True: kernel.iopub_socket.send_multipart([b"x" * 10_000] * 500)
+""",
+    "pictures and prints": """
+import base64
+from IPython.display import display
+head = b"\\x89PNG\\r\\n\\x1a\\n" + bytes(3) + b"\\rIHDR\\0\\0\\0\\x01\\0\\0\\0\\x01"
+picture = {"image/png": base64.b64encode(head + bytes(1_900_000)).decode()}
+while True:
+    display(picture, raw=True); print("x" * 10**6)
+""",
+    "a loop with children": """
+import os
+for _ in range(20):
+    if os.fork() == 0:
+        while True: pass
+while True: pass
+""",
+    "a forged transport": """
+from course_lib.grading import plain
+import numpy as np
+plain.encode = lambda value: '{"kind": "array", "npy": ""}'
+np.allclose = lambda *a, **k: True
+""",
+}
 
 
 def submitted(lesson: Path, rng: random.Random) -> bytes:
@@ -39,36 +85,100 @@ def submitted(lesson: Path, rng: random.Random) -> bytes:
     return json.dumps(notebook).encode()
 
 
-def course_in(root: Path, lesson: Path, students: int) -> Path:
+def hostile(lesson: Path, number: int) -> bytes:
+    """A submission of one of the kinds of HOSTILE, or one that takes memory to read."""
+    kind = number % (len(HOSTILE) + 1)
+    if kind == len(HOSTILE):
+        return b'{"cells": [' + b"[],{}," * 2_800_000 + b"[]]}"
+    notebook = json.loads(release.released(lesson).read_text("utf-8"))
+    first = next(c for c in notebook["cells"] if _is_answer(c))
+    first["source"] = list(HOSTILE.values())[kind]
+    return json.dumps(notebook).encode()
+
+
+def _is_answer(cell: dict) -> bool:
+    is_code = cell["cell_type"] == "code"
+    return is_code and bool(cell["metadata"].get("nbgrader", {}).get("solution"))
+
+
+def course_in(root: Path, lesson: Path, students: int, bad: int) -> Path:
     """A course of one exercise in ``root``, with work of the students; its lesson."""
     for name, folder in (("solutions", lesson), ("exercises", None)):
         folder = folder or release.released(lesson).parent
         shutil.copytree(folder, root / name / lesson.name)
     (root / "data").symlink_to(paths.DATA)
+    secret = root / "grading" / lesson.name / "secret.json"
+    secret.parent.mkdir(parents=True)
+    secret.write_text('{"secret": "of the benchmark"}')
     rng = random.Random(0)
-    for i in range(students):
-        path = root / "submitted" / f"student{i:02d}" / lesson.name
+    work = {f"student{i:02d}": submitted(lesson, rng) for i in range(students)}
+    work |= {f"mal{i:02d}": hostile(lesson, i) for i in range(bad)}
+    for student, content in work.items():
+        path = root / "submitted" / student / lesson.name
         path.mkdir(parents=True)
-        (path / f"{lesson.name}.ipynb").write_bytes(submitted(lesson, rng))
+        (path / f"{lesson.name}.ipynb").write_bytes(content)
     return root / "solutions" / lesson.name
 
 
-def graded(lesson: Path, students: int, parallel: int):
-    """Seconds, CPU seconds and points of one run, in a course of its own."""
-    with tempfile.TemporaryDirectory(prefix="course-") as folder:
-        own = course_in(Path(folder), lesson, students)
-        before = os.environ.get("COURSE_ROOT")
-        os.environ["COURSE_ROOT"] = folder
-        used, started = cpu(), time.perf_counter()
-        try:
-            records, _ = classroom.grade_class(own, parallel)
-        finally:
-            del os.environ["COURSE_ROOT"]
-            if before:
-                os.environ["COURSE_ROOT"] = before
-        seconds = time.perf_counter() - started
-    points = {student: record["points"] for student, record in records.items()}
-    return seconds, cpu() - used, points
+RUN = """\
+import json, sys
+from pathlib import Path
+from course_lib.grading import classroom
+lesson, parallel, to = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+records, _ = classroom.grade_class(lesson, parallel)
+for record in records.values():
+    record.pop("seconds"); record.pop("notebook", None); record.pop("digest", None)
+to.write_text(json.dumps(records, sort_keys=True))
+"""
+
+
+class Run:
+    """One run of `course grade`, by the code of ``checkout``: what it took and gave."""
+
+    def __init__(self, lesson: Path, students: int, bad: int, parallel: int, checkout):
+        self.peaks: dict[str, int] = {}
+        self.together, self.stop = 0, threading.Event()
+        with tempfile.TemporaryDirectory(prefix="course-") as folder:
+            own = course_in(Path(folder), lesson, students, bad)
+            to = Path(folder) / "records.json"
+            environment = {**os.environ, "COURSE_ROOT": folder}
+            environment |= {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+            used, started = cpu(), time.perf_counter()
+            process = subprocess.Popen(
+                [sys.executable, "-c", RUN, str(own), str(parallel), str(to)],
+                env=environment,
+                cwd=checkout,
+            )
+            watch = threading.Thread(target=self._watch, args=[process.pid])
+            watch.start()
+            code = process.wait()
+            self.seconds = time.perf_counter() - started
+            self.cpu = cpu() - used
+            self.stop.set()
+            watch.join()
+            assert code == 0, f"the grader ended with {code}"
+            self.records = json.loads(to.read_text())
+        self.each = self.seconds / len(self.records)
+
+    def _watch(self, pid: int) -> None:
+        """The grader's own processes: the one started, and its workers."""
+        import psutil
+
+        while not self.stop.wait(0.05):
+            now = {}
+            try:
+                root = psutil.Process(pid)
+                for process in [root, *root.children()]:
+                    now[process.pid] = process.memory_info().rss
+            except psutil.Error:
+                continue
+            self.together = max(self.together, sum(now.values()))
+            for one, rss in now.items():
+                self.peaks[one] = max(self.peaks.get(one, 0), rss)
+
+    def points(self) -> dict[str, float]:
+        """Scores of all students."""
+        return {name: record["points"] for name, record in self.records.items()}
 
 
 def cpu() -> float:
@@ -98,34 +208,66 @@ def ceiling(parallel: int, processes: int = 8) -> float:
     return seconds[0] / seconds[1]
 
 
+def with_and_without(lesson: Path, students: int, bad: int, parallel: int) -> None:
+    """The honest students' records, alone and among the hostile; memory."""
+    alone = Run(lesson, students - bad, 0, parallel, paths.ROOT)
+    mixed = Run(lesson, students - bad, bad, parallel, paths.ROOT)
+    honest = {n: r for n, r in mixed.records.items() if not n.startswith("mal")}
+    assert honest == alone.records, "the hostile changed somebody's record"
+    print(f"{len(honest)} records are the same with and without {bad} hostile ones")
+    for name, record in sorted(mixed.records.items()):
+        if name.startswith("mal"):
+            points = f"{record['points']:g} points"
+            print(f"  {name}: {points}, {record['outcome']}; {record['notice']}")
+    for title, run in (("without", alone), ("with", mixed)):
+        largest = max(run.peaks.values()) / 1e6
+        print(
+            f"{title} them: {run.seconds:.0f} s, the largest process of the grader "
+            f"{largest:.0f} MB, all together {run.together / 1e6:.0f} MB"
+        )
+
+
 def main() -> None:
-    """Grade the class with each number of workers, as often as asked."""
+    """Grade the class in each way, as often as asked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--students", type=int, default=30)
+    parser.add_argument("--hostile", type=int, default=6)
     parser.add_argument("--lesson", default="08")
     parser.add_argument("--parallel", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--against", type=Path)
     arguments = parser.parse_args()
     (lesson,) = release.lessons([arguments.lesson])
-    times, scores = {parallel: [] for parallel in arguments.parallel}, None
     release.generate(lesson)  # imports nbgrader, once for all runs
+    if arguments.hostile:
+        most = max(arguments.parallel)
+        with_and_without(lesson, arguments.students, arguments.hostile, most)
+    folders = [paths.ROOT, *([arguments.against] if arguments.against else [])]
+    times = {(f, j): [] for f in folders for j in arguments.parallel}
+    scores = None
     for _ in range(arguments.repeats):
-        for parallel in arguments.parallel:
-            seconds, used, points = graded(lesson, arguments.students, parallel)
-            assert scores in (None, points), "scores differ"
-            scores = points
-            times[parallel].append(seconds)
+        for folder, parallel in times:
+            run = Run(lesson, arguments.students, 0, parallel, folder.resolve())
+            assert scores in (None, run.points()), "scores differ"
+            scores = run.points()
+            times[folder, parallel].append(run.each)
             print(
-                f"-j {parallel}: {seconds:.1f} s, {seconds / len(points):.2f} s and "
-                f"{used / len(points):.2f} CPU seconds a student",
+                f"{'this' if folder == paths.ROOT else folder}, -j {parallel}: "
+                f"{run.seconds:.1f} s, {run.each:.2f} s and "
+                f"{run.cpu / len(scores):.2f} CPU seconds a student",
                 flush=True,
             )
     print(f"points: {sorted(scores.values())}")
+    middle = {key: statistics.median(found) for key, found in times.items()}
     first, *others = arguments.parallel
     for parallel in others:
-        ratio = statistics.median(times[first]) / statistics.median(times[parallel])
+        ratio = middle[paths.ROOT, first] / middle[paths.ROOT, parallel]
         print(f"-j {parallel} against -j {first}: {ratio:.2f} times the throughput")
         print(f"this machine, importing torch: {ceiling(parallel):.2f} times")
+    if arguments.against:
+        for parallel in arguments.parallel:
+            ratio = middle[paths.ROOT, parallel] / middle[arguments.against, parallel]
+            print(f"-j {parallel}: {ratio:.3f} times the seconds a student of before")
 
 
 if __name__ == "__main__":

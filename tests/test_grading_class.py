@@ -25,7 +25,7 @@ from grading_toy import (
 
 from course_lib import cli
 from course_lib.errors import CourseError
-from course_lib.grading import classroom, grade, sandbox
+from course_lib.grading import classroom, grade, sandbox, worker
 from course_lib.grading import release as releasing
 
 pytest.importorskip("nbgrader", reason="nbgrader (the extra `instructor`) is missing")
@@ -40,6 +40,33 @@ WORK = {  # student: (content, points)
     "eve": (b"no notebook", 0),
     "fay": (submitted("def double(x): return x", TOTAL), 2),
 }
+
+HOSTILE = {  # the same, of those who want the grader's memory
+    "gil": (
+        submitted(
+            """
+import os
+for place in ("/tmp", "/dev/shm", "/box/work"):
+    with open(place + "/x", "wb") as stream:
+        for _ in range(25): stream.write(bytes(2 * 10**6))
+print("full")
+kernel = get_ipython().kernel
+while True: kernel.iopub_socket.send_multipart([b"x" * 10_000] * 500)
+""",
+            TOTAL,
+        ),
+        2,
+    ),
+    "hal": (b'{"cells": [' + b"[],{}," * 500_000 + b"[]]}", 0),
+}
+
+
+def through_the_doors(records):
+    """Were the hostile bounded, and noticed, as they are everywhere?"""
+    if "hal" in records:
+        assert records["hal"]["outcome"] == "unreadable"
+    assert records["gil"]["answers"]["double"]["outcome"] == "kernel died"
+    assert "flood" in records["gil"]["notice"]
 
 
 def solution():
@@ -219,16 +246,15 @@ def test_a_class_survives_kill_9_and_goes_on(toy, small_course):
 
 
 @needs_sandbox
-def test_a_worker_that_dies_is_replaced(toy, small_course, monkeypatch):
+def test_a_worker_that_dies_is_replaced(toy, small_course):
     submit(small_course)
     todo = classroom.jobs(toy, classroom.submissions(NAME), "secret")
-    worker, died = classroom._Worker(), []
-    assert worker.work(todo[0])["points"] == 5
-    worker.process.kill()
-    worker.process.wait()
-    assert worker.work(todo[1])["points"] == 3
-    worker.close()
-    assert not died
+    one = worker.Worker()
+    assert one.work(todo[0])["points"] == 5
+    one.process.kill()
+    one.process.wait()
+    assert one.work(todo[1])["points"] == 3
+    one.close()
 
 
 def test_links_and_odd_names_are_not_followed(toy, small_course):
@@ -319,6 +345,12 @@ def test_an_exercise_goes_out_and_comes_back_by_the_exchange(exchange, toy, caps
     assert older.read_bytes() == submitted()
     assert cli.main(["collect", "90"]) == 0
     assert "Nothing is new" in capsys.readouterr().out
+    own.write_bytes(HOSTILE["gil"][0])
+    exchange("Submit", exchange.desk / NAME / "..")
+    assert cli.main(["collect", "90"]) == 0
+    (record,) = classroom.grade_class(toy)[0].values()
+    through_the_doors({"gil": record})
+    assert record["points"] == 2
 
 
 def test_the_exchange_is_collected_without_links_and_odd_names(exchange, toy):
@@ -415,11 +447,12 @@ def test_without_bubblewrap_nothing_is_run(toy, small_course, monkeypatch):
 @needs_sandbox
 def test_a_dask_cluster_gives_the_same_scores(toy, small_course, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    submit(small_course)
+    submit(small_course, {**WORK, **HOSTILE})
     settings = dict(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with distributed.LocalCluster(**settings) as cluster:
         records, _ = classroom.grade_class(toy, dask=cluster.scheduler_address)
-    assert scored(records) == POINTS
+    through_the_doors(records)
+    assert scored(records) == {**POINTS, "gil": 2, "hal": 0}
     monkeypatch.setattr(classroom, "DASK_SECONDS", 1)
     with pytest.raises(OSError):
         list(classroom._on_dask([{"seed": 1}], "tcp://127.0.0.1:1"))
@@ -492,15 +525,17 @@ def postgres(tmp_path):
 def test_the_gradebook_may_be_postgresql(toy, small_course, postgres):
     from course_lib.grading import gradebook
 
-    submit(small_course)
+    submit(small_course, {**WORK, **HOSTILE})
     records, _ = classroom.grade_class(toy, db=postgres)
-    assert scored(records) == POINTS
+    through_the_doors(records)
+    points = {**POINTS, "gil": 2, "hal": 0}
+    assert scored(records) == points
     with gradebook.opened(toy, postgres) as book:
-        assert book.scores() == POINTS
+        assert book.scores() == points
     assert not (small_course / "gradebook.db").exists()
     path = gradebook.export(small_course / "grades.csv", postgres)
     rows = list(csv.DictReader(path.open()))
-    assert {r["student_id"]: float(r["score"]) for r in rows} == POINTS
+    assert {r["student_id"]: float(r["score"]) for r in rows} == points
 
 
 @needs_sandbox
@@ -510,15 +545,16 @@ def test_nbgraders_own_autograde_takes_the_sandbox(toy, small_course, monkeypatc
 
     from course_lib.grading import gradebook
 
-    submit(small_course, {"bob": WORK["bob"], "dan": WORK["dan"]})
+    students = {"bob": WORK["bob"], "dan": WORK["dan"], "gil": HOSTILE["gil"]}
+    submit(small_course, students)
     with gradebook.opened(toy):
         pass
     api = NbGraderAPI(config=gradebook.configuration())
-    for student in ("bob", "dan"):
+    for student in students:
         done = api.autograde(NAME, student)
         assert done["success"], done
     with gradebook.opened(toy) as book:
-        assert book.scores() == {"bob": 3, "dan": 2}
+        assert book.scores() == {"bob": 3, "dan": 2, "gil": 2}
     assert not list(small_course.rglob("autograded/**/checks.py"))
 
 

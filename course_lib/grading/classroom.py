@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import queue
-import subprocess
 import sys
 import threading
 import time
@@ -23,7 +22,7 @@ from pathlib import Path
 
 from course_lib import files, paths
 from course_lib.errors import CourseError
-from course_lib.grading import attempts, grade, release, sandbox, submission
+from course_lib.grading import attempts, grade, release, sandbox, submission, worker
 from course_lib.grading.identity import STUDENT
 
 DASK_SECONDS = 20  # to reach a cluster
@@ -157,61 +156,6 @@ def jobs(
 # -- running ---------------------------------------------------------------------------
 
 
-class _Worker:
-    """A `worker` process; a new one replaces one that has died."""
-
-    def __init__(self):
-        self.process, self.stopped = None, False
-
-    def work(self, job: dict) -> dict:
-        """The record of a job; when the worker dies twice over it, a broken one."""
-        for _ in range(2):
-            if self.stopped:
-                break
-            if self.process is None:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-m", "course_lib.grading.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    encoding="utf-8",
-                    env={**os.environ, "OMP_NUM_THREADS": "1"},
-                )
-            try:
-                self.process.stdin.write(json.dumps(job) + "\n")
-                self.process.stdin.flush()
-                line = self.process.stdout.readline()
-                if line.endswith("\n"):
-                    return json.loads(line)
-            except OSError:
-                pass
-            self.close()
-        return _empty(job, grade.BROKEN, "the grader's worker died twice")
-
-    def stop(self) -> None:
-        """End it from another thread, in the middle of a job."""
-        self.stopped, process = True, self.process
-        if process:
-            process.kill()
-
-    def close(self) -> None:
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process.stdin.close()
-            self.process.stdout.close()
-            self.process = None
-
-
-def _empty(job: dict, outcome: str, reason: str) -> dict:
-    """The record of a submission that could not be run."""
-    record = grade.grade(b"", job["release"], job["checks"], job["seed"])
-    record.update(outcome=outcome, reason=reason)
-    for answer in record["answers"].values():
-        answer.update(outcome=outcome, reason=reason)
-    return record
-
-
 def run(
     todo: list[dict],
     journal: Journal,
@@ -225,7 +169,8 @@ def run(
     ``parallel`` worker processes, or the Dask cluster at ``dask``.  ``done`` is called
     after each, in this process, with whether the record was found.  ``reference``: jobs
     of `release.attempts`, run where the others run.  Nothing is kept before they have
-    come out as they must; raises CourseError when they do not.
+    come out as they must; raises CourseError when they do not.  The records returned
+    are without the notebooks, which a class would fill the memory with.
     """
     records, left, tried, held = {}, [], {}, []
     for job in todo:
@@ -235,7 +180,7 @@ def run(
     def keep(job: dict, record: dict) -> None:
         record = {**record, "digest": job["digest"], "student": job["student"]}
         journal.write(job["student"], record)
-        records[job["student"]] = record
+        records[job["student"]] = _brief(record)
         done(job["student"], record, False)
 
     def begin() -> None:
@@ -243,15 +188,15 @@ def run(
         for job in todo:
             record = journal.find(job["student"], job["digest"])
             if record:
-                records[job["student"]] = record
+                records[job["student"]] = _brief(record)
                 done(job["student"], record, True)
             elif job["problem"]:
-                keep(job, _empty(job, grade.UNREADABLE, job["problem"]))
+                keep(job, worker.empty(job, grade.UNREADABLE, job["problem"]))
 
     if not reference:
         begin()
     left = [*reference, *(job for job in left if not job["problem"])]
-    for job, record in _on_dask(left, dask) if dask else _here(left, parallel):
+    for job, record in _tried(left, parallel, dask):
         if any(job is one for one in reference):
             tried[job["student"]] = record
             if len(tried) == len(reference):
@@ -266,27 +211,50 @@ def run(
     return records
 
 
+def _brief(record: dict) -> dict:
+    return {key: value for key, value in record.items() if key != "notebook"}
+
+
+def _tried(left: list[dict], parallel: int, dask: str | None):
+    """Yield (job, record) as they come; what the environment broke is tried again.
+
+    Once, after all the others, when a machine that was too busy has less to do.
+    """
+
+    def go(some, parallel):
+        return _on_dask(some, dask) if dask else _here(some, parallel)
+
+    again = []
+    for job, record in go(left, parallel):
+        if record["outcome"] == grade.BROKEN:
+            again.append(job)
+        else:
+            yield job, record
+    if again:
+        yield from go(again, 1)
+
+
 def _here(left: list[dict], parallel: int):
     """Yield (job, record) as they come, from ``parallel`` workers."""
     waiting, finished = queue.SimpleQueue(), queue.SimpleQueue()
     for job in left:
         waiting.put(job)
-    workers = [_Worker() for _ in range(min(max(parallel, 1), len(left)))]
+    workers = [worker.Worker() for _ in range(min(max(parallel, 1), len(left)))]
 
-    def serve(worker):
+    def serve(one):
         try:
             while True:
                 job = waiting.get_nowait()
-                finished.put((job, worker.work(job)))
+                finished.put((job, one.work(job)))
         except queue.Empty:
             pass
         except BaseException as error:  # noqa: BLE001 - the caller's to raise
             finished.put((None, error))
         finally:
-            worker.close()
+            one.close()
 
     threads = [
-        threading.Thread(target=serve, args=[worker], daemon=True) for worker in workers
+        threading.Thread(target=serve, args=[one], daemon=True) for one in workers
     ]
     for thread in threads:
         thread.start()
@@ -299,8 +267,8 @@ def _here(left: list[dict], parallel: int):
     finally:  # also when the one who asked has stopped listening
         while not waiting.empty():
             waiting.get()
-        for worker in workers:
-            worker.stop()
+        for one in workers:
+            one.stop()
         for thread in threads:
             thread.join()
 
@@ -315,17 +283,17 @@ def _on_dask(left: list[dict], address: str):
             "Expected: the extra `instructor`.\nDo: `pip install -c constraints.txt -e "
             "'.[instructor]'` on every machine of the cluster."
         ) from None
-    from course_lib.grading.worker import work
-
     with Client(address, timeout=DASK_SECONDS) as client:
-        futures = {client.submit(work, job, pure=False, retries=2): job for job in left}
+        futures = {
+            client.submit(worker.apart, job, pure=False, retries=2): job for job in left
+        }
         for future in as_completed(list(futures)):
             job = futures[future]
             if future.status == "finished":
                 yield job, future.result()
             else:
                 reason = f"the cluster's worker failed ({future.status})"
-                yield job, _empty(job, grade.BROKEN, reason)
+                yield job, worker.empty(job, grade.BROKEN, reason)
 
 
 def grade_class(
@@ -356,6 +324,7 @@ def grade_class(
         )
     if isolated and not dask:
         sandbox.require()
+        sandbox.check_folders(_files_of(db))
     started = time.perf_counter()
     ignored = [one.student for one in found] if again else ()
     journal = Journal(lesson.name, ignored=ignored)
@@ -377,10 +346,19 @@ def grade_class(
     return records, time.perf_counter() - started
 
 
+def _files_of(db: str | None) -> list[Path]:
+    """The file of a gradebook that is one (SQLite); none of another database."""
+    kind, _, path = (db or "").partition(":///")
+    return [Path(path)] if kind.startswith("sqlite") and path else []
+
+
 def report(lesson: Path, **options) -> int:
     """`grade_class` with a progress bar and a table with reasons; the exit code."""
     from course_lib.cli import print_table
 
+    if options.get("isolated", True) and not options.get("dask"):
+        for sentence in sandbox.weaknesses():
+            print(f"Note: {sentence}.", flush=True)
     total = len(chosen(submissions(lesson.name), options.get("students")))
     with _progress(f"{lesson.name}: {total} submissions", total) as done:
         records, seconds = grade_class(lesson, done=done, **options)
@@ -391,8 +369,9 @@ def report(lesson: Path, **options) -> int:
         told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
         why = "; ".join(_reasons(record))
         points = f"{record['points']:g} of {record['max_points']:g}"
-        rows.append((student, points, told, why, f"{record['seconds']:.1f}"))
-    fields = ("student", "points", "questions", "reason", "seconds")
+        notice, seconds_each = record.get("notice", ""), f"{record['seconds']:.1f}"
+        rows.append((student, points, told, why, notice, seconds_each))
+    fields = ("student", "points", "questions", "reason", "notice", "seconds")
     print_table(f"Graded: {lesson.name}", fields, rows)
     broken = [r for r in records.values() if r["outcome"] == grade.BROKEN]
     print(f"{len(records)} submissions in {seconds:.0f} s, {len(broken)} not graded.")

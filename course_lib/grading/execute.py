@@ -10,7 +10,7 @@ from __future__ import annotations
 import nbformat
 from nbgrader.preprocessors import Execute
 
-from course_lib.grading import classroom, grade, gradebook, release, submission
+from course_lib.grading import classroom, grade, gradebook, release, worker
 from course_lib.grading.sandbox import BrokenEnvironment
 
 
@@ -18,16 +18,20 @@ class SandboxExecute(Execute):
     """Rebuild a submission, run it in the sandbox, write hints and scores into it."""
 
     def preprocess(self, nb, resources, retries=None):
-        """The graded notebook; raises BrokenEnvironment rather than give 0 points."""
+        """The graded notebook; raises BrokenEnvironment rather than give 0 points.
+
+        A worker process of its own does it, as for a class: with its limits, and
+        without harm to nbgrader when it dies.
+        """
         name = resources["nbgrader"]["assignment"]
         student = resources["nbgrader"]["student"]
         (lesson,) = release.lessons([name])
-        record = grade.grade(
-            nbformat.writes(nb).encode("utf-8"),
-            submission.load_release(release.released(lesson)),
-            (lesson / "checks.py").read_text("utf-8"),
-            grade.own_seed(classroom.Journal(name).secret(), student, name),
-        )
+        content = nbformat.writes(nb).encode("utf-8")
+        work = [classroom.Submission(student, content)]
+        (job,) = classroom.jobs(lesson, work, classroom.Journal(name).secret())
+        record = worker.apart(job)
+        if record["outcome"] == grade.BROKEN:
+            record = worker.apart(job)
         if record["outcome"] == grade.BROKEN:
             raise BrokenEnvironment(record["reason"])
         return nbformat.from_dict(gradebook.settled(record["notebook"])), resources

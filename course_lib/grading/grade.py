@@ -11,8 +11,9 @@ import os
 import time
 from dataclasses import dataclass
 
-from course_lib.grading import submission
+from course_lib.grading import notices, sandbox, submission
 from course_lib.grading.checks import Checks, Learner, NotAttempted, Wrong
+from course_lib.grading.outputs import Room
 from course_lib.grading.sandbox import (
     BrokenEnvironment,
     Kernel,
@@ -26,6 +27,7 @@ TIMEOUT, DIED, UNREADABLE = "timeout", "kernel died", "unreadable"
 BROKEN, BY_HAND = "environment broken", "to be graded by hand"
 OUTCOMES = (CORRECT, WRONG, NOT_ATTEMPTED, TIMEOUT, DIED, UNREADABLE, BROKEN, BY_HAND)
 CELL_SECONDS, CALL_SECONDS = 60.0, 20.0
+START_SECONDS = 1.0  # what a kernel's start counts, whatever it takes
 
 
 @dataclass
@@ -48,16 +50,33 @@ def rng_of(seed: int, question: str):
 
 
 class _Budget:
-    """The time of one submission, over all its cells, calls and restarts."""
+    """The time of one submission, over all its cells, calls and restarts.
+
+    What counts is the time of its own code (`Kernel.spent`) and START_SECONDS for each
+    kernel: a machine that is busy with something else takes nothing of it.
+    """
 
     def __init__(self, seconds: float):
-        self.deadline = time.monotonic() + seconds
+        self.seconds, self.before, self.kernel = seconds, 0.0, None
+        self.patience = time.monotonic() + sandbox.PATIENCE * (seconds + 10)
+
+    def begin(self, kernel: Kernel) -> None:
+        """From now on this kernel runs."""
+        self.before += START_SECONDS + (self.kernel.spent if self.kernel else 0.0)
+        self.kernel = kernel
 
     def left(self, most: float) -> float:
-        remaining = self.deadline - time.monotonic()
-        if remaining <= 0:
+        """Seconds for the next piece, at most ``most``; raises OutOfTime, or BROKEN."""
+        spent = self.before + (self.kernel.spent if self.kernel else 0.0)
+        if spent >= self.seconds:
             raise OutOfTime
-        return min(most, remaining)
+        if time.monotonic() > self.patience:
+            raise BrokenEnvironment(
+                f"The machine was too busy: {spent:.0f} s of a submission's own time "
+                f"took {sandbox.PATIENCE:g} times {self.seconds:.0f} s.\nExpected: a "
+                "machine with free processors.\nDo: grade again, with fewer workers."
+            )
+        return min(most, self.seconds - spent)
 
 
 def grade(
@@ -73,20 +92,21 @@ def grade(
 
     content: bytes of the submitted notebook.  release: the released notebook.  checks:
     text of the lesson's checks.py.  seed: of the hidden inputs.  seconds: for the whole
-    submission (default: the lesson's).  The record holds outcome, reason, seconds,
-    seed, answers by question, and the notebook with hints for the feedback.  Never
+    submission (default: the lesson's).  The record holds outcome, reason, notice (what
+    was unusual, which accuses nobody), seconds, seed, answers by question, and the
+    notebook with hints for the feedback.  Two runs differ in the seconds alone.  Never
     raises because of the submission.
     """
     started = time.monotonic()
     known = Checks(checks)
     asked = submission.questions(release)
     answers = {q.name: Answer(UNREADABLE, max_points=q.points) for q in asked}
-    outcome, reason = "graded", ""
+    outcome, reason, room = "graded", "", Room()
     try:
         built = submission.rebuild(content, release)
     except submission.Unreadable as error:
         built = submission.rebuild(b'{"cells": []}', release)
-        outcome, reason = UNREADABLE, str(error)
+        outcome, reason, content = UNREADABLE, str(error), b""
         for answer in answers.values():
             answer.reason = reason
     else:
@@ -100,14 +120,17 @@ def grade(
                 isolated,
                 limits or Limits(),
                 _Budget(seconds or known.seconds),
+                room,
             ).all()
         except BrokenEnvironment as error:
             outcome, reason = BROKEN, str(error).partition("\n")[0]
             for answer in answers.values():
                 answer.outcome, answer.points, answer.reason = BROKEN, 0.0, reason
+                answer.hint = None
     return {
         "outcome": outcome,
         "reason": reason,
+        "notice": "; ".join(sorted(room.notices | notices.found(content, release))),
         "seconds": round(time.monotonic() - started, 2),
         "seed": seed,
         "points": sum(a.points for a in answers.values()),
@@ -120,14 +143,19 @@ def grade(
 class _Run:
     """The kernels of one submission: cells, then checks, again without what ended."""
 
-    def __init__(self, built, asked, answers, known, seed, isolated, limits, budget):
+    def __init__(
+        self, built, asked, answers, known, seed, isolated, limits, budget, room
+    ):
         self.built, self.answers, self.known, self.seed = built, answers, known, seed
         self.isolated, self.limits, self.budget = isolated, limits, budget
+        self.room, self.traffic = room, limits.traffic()
         self.by_cell = {q.answer: q.name for q in asked}
         ids = [cell.get("id") for cell in built.cells]
         quiz = {o for o, i in zip(built.origin, ids) if i == submission.QUIZ}
         self.tests = {q.scored for q in asked} | quiz - {None}
-        self.skip: dict[int, str] = {}  # cells that ended a kernel
+        self.skip: dict[int, str] = {}  # learners' cells that ended a kernel
+        self.failed: dict[int, str] = {}  # released cells that did, and how
+        self.asked = False  # has a check run?  Then no output goes back any more
         self.pending = []
         for q in asked:
             answer = answers[q.name]
@@ -140,48 +168,118 @@ class _Run:
                 self.pending.append(q.name)
 
     def all(self) -> None:
-        """Until every question has its outcome, or the time is over."""
+        """Until every question has its outcome, or the time is over.
+
+        Raises BrokenEnvironment when this machine, and not the submission, is to blame.
+        """
         try:
             while self.pending:
-                self.budget.left(60)
-                with Kernel(self.limits, self.isolated) as kernel:
+                with self._kernel() as kernel:
                     if self._cells(kernel):
                         self._checks(kernel)
         except OutOfTime:
             for name in self.pending:
                 self._set(name, TIMEOUT, "timeout", "no time was left for it")
+        except KernelDied as problem:  # there is no other kernel for this submission
+            for name in self.pending:
+                self._set(name, DIED, "died", str(problem))
+
+    def _kernel(self) -> Kernel:
+        self.budget.left(60)
+        if min(self.traffic.bytes, self.traffic.messages) <= 0:
+            raise KernelDied("more output than a submission may send")
+        kernel = Kernel(
+            self.limits, self.isolated, room=self.room, traffic=self.traffic
+        )
+        self.budget.begin(kernel)
+        return kernel
 
     def _set(self, name, outcome, hint=None, reason="", points=0.0) -> None:
         answer = self.answers[name]
         answer.outcome, answer.hint, answer.points = outcome, hint, points
         answer.reason = "; ".join(filter(None, (answer.reason, reason)))
 
+    def _is_released(self, i: int) -> bool:
+        """Is cell ``i`` the instructor's, as it was handed out?"""
+        origin = self.built.origin[i]
+        return origin is not None and origin not in self.by_cell
+
+    def _runs(self, i: int) -> bool:
+        """Is there something to run in cell ``i``?"""
+        cell = self.built.cells[i]
+        skipped = self.built.origin[i] in self.tests or i in self.skip
+        is_code = cell["cell_type"] == "code" and bool(cell["source"].strip())
+        return is_code and not skipped
+
     def _cells(self, kernel) -> bool:
-        """Run the code cells; False when one of them ended the kernel."""
+        """Run the code cells; False when one of them ended the kernel.
+
+        Outputs are kept of what ran before any check: code that has seen hidden inputs
+        would get them into the notebook that goes back.
+        """
         for i, cell in enumerate(self.built.cells):
-            origin = self.built.origin[i]
-            if cell["cell_type"] != "code" or origin in self.tests or i in self.skip:
-                continue
-            if not cell["source"].strip():
+            if not self._runs(i):
                 continue
             try:
-                cell["outputs"] = kernel.run(
-                    cell["source"], self.budget.left(CELL_SECONDS)
-                ).outputs
+                ran = kernel.run(cell["source"], self.budget.left(CELL_SECONDS))
+                if self._is_released(i):
+                    kernel.seed(CALL_SECONDS)
             except (OutOfTime, KernelDied) as problem:
-                late = isinstance(problem, OutOfTime)
-                self.skip[i] = TIMEOUT if late else DIED
-                why = "its cell did not end in time" if late else str(problem)
-                name = self.by_cell.get(origin)
-                if name in self.pending:
-                    self.pending.remove(name)
-                    hint = "timeout" if late else "died"
-                    self._set(name, self.skip[i], hint, why)
+                self._cell_failed(i, problem)
                 return False
+            if not self.asked:
+                cell["outputs"] = ran.outputs
+        return True
+
+    def _cell_failed(self, i: int, problem: Exception) -> None:
+        """Skip a learner's cell from now on; look for the cause of a released one's."""
+        late = isinstance(problem, OutOfTime)
+        how, hint = (TIMEOUT, "timeout") if late else (DIED, "died")
+        if self._is_released(i):
+            self._released_failed(i, how, hint)
+            return
+        self.skip[i] = how
+        name = self.by_cell.get(self.built.origin[i])
+        if name in self.pending:
+            self.pending.remove(name)
+            why = "its cell did not end in time" if late else str(problem)
+            self._set(name, how, hint, why)
+
+    def _released_failed(self, i: int, how: str, hint: str) -> None:
+        """A released cell did not end: try again; then the machine is broken.
+
+        Unless it ends when no cell of the learner runs before it: then what is left is
+        without points, because of the learner's own cells.
+        """
+        if i not in self.failed:
+            self.failed[i] = how
+            return
+        label = f"the released cell {self.built.cells[i].get('id')!r}: {how}"
+        before = [k for k in range(i) if self._runs(k) and not self._is_released(k)]
+        if not before or not self._ends_alone(i):
+            raise BrokenEnvironment(f"{label}, twice; nothing of the learner's did it")
+        self.room.notices.add(f"hidden changes: {label} after the learner's cells")
+        for name in self.pending:
+            self._set(name, how, hint, f"{label}, after the learner's own cells")
+        self.pending.clear()
+
+    def _ends_alone(self, last: int) -> bool:
+        """Do the released cells up to ``last`` end, when nothing else runs?"""
+        with self._kernel() as kernel:
+            for i in range(last + 1):
+                if self._runs(i) and self._is_released(i):
+                    try:
+                        kernel.run(
+                            self.built.cells[i]["source"],
+                            self.budget.left(CELL_SECONDS),
+                        )
+                    except (OutOfTime, KernelDied):
+                        return False
         return True
 
     def _checks(self, kernel) -> None:
         learner = Learner(kernel, lambda: self.budget.left(CALL_SECONDS))
+        self.asked = True
         for name in list(self.pending):
             most = self.answers[name].max_points
             self.budget.left(CALL_SECONDS)
@@ -197,8 +295,11 @@ class _Run:
                 self._set(name, TIMEOUT, "timeout", "a call did not end in time")
             except KernelDied as problem:
                 self._set(name, DIED, "died", str(problem))
+            except BrokenEnvironment:
+                raise
             except Exception as problem:  # plain data of a kind nobody thought of
                 why = f"the check could not use the answer ({type(problem).__name__})"
+                self.room.notices.add("odd packing: an answer that no check could use")
                 self._set(name, WRONG, "no plain data", why)
             self.pending.remove(name)
             if kernel.ended:

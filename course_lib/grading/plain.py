@@ -88,7 +88,11 @@ def read_weights(value) -> dict:
     from safetensors.torch import load
 
     try:
-        return load(base64.b64decode(value["safetensors"], validate=True))
+        tensors = load(base64.b64decode(value["safetensors"], validate=True))
+        for tensor in tensors.values():  # (0, 10**9) has no bytes, but its sums have
+            if math.prod(max(n, 1) for n in tensor.shape) > MAX_BYTES:
+                raise ValueError("a shape")
+        return tensors
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
         raise CourseError(f"read_weights: no safetensors ({error}).") from None
 
