@@ -27,7 +27,7 @@ from course_lib.errors import CourseError
 from course_lib.heads import find as find_head
 from course_lib.heads import inside, without_numbers
 
-__all__ = ["find", "put", "read", "split"]
+__all__ = ["find", "put", "read", "split", "tensors"]
 
 EXPECTED = "a state dict of tensors, as .safetensors or as torch saves one"
 # wrappers that stand anywhere in a name; those in front are found by comparison
@@ -111,6 +111,18 @@ def read(path: Path):
     if kind != "torch":
         raise _unreadable(path, *kind)
     return _read_torch(path)
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The largest set of named tensors in a file, by their names there.
+
+    Raises CourseError, which says what lies in it, for a file without any.
+    """
+    content, closed = read(path)
+    parts, other = _parts(content)
+    if not parts:
+        raise _no_weights(path, content, other, closed)
+    return max(parts, key=lambda part: len(part.tensors)).tensors
 
 
 def _unreadable(path, what: str, do: str) -> CourseError:

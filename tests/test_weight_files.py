@@ -417,3 +417,12 @@ def test_a_picture_size_that_does_not_suit_names_the_one_that_does(size):
     parts = [tiny.images(24, seed=i, split=s) for i, s in enumerate("abc")]
     with pytest.raises(CourseError, match="image_size does not suit.*\n.*160 pixels"):
         jobs.run(config, parts, progress=False)
+
+
+def test_the_tensors_of_a_file_without_a_network(tmp_path):
+    standins.save_torch({"optimizer": OPTIMIZER, "model": OWN}, tmp_path / "own.pth")
+    found = weight_files.tensors(tmp_path / "own.pth")
+    assert found.keys() == OWN.keys()
+    standins.save_torch(OPTIMIZER, tmp_path / "own.pth")
+    with pytest.raises(CourseError, match="the state of an optimizer"):
+        weight_files.tensors(tmp_path / "own.pth")
