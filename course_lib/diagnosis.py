@@ -225,7 +225,7 @@ def _check_options(options) -> None:
 
 def check_backbone(backbone) -> None:
     """CourseError unless it is a vision backbone with a head."""
-    if getattr(backbone, "kind", None) != "vision" or not backbone.head:
+    if getattr(backbone, "kind", None) != "vision" or not backbone.heads:
         name = getattr(backbone, "name", type(backbone).__name__)
         kind = getattr(backbone, "kind", "no backbone")
         raise CourseError(

@@ -159,7 +159,7 @@ def read(path, reader, columns=(None, None), reading=None):
 
 def prepared(backbone, data, test, groups, options, notes=()) -> Job:
     """Check the data, split them, and fingerprint everything that matters."""
-    read_as, notes = list(notes), list(notes)
+    read_as, notes = list(notes), [*backbone.notes, *notes]
     names = getattr(data, "metadata", {}).get("example")
     data, test = _grouped(data, test, groups)
     pictures = {"given": len(data), "side": list(data.images.shape[1:3])}

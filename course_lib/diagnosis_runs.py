@@ -14,6 +14,7 @@ from torch import nn
 from course_lib import features, probes, shift, training, zoo
 from course_lib import transferability as scores
 from course_lib.errors import CourseError
+from course_lib.heads import as_vectors, inside
 from course_lib.pretraining import recipes
 
 __all__ = ["ARMS", "AUGMENTATIONS", "look", "plan", "random_start", "stage_features"]
@@ -22,6 +23,7 @@ STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
 BATCH, EVALUATIONS = 32, 10
 SHARE = 0.96  # of the minutes; the rest is for starting, reading and the report
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # the inverse penalties C of a probe
+WHOLE = ""  # the name of the network itself among its modules
 SOURCE_PICTURES = 256  # and as many again for the floor
 DIVERGED = dict(accuracy=-1.0, loss=1e9)  # what such a run counts for when choosing
 
@@ -115,9 +117,8 @@ def random_start(backbone, seed: int):
 
 def _shapes(backbone) -> dict:
     """Shapes of all weights but the head's."""
-    inside = f"{backbone.head}."
     state = backbone.model.state_dict()
-    return {k: v.shape for k, v in state.items() if not k.startswith(inside)}
+    return {k: v.shape for k, v in state.items() if not inside(k, backbone.heads)}
 
 
 def _scratch(job, r: int) -> dict:
@@ -236,16 +237,16 @@ def _pretrained_features(job) -> dict[str, np.ndarray]:
 
 
 def stage_features(backbone, images, batch_size: int = 128) -> dict[str, np.ndarray]:
-    """Every stage averaged over space, and the head's "logits", in one pass."""
+    """Every stage averaged over space, and the network's "logits", in one pass."""
     found: dict[str, list] = {}
     for start in range(0, len(images), batch_size):
         x = backbone.preprocess(images[start : start + batch_size])
-        places = [*backbone.stages, backbone.head]
+        places = [*backbone.stages, WHOLE]
         for place, output in features.activations(backbone, x, places).items():
-            name = "logits" if place == backbone.head else place
+            name = "logits" if place == WHOLE else place
             if output.ndim == 4 and features._channels_come_last(backbone.model):
                 output = output.permute(0, 3, 1, 2)
-            found.setdefault(name, []).append(zoo.as_vectors(output).float().cpu())
+            found.setdefault(name, []).append(as_vectors(output).float().cpu())
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}
 
 
@@ -299,7 +300,7 @@ def _softmax(logits) -> np.ndarray:
 def _source_heads(backbone, width: int) -> dict[str, Sequence[str]]:
     """{head: class names} of what the backbone learned; {} where it is not known."""
     heads = backbone.card.get("heads") or {}
-    if not heads and backbone.card:
+    if "heads" not in backbone.card and backbone.card:
         heads = {"source": [str(k) for k in range(width)]}
     return heads if sum(map(len, heads.values())) == width else {}
 
@@ -324,7 +325,8 @@ def _source_accuracy(net, start, source) -> dict:
         return {}
     after = net.copy()
     after.model.cpu()
-    after.model.set_submodule(after.head, start.model.get_submodule(start.head))
+    for name in after.heads:
+        after.model.set_submodule(name, start.model.get_submodule(name))
     pool = (source.images, source.labels)
     return {
         when: recipes.head_accuracy(backbone.model, pool, heads)

@@ -378,7 +378,12 @@ def extract(
 
 
 def _channels_come_last(net: nn.Module) -> bool:
-    """Swin Transformers keep their maps as (N, h, w, C); not (N, C, h, w)."""
+    """Some networks keep their maps as (N, h, w, C), not (N, C, h, w).
+
+    timm says which; of torchvision's these are the Swin Transformers.
+    """
+    if hasattr(net, "forward_head"):
+        return getattr(net, "output_fmt", "NCHW") == "NHWC"
     return "swin" in type(net).__name__.lower()
 
 

@@ -12,6 +12,7 @@ from types import MethodType
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from course_lib import heads
 from course_lib.errors import CourseError
 from course_lib.features import network, resolve
 
@@ -64,7 +65,8 @@ def freeze_backbone(backbone):
             "head. Do: freeze(model), then unfreeze(model.fc) or whatever it is called."
         )
     freeze(backbone)
-    unfreeze(backbone.model.get_submodule(backbone.head))
+    for name in backbone.heads:
+        unfreeze(backbone.model.get_submodule(name))
     return backbone
 
 
@@ -86,14 +88,15 @@ def parameter_table(backbone) -> list[dict]:
     net = network(backbone)
     names = [name for name, _ in net.named_modules()]
     ends = {}  # stage -> index of its last module
-    last = backbone.head or "rest"  # an encoder without a classifier has no head
-    for stage in [*backbone.stages, *([backbone.head] if backbone.head else [])]:
+    for stage in backbone.stages:
         target = resolve(backbone, stage)
-        inside = [i for i, n in enumerate(names) if (n + ".").startswith(target + ".")]
-        ends[stage] = max(inside)
+        ends[stage] = max(i for i, n in enumerate(names) if heads.inside(n, [target]))
+    # an encoder without a classifier has no head
+    last = ", ".join(backbone.heads) or "rest"
     rows = {s: dict(stage=s, parameters=0, trainable=0) for s in [*ends, last]}
     for i, name in enumerate(names):
         stage = next((s for s, end in ends.items() if i <= end), last)
+        stage = last if heads.inside(name, backbone.heads) else stage
         for p in net.get_submodule(name).parameters(recurse=False):
             rows[stage]["parameters"] += p.numel()
             rows[stage]["trainable"] += p.numel() * p.requires_grad

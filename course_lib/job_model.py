@@ -114,10 +114,10 @@ def with_dropout(backbone, share: float):
     if backbone.kind == "text":
         backbone.model.dropout.p = share
     elif share:
-        head = backbone.model.get_submodule(backbone.head)
-        backbone.model.set_submodule(
-            backbone.head, nn.Sequential(nn.Dropout(share), head)
-        )
+        for name in backbone.heads:
+            head = backbone.model.get_submodule(name)
+            dropped = nn.Sequential(nn.Dropout(share), head)
+            backbone.model.set_submodule(name, dropped.train(head.training))
     return backbone
 
 
@@ -244,9 +244,11 @@ def check_forward(config, backbone, parts) -> None:
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         key = "image_size" if config.task == "images" else "max_length"
+        own = backbone.card.get("input_size")  # channels, height, width
+        size = f", {own[-1]} pixels a side" if own else ""
         raise config.error(
             key,
             f"does not suit {config.model} ({reason[:160]})",
-            "the size that it was trained with, or one that its layers divide",
+            f"the size that it was trained with{size}, or one that its layers divide",
             f"leave {key} out, or change it",
         ) from None

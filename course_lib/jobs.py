@@ -157,7 +157,7 @@ def run(
     key = _key(config, parts)
     folder = _Folder(out, key, again)
     together = processes.current()
-    notes = [*parts.notes, *_notes(config, first, together)]
+    notes = [*parts.notes, *first.notes, *_notes(config, first, together)]
     notes.append(_rates_note(first, options["param_groups"]))
     shared = dict(device=device, amp=precision)
     wanted = config.baseline and config.weights == "pretrained"

@@ -16,6 +16,7 @@ from torch import nn
 from course_lib import training
 from course_lib.errors import CourseError
 from course_lib.features import network
+from course_lib.heads import find, inside
 
 __all__ = ["decayed_groups", "layer_groups", "layer_rates"]
 
@@ -37,45 +38,38 @@ def layer_groups(model, blocks: str = "blocks") -> dict[str, list[str]]:
         raise CourseError(f"blocks={blocks!r}, expected 'blocks' or 'stages'.")
     net = network(model)
     if hasattr(net, "group_matcher"):
-        groups = _timm_groups(net, coarse=blocks == "stages")
+        groups = _timm_groups(net, _head_of(model), coarse=blocks == "stages")
     else:
-        groups = _numbered_groups(net, _head_of(model, net))
+        groups = _numbered_groups(net, _head_of(model))
     return {name: members for name, members in groups.items() if members}
 
 
-def _head_of(model, net) -> list[str] | None:
+def _head_of(model) -> list[str] | None:
     """Prefixes of the head's parameters, or None if they are to be guessed."""
-    if isinstance(model, nn.Module):
-        return None
-    return [model.head] if model.head else []
+    return None if isinstance(model, nn.Module) else list(model.heads)
 
 
-def _timm_groups(net, coarse: bool) -> dict[str, list[str]]:
+def _timm_groups(net, head, coarse: bool) -> dict[str, list[str]]:
     from timm.models import group_parameters
 
-    config = getattr(net, "pretrained_cfg", None) or {}
-    heads = config.get("classifier") or "head"
-    heads = (heads,) if isinstance(heads, str) else tuple(heads)
-    if not any(_inside(name, heads) for name, _ in net.named_parameters()):
-        classifier = net.get_classifier()
-        heads = tuple(n for n, m in net.named_modules() if m is classifier)
+    head = find(net) if head is None else head
     numbered = group_parameters(net, net.group_matcher(coarse=coarse))
     order = {name: i for i, (name, _) in enumerate(net.named_parameters())}
     bodies = [
-        sorted((n for n in numbered[i] if not _inside(n, heads)), key=order.get)
+        sorted((n for n in numbered[i] if not inside(n, head)), key=order.get)
         for i in sorted(numbered)
     ]
     tail = []
-    if len(bodies) > 2 and any(_inside(n, heads) for n in numbered[max(numbered)]):
+    if len(bodies) > 2 and any(inside(n, head) for n in numbered[max(numbered)]):
         tail = bodies.pop()  # what shares the head's group: the norm before it
-    groups = {
-        STEM if i == 0 else _common(members, i): members
-        for i, members in enumerate(bodies)
-        if members
-    }
+    groups: dict[str, list[str]] = {}
+    for i, members in enumerate(bodies):
+        name = STEM if i == 0 else _common(members, i)
+        if name in (*groups, HEAD):  # a body may have a part that is called head
+            name = f"{name}, group {i}"
+        groups |= {name: members} if members else {}
     groups[list(groups)[-1]] += tail
-    head = [n for n, _ in net.named_parameters() if _inside(n, heads)]
-    return groups | {HEAD: head}
+    return groups | {HEAD: [n for n in order if inside(n, head)]}
 
 
 def _common(names: list[str], number: int) -> str:
@@ -89,10 +83,6 @@ def _common(names: list[str], number: int) -> str:
         if 2 * sharing > len(names):
             path.append(part)
     return ".".join(path) or f"group {number}"
-
-
-def _inside(name: str, prefixes) -> bool:
-    return any(name == p or name.startswith(p + ".") for p in prefixes)
 
 
 def _family(net) -> list[str]:
@@ -136,11 +126,11 @@ def _numbered_groups(net, head) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {STEM: [], **{b: [] for b in blocks}, HEAD: []}
     current = STEM
     for name, _ in net.named_parameters():
-        if _inside(name, head):
+        if inside(name, head):
             groups[HEAD].append(name)
             continue
-        current = next((b for b in blocks if _inside(name, [b])), current)
-        own = _inside(name, [current]) or not _inside(name, early)
+        current = next((b for b in blocks if inside(name, [b])), current)
+        own = inside(name, [current]) or not inside(name, early)
         groups[current if own else STEM].append(name)
     if not groups[STEM]:  # the stem is the first of the numbered modules
         groups[STEM] = groups.pop(blocks[0])

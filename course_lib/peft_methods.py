@@ -70,7 +70,7 @@ def parts(backbone) -> dict[str, list[str]]:
 
 
 def _frozen(backbone) -> nn.Module:
-    if isinstance(backbone, nn.Module) or not backbone.head:
+    if isinstance(backbone, nn.Module) or not backbone.heads:
         raise CourseError(
             "Expected a backbone with a head. Do: zoo.load(name, num_classes=...)."
         )
@@ -122,7 +122,7 @@ def lora_everywhere(backbone, r: int = 8, alpha: float = 16.0, seed: int = 0):
     Hu et al. 2022, with the targets of Dettmers et al. 2023; lessons 08 and 09.
     """
     _frozen(backbone)
-    options = dict(r=r, alpha=alpha, train=(backbone.head,), seed=seed)
+    options = dict(r=r, alpha=alpha, train=backbone.heads, seed=seed)
     return lora.inject(backbone, linear_layers(backbone), **options)
 
 

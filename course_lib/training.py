@@ -1059,8 +1059,7 @@ def attach_head(backbone, head: nn.Module):
     """Put a head trained on cached features into its backbone; returns the backbone.
 
     A copy of the head goes in, so that training the whole leaves the original alone.
-    Lesson 03.
+    Raises CourseError for a classifier of several modules.  Lesson 03.
     """
-    parent, _, name = backbone.head.rpartition(".")
-    setattr(backbone.model.get_submodule(parent), name, copy.deepcopy(head))
+    backbone.model.set_submodule(backbone.head, copy.deepcopy(head))
     return backbone

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from course_lib import files, paths, profiles
+from course_lib import files, heads, paths, profiles, weight_files
 from course_lib.errors import CourseError
 from course_lib.preprocessing import Preprocess
 
@@ -35,43 +35,61 @@ TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 class Backbone:
     """A pretrained network and what belongs to it.
 
-    `head` is the dotted name of the classifier, `stages` maps stage names to dotted
-    module names from input to output, `num_features` is the width of what the head
-    reads.  `preprocess` turns uint8 images (N, H, W, 3), or for `kind` "text" a list of
-    N strings, into the model's input.
+    `heads` are the dotted names of the modules that make up the classifier: mostly one,
+    two in a distilled transformer, none in a bare text encoder; one name may be given
+    as a string.  `stages` maps stage names to dotted module names from input to output,
+    `num_features` is the width of what the classifier reads.  `preprocess` turns uint8
+    images (N, H, W, 3), or for `kind` "text" a list of N strings, into the model's
+    input.  `notes` says in sentences what was unusual about loading it.
     """
 
     model: nn.Module
     preprocess: Callable
     name: str
     kind: str
-    head: str
+    heads: tuple[str, ...]
     stages: dict[str, str]
     num_features: int
     card: dict = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        if isinstance(self.heads, str):
+            self.head = self.heads
+
+    @property
+    def head(self) -> str:
+        """Dotted name of the classifier, "" where there is none.
+
+        Raises CourseError for a classifier of several modules: see `heads`.
+        """
+        if len(self.heads) > 1:
+            raise CourseError(
+                f"The classifier of {self.name} is {len(self.heads)} modules "
+                f"({', '.join(self.heads)}).\nExpected: one, to be called `head`.\n"
+                "Do: go through backbone.heads."
+            )
+        return self.heads[0] if self.heads else ""
+
+    @head.setter
+    def head(self, name: str):
+        self.heads = (name,) if name else ()
 
     def features(self, x):
-        """What the head reads, one vector an example: (N, num_features).
+        """What the classifier reads, one vector an example: (N, num_features).
 
         Gradients flow; call under `torch.no_grad()` and after `model.eval()` to
         extract features.  Lesson 03.
         """
         if self.kind == "text":
-            return mean_pooled(self.model.encoder if self.head else self.model, x)
-        seen = []
-        hook = self.model.get_submodule(self.head).register_forward_pre_hook(
-            lambda module, inputs: seen.append(inputs[0])
-        )
-        try:
-            self.model(x)
-        finally:
-            hook.remove()
-        return as_vectors(seen[0])
+            return mean_pooled(self.model.encoder if self.heads else self.model, x)
+        return heads.features(self.model, self.heads, x)
 
     def to_classes(self, num_classes, seed=0):
-        """Replace the head, in place, by a fresh linear one; returns the backbone.
+        """Replace the classifier, in place, by a fresh one; returns the backbone.
 
-        The new head is drawn from `seed` without touching torch's global generator.
+        It is linear, or of the kind that the architecture has, and drawn from `seed`
+        without touching torch's global generator.
         """
         if num_classes < 2:
             raise CourseError(
@@ -80,25 +98,12 @@ class Backbone:
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if not self.head:  # a bare text encoder
+            if not self.heads:  # a bare text encoder
                 self._wrap(num_classes)
                 return self
-            old = self.model.get_submodule(self.head)
-            parent = self.head.rpartition(".")[0]
-            holder = self.model.get_submodule(parent)
-            if isinstance(old, nn.Conv2d) and isinstance(holder, nn.Sequential):
-                # SqueezeNet's: convolution, ReLU, pooling.  Pooled first, the head is
-                # linear in `features`, as everywhere else.
-                new = nn.Linear(old.in_channels, num_classes)
-                pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), new)
-                self.model.set_submodule(parent, pooled)
-                self.head = f"{parent}.2"
-                return self
-            if isinstance(old, nn.Conv2d):
-                new = nn.Conv2d(old.in_channels, num_classes, 1)
-            else:
-                new = nn.Linear(self.num_features, num_classes)
-        self.model.set_submodule(self.head, new)
+            self.heads = heads.replace(
+                self.model, self.heads, self.num_features, num_classes
+            )
         return self
 
     def _wrap(self, num_classes):
@@ -112,13 +117,6 @@ class Backbone:
     def copy(self):
         """An independent copy: training it leaves this one unchanged."""
         return copy.deepcopy(self)
-
-
-def as_vectors(x):
-    """(N, F) as it is; maps (N, F, H, W) and tokens (N, T, F) by their mean."""
-    if x.ndim == 4:
-        return x.mean((2, 3))
-    return x.mean(1) if x.ndim == 3 else x
 
 
 # --- what is there ------------------------------------------------------------
@@ -214,32 +212,13 @@ def model_dtype(stored):
     return torch.float32 if stored.is_floating_point() else stored.dtype
 
 
-def vision(model, preprocess, name, about):
+def vision(model, preprocess, name, about, notes=()):
     """A Backbone from an image classifier: its head and stages are looked up."""
-    head = find_head(model)
-    layer = model.get_submodule(head)
-    width = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
+    found = heads.find(model)
+    stages, size = find_stages(model), heads.width(model, found)
     return Backbone(
-        model, preprocess, name, "vision", head, find_stages(model), width, about
+        model, preprocess, name, "vision", found, stages, size, about, list(notes)
     )
-
-
-def find_head(model):
-    """Dotted name of the classifier: the last linear layer, or 1 x 1 convolution.
-
-    timm says it itself (`get_classifier`); elsewhere it is the last layer with
-    weights.
-    """
-    if hasattr(model, "get_classifier"):
-        wanted = model.get_classifier()
-        return next(name for name, m in model.named_modules() if m is wanted)
-    layers = [
-        name
-        for name, m in model.named_modules()
-        if isinstance(m, nn.Linear)
-        or (isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1))
-    ]
-    return layers[-1]
 
 
 def find_stages(model):
@@ -255,14 +234,14 @@ def find_stages(model):
     if hasattr(model, "blocks") and hasattr(model, "patch_embed"):
         blocks = {f"block{i + 1}": f"blocks.{i}" for i in range(len(model.blocks))}
         return {"stem": "patch_embed"} | blocks
-    if isinstance(getattr(model, "features", None), nn.Sequential):
-        ends = last_of_each_size(model.features)
+    ends = last_of_each_size(getattr(model, "features", None))
+    if ends:
         return {
             f"layer{i}" if i else "stem": f"features.{n}" for i, n in enumerate(ends)
         }
     for part in ("stages", "blocks", "layers"):
-        if hasattr(model, part):
-            inside = getattr(model, part)
+        inside = getattr(model, part, None)
+        if isinstance(inside, nn.Module):
             found = {f"{part}{n}": f"{part}.{n}" for n, _ in inside.named_children()}
             return {"stem": "stem"} | found if hasattr(model, "stem") else found
     return {name: name for name, _ in model.named_children()}
@@ -271,15 +250,71 @@ def find_stages(model):
 def last_of_each_size(sequence):
     """Names of a Sequential's children behind which the maps get smaller, and the last.
 
-    Computed with shapes alone, on the meta device, for pictures of 224 pixels.
+    Computed with shapes alone, on the meta device, for pictures of 224 pixels.  Empty
+    for what is no Sequential, or one that does not read pictures.
     """
+    if not isinstance(sequence, nn.Sequential):
+        return []
     shapes = copy.deepcopy(sequence).to("meta").eval()
     x, sizes = torch.empty(1, 3, 224, 224, device="meta"), {}
-    with torch.no_grad():
-        for name, child in shapes.named_children():
-            x = child(x)
-            sizes[x.shape[2]] = name  # the second: (N, C, H, W) and (N, H, W, C)
+    try:
+        with torch.no_grad():
+            for name, child in shapes.named_children():
+                x = child(x)
+                sizes[x.shape[2]] = name  # the second: (N, C, H, W) and (N, H, W, C)
+    except RuntimeError:  # a stem stands before it
+        return []
     return list(sizes.values())
+
+
+def stages_that_run(model, stages, size):
+    """Of timm's many ways to build a network: stages that a forward pass goes through.
+
+    Those found by name where they run and give a tensor, else what timm lists in
+    `feature_info`, else the parts below the head.  Computed with shapes alone.
+    """
+    trial, ran = heads.without_numbers(model).eval(), []
+    for name, module in trial.named_modules():
+        module.register_forward_hook(
+            lambda _, __, out, name=name: ran.append(name) if tensor(out) else None
+        )
+    try:
+        with torch.no_grad():
+            trial(torch.empty(1, 3, size, size, device="meta"))
+    except Exception:  # of a layer that needs numbers: names are all there is
+        return stages
+    listed = {
+        place["module"]: place["module"]
+        for place in getattr(model, "feature_info", None) or ()
+        if isinstance(place, dict) and "module" in place
+    }
+    head = heads.find(model)
+    children = {
+        name: name
+        for name, module in direct_parts(model)
+        if any(True for _ in module.parameters()) and not heads.inside(name, head)
+    }
+    for some in (stages, listed, children):
+        found = {stage: name for stage, name in some.items() if name in ran}
+        found = dict(sorted(found.items(), key=lambda pair: ran.index(pair[1])))
+        if len(found) >= 2:
+            break
+    return found
+
+
+def direct_parts(model, prefix=""):
+    """(name, module) of the children; in place of a list of modules, its own."""
+    for name, child in model.named_children():
+        if isinstance(child, nn.ModuleList):
+            yield from direct_parts(child, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", child
+
+
+def tensor(output):
+    """Is this a tensor, or a tuple or list that begins with one?"""
+    first = output[0] if isinstance(output, (tuple, list)) and output else output
+    return isinstance(first, torch.Tensor)
 
 
 # --- public models ------------------------------------------------------------
@@ -327,9 +362,9 @@ def cached(name):
     a file or a folder of one's own, that one.  Uses no network.
     """
     source, _, rest = name.partition("/")
-    rest, _, own = rest.partition("@")
+    rest, own, _ = weight_files.split(rest)
     if own or (source == "hf" and Path(rest).expanduser().is_dir()):
-        path = Path(own or rest).expanduser()
+        path = own or Path(rest).expanduser()
         found = path.glob("*") if path.is_dir() else [path]
     elif source == "torchvision":
         from torchvision.models import get_model_weights
@@ -347,6 +382,24 @@ def cached(name):
     return next((f for f in sorted(found) if f.suffix in weights and f.exists()), None)
 
 
+def plain_layout(layer, inputs):
+    """A hook: channels first in memory, as `guard_narrow` wants it."""
+    return (inputs[0].contiguous(), *inputs[1:])
+
+
+def guard_narrow(model):
+    """Keep strided 1 x 1 convolutions of few channels from ending the process.
+
+    With channels last in memory, their gradient writes outside its memory in torch
+    2.14 on CPUs with AVX-512 (fewer than 16 input channels, such as the first layers of
+    RepVGG and MobileOne).  The other layout gives the same numbers without that.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
+            if layer.in_channels < 16 and layer.stride != (1, 1):
+                layer.register_forward_pre_hook(plain_layout)
+
+
 def timm_repository(name):
     """The repository of a timm model on the Hugging Face Hub; the default tag's."""
     if "." not in name:
@@ -357,62 +410,16 @@ def timm_repository(name):
     return f"timm/{name}"
 
 
-def local_file(rest):
-    """`NAME@FILE` as (NAME, path of the file); without a file, (NAME, None)."""
-    name, _, file = rest.partition("@")
-    if not file:
-        return name, None
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise CourseError(
-            f"There is no weight file {file}.\nExpected: the path of a .safetensors or "
-            f".pth file behind the @ of {rest}.\nDo: check the path; a relative one "
-            f"starts at {Path.cwd()}."
-        )
-    return name, path
+def own_file(rest, pretrained):
+    """`NAME@FILE#PART` as (NAME, path, PART, notes); without a file the path is None.
 
-
-def read_weights(path):
-    """The tensors of a .safetensors file, or of a torch file that holds nothing else.
-
-    Raises CourseError for a file that is neither; code in it is never run.
+    With `pretrained=False` the file is not looked for, and a note says so.
     """
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = all(isinstance(value, torch.Tensor) for value in state.values())
-    except Exception as error:  # zip, pickle, safetensors: each has errors of its own
-        tensors, reason = False, reason_of(error)
-    else:
-        reason = "it holds other things too"
-    if not tensors:
-        raise CourseError(
-            f"{path} cannot be read as weights ({reason}).\nExpected: a state "
-            "dict of tensors, as .safetensors or as torch saves one.\n"
-            "Do: save it anew, or download it again."
-        )
-    return state
-
-
-def put_weights(model, path, name):
-    """Weights of one's own into a model; returns what the card says of them."""
-    state = read_weights(path)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError:
-        own = model.state_dict()
-        shapes = sum(own[k].shape != state[k].shape for k in own.keys() & state.keys())
-        raise CourseError(
-            f"The weights of {path} do not fit {name}: {len(own.keys() - state.keys())}"
-            f" tensors are missing, {len(state.keys() - own.keys())} are too many, "
-            f"{shapes} have another shape.\nExpected: all {len(own)} tensors of this "
-            "architecture.\nDo: name the architecture that the file was made with."
-        ) from None
-    return {"weights": path.name, "sha256": files.sha256(path)}
+    if pretrained:
+        return *weight_files.find(rest), []
+    name, _, file = rest.partition("@")
+    said = f"{file} was not read: random weights were asked for."
+    return name, None, "", [said] if file else []
 
 
 def load_torchvision(rest, pretrained):
@@ -422,7 +429,7 @@ def load_torchvision(rest, pretrained):
     """
     from torchvision import models
 
-    rest, own = local_file(rest)
+    rest, own, part, notes = own_file(rest, pretrained)
     if rest not in models.list_models(module=models):
         raise CourseError(
             f"torchvision has no classification model called {rest!r}; expected one of "
@@ -430,7 +437,9 @@ def load_torchvision(rest, pretrained):
         )
     weights = models.get_model_weights(rest).DEFAULT
     published = pretrained and own is None
-    about = {"weights": str(weights)}
+    about = {"heads": {"imagenet": weights.meta["categories"]}}
+    about |= {"weights": str(weights)}
+    about["input_size"] = (3, *weights.transforms().crop_size * 2)
     try:
         if published:  # torchvision would run code that a weight file brings along
             weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
@@ -441,8 +450,10 @@ def load_torchvision(rest, pretrained):
         raise unavailable(f"torchvision/{rest}", error) from error
     if published:
         about |= check_published(weights.url)
-    elif pretrained:
-        about = put_weights(model, own, f"torchvision/{rest}")
+    elif own is not None:
+        name = f"torchvision/{rest}"
+        notes, found = weight_files.put(model, heads.find(model), own, name, part)
+        about |= found
     rule = weights.transforms()
     preprocess = Preprocess(
         picture_size(model, rule.crop_size[0]),
@@ -450,8 +461,7 @@ def load_torchvision(rest, pretrained):
         tuple(rule.std),
         interpolation=rule.interpolation.value,
     )
-    about |= {"heads": {"imagenet": weights.meta["categories"]}}
-    return vision(model, preprocess, f"torchvision/{rest}", about)
+    return vision(model, preprocess, f"torchvision/{rest}", about, notes)
 
 
 def picture_size(model, own):
@@ -491,7 +501,7 @@ def load_timm(rest, pretrained):
     """
     import timm
 
-    rest, own = local_file(rest)
+    rest, own, part, notes = own_file(rest, pretrained)
     published = pretrained and own is None
     try:
         model = timm.create_model(rest, pretrained=published)
@@ -501,9 +511,12 @@ def load_timm(rest, pretrained):
         raise unavailable(f"timm/{rest}", error) from error
     except Exception as error:  # the hub raises a family of its own
         raise unavailable(f"timm/{rest}", error) from error
+    guard_narrow(model)
     about = dict(model.pretrained_cfg or {})
-    if pretrained and own is not None:
-        about |= put_weights(model, own, f"timm/{rest}")
+    if own is not None:
+        name = f"timm/{rest}"
+        notes, found = weight_files.put(model, heads.find(model), own, name, part)
+        about |= found
     rule = timm.data.resolve_model_data_config(model)
     preprocess = Preprocess(
         picture_size(model, rule["input_size"][-1]),
@@ -511,7 +524,9 @@ def load_timm(rest, pretrained):
         tuple(rule["std"]),
         interpolation=rule["interpolation"],
     )
-    return vision(model, preprocess, f"timm/{rest}", about)
+    backbone = vision(model, preprocess, f"timm/{rest}", about, notes)
+    backbone.stages = stages_that_run(model, backbone.stages, preprocess.size)
+    return backbone
 
 
 # --- text ---------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from course_lib import heads
 from course_lib.audit.findings import Finding
 from course_lib.audit.setup import Setup, data_of
 
@@ -31,7 +32,7 @@ def wants(setup: Setup) -> dict[str, str]:
         else "",
         "unshuffled": "" if loader else "a training loader",
         "head-size": "train"
-        if not getattr(setup.model, "head", "") or setup.train is None
+        if not _heads_of(setup.model) or setup.train is None
         else "",
         "shared-examples": "two splits"
         if sum(data is not None for data in parts) < 2
@@ -88,19 +89,21 @@ def _short(values) -> str:
     return "(" + ", ".join(f"{v:.2f}" for v in values.tolist()) + ")"
 
 
+def _heads_of(model) -> tuple[str, ...]:
+    """Names of a Backbone's classifier; of a plain module, which has none, ()."""
+    return () if isinstance(model, nn.Module) else getattr(model, "heads", ())
+
+
 def _head_findings(model, net, train):
-    head = getattr(model, "head", None)
+    names = _heads_of(model)
     classes = getattr(train, "classes", None)
-    if not isinstance(head, str) or not head or classes is None:
+    if not names or classes is None:
         return
-    layer = net.get_submodule(head)
-    while isinstance(layer, nn.Sequential):
-        layer = layer[-1]
-    outputs = getattr(layer, "out_features", getattr(layer, "out_channels", None))
+    outputs = heads.outputs(net, names)
     if outputs is not None and outputs != len(classes):
         yield Finding(
             "head-size",
-            head,
+            ", ".join(names),
             f"{outputs} outputs for {len(classes)} classes.",
             f"backbone.to_classes({len(classes)}).",
         )

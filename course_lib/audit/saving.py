@@ -189,7 +189,7 @@ def read_tensors(path) -> dict[str, torch.Tensor]:
     safetensors, in one file or several, or torch files, of which only tensors are
     read.  Raises CourseError where there are none.
     """
-    from course_lib import zoo
+    from course_lib import weight_files
 
     path = Path(path)
     if path.is_dir():
@@ -202,7 +202,7 @@ def read_tensors(path) -> dict[str, torch.Tensor]:
             return {
                 k: v
                 for part in sorted(parts)
-                for k, v in zoo.read_weights(path / Path(part).name).items()
+                for k, v in weight_files.tensors(path / Path(part).name).items()
             }
         path = file or path / ADAPTER[0]
     if not path.is_file():
@@ -211,7 +211,7 @@ def read_tensors(path) -> dict[str, torch.Tensor]:
             f"a folder with one of {', '.join((*ADAPTER, *WHOLE))}.\n"
             "Do: give the path that save_pretrained or save_file wrote to."
         )
-    return zoo.read_weights(path)
+    return weight_files.tensors(path)
 
 
 def _plain(state: Mapping) -> dict[str, torch.Tensor]:
