@@ -28,6 +28,7 @@ from torch import nn
 from course_lib import datasets, files, job_model, training, zoo
 from course_lib import text as text_models
 from course_lib.datasets import delimited, layout, tables
+from course_lib.datasets.images import named_file
 from course_lib.datasets.layout import LeftOut
 from course_lib.datasets.pictures import Rule
 from course_lib.errors import CourseError
@@ -409,20 +410,20 @@ def _cut(backbone, texts) -> list[str]:
 
 def _images(path: Path, rows, reader):
     """(names, uint8 images (N, size, size, 3), left out, notes, rows without one)."""
-    left_out, notes, empty = LeftOut(), [], 0
+    left_out, notes, empty, root = LeftOut(), [], 0, None
     if path.is_dir():
         files = layout.pictures_below(path, left_out)
         names = [layout.shown(file.relative_to(path).as_posix()) for file in files]
     elif path.suffix.lower() in tables.ENDINGS:
         _, names, notes, empty = rows(path)
         names = [name.strip() for name in names]
-        files = [path.parent / name for name in names]
+        files, root = [named_file(path.parent, name) for name in names], path.parent
     else:
         files, names = [path], [layout.shown(path.name)]
     reader.look(files, names)
     reader.fit(files)
     images, kept = reader.read(files, names)
-    reader.check(path)
+    reader.check(path, root)
     reader.add_left_out(left_out)
     if not len(kept):
         said = "".join(f"\n{sentence}" for sentence in left_out.sentences())

@@ -124,7 +124,7 @@ def _cut(whole, found, path: Path, config) -> Parts:
         cut = _without_shared(given, notes)
     else:
         groups = _kept_together(whole, digest, config, notes)
-        _check_classes(whole, digest)
+        _check_classes(whole, digest, found.reader.rule.told if found else ())
         cut = split(whole, config.split, groups, config.seed)
     if found is None:
         return _finished(cut, path.stem, notes, config)
@@ -371,7 +371,9 @@ def _without_shared(parts, notes):
     return kept[::-1]
 
 
-def _check_classes(data, digest) -> None:
+def _check_classes(data, digest, told=()) -> None:
+    """CourseError for classes of too few examples.  told: how pictures were scaled,
+    which may have made them equal."""
     pairs = set(zip(data.labels.tolist(), digest.tolist()))
     different = np.bincount([label for label, _ in pairs], minlength=len(data.classes))
     rare = [k for k, n in enumerate(different) if n < LEAST]
@@ -385,7 +387,8 @@ def _check_classes(data, digest) -> None:
     raise CourseError(
         f"Class {data.classes[first]!r} of {data.name!r} has {different[first]} "
         f"different {data.holds}{also} ({len(rare)} of {len(data.classes)} classes)."
-        f"\nExpected: {LEAST} or more, better 20: some to train on, to choose by and "
+        + "".join(f"\n{sentence}" for sentence in told)
+        + f"\nExpected: {LEAST} or more, better 20: some to train on, to choose by and "
         f"to test on.{hint}\nDo: add examples, remove or join these classes, or "
         "correct their spelling."
     )

@@ -347,3 +347,48 @@ def test_a_job_tells_classes_files_and_copies(tmp_path):
     notes = " ".join(parts.notes)
     assert "unlabelled (3 pictures)" in notes and "(train/a/seen.png)" in notes
     assert parts.pictures == {"ranges": {}, "transparent": {}}
+
+
+# -- parts in other languages, and series of the same classes -----------------------
+
+
+@pytest.mark.parametrize(
+    "train, test",
+    [("Trainingsdaten", "Testdaten"), ("entrenamiento", "prueba"), ("训练集", "测试集"),
+     ("entraînement", "test"), ("entrai\u0302nement", "Test")],
+)  # fmt: skip
+def test_parts_are_known_in_other_languages(train, test, tmp_path):
+    fill(tmp_path / "set" / train)
+    fill(tmp_path / "set" / test, first=500)
+    assert set(scan(tmp_path / "set").parts) == {"train", "test"}
+
+
+@pytest.mark.parametrize(
+    "names", [("fold0", "fold1", "fold2"), ("images", "masks"), ("siteA", "siteB"),
+              ("2022", "2023")]
+)  # fmt: skip
+def test_a_series_of_the_same_classes_is_no_set_of_classes(names, tmp_path):
+    for i, name in enumerate(names):
+        fill(tmp_path / "set" / name, first=500 * i)
+    with pytest.raises(CourseError, match=f"(?s){names[0]}.* each hold .*a, b.*Do: "):
+        scan(tmp_path / "set")
+
+
+def test_sub_folders_inside_of_classes_are_told(tmp_path):
+    for name in ("cat", "dog"):  # perhaps views of an animal, perhaps not
+        fill(tmp_path / "views" / name, ("front", "side"))
+    (said,) = scan(tmp_path / "views").notes
+    assert "cat, dog each hold the sub-folders front, side" in said
+    flat(fill(tmp_path / "set") / "a" / "thumbnails", 3, 700)
+    found = scan(tmp_path / "set")
+    assert sizes(found) == {"all": {"a": 7, "b": 4}}
+    assert "a/thumbnails (3 pictures)" in found.notes[0]
+    fill(tmp_path / "plain")
+    assert scan(tmp_path / "plain").notes == []
+
+
+def test_the_table_beside_a_folder_of_pictures_is_named(tmp_path):
+    flat(tmp_path / "set" / "images")
+    (tmp_path / "set" / "labels.csv").write_text("image,label\n")
+    with pytest.raises(CourseError, match="the table labels.csv with --data"):
+        scan(tmp_path / "set")

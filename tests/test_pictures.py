@@ -533,3 +533,70 @@ def test_a_table_and_lazy_reading_scale_as_a_folder_does(tmp_path):
     lazy.rule = Rule({"floats": (0.0, 1.0)})
     with pytest.raises(CourseError, match="its rule is for 8 bits and floats"):
         lazy[0]
+
+
+def tiff_floats(folder, mark, names=("a", "b"), n=5):
+    """Floats from 0 to 0.9 with a strip of one value that stands for "missing"."""
+    import tifffile
+
+    for k, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        for i in range(n):
+            values = np.random.default_rng(10 * k + i).random((16, 16)) * 0.9
+            values[:, :3] = mark
+            tifffile.imwrite(folder / name / f"{i}.tif", values.astype(np.float32))
+    return folder
+
+
+@pytest.mark.parametrize("mark", [-9999, -3.4e38, 32767, 65535])
+def test_a_value_that_marks_missing_pixels_is_told(mark, tmp_path):
+    root = tiff_floats(tmp_path / "set", mark)
+    with pytest.raises(CourseError) as why:  # all pictures became equal
+        job_data.read(root, job_config.Config(), 16)
+    said = f"The value {np.float32(mark):g} stands far from all others"
+    assert said in str(why.value)
+    ranged = job_config.Config(value_range=(0.0, 0.9))
+    parts = job_data.read(root, ranged, 16)
+    assert not any("stands far" in note for note in parts.notes)
+
+
+@pytest.mark.parametrize("mark", [0.0, 0.9, -0.2])
+def test_a_frequent_value_near_the_others_is_no_mark(mark, tmp_path):
+    parts = job_data.read(tiff_floats(tmp_path / "set", mark), job_config.Config(), 16)
+    assert not any("stands far" in note for note in parts.notes)
+
+
+def test_colours_of_lab_have_no_fourth_channel(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    Image.fromarray(pixels).convert("LAB").save(tmp_path / "lab.tif")
+    assert look(tmp_path / "lab.tif").fourth is None
+    assert np.abs(
+        np.asarray(rgb(decode(tmp_path / "lab.tif"), Rule())[0]).astype(int) - pixels
+    ).mean() < 8  # 8 bits of LAB are coarse
+
+
+def named_pictures(folder, names):
+    (folder / "images").mkdir()
+    for i, name in enumerate(names):
+        pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / name)
+
+
+@pytest.mark.parametrize("column", ["file_name", "Filename", "path", "image_path"])
+def test_usual_names_of_columns_and_backslashes_are_read(column, tmp_path):
+    named_pictures(tmp_path, [f"{i}.png" for i in range(4)])
+    rows = [f"images\\{i}.png,{'ab'[i % 2]}" for i in range(4)]
+    (tmp_path / "t.csv").write_text("\n".join([f"{column},label", *rows]))
+    found = datasets.read_table(tmp_path / "t.csv", datasets.Reader(8))
+    assert len(found.parts["all"]) == 4
+
+
+@pytest.mark.parametrize("written", ["0.png", "0", "images/0", "other/0.png"])
+def test_a_table_that_names_pictures_elsewhere_says_where_they_are(written, tmp_path):
+    named_pictures(tmp_path, ["0.png", "1.png"])
+    rows = [f"{written},a", f"{written.replace('0', '1')},b"]
+    (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]))
+    with pytest.raises(CourseError) as why:
+        datasets.read_table(tmp_path / "t.csv", datasets.Reader(8))
+    assert "a relative one starts at" in str(why.value)
+    assert "may be images/0.png" in str(why.value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os.path import relpath
 from pathlib import Path
 
 import numpy as np
@@ -308,8 +309,11 @@ class Reader:
                 self.beyond.append(name)
         return images[: len(kept)], np.array(kept, dtype=np.int64)
 
-    def check(self, where) -> None:
-        """CourseError that lists what could not be read, unless it is to be skipped."""
+    def check(self, where, root: Path | None = None) -> None:
+        """CourseError that lists what could not be read, unless it is to be skipped.
+
+        root: where relative names of a table start.
+        """
         if not self.bad or self.skip:
             return
         count, of = len(self.bad), len(self.named)
@@ -318,11 +322,17 @@ class Reader:
         what = what if count > 1 else "does not exist" if gone else "cannot be read"
         lines = [f"  {name} {why}" for name, why in self.bad.items()]
         more = [f"  and {count - layout.SHOWN:,} more"] * (count > layout.SHOWN)
+        expected = "undamaged pictures in a format that is read (PNG, JPEG, TIFF ...)"
+        do = "repair or remove the files"
+        if gone and root is not None:
+            expected = f"names of files; a relative one starts at {root}"
+            name = next(iter(self.bad))
+            file = next(file for file, own in self.names.items() if own == name)
+            do = _elsewhere(file, root) or "correct the names, or move table or files"
         raise CourseError(
             f"{where}: {count:,} of {of:,} pictures {what}:\n"
             + "\n".join(lines[: layout.SHOWN] + more)
-            + "\nExpected: undamaged pictures in a format that is read (PNG, JPEG, TIFF"
-            f" ...).\nDo: repair or remove the files, or go on without them with "
+            + f"\nExpected: {expected}.\nDo: {do}, or go on without them with "
             f"{self.option}."
         )
 
@@ -360,6 +370,28 @@ class Reader:
         for sort, names in self.facts().items():
             said.append(f"Pictures {TOLD[sort]}: {len(names):,} ({listed(names)}).")
         return said
+
+
+def named_file(root: Path, name: str) -> Path:
+    """The file that a table names, also with the backslashes of Windows."""
+    file = root / name
+    plain = root / name.replace("\\", "/")
+    return plain if plain != file and not file.exists() and plain.exists() else file
+
+
+def _elsewhere(file: Path, root: Path) -> str:
+    """What to do where a missing picture lies in a folder below, or has an ending."""
+    folders = [p for p in sorted(root.iterdir()) if p.is_dir()] if root.is_dir() else []
+    for place in dict.fromkeys((file.parent, root, *folders)):
+        alike = [place / file.name] if (place / file.name).is_file() else []
+        if not file.suffix and place.is_dir():
+            alike += [p for p in sorted(place.iterdir()) if p.stem == file.name]
+        if alike and alike[0] != file:
+            return (
+                f"write the names as the files have them ({file.name} may be "
+                f"{layout.shown(Path(relpath(alike[0], root)).as_posix())})"
+            )
+    return ""
 
 
 # -- folders ----------------------------------------------------------------------
@@ -618,13 +650,13 @@ def read_table(
     path, examples = found.table.path, found.inputs
     root = path.parent if root is None else Path(root)
     _check_memory(path, len(examples), reader.size, max_bytes)
-    files = [root / example for example in examples]
+    files = [named_file(root, example) for example in examples]
     rows = zip(found.table.names(), examples)
     names = [f"{row}: {example}" for row, example in rows]
     reader.look(files, names)
     reader.fit(files, "the set")
     images, kept = reader.read(files, names)
-    reader.check(path)
+    reader.check(path, root)
     columns = {found.columns["image"]: np.array(examples)} | found.metadata()
     columns = {name: values[kept] for name, values in columns.items()}
     columns["example"] = np.array(examples)[kept]

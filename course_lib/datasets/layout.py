@@ -23,15 +23,25 @@ from course_lib.errors import CourseError
 
 __all__ = ["Layout", "LeftOut", "listed", "part_of", "pictures_below", "scan"]
 
-PARTS = {
-    "train": ("train", "training", "trn"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing", "tst"),
+PARTS = {  # in several languages, without accents
+    "train": ("train", "training", "trn", "trainings", "entrainement", "apprentissage",
+              "entrenamiento", "addestramento", "treino", "treinamento", "训练",
+              "训练集", "学習", "학습", "обучение"),
+    "validation": ("val", "valid", "validation", "dev", "validierung", "validierungs",
+                   "validacion", "validazione", "validacao", "validacja", "验证",
+                   "验证集", "検証", "검증"),
+    "test": ("test", "testing", "tst", "prueba", "pruebas", "teste", "测试", "测试集",
+             "テスト", "테스트", "тест"),
     "held out": ("eval", "evaluation", "holdout", "heldout"),
-}
+}  # fmt: skip
 NEUTRAL = set(
     "set data dataset datasets image images img imgs picture pictures pic pics photo "
-    "photos part parts split splits folder dir files".split()
+    "photos part parts split splits folder dir files daten bilder".split()
+)
+# Words that name a series of the same classes, and hardly ever a class.
+SERIES = NEUTRAL | set(
+    "fold folds kfold cv batch session run site year mask masks label labels "
+    "annotation annotations".split()
 )
 SYSTEM = {
     "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "@tmp", "#recycle",
@@ -215,12 +225,11 @@ def part_of(name: str) -> tuple[str, tuple[str, ...]]:
     Case, digits, and words before and behind do not matter: Train, seg_train,
     train_images, data-test, TestSet, val2017.  A name of two parts stands for none.
     """
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+", name)
-    words = [word.lower() for word in words]
+    words = _words(name)
     pairs = [a + b for a, b in zip(words, words[1:])]  # hold-out
     found, used = set(), set()
     for word in [*words, *pairs]:
-        bare = re.sub(r"(set|data|images|imgs|folder)$", "", word)
+        bare = re.sub(r"(set|data|images|imgs|folder|daten|bilder)$", "", word)
         for part, usual in PARTS.items():
             if word in usual or bare in usual:
                 found.add(part)
@@ -229,6 +238,15 @@ def part_of(name: str) -> tuple[str, tuple[str, ...]]:
         return "", ()
     rest = tuple(w for w in words if w not in NEUTRAL and w not in used)
     return found.pop(), rest
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name in lower case, without digits and accents."""
+    bare = unicodedata.normalize("NFD", name)
+    latin = [c for c in bare if not "\u0300" <= c <= "\u036f"]
+    name = unicodedata.normalize("NFC", "".join(latin))
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+", name)
+    return [word.lower() for word in words]
 
 
 def _inner(folder: _Folder, left_out: LeftOut, rel) -> _Folder:
@@ -291,7 +309,7 @@ def scan(path: str | Path, split: bool = True, reading=None) -> Layout:
     for part, folder in parts.items():
         found[part] = (
             folder if isinstance(folder, dict)
-            else _by_class(folder, part, left_out, notes, rel)
+            else _by_class(folder, part, root, left_out, notes, rel)
         )  # fmt: skip
     found = _settled(found, root, notes, reading)
     if "all" not in found:
@@ -436,7 +454,9 @@ def _sideways(top: _Folder, left_out, rel):
 # -- classes ----------------------------------------------------------------------
 
 
-def _by_class(folder: _Folder, part, left_out, notes, rel) -> dict[str, list[Path]]:
+def _by_class(
+    folder: _Folder, part, root, left_out, notes, rel
+) -> dict[str, list[Path]]:
     """{class: pictures} of one part; CourseError where there are no classes."""
     classes = _classes_in(folder)
     for sub in folder.folders:
@@ -445,7 +465,7 @@ def _by_class(folder: _Folder, part, left_out, notes, rel) -> dict[str, list[Pat
             left_out.add(f"folders whose name begins with {ASIDE}", name, True)
     hint = "Expected: folder/CLASS_NAME/image.png, with at least two classes."
     if folder.pictures and not any(sub.every() for sub in classes):
-        raise _flat_folder(folder)
+        raise _flat_folder(folder, root)
     if len(classes) < 2 and part in ("all", "train"):
         what = "has no sub-folders"
         if classes:
@@ -462,14 +482,70 @@ def _by_class(folder: _Folder, part, left_out, notes, rel) -> dict[str, list[Pat
             )
     for file in folder.pictures:
         left_out.add("pictures beside the class folders", rel(file), True)
-    inside = [rel(b.path) for c in classes for b in c.with_pictures()
-              if part_of(b.name)[0] and not part_of(b.name)[1]]  # fmt: skip
-    if inside:
-        notes.append(
-            f"Folders with the names of parts lie inside of classes ({listed(inside)});"
+    notes += _told_inside(folder, classes, rel)
+    return {sub.name: sub.every() for sub in classes}
+
+
+def _told_inside(folder: _Folder, classes, rel) -> list[str]:
+    """Sentences about sub-folders in classes, whose pictures count as the class's.
+
+    CourseError where the supposed classes are a series (fold0, fold1) of the same ones.
+    """
+    same = _same_inside(classes)
+    outer = [sub.name for sub in classes if sub.every()]
+    if same and all(_is_series(name) for name in outer):
+        raise CourseError(
+            f"{folder.path}: its sub-folders {listed(outer)} each hold the sub-folders "
+            f"{listed(same)}, which look like the classes.\nExpected: one "
+            "sub-folder for each class.\nDo: move all pictures of a class into one "
+            f"folder ({folder.name}/{same[0]} ...), or name one of {listed(outer)} "
+            "alone. To keep what belongs together in one part, write a table with the "
+            "columns image and label and a third for the key `together`."
+        )
+    if same:
+        return [
+            f"The classes {listed(outer)} each hold the sub-folders {listed(same)}. If "
+            f"{listed(same)} are the classes, move all pictures of a class into one "
+            f"folder: now {outer[0]} is told from {outer[1]}."
+        ]
+    inside = [sub for one in classes for sub in one.with_pictures()]
+    parts = [
+        rel(b.path) for b in inside if part_of(b.name)[0] and not part_of(b.name)[1]
+    ]
+    others = [
+        f"{rel(sub.path)} ({len(sub.every()):,} pictures)"
+        for sub in inside
+        if rel(sub.path) not in parts
+    ]
+    said = []
+    if parts:
+        said.append(
+            f"Folders with the names of parts lie inside of classes ({listed(parts)});"
             " their pictures count as the class's, whatever part they were meant for."
         )
-    return {sub.name: sub.every() for sub in classes}
+    if others:
+        said.append(
+            "Sub-folders inside of classes, whose pictures count as the class's: "
+            f"{len(others):,} ({listed(others)})."
+        )
+    return said
+
+
+def _same_inside(classes) -> list[str]:
+    """Two names or more that every class has as sub-folders, and no pictures beside."""
+    filled = [sub for sub in classes if sub.every()]
+    if len(filled) < 2 or any(sub.pictures for sub in filled):
+        return []
+    names = [{below.name for below in sub.with_pictures()} for sub in filled]
+    same = set.intersection(*names)
+    return sorted(same) if len(same) > 1 else []
+
+
+def _is_series(name: str) -> bool:
+    if re.fullmatch(r"(19|20)\d\d", name):  # a year
+        return True
+    words = [word for word in _words(name) if len(word) > 1 or not word.isascii()]
+    return bool(words) and SERIES.issuperset(words)
 
 
 def _what_else(folder: _Folder) -> str:
@@ -482,10 +558,15 @@ def _what_else(folder: _Folder) -> str:
     return f"\nIt holds files that are not read: {said}.{needs}"
 
 
-def _flat_folder(folder: _Folder) -> CourseError:
-    tables = [p.name for p in sorted(folder.path.iterdir())
+def _flat_folder(folder: _Folder, root: Path) -> CourseError:
+    places = dict.fromkeys((folder.path, root))
+    tables = [p for place in places for p in sorted(place.iterdir())
               if p.suffix.lower() in (".csv", ".tsv", ".xlsx", ".parquet")]  # fmt: skip
-    table = f" Or name the table {tables[0]} with --data." if tables else ""
+    table = (
+        f" Or name the table {tables[0].relative_to(root)} with --data."
+        if tables
+        else ""
+    )
     return CourseError(
         f"{folder.path} holds {len(folder.pictures):,} pictures and has no sub-folders "
         "of classes, so that nothing says which class a picture is of.\nExpected: "

@@ -186,6 +186,7 @@ class Look:
     """What :func:`look` finds in one file without keeping its values.
 
     low, high, most: smallest and largest value, and the one that 99.9 % lie below.
+    inner: smallest and largest value without these two; None where there is no other.
     fourth: (fully opaque, fully clear, all) pixels of a channel in doubt, or None.
     """
 
@@ -193,6 +194,7 @@ class Look:
     low: float = 0.0
     high: float = 255.0
     most: float = 255.0
+    inner: tuple[float, float] | None = None
     window: tuple[float, float] | None = None
     container: str = "other"
     fourth: tuple[int, int, int] | None = None
@@ -224,11 +226,14 @@ def look(path: Path) -> Look:
         return Look(**about)
     values = picture.values.reshape(-1)
     some = values[:: max(1, len(values) // SAMPLED)]
+    low, high = values.min(), values.max()
+    between = values[(values > low) & (values < high)]
     return Look(
         kind=picture.kind,
-        low=float(values.min()),
-        high=float(values.max()),
+        low=float(low),
+        high=float(high),
         most=float(np.quantile(some, 0.999)),
+        inner=(float(between.min()), float(between.max())) if len(between) else None,
         window=picture.window,
         **about,
     )
@@ -397,7 +402,11 @@ def _is_plain(opened) -> bool:
     """8 bits without a fourth channel in doubt."""
     if _is_deep(opened.mode) or _is_cut(opened):
         return False
-    return "A" not in opened.getbands() or _certain_alpha(opened)
+    return not _has_alpha_band(opened) or _certain_alpha(opened)
+
+
+def _has_alpha_band(image) -> bool:
+    return "A" in image.getbands() and image.mode != "LAB"  # whose A is a colour
 
 
 def _is_cut(opened) -> bool:
@@ -468,7 +477,7 @@ def _from_pillow(opened) -> Picture:
     image = ImageOps.exif_transpose(opened)
     if not _is_deep(image.mode):
         fourth = None
-        if "A" in image.getbands() and not certain:
+        if _has_alpha_band(image) and not certain:
             fourth = np.asarray(image.getchannel("A"))
         elif certain:
             image = image.convert("RGBA")
@@ -750,7 +759,7 @@ class Rule:
             else:
                 ranges[kind], how = _range(kind, own, alone=len(kinds) == 1)
             told.append(_range_sentence(kind, len(own), ranges[kind], how, where))
-            told += _outliers(ranges[kind], own)
+            told += _outliers(ranges[kind], own) or _marks(ranges[kind], own)
         if value_range is not None and kinds == [EIGHT]:
             told.append("value_range has no effect: all pictures have 8 bits.")
         if len(kinds) > 1:
@@ -853,6 +862,31 @@ def _outliers(span, own) -> list[str]:
     ]
 
 
+def _marks(span, own) -> list[str]:
+    """Does one value, such as -9999 for "missing", take more than half of the scale?"""
+    low, high = min(one.low for one in own), max(one.high for one in own)
+    inner = [value for one in own for value in (*(one.inner or ()), one.low, one.high)]
+    inner = [value for value in inner if low < value < high]
+    if not inner or any(one.window for one in own) or not _inside(span, low, high):
+        return []
+    first, last = min(inner), max(inner)
+    if first - low > (high - low) / 2:
+        value, first, last = low, first, high
+    elif high - last > (high - low) / 2:
+        value, first, last = high, low, last
+    else:
+        return []
+    return [
+        f"The value {value:g} stands far from all others ({first:g} to {last:g}), as a "
+        "mark of missing pixels does, and takes most of the grey levels. value_range: "
+        f"[{first:g}, {last:g}] gives them to the others."
+    ]
+
+
+def _inside(span, low, high) -> bool:
+    return span[0] <= low and high <= span[1]
+
+
 def _transparent(looks: Iterable[Look], alone: bool = False) -> dict[str, bool]:
     """Is the fourth channel transparency?  One answer for all files of a container."""
     sums: dict[str, np.ndarray] = {}
@@ -886,7 +920,7 @@ def rgb(picture: Picture, rule: Rule):
         image = ImageOps.invert(image.convert("RGB"))
     if image.mode == "RGB":
         return image, beyond
-    has_alpha = "A" in image.getbands() or "a" in image.mode
+    has_alpha = _has_alpha_band(image) or "a" in image.mode
     if picture.fourth is not None and not rule.transparent.get(picture.container, True):
         has_alpha = False
         image = image.convert("RGBA")  # of LA, too; the fourth channel is dropped

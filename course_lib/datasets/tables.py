@@ -30,7 +30,9 @@ TEXT = ("text", "texts", "sentence", "message", "comment", "review", "descriptio
         "document", "content", "body", "tweet", "question", "query",
         "utterance")  # fmt: skip
 LABEL = ("label", "labels", "class", "category", "target", "intent", "sentiment", "tag")
-IMAGE = ("image", "images", "picture", "photo", "img")
+IMAGE = ("image", "images", "picture", "photo", "img", "file_name", "filename",
+         "file name", "image_path", "image path", "image_name", "image name",
+         "filepath", "file_path", "file path", "file", "path")  # fmt: skip
 ENDINGS = (".csv", ".tsv", ".tab", ".xlsx", ".xlsm", ".parquet", ".jsonl", ".ndjson",
            ".json")  # fmt: skip
 EXTRA = 'python -m pip install -c constraints.txt -e ".[formats]"'
@@ -358,7 +360,7 @@ def examples(
         )
     said += _placeholders(labels, classes, what)
     inputs = table[columns[kind]]
-    if kind == "image":  # names of files
+    if kind == "image":
         inputs = [name.strip() for name in inputs]
     return Examples(table, inputs, labels, classes, columns, [*table.notes, *said])
 
