@@ -82,7 +82,7 @@ def _some(names, what: str) -> str:
     if not names:
         return f"no {what}"
     more = " ..." if len(names) > SHOWN else ""
-    one = what.removesuffix("s") if len(names) == 1 else what
+    one = what if len(names) > 1 else what.replace("ies", "ys").removesuffix("s")
     return f"{len(names)} {one} ({', '.join(map(str, names[:SHOWN]))}{more})"
 
 
@@ -587,7 +587,7 @@ def _misfit(path, name, best, own, heads) -> CourseError:
     ]  # fmt: skip
     lies = [f"{k} {tuple(v.shape)}" for k, v in best.tensors.items()]
     hint = next((said for mark, said in HINTS.items() if mark in " ".join(lies)), "")
-    first = ""
+    first, there, here = "", (), ()
     if shapes:
         k = shapes[0]
         there, here = tuple(best.tensors[named[k]].shape), tuple(own[k].shape)
@@ -598,6 +598,8 @@ def _misfit(path, name, best, own, heads) -> CourseError:
     where = f" under {best.label!r}" if best.where else ""
     other = _fitting(best.tensors)
     do = "name the architecture that the file was made with"
+    if not missing and not extra and len(shapes) == 1 and there[:1] == here[:1]:
+        do = _other_channels(there, here) or do
     if other:
         do = f"write {other}@{path.name}: all weights below its head are there"
     return CourseError(
@@ -606,6 +608,20 @@ def _misfit(path, name, best, own, heads) -> CourseError:
         f"file{where}: {_some(lies, 'tensors')}{', ' + hint if hint else ''}.\n"
         f"Expected: all {len(own)} tensors of this architecture, its head excepted.\n"
         f"Do: {do}."
+    )
+
+
+def _other_channels(there, here) -> str:
+    """What to do where the first layer alone reads another number of channels."""
+    if len(there) != 4 or there[2:] != here[2:]:
+        return ""
+    way = "keep the three that are red, green and blue: weight[:, :3]"
+    if there[1] == 1:
+        way = "spread it over three: weight.repeat(1, 3, 1, 1) / 3"
+    return (
+        f"the architecture is right, for pictures of {there[1]} channel(s), and the "
+        f"course's have {here[1]}. Change this tensor in the file ({way}), and save it "
+        "with safetensors.torch.save_file"
     )
 
 

@@ -555,6 +555,7 @@ def test_a_value_that_marks_missing_pixels_is_told(mark, tmp_path):
         job_data.read(root, job_config.Config(), 16)
     said = f"The value {np.float32(mark):g} stands far from all others"
     assert said in str(why.value)
+    assert "--value-range" in str(why.value)
     ranged = job_config.Config(value_range=(0.0, 0.9))
     parts = job_data.read(root, ranged, 16)
     assert not any("stands far" in note for note in parts.notes)

@@ -530,3 +530,42 @@ def test_no_record_is_lost_in_files_mutated_at_random(tmp_path):
         kept = sum(len(text) + len(label) for text, label in rows(found))
         there = sum(len(text) + len(label) for text, label in MANY)
         assert kept >= there - 30 * ("left out" in said), content
+
+
+# -- what is no fault of form, and told -------------------------------------------
+
+
+def told(tmp_path, lines, header="text,label"):
+    path = written(tmp_path / "t.csv", "\n".join([header, *lines]))
+    return " ".join(tables.examples(path, "text").notes)
+
+
+@pytest.mark.parametrize(
+    "values", [("train", "test"), ("Training", "val", "TEST"), ("trainset", "testset"),
+               ("train", "dev", "")]
+)  # fmt: skip
+def test_a_column_of_parts_is_not_followed_and_told(values, tmp_path):
+    lines = [f"text {i},{'ab'[i % 2]},{values[i % len(values)]}" for i in range(12)]
+    said = told(tmp_path, lines, "text,label,where")
+    assert f"Column 'where' of t.csv names parts ({values[0]} " in said
+    places = ["pump leaks,a,test bench", "fan hums,b,train hall", "hot,a,roof"]
+    assert "parts" not in told(tmp_path, places, "text,label,where")
+
+
+@pytest.mark.parametrize(
+    "labels, same", [("1 true 0 false", "'1' (1), 'true' (1)"),
+                     ("yes y no N", "'N' (1), 'no' (1)"),
+                     ("Y T x z", "'T' (1), 'Y' (1)")]
+)  # fmt: skip
+def test_truth_in_several_words_is_told(labels, same, tmp_path):
+    lines = [f"text {i},{label}" for i, label in enumerate(labels.split())]
+    assert same in told(tmp_path, lines)
+
+
+def test_plain_truths_are_not_told(tmp_path):
+    assert "mean the same" not in told(tmp_path, ["a,yes", "b,no", "c,1000"])
+
+
+@pytest.mark.parametrize("text", ["M\ufffdller", "#NAME?", "#REF!", "\ufffd"])
+def test_texts_that_another_program_has_damaged_are_told(text, tmp_path):
+    assert ", 1: row 3. They" in told(tmp_path, ["good,a", f"{text},b", "#names,b"])

@@ -255,6 +255,15 @@ REFUSED = {
         OWN | {"layer1.0.conv1.weight": torch.ones(8, 8, 3, 3)},
         "1 have another shape; layer1.0.conv1.weight is (8, 8, 3, 3) in the file",
     ),
+    "grey pictures": (
+        OWN | {"conv1.0.weight": OWN["conv1.0.weight"][:, :1]},
+        "the architecture is right, for pictures of 1 channel(s)",
+    ),
+    "four channels": (
+        OWN | {"conv1.0.weight": OWN["conv1.0.weight"][:, [0, 1, 2, 0]]},
+        "weight[:, :3]), and save it",
+    ),
+    "no tensors": ({"epoch": {}}, "a dict without tensors: 1 entry (epoch)"),
     "whole numbers": (
         OWN | {"layer1.0.conv1.weight": OWN["layer1.0.conv1.weight"].to(torch.int8)},
         "1 have another shape",

@@ -761,7 +761,7 @@ class Rule:
             told.append(_range_sentence(kind, len(own), ranges[kind], how, where))
             told += _outliers(ranges[kind], own) or _marks(ranges[kind], own)
         if value_range is not None and kinds == [EIGHT]:
-            told.append("value_range has no effect: all pictures have 8 bits.")
+            told.append("A value range has no effect: all pictures have 8 bits.")
         if len(kinds) > 1:
             if EIGHT in kinds:
                 ranges[EIGHT] = (0.0, 255.0)
@@ -857,8 +857,8 @@ def _outliers(span, own) -> list[str]:
         return []
     return [
         f"99.9 % of the values of each picture lie below {most:g}: few grey levels are "
-        f"left for them. If what is brighter carries nothing, value_range: [{low:g}, "
-        f"{most:g}] gives them all."
+        f"left for them. If what is brighter carries nothing, "
+        f"{_asked(low, most)} gives them all."
     ]
 
 
@@ -878,9 +878,17 @@ def _marks(span, own) -> list[str]:
         return []
     return [
         f"The value {value:g} stands far from all others ({first:g} to {last:g}), as a "
-        "mark of missing pixels does, and takes most of the grey levels. value_range: "
-        f"[{first:g}, {last:g}] gives them to the others."
+        "mark of missing pixels does, and takes most of the grey levels. To give them "
+        f"to the others: {_asked(first, last)}."
     ]
+
+
+def _asked(low, high) -> str:
+    """How a user asks for a range: in a configuration, and of the command without."""
+    return (
+        f"value_range: [{low:g}, {high:g}] (of `course diagnose`: "
+        f"--value-range {low:g} {high:g})"
+    )
 
 
 def _inside(span, low, high) -> bool:

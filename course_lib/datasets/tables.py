@@ -38,6 +38,16 @@ ENDINGS = (".csv", ".tsv", ".tab", ".xlsx", ".xlsm", ".parquet", ".jsonl", ".ndj
 EXTRA = 'python -m pip install -c constraints.txt -e ".[formats]"'
 MISSING = {"na", "n/a", "nan", "null", "none", "nil", "-", "?", "#n/a", "unknown",
            "missing", "<na>", "undefined", "tbd"}  # fmt: skip
+TRUTHS = ({"1", "true", "yes", "y", "t"}, {"0", "false", "no", "n", "f"})
+SPREADSHEET_ERRORS = {
+    "#NAME?",
+    "#VALUE!",
+    "#REF!",
+    "#DIV/0!",
+    "#N/A",
+    "#NULL!",
+    "#NUM!",
+}
 HIDDEN = " \t\r\n\f\v\u00a0\u200b\ufeff\u00ad"  # a text of these alone is empty
 
 
@@ -358,7 +368,10 @@ def examples(
             "\nExpected: at least two classes.\nDo: add examples of another class, or "
             f"name another column with {reading.option('label_column', 'NAME')}."
         )
-    said += _placeholders(labels, classes, what)
+    said += _placeholders(labels, classes, what) + _truths(labels, classes, what)
+    said += _own_split(table, tuple(columns.values()))
+    if kind == "text":
+        said += _lost_signs(table, columns[kind])
     inputs = table[columns[kind]]
     if kind == "image":
         inputs = [name.strip() for name in inputs]
@@ -380,6 +393,58 @@ def _placeholders(labels, classes, what) -> list[str]:
     return [
         f"Read as a class of its own in {what}: {', '.join(found)}. If it stands for a "
         "missing label, empty these cells."
+    ]
+
+
+def _truths(labels, classes, what) -> list[str]:
+    """A sentence about classes that say yes, or no, in several ways."""
+    import numpy as np
+
+    counts = np.bincount(labels, minlength=len(classes)).tolist()
+    same = [
+        [f"{name!r} ({n})" for name, n in zip(classes, counts) if name.lower() in words]
+        for words in TRUTHS
+    ]
+    if max(map(len, same)) < 2:
+        return []
+    listed_ones = "; ".join(", ".join(names) for names in same if len(names) > 1)
+    return [
+        f"Classes of their own in {what}, which may mean the same: {listed_ones}. If "
+        "they do, write them alike."
+    ]
+
+
+def _own_split(table, used) -> list[str]:
+    """A sentence about columns that say train or test, for they are not followed."""
+    from course_lib.datasets.layout import part_of
+
+    said = []
+    for name in table.others(used):
+        counts = Counter(table[name])
+        parts = {part_of(value) for value in counts if value} if len(counts) < 9 else ()
+        if len(parts) > 1 and all(part and not rest for part, rest in parts):
+            values = listed([f"{value} {n}" for value, n in counts.most_common()])
+            said.append(
+                f"Column {name!r} of {table.path.name} names parts ({values}); rows "
+                "are split anew all the same. To hold out rows of your choice, leave "
+                "them out of this table, and give them to `course predict`."
+            )
+    return said
+
+
+def _lost_signs(table, column) -> list[str]:
+    """A sentence about texts in which another program has lost characters."""
+    rows = [
+        name
+        for name, text in zip(table.names(), table[column])
+        if "\ufffd" in text or text.strip() in SPREADSHEET_ERRORS
+    ]
+    if not rows:
+        return []
+    return [
+        f"Texts with lost characters (\ufffd) or an error of a spreadsheet in their "
+        f"place (#NAME?) in column {column!r}, {len(rows)}: {listed(rows)}. They were "
+        "lost before: save the table again from where it was made."
     ]
 
 
