@@ -392,3 +392,12 @@ def test_the_table_beside_a_folder_of_pictures_is_named(tmp_path):
     (tmp_path / "set" / "labels.csv").write_text("image,label\n")
     with pytest.raises(CourseError, match="the table labels.csv with --data"):
         scan(tmp_path / "set")
+
+
+def test_several_splits_of_the_same_classes_are_no_classes(tmp_path):
+    for i, name in enumerate(("split_1", "split_2")):
+        fill(tmp_path / name / "train", first=1000 * i)
+        fill(tmp_path / name / "test", first=1000 * i + 500)
+    with pytest.raises(CourseError, match="split_1, split_2 each hold parts .*a, b"):
+        scan(tmp_path)
+    assert set(scan(tmp_path / "split_1").parts) == {"train", "test"}

@@ -601,3 +601,21 @@ def test_a_table_that_names_pictures_elsewhere_says_where_they_are(written, tmp_
         datasets.read_table(tmp_path / "t.csv", datasets.Reader(8))
     assert "a relative one starts at" in str(why.value)
     assert "may be images/0.png" in str(why.value)
+
+
+@pytest.mark.parametrize("kind, start", [(np.uint16, 29000), (np.uint32, 2**31),
+                                         (np.float32, 290)])  # fmt: skip
+def test_a_narrow_range_far_from_zero_is_told(kind, start, tmp_path):
+    import tifffile
+
+    for k, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            values = np.random.default_rng(10 * k + i).integers(0, 17, (16, 16))
+            values = (values.astype(np.float64) + start).astype(kind)
+            tifffile.imwrite(tmp_path / name / f"{i}.tif", values)
+    reader = datasets.Reader(16)
+    notes = " ".join(datasets.read_folder(tmp_path, reader).notes())
+    assert f"No value lies below {float(start):g}" in notes and "value_range" in notes
+    ranged = datasets.Reader(16, value_range=(start, start + 16))
+    assert "No value" not in " ".join(datasets.read_folder(tmp_path, ranged).notes())

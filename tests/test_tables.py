@@ -569,3 +569,8 @@ def test_plain_truths_are_not_told(tmp_path):
 @pytest.mark.parametrize("text", ["M\ufffdller", "#NAME?", "#REF!", "\ufffd"])
 def test_texts_that_another_program_has_damaged_are_told(text, tmp_path):
     assert ", 1: row 3. They" in told(tmp_path, ["good,a", f"{text},b", "#names,b"])
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.TIFF", "scan.dcm", "c.heic", "d.jpeg"])
+def test_a_picture_in_the_place_of_a_table_is_told(name, tmp_path):
+    refused(tmp_path, b"\x89PNG\r\n\x1a\n\0", "is one picture", "folder", name=name)

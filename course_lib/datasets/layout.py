@@ -40,7 +40,7 @@ NEUTRAL = set(
 )
 # Words that name a series of the same classes, and hardly ever a class.
 SERIES = NEUTRAL | set(
-    "fold folds kfold cv batch session run site year mask masks label labels "
+    "fold folds kfold cv batch session run exp trial seed site year mask masks label labels "
     "annotation annotations".split()
 )
 SYSTEM = {
@@ -298,7 +298,7 @@ def scan(path: str | Path, split: bool = True, reading=None) -> Layout:
             parts = _parts(top, root, split, left_out, notes, rel)
             notes.append(f"The data were found in {rel(top.path)}.")
         if parts is None:
-            parts = _sideways(top, left_out, rel) or {"all": top}
+            parts = _sideways(top, root, left_out, rel) or {"all": top}
     if "all" not in parts and not split:
         raise CourseError(
             f"{root}: in each class folder are the parts {sorted(parts)}.\nExpected: "
@@ -432,7 +432,7 @@ def _refuse_missing(top, chosen, root) -> None:
     )
 
 
-def _sideways(top: _Folder, left_out, rel):
+def _sideways(top: _Folder, root, left_out, rel):
     """{part: {class: files}} of CLASS/train/picture.png, else None."""
     filled = [sub for sub in _classes_in(top) if sub.every()]
     if len(filled) < 2 or any(sub.pictures for sub in filled):
@@ -446,6 +446,15 @@ def _sideways(top: _Folder, left_out, rel):
             found.setdefault(part, {}).setdefault(sub.name, []).extend(below.every())
     if not {"train", "test"} <= set(found):
         return None
+    inner = [below for sub in filled for below in sub.with_pictures()]
+    same = _same_inside(inner)
+    if same and all(_is_series(sub.name) for sub in filled):
+        names = listed([sub.name for sub in filled])
+        raise CourseError(
+            f"{root}: its sub-folders {names} each hold parts of their own, with the "
+            f"same classes ({listed(same)}).\nExpected: one set of parts.\nDo: name "
+            f"one of {names} alone."
+        )
     for file in top.pictures:
         left_out.add("pictures beside the class folders", rel(file), True)
     return found

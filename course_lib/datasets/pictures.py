@@ -850,15 +850,23 @@ def _range_sentence(kind, count, span, how, where) -> str:
 
 
 def _outliers(span, own) -> list[str]:
-    """Is most of the scale spent on few bright values?"""
-    most = max(one.most for one in own)
+    """Is most of the scale spent on few bright values, or on none?"""
+    least, most = min(one.low for one in own), max(one.most for one in own)
     low, high = span
-    if any(one.window for one in own) or most - low >= (high - low) / 8:
+    if any(one.window for one in own) or most - max(least, low) >= (high - low) / 8:
+        return []
+    if most - low < (high - low) / 8:
+        return [
+            f"99.9 % of the values of each picture lie below {most:g}: few grey levels "
+            "are left for them. If what is brighter carries nothing, "
+            f"{_asked(low, most)} gives them all."
+        ]
+    top = max(one.high for one in own)
+    if top <= least:
         return []
     return [
-        f"99.9 % of the values of each picture lie below {most:g}: few grey levels are "
-        f"left for them. If what is brighter carries nothing, "
-        f"{_asked(low, most)} gives them all."
+        f"No value lies below {least:g}, the largest is {top:g}: few grey levels are "
+        f"left for them. {_asked(least, top)} gives them all."
     ]
 
 

@@ -160,9 +160,11 @@ class Table:
         own = {plain_name(name) for name in self.columns}
         hint = self.headless
         if key == "image_column" and own & set(TEXT):
-            hint += " It looks like a table of texts, not of names of pictures."
+            hint += " It looks like a table of texts, not of names of pictures; "
+            hint += "`course train` learns from texts with `task: text`."
         elif key == "text_column" and own & set(IMAGE):
-            hint += " It looks like a table of names of pictures, not of texts."
+            hint += " It looks like a table of names of pictures, not of texts; "
+            hint += "`course train` learns from pictures with `task: images`."
         return CourseError(
             f"{self.path} {problem}; its columns are {columns}.{hint}\n"
             f"Expected: {expected}.\nDo: name it with {self._write(key)}, or rename it "
@@ -237,6 +239,7 @@ def read(
             f"The table {path} cannot be read ({error}).\nExpected: a file.\n"
             "Do: check the path, and whether you may read it."
         ) from None
+    _refuse_picture(path)
     kind = _kind(path, content)
     if kind == "parquet":
         return _parquet(path, reading)
@@ -251,6 +254,21 @@ def read(
     cells = delimited.read(text, path, names, suffix)
     cells.notes[:0] = notes
     return _with_header(cells, path, names, reading)
+
+
+def _refuse_picture(path: Path) -> None:
+    from course_lib.datasets import pictures
+
+    try:
+        picture = path.suffix and pictures.reader_of(path)
+    except pictures.MissingReader:
+        picture = True
+    if picture:
+        raise CourseError(
+            f"{path} is one picture by its name, and no table.\nExpected: a folder "
+            f"with a sub-folder of pictures for each class, or one of {', '.join(ENDINGS)}."
+            "\nDo: name the folder or the table."
+        )
 
 
 def _kind(path, content: bytes) -> str:
