@@ -40,8 +40,8 @@ NEUTRAL = set(
 )
 # Words that name a series of the same classes, and hardly ever a class.
 SERIES = NEUTRAL | set(
-    "fold folds kfold cv batch session run exp trial seed site year mask masks label labels "
-    "annotation annotations".split()
+    "fold folds kfold cv batch session run exp trial seed site year mask masks label "
+    "labels annotation annotations".split()
 )
 SYSTEM = {
     "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "@tmp", "#recycle",

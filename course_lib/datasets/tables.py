@@ -266,8 +266,8 @@ def _refuse_picture(path: Path) -> None:
     if picture:
         raise CourseError(
             f"{path} is one picture by its name, and no table.\nExpected: a folder "
-            f"with a sub-folder of pictures for each class, or one of {', '.join(ENDINGS)}."
-            "\nDo: name the folder or the table."
+            f"with a sub-folder of pictures for each class, or a table "
+            f"({', '.join(ENDINGS)}).\nDo: name the folder or the table."
         )
 
 
