@@ -865,8 +865,8 @@ def _outliers(span, own) -> list[str]:
     if top <= least:
         return []
     return [
-        f"No value lies below {least:g}, the largest is {top:g}: few grey levels are "
-        f"left for them. {_asked(least, top)} gives them all."
+        f"No value lies below {_number(least)}, the largest is {_number(top)}: few "
+        f"grey levels are left for them. {_asked(least, top)} gives them all."
     ]
 
 
@@ -893,10 +893,17 @@ def _marks(span, own) -> list[str]:
 
 def _asked(low, high) -> str:
     """How a user asks for a range: in a configuration, and of the command without."""
+    low, high = _number(low), _number(high)
     return (
-        f"value_range: [{low:g}, {high:g}] (of `course diagnose`: "
-        f"--value-range {low:g} {high:g})"
+        f"value_range: [{low}, {high}] (of `course diagnose`: "
+        f"--value-range {low} {high})"
     )
+
+
+def _number(value: float) -> str:
+    """Whole numbers with all digits, others with six."""
+    whole = float(value).is_integer() and abs(value) < 2**53
+    return str(int(value)) if whole else f"{value:g}"
 
 
 def _inside(span, low, high) -> bool:
