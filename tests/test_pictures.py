@@ -620,3 +620,16 @@ def test_a_narrow_range_far_from_zero_is_told(kind, start, tmp_path):
     assert f"value_range: [{start}, {start + 16}]" in notes
     ranged = datasets.Reader(16, value_range=(start, start + 16))
     assert "No value" not in " ".join(datasets.read_folder(tmp_path, ranged).notes())
+
+
+@pytest.mark.parametrize("mode, clear", [("P", 0), ("RGB", (9, 9, 9)), ("L", 9)])
+def test_a_colour_that_means_clear_is_laid_over_white_and_told(mode, clear, tmp_path):
+    for k, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        picture = Image.new(mode, (8, 8), clear)
+        picture.putpixel((k, k), 200 if mode != "RGB" else (200, 0, 0))
+        picture.save(tmp_path / name / "1.png", transparency=clear)
+        picture.save(tmp_path / name / "opaque.png")
+    notes = datasets.read_folder(tmp_path, datasets.Reader(8)).notes()
+    (said,) = [note for note in notes if "laid over white: 2 (" in note]
+    assert "a/1.png" in said and "opaque" not in said

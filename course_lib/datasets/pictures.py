@@ -211,7 +211,7 @@ def look(path: Path) -> Look:
         if not (_is_dicom(head, path) or _is_heif(head)):
             with _pillow(path, head) as opened:
                 if opened is not None and _is_plain(opened):
-                    return Look(facts=_facts(opened))
+                    return Look(facts=_facts(opened) | _clear_parts(opened))
     picture = decode(path)
     fourth = None
     if picture.fourth is not None:
@@ -396,6 +396,14 @@ def _is_deep(mode: str) -> bool:
 def _certain_alpha(opened) -> bool:
     """Transparency by the definition of the file, with nothing to judge."""
     return "transparency" in opened.info or opened.mode in ("PA", "La", "RGBa")
+
+
+def _clear_parts(opened) -> dict[str, str]:
+    """{"alpha": ""} where a colour that means "clear" is used, as in a palette."""
+    if not _certain_alpha(opened):
+        return {}
+    least, _ = opened.convert("RGBA").getchannel("A").getextrema()
+    return {"alpha": ""} if least < 255 else {}
 
 
 def _is_plain(opened) -> bool:
