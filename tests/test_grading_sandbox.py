@@ -755,7 +755,34 @@ def test_time_that_the_machine_took_does_not_count(
             clock.check()
     else:
         clock.check()
-    assert clock.own() == pytest.approx(max(then - waited, 0))
+    assert clock.own() == pytest.approx(max(then - waited, min(used, then), 0))
+
+
+CROWD = """
+import os, time
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+children = []
+for _ in range(12):
+    children.append(os.fork())
+    if not children[-1]:
+        while True: pass
+end = time.monotonic() + 3
+while time.monotonic() < end: pass
+for child in children:
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+"""
+
+
+@slow
+def test_processes_that_keep_their_own_cell_waiting_cost_its_time():
+    with sandbox.Kernel(sandbox.Limits()) as kernel:
+        before, start = kernel.spent, time.monotonic()
+        clock = sandbox._Clock(kernel, 20)
+        ran = kernel.run(CROWD, 20)
+        wall, waited = time.monotonic() - start, clock._waited() - clock.waited
+    assert not ran.error and waited > 1.5  # else this shows nothing
+    assert kernel.spent - before > wall - waited + 0.5
 
 
 @slow
