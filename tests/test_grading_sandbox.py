@@ -895,6 +895,41 @@ def test_what_is_unusual_is_noticed_and_costs_nothing(source, notice):
     assert record["points"] == 3 or "plain" in source or "exit" in source
 
 
+@pytest.mark.parametrize(
+    "source, notice",
+    [
+        ("setattr(torch.Tensor, 'clone', mine)", "methods of others"),
+        ("import math\nsetattr( math, 'log', mine)", "methods of others"),
+        ("exec(bytes([49]))", "code made of text"),
+        ("m = __import__('json')", "code made of text"),
+        ("%%bash\necho 1", "code made of text"),
+        ("!echo 1", "code made of text"),
+        ("import \uff43types", "memory of the process"),
+        ("x = 1 # \u202e done \u2066", "hidden text"),
+        ("x = 1" + " " * 300 + "; y = 2", "hidden text"),
+        ("x\u200b = 1", "hidden text"),
+    ],
+)
+def test_what_a_reader_would_miss_is_noticed(source, notice):
+    found = notices.found(submitted(DOUBLE, extra=[cell("own", source)]), release())
+    assert any(notice in sentence for sentence in found), found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "model.eval()\nre.compile('x')\ntorch.compile(model)",
+        "assert 1 != 2\nsetattr(self, 'a', 1)",
+        "x = [" + "1, " * 200 + "]",
+        "name = '\u05d0\u05d1 \u0627\u0628 \u200d'",
+        "if True:\n" + " " * 250 + "x = 1",
+    ],
+)
+def test_what_looks_alike_is_not_noticed(source):
+    content = submitted(DOUBLE, extra=[cell("own", source)])
+    assert notices.found(content, release()) == set()
+
+
 def test_what_is_usual_is_not_noticed():
     record = graded(submitted(DOUBLE, TOTAL, "Because."))
     assert record["notice"] == "" and record["points"] == 5
@@ -907,7 +942,8 @@ def test_nothing_is_unusual_in_references_and_in_the_bank():
         assert notices.found(content, public) == set()
         for entry in bank.entries(lesson):
             named = [n for n, p in notices.PATTERNS.items() if p.search(entry.source)]
-            assert not named, (lesson.name, entry.source)
+            cheat = ["frames of callers"] if "frame" in entry.name else []
+            assert named == cheat, (lesson.name, entry.source)
 
 
 def test_locked_cells_that_were_changed_are_noticed():
