@@ -602,7 +602,7 @@ class _Inbox:
         )
 
 
-MAX_NOTEBOOKS = 200  # that are looked into, of one folder or archive of a learner
+MAX_NOTEBOOKS = 60  # that are looked into, of one folder or archive of a learner
 TOO_MANY = "one hand-in of too many notebooks: ask which one counts. Looked into:"
 NO_NAME = (
     "no learner's name in it. Do: rename it, or add a line `name,learner` to a CSV "

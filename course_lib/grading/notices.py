@@ -24,7 +24,7 @@ REACHES = {  # what an answer has no need of, and the words that show it
     r"\bimport importlib\b|^%%?\w*(?:bash|sh|python|script)\b|^ *!",
 }
 HIDES = re.compile(  # what a reader of the cell does not see
-    "[\u202a-\u202e\u2066-\u2069\u200b\u2060\ufeff]|\\S {200}[ ]*\\S"
+    "[\u202a-\u202e\u2066-\u2069\u200b\u2060\ufeff]|\\S[ \\t]{120,}\\S"
 )
 PATTERNS = {name: re.compile(text, re.MULTILINE) for name, text in REACHES.items()}
 
