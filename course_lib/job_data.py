@@ -17,8 +17,10 @@ import numpy as np
 
 from course_lib import datasets
 from course_lib.datasets import tables, texts
+from course_lib.datasets.grouped_split import dealt
 from course_lib.datasets.labelled import Labelled
 from course_lib.datasets.layout import listed
+from course_lib.datasets.near_duplicates import merged
 from course_lib.errors import CourseError
 
 __all__ = ["Parts", "digests", "read", "split"]
@@ -178,30 +180,8 @@ def split(data, fractions: Sequence[float], groups, seed: int = 0) -> list:
     lacks most of the group's classes, so that every class comes near to the fractions.
     Raises CourseError when a class would be missing in a part.  Lesson 13.
     """
-    rng = np.random.default_rng(seed)
-    groups = np.asarray(groups)
-    _, inverse = np.unique(groups, return_inverse=True)
-    order = np.argsort(inverse, kind="stable")
-    edges = np.cumsum(np.bincount(inverse))[:-1]
-    members = [rows for rows in np.split(order, edges)]
-    members = [members[i] for i in rng.permutation(len(members))]
-    members.sort(key=len, reverse=True)
-    classes = len(data.classes)
-    totals = np.bincount(data.labels, minlength=classes)
-    wanted = np.outer(fractions, totals)  # (parts, classes)
-    missing = wanted.copy()
-    chosen: list[list] = [[] for _ in fractions]
-    for rows in members:
-        own = np.bincount(data.labels[rows], minlength=classes)
-        lack = (missing / np.maximum(wanted, 1e-9)) @ own  # shares still to come
-        part = int(np.argmax(np.round(lack, 9)))
-        chosen[part].append(rows)
-        missing[part] -= own
-    cut = []
-    for rows in chosen:
-        rows = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
-        cut.append(data.subset(np.sort(rows)))
-    return cut
+    parts = dealt(data.labels, groups, fractions, seed)
+    return [data.subset(np.flatnonzero(parts == k)) for k in range(len(fractions))]
 
 
 # -- reading ----------------------------------------------------------------------
@@ -306,24 +286,13 @@ def _kept_together(data, digest, config, notes) -> np.ndarray:
         return group
     column = _column(data, config.together, config, "together")
     number = np.unique(column, return_inverse=True)[1]
-    joined = _joined(group, number)
+    joined = merged(group, number)
     values = len(np.unique(column))
     notes.append(
         f"Examples of one value of {config.together!r} ({values} values) were kept in "
         "one part."
     )
     return joined
-
-
-def _joined(a, b) -> np.ndarray:
-    """The finest grouping in which equal a, and equal b, are together."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n = int(a.max()) + 1
-    size = n + int(b.max()) + 1
-    links = coo_array((np.ones(len(a)), (a, n + b)), shape=(size, size))
-    return connected_components(links, directed=False)[1][a]
 
 
 def _column(data, name, config, key):

@@ -135,6 +135,8 @@ def load(
                 model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     except Exception as error:  # the hub and each format raise families of their own
         raise zoo.unavailable(name, error) from error
+    if native:
+        _check_quantised(model, name)
     if quantised and not native:
         from course_lib import quantization
 
@@ -157,6 +159,20 @@ def _bits(quantised, double, dtype):
         bnb_4bit_use_double_quant=double,
         bnb_4bit_compute_dtype=dtype,
     )
+
+
+def _check_quantised(model, name) -> None:
+    """CourseError where bitsandbytes was asked for four bits and stored none.
+
+    transformers replaces layers that are exactly torch's linear layer; of a family with
+    a subclass of its own (Falcon) nothing is stored in 4 bits, and nothing says so.
+    """
+    if not any(type(layer).__name__ == "Linear4bit" for layer in model.modules()):
+        raise CourseError(
+            f"Of {name} no layer was stored in 4 bits.\nExpected: a model whose linear "
+            "layers are torch's own, so that bitsandbytes can replace them.\nDo: load "
+            "it with quantised=None, or take another family (Llama, Qwen, SmolLM2)."
+        )
 
 
 def never_repack(model) -> None:

@@ -80,6 +80,7 @@ def wrong_size(parts):
 
 def loader_of(x, labels, **options):
     data = torch.utils.data.TensorDataset(x, torch.as_tensor(labels))
+    options["generator"] = torch.Generator().manual_seed(0)
     return torch.utils.data.DataLoader(data, batch_size=16, **options)
 
 

@@ -942,8 +942,9 @@ def test_nothing_is_unusual_in_references_and_in_the_bank():
         assert notices.found(content, public) == set()
         for entry in bank.entries(lesson):
             named = [n for n, p in notices.PATTERNS.items() if p.search(entry.source)]
-            cheat = ["frames of callers"] if "frame" in entry.name else []
-            assert named == cheat, (lesson.name, entry.source)
+            looks_up = "_getframe" in entry.source  # a wrong answer that peeks
+            assert not looks_up or entry.hint
+            assert named == looks_up * ["frames of callers"], entry.source
 
 
 def test_locked_cells_that_were_changed_are_noticed():

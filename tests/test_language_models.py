@@ -156,6 +156,19 @@ def test_a_text_is_answered_alone_as_in_company():
     assert together == alone
 
 
+def test_a_family_that_is_silently_not_quantised_is_refused(tmp_path):
+    from transformers import AutoTokenizer, FalconConfig, FalconForCausalLM
+
+    small = dict(hidden_size=64, num_hidden_layers=1, num_attention_heads=4)
+    FalconForCausalLM(FalconConfig(vocab_size=2048, **small)).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(language_models.folder(NAME)).save_pretrained(tmp_path)
+    name = f"hf/{tmp_path}"
+    assert language_models.load(name)[0].num_parameters() > 0
+    if language_models.bitsandbytes_works():
+        with pytest.raises(CourseError, match="no layer was stored in 4 bits"):
+            language_models.load(name, quantised="nf4")
+
+
 def test_bad_input():
     with pytest.raises(CourseError, match="no language model called 'gpt-9'"):
         language_models.load("gpt-9")

@@ -85,7 +85,10 @@ def test_no_source_reads_or_writes_pickle():
     """But for the tensors of public weight files, and files made to look like them."""
     calls = r"^\s*(?:import|from) pickle|torch\.(?:load|save)\(|allow_pickle=True"
     public = "weights_only=True)"
-    imitated = ("tools/full_profile_check.py", "torch.save(state, path)")
+    imitated = (
+        ("tools/full_profile_check.py", "torch.save(state, path)"),
+        ("benchmarks/mutated_files.py", 'torch.save(wrapped, folder / "w.pth")'),
+    )
     found = [
         f"{short(path)}: {line.strip()}"
         for path in SOURCES
@@ -93,7 +96,7 @@ def test_no_source_reads_or_writes_pickle():
         for line in path.read_text("utf-8").splitlines()
         if re.search(calls, line)
         and not line.rstrip().endswith(public)
-        and (short(path), line.strip()) != imitated
+        and (short(path), line.strip()) not in imitated
     ]
     assert found == []
 

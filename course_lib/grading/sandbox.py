@@ -465,8 +465,9 @@ class Kernel:
 
         pid: one of the sandbox's processes.
         """
-        where = f"/proc/{pid}/root/box/ipc" if self.isolated else self.folder
-        path = f"{where}/k-{CHANNELS.index(name) + 1}"
+        inside = Path("/proc", str(pid), "root", "box", "ipc")
+        where = inside if self.isolated else self.folder
+        path = str(where / f"k-{CHANNELS.index(name) + 1}")
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise OSError(f"{path} is no socket")
         made = Channel(path, kind, self.limits.message_mb * 10**6)
