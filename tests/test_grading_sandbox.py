@@ -900,6 +900,7 @@ def test_what_is_unusual_is_noticed_and_costs_nothing(source, notice):
     [
         ("setattr(torch.Tensor, 'clone', mine)", "methods of others"),
         ("import math\nsetattr( math, 'log', mine)", "methods of others"),
+        ("import base64\nbase64.b64encode = lambda b: b", "methods of others"),
         ("exec(bytes([49]))", "code made of text"),
         ("m = __import__('json')", "code made of text"),
         ("%%bash\necho 1", "code made of text"),

@@ -11,6 +11,7 @@ import unicodedata
 
 from course_lib.grading import submission
 
+OTHERS = r"(?:torch|np|numpy|math|copy|json|base64|builtins)"
 REACHES = {  # what an answer has no need of, and the words that show it
     "the grader's own code": r"course_lib\.grading|_course_call|plain\.encode",
     "the kernel": r"get_ipython\(\)\.(?:kernel|user_ns|ast_transformers|input_trans)",
@@ -18,8 +19,8 @@ REACHES = {  # what an answer has no need of, and the words that show it
     "frames of callers": r"sys\._getframe|inspect\.(?:stack|currentframe)|f_locals",
     "memory of the process": r"\b(?:import|from) ctypes\b|gc\.get_(?:objects|ref)",
     "other processes": r"\bos\.(?:kill|fork|exec|setsid|_exit)|\bpsutil\b|/proc/",
-    "methods of others": r"^ *(?:torch|np|math)\.[\w.]+ *= *(?:lambda|[a-z_]\w*$)|"
-    r"\bsetattr\(\s*(?:torch|np|numpy|math|copy)\b",
+    "methods of others": rf"^ *{OTHERS}\.[\w.]+ *= *(?:lambda|[a-z_]\w*$)|"
+    rf"\bsetattr\(\s*{OTHERS}\b",
     "code made of text": r"(?<![\w.])(?:exec|eval|compile|__import__)\s*\(|"
     r"\bimport importlib\b|^%%?\w*(?:bash|sh|python|script)\b|^ *!",
 }
