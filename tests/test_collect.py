@@ -327,6 +327,12 @@ def test_every_learners_work_is_found_in_an_awkward_inbox(name, inbox, small_cou
         ("submissions.zip", ""),
         ("final_v2.ipynb", ""),
         ("hardcopy.ipynb", "hardcopy"),
+        ("s1 (Ann's conflicted copy 2026-11-02).ipynb", "s1"),
+        ("s1 (conflicted copy 2026-11-02 101500).ipynb", "s1"),
+        ("90_toy (Ann Conflict).ipynb", ""),
+        ("s1.sync-conflict-20261102-101500-ABCDEF7.ipynb", "s1"),
+        ("conflict.ipynb", "conflict"),
+        ("_" * 250, ""),
         ("0" * 255, "0" * 255),
         ("-0_" * 80, ""),
     ],
@@ -547,6 +553,41 @@ def test_a_folder_of_several_learners_is_told(inbox):
 
 
 # -- archives that harm ----------------------------------------------------------------
+
+
+def test_copies_of_synchronised_folders_are_attempts(inbox):
+    """The newest counts, though the program that made it put a name into its own."""
+    put(inbox / "s1" / f"{NAME}.ipynb", EARLY)
+    name = f"{NAME} (Ann's conflicted copy 2026-11-02).ipynb"
+    put(inbox / "s1" / name, GOOD, START + DAY)
+    put(inbox / "s2" / f"{NAME}.ipynb", EARLY)
+    name = f"{NAME}.sync-conflict-20261102-101500-ABCDEF7.ipynb"
+    put(inbox / "s2" / name, GOOD, START + DAY)
+    found, rows = collected(inbox)
+    assert found == {"s1": GOOD, "s2": GOOD} and not any(r.problem for r in rows)
+
+
+def test_one_hand_in_of_very_many_notebooks_is_bounded(inbox, monkeypatch):
+    """Each of them is told, in few lines; others' work is not concerned."""
+    monkeypatch.setattr(collect, "MAX_NOTEBOOKS", 5)
+    members = {f"{'x/' * i}{NAME}.ipynb": GOOD + b" " * i for i in range(40)}
+    zipped(inbox / "s1.zip", members)
+    put(inbox / "s2.ipynb")
+    found, rows = collected(inbox)
+    assert set(found) == {"s1", "s2"} and len(rows) == 41
+    assert sum("Looked into: 5" in r.problem for r in rows) == 35
+    assert len(collect.grouped(rows)) < 10
+    assert len(list((inbox.parent / "submitted/s1").rglob("*.ipynb"))) <= 5
+
+
+@pytest.mark.parametrize("name", ["s1.zip", "s1.tar.gz", "s1.tgz", "s1.bz2"])
+@pytest.mark.parametrize("content", [b"<html>Please log in", b"MZ" * 99, bytes(99)])
+def test_what_is_called_an_archive_and_is_none_has_a_record(name, content, inbox):
+    put(inbox / name, content)
+    _, rows = collected(inbox)
+    (one,) = classroom.submissions(NAME)
+    assert one.student == "s1" and "ask for another" in one.problem
+    assert [r.student for r in rows] == ["s1"] and rows[0].problem
 
 
 def test_limits_of_archives_are_kept(inbox, monkeypatch):

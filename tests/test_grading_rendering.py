@@ -145,6 +145,40 @@ def test_no_trick_gets_into_a_page(trick, links):
         assert "<a " not in html
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"$\hspace{-900em} 16 of 16$",
+        "<math><mpadded height='-900em' depth='900em'><mi>16</mi></mpadded></math>",
+        "<math><mo minsize='90000px'>(</mo><mspace width='1e9em'></mspace></math>",
+        "<table><tr><td colspan=1000 rowspan=65534>x</td></tr></table>",
+        "<math><mfrac linethickness='500px'><mi>a</mi><mi>b</mi></mfrac></math>",
+    ],
+)
+def test_nothing_is_laid_over_the_rest_of_a_page(text):
+    html = rendering.markdown(text, links=True)
+    values = [v for _, a in Page(html).tags for k, v in a.items() if k != "alttext"]
+    assert not re.search(r"\d{4}|900|500|e9", " ".join(values)), html
+
+
+def test_usual_gaps_of_formulas_stay():
+    html = rendering.markdown(r"$a \quad b \! c \, d$ $\binom{n}{k} \big( x$", True)
+    for gap in ("1em", "negativethinmathspace", "0.167em", "1.2em"):
+        assert f'"{gap}"' in html, html
+
+
+def test_text_is_shown_in_the_order_in_which_it_stands():
+    source = "ok = 1 # \u202e }2{ \u2066 done"
+    output = {"output_type": "stream", "name": "stdout", "text": "\u202dxyz"}
+    cells = [
+        {"cell_type": kind, "source": source, "outputs": [output], "metadata": {}}
+        for kind in ("code", "markdown")
+    ]
+    made = json.dumps(rendering.tame({"cells": cells}), ensure_ascii=False)
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", made)
+    assert made.count("[U+202E]") == 2 and "[U+202D]xyz" in made
+
+
 def test_what_is_harmless_stays():
     text = (
         "# Title\n\n**bold** *slanted* `code` ~~gone~~\n\n1. one\n2. two\n\n> said\n\n"

@@ -755,7 +755,34 @@ def test_time_that_the_machine_took_does_not_count(
             clock.check()
     else:
         clock.check()
-    assert clock.own() == pytest.approx(max(then - waited, 0))
+    assert clock.own() == pytest.approx(max(then - waited, min(used, then), 0))
+
+
+CROWD = """
+import os, time
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+children = []
+for _ in range(12):
+    children.append(os.fork())
+    if not children[-1]:
+        while True: pass
+end = time.monotonic() + 3
+while time.monotonic() < end: pass
+for child in children:
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+"""
+
+
+@slow
+def test_processes_that_keep_their_own_cell_waiting_cost_its_time():
+    with sandbox.Kernel(sandbox.Limits()) as kernel:
+        before, start = kernel.spent, time.monotonic()
+        clock = sandbox._Clock(kernel, 20)
+        ran = kernel.run(CROWD, 20)
+        wall, waited = time.monotonic() - start, clock._waited() - clock.waited
+    assert not ran.error and waited > 1.5  # else this shows nothing
+    assert kernel.spent - before > wall - waited + 0.5
 
 
 @slow
@@ -866,6 +893,42 @@ def test_what_is_unusual_is_noticed_and_costs_nothing(source, notice):
     record = graded(submitted(source if "double" in source else DOUBLE, extra=own))
     assert notice in record["notice"]
     assert record["points"] == 3 or "plain" in source or "exit" in source
+
+
+@pytest.mark.parametrize(
+    "source, notice",
+    [
+        ("setattr(torch.Tensor, 'clone', mine)", "methods of others"),
+        ("import math\nsetattr( math, 'log', mine)", "methods of others"),
+        ("import base64\nbase64.b64encode = lambda b: b", "methods of others"),
+        ("exec(bytes([49]))", "code made of text"),
+        ("m = __import__('json')", "code made of text"),
+        ("%%bash\necho 1", "code made of text"),
+        ("!echo 1", "code made of text"),
+        ("import \uff43types", "memory of the process"),
+        ("x = 1 # \u202e done \u2066", "hidden text"),
+        ("x = 1" + " " * 300 + "; y = 2", "hidden text"),
+        ("x\u200b = 1", "hidden text"),
+    ],
+)
+def test_what_a_reader_would_miss_is_noticed(source, notice):
+    found = notices.found(submitted(DOUBLE, extra=[cell("own", source)]), release())
+    assert any(notice in sentence for sentence in found), found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "model.eval()\nre.compile('x')\ntorch.compile(model)",
+        "assert 1 != 2\nsetattr(self, 'a', 1)",
+        "x = [" + "1, " * 200 + "]",
+        "name = '\u05d0\u05d1 \u0627\u0628 \u200d'",
+        "if True:\n" + " " * 250 + "x = 1",
+    ],
+)
+def test_what_looks_alike_is_not_noticed(source):
+    content = submitted(DOUBLE, extra=[cell("own", source)])
+    assert notices.found(content, release()) == set()
 
 
 def test_what_is_usual_is_not_noticed():

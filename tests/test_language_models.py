@@ -161,7 +161,9 @@ def test_a_family_that_is_silently_not_quantised_is_refused(tmp_path):
 
     small = dict(hidden_size=64, num_hidden_layers=1, num_attention_heads=4)
     FalconForCausalLM(FalconConfig(vocab_size=2048, **small)).save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(language_models.folder(NAME)).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(language_models.folder(NAME)).save_pretrained(
+        tmp_path
+    )
     name = f"hf/{tmp_path}"
     assert language_models.load(name)[0].num_parameters() > 0
     if language_models.bitsandbytes_works():

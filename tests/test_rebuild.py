@@ -480,6 +480,16 @@ def test_a_flood_of_text_is_refused():
         rebuilt(made)
 
 
+def test_what_is_joined_is_no_longer_than_a_cell():
+    """Else each of many parts would be read again with all that is above it."""
+    made = notebook()
+    made["cells"] += [own("    x\n" * 1500, name="double") for _ in range(40)]
+    built = rebuilt(made)
+    sizes = [len(cell["source"]) for cell in built.cells]
+    assert 50_000 < max(sizes) < submission.MAX_SOURCE
+    assert sum("    x" in cell["source"] for cell in built.cells) >= 3
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_notebooks_in_other_encodings_are_read(encoding):
     text = json.dumps(notebook(open="Ünïcode"), ensure_ascii=False)

@@ -412,6 +412,9 @@ class _Inbox:
         files = list(self._files(unit, scratch))
         self.roots = [f.parts[:-2] for f in files if f.parts[-2:] == COURSE]
         for found in files:
+            if len(books) >= MAX_NOTEBOOKS and is_notebook(found.name):
+                self.left(student, found.parts, f"{TOO_MANY} {MAX_NOTEBOOKS}")
+                continue
             book = self._book(found, student, troubles, unit)
             if book:
                 books.append(book)
@@ -483,6 +486,9 @@ class _Inbox:
             return None
         named = self.parse(found.name)
         verdict, why = self.exercises.of(content, named)
+        if suffix_of(found.name) in archives.ENDINGS and verdict == "unreadable":
+            troubles.append((found, "damaged, or no archive: ask for another"))
+            return None
         if verdict == "unreadable" and not is_sure:
             return self._no_notebook(found, student, unit)
         if verdict != "this" and as_shipped(found.parts, content):
@@ -596,6 +602,8 @@ class _Inbox:
         )
 
 
+MAX_NOTEBOOKS = 60  # that are looked into, of one folder or archive of a learner
+TOO_MANY = "one hand-in of too many notebooks: ask which one counts. Looked into:"
 NO_NAME = (
     "no learner's name in it. Do: rename it, or add a line `name,learner` to a CSV "
     "file given with --roster"

@@ -38,8 +38,12 @@ COPIES = (  # marks of a copy; a number in brackets counts up with each download
     re.compile(rf"(?:\s+|\s*[-–_]\s*){COPY}\s*\(?\d*\)?$", re.IGNORECASE),
     re.compile(rf"^{COPY}\s*(?:\(\d+\)\s*)?(?:of|von|de)\s+", re.IGNORECASE),
     re.compile(r"-checkpoint$"),
+    # by programs that keep folders alike: Dropbox, Nextcloud; Syncthing
+    re.compile(r"\s*\([^()]*\bconflict(?:ed copy)?\b[^()]*\)$", re.IGNORECASE),
+    re.compile(r"\.sync-conflict-\d{8}-\d{6}-\w{7}$"),
 )
-RENAMED = re.compile(r"_+(?P<when>20\d{12})$")  # by nbgitpuller, before it pulls anew
+# by nbgitpuller, before it pulls anew
+RENAMED = re.compile(r"(?<!_)_+(?P<when>20\d{12})$")
 NOBODY = frozenset(  # words for things, not for people
     "my the all new old final draft last first latest backup version nb submission "
     "submissions submit submitted exercise exercises notebook notebooks untitled "

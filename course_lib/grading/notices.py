@@ -7,9 +7,11 @@ notebook may have lost its locked cells.  It changes no points.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from course_lib.grading import submission
 
+OTHERS = r"(?:torch|np|numpy|math|copy|json|base64|builtins)"
 REACHES = {  # what an answer has no need of, and the words that show it
     "the grader's own code": r"course_lib\.grading|_course_call|plain\.encode",
     "the kernel": r"get_ipython\(\)\.(?:kernel|user_ns|ast_transformers|input_trans)",
@@ -17,8 +19,14 @@ REACHES = {  # what an answer has no need of, and the words that show it
     "frames of callers": r"sys\._getframe|inspect\.(?:stack|currentframe)|f_locals",
     "memory of the process": r"\b(?:import|from) ctypes\b|gc\.get_(?:objects|ref)",
     "other processes": r"\bos\.(?:kill|fork|exec|setsid|_exit)|\bpsutil\b|/proc/",
-    "methods of others": r"^ *(?:torch|np|math)\.[\w.]+ *= *(?:lambda|[a-z_]\w*$)",
+    "methods of others": rf"^ *{OTHERS}\.[\w.]+ *= *(?:lambda|[a-z_]\w*$)|"
+    rf"\bsetattr\(\s*{OTHERS}\b",
+    "code made of text": r"(?<![\w.])(?:exec|eval|compile|__import__)\s*\(|"
+    r"\bimport importlib\b|^%%?\w*(?:bash|sh|python|script)\b|^ *!",
 }
+HIDES = re.compile(  # what a reader of the cell does not see
+    "[\u202a-\u202e\u2066-\u2069\u200b\u2060\ufeff]|\\S[ \\t]{120,}\\S"
+)
 PATTERNS = {name: re.compile(text, re.MULTILINE) for name, text in REACHES.items()}
 
 
@@ -33,9 +41,11 @@ def found(content: bytes, release: dict) -> set[str]:
         for cell in cells
         if cell["kind"] == "code"
         for name, pattern in PATTERNS.items()
-        if pattern.search(cell["source"])
+        if pattern.search(unicodedata.normalize("NFKC", cell["source"]))  # as Python
     }
     sentences = {f"its code names {name}" for name in reached}
+    if any(cell["kind"] == "code" and HIDES.search(cell["source"]) for cell in cells):
+        sentences.add("hidden text: marks that do not show, or a long gap in a line")
     changed = _changed_cells(cells, release)
     if changed:
         sentences.add("hidden changes: locked cells differ: " + ", ".join(changed))

@@ -71,6 +71,14 @@ ATTRIBUTES = {
     "span": {"class"},
 }
 LINK = re.compile(r"(?:https?://|mailto:)[^\s\\]+", re.IGNORECASE)
+LENGTH = re.compile(r"-?\d{0,2}(?:\.\d{0,6})?(?:em|ex|px|pt|%)?|100%|[a-z]{4,30}")
+SPAN = re.compile(r"\d{1,3}")
+BOUNDED = {  # attributes that place or stretch what surrounds them
+    **dict.fromkeys(["width", "height", "depth", "minsize", "maxsize"], LENGTH),
+    **dict.fromkeys(["linethickness", "rowspacing"], LENGTH),
+    **dict.fromkeys(["colspan", "rowspan"], SPAN),
+}
+TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # marks that turn text around
 PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+")
 
 
@@ -91,11 +99,16 @@ _WAY = ("fg", "bg")
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
-    """Addresses: links to pages, pictures that are data; all else is dropped."""
+    """Addresses: links to pages, pictures that are data; all else is dropped.
+
+    So are lengths that would lay a formula over the rest of the page.
+    """
     if name == "href":
         return value if tag == "a" and LINK.fullmatch(value.strip()) else None
     if name == "src":
         return value if tag == "img" and PICTURE.fullmatch(value) else None
+    if name in BOUNDED and not BOUNDED[name].fullmatch(value.strip()):
+        return None
     return value
 
 
@@ -181,6 +194,14 @@ def plain(text: str) -> str:
     return f"<pre>{escape(text[:PLAIN_CHARS] + note)}</pre>"
 
 
+def unturned(text: str) -> str:
+    """Text in the order in which it stands: marks that turn it are spelled out.
+
+    With them code reads as another code than Python runs.
+    """
+    return TURNS.sub(lambda mark: f"[U+{ord(mark[0]):04X}]", text)
+
+
 def tame(notebook: dict, as_plain: bool = False) -> dict:
     """The notebook with what a page may show of it, in new cells.
 
@@ -195,7 +216,7 @@ def tame(notebook: dict, as_plain: bool = False) -> dict:
         made = {
             "cell_type": kind,
             "id": f"cell-{number}",
-            "source": "".join(cell["source"]),
+            "source": unturned("".join(cell["source"])),
             "metadata": {"nbgrader": dict(ours)} if named else {},
         }
         if kind == "code":
@@ -237,7 +258,7 @@ def _output(output: dict, as_plain: bool) -> dict:
 
 
 def _stream(text, name, as_plain: bool) -> dict:
-    text = "".join(text)
+    text = unturned("".join(text))
     if as_plain and len(text) > PLAIN_CHARS:
         more = len(text) - PLAIN_CHARS
         text = f"{text[:PLAIN_CHARS]}\n[... {more:,} more characters are not shown]"

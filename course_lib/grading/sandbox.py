@@ -659,9 +659,13 @@ class _Clock:
         return resources.cpu_seconds(resources.below(self.kernel.process.pid))
 
     def own(self) -> float:
-        """Seconds since the start, without those of waiting for a processor."""
+        """Seconds since the start, without those of waiting for a processor.
+
+        Waiting for processors that its own processes use is no excuse.
+        """
         wall = time.monotonic() - self.start
-        return max(wall - max(self._waited() - self.waited, 0.0), 0.0)
+        ready = wall - max(self._waited() - self.waited, 0.0)
+        return max(ready, min(wall, self._cpu() - self.cpu), 0.0)
 
     def check(self) -> None:
         """Raise OutOfTime when the run's own time is over.

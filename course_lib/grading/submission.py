@@ -348,6 +348,7 @@ class _Places:
                 and cell["kind"] == above["kind"] == "code"
                 and above["place"] in self.asked
                 and place in (None, above["place"])
+                and len(above["source"]) + len(cell["source"]) < MAX_SOURCE
                 and not self.blank(above, above["place"])
                 and goes_on(above["source"], cell["source"])
             ):
