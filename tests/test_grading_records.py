@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 
 import pytest
 import test_grading_class as a_class
@@ -289,6 +290,23 @@ def test_an_export_is_whole_or_not_at_all(
     assert [p.name for p in small_course.glob(".grades*")] == []
     assert cli.main(["export", "--to", str(target)]) == 0
     assert "ann" in target.read_text()
+
+
+def test_the_time_of_a_hand_in_reaches_the_book_and_the_export(toy, small_course):
+    page = small_course / "submitted" / "ann" / NAME / f"{NAME}.ipynb"
+    page.parent.mkdir(parents=True)
+    page.write_text("{}", encoding="utf-8")
+    when = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
+    os.utime(page, (when.timestamp(), when.timestamp()))
+    entered(toy)
+    with gradebook.opened(toy) as book:
+        book.book.update_or_create_assignment(NAME, duedate=datetime(2026, 11, 3, 9))
+        found = book.book.find_submission(NAME, "ann")
+        assert found.timestamp == when.replace(tzinfo=None)
+        assert found.total_seconds_late == 1800
+    target = small_course / "grades.csv"
+    assert cli.main(["export", "--to", str(target)]) == 0
+    assert "2026-11-03 09:30:00" in target.read_text()
 
 
 def test_names_with_commas_and_quotes_keep_their_columns(toy, small_course):

@@ -51,13 +51,19 @@ def problems_of(folder: Path) -> str:
     return "; ".join(dict.fromkeys(filter(None, told)))
 
 
-def time_of_newest(folder: Path, lesson: str) -> str:
-    """The time of the attempt that counts, as nbgrader writes it; '' for none."""
+def newest(folder: Path, lesson: str) -> datetime | None:
+    """When the attempt that counts was handed in (UTC); None where there is none."""
     try:
         changed = (folder / f"{lesson}.ipynb").stat().st_mtime
     except OSError:
-        return ""
-    return f"{datetime.fromtimestamp(changed, UTC):%Y-%m-%d %H:%M:%S.%f} UTC"
+        return None
+    return datetime.fromtimestamp(changed, UTC)
+
+
+def time_of_newest(folder: Path, lesson: str) -> str:
+    """The time of the attempt that counts, as nbgrader writes it; '' for none."""
+    when = newest(folder, lesson)
+    return f"{when:%Y-%m-%d %H:%M:%S.%f} UTC" if when else ""
 
 
 def _log(folder: Path) -> list[dict]:

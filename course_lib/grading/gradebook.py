@@ -19,7 +19,7 @@ from pathlib import Path
 
 from course_lib import files, paths
 from course_lib.errors import CourseError
-from course_lib.grading import grade, release, rendering
+from course_lib.grading import attempts, grade, release, rendering
 from course_lib.grading.faults import told
 
 COURSE_ID = "transfer-learning"  # the folder of this course in nbgrader's exchange
@@ -200,7 +200,11 @@ class Book:
         self.book.update_or_create_student(student)
         with warnings.catch_warnings():  # of nbgrader's own use of its database
             warnings.simplefilter("ignore")
-            self.book.update_or_create_submission(self.lesson.name, student)
+            name = self.lesson.name
+            when = attempts.newest(paths.ROOT / "submitted" / student / name, name)
+            self.book.update_or_create_submission(
+                name, student, timestamp=when and when.replace(tzinfo=None)
+            )
         SaveAutoGrades().preprocess(notebook, self._resources(student=student))
         self.book.db.expire_all()
         now = _answers(notebook)
