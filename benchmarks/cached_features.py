@@ -15,7 +15,10 @@ import time
 
 import numpy as np
 
-from course_lib import datasets, features, freezing, measure, training, zoo
+from course_lib import datasets, training
+from course_lib.analysis import measure
+from course_lib.models import features, zoo
+from course_lib.training import freezing
 
 
 def naive(backbone, train, val, options):

@@ -34,7 +34,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from course_lib import paths
-from course_lib.grading import bank, release
+from course_lib.course.grading import bank, release
 
 HOSTILE = {
     "memory of no process": """
@@ -65,7 +65,7 @@ for _ in range(20):
 while True: pass
 """,
     "a forged transport": """
-from course_lib.grading import plain
+from course_lib.course.grading import plain
 import numpy as np
 plain.encode = lambda value: '{"kind": "array", "npy": ""}'
 np.allclose = lambda *a, **k: True
@@ -123,7 +123,7 @@ def course_in(root: Path, lesson: Path, students: int, bad: int) -> Path:
 RUN = """\
 import json, sys
 from pathlib import Path
-from course_lib.grading import classroom
+from course_lib.course.grading import classroom
 lesson, parallel, to = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 records, _ = classroom.grade_class(lesson, parallel)
 for record in records.values():

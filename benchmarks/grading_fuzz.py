@@ -15,7 +15,7 @@ import json
 import random
 import time
 
-from course_lib.grading import grade, release, submission
+from course_lib.course.grading import grade, release, submission
 
 STRANGE = [None, True, -1, 1e308, "", "x", "\ud800", "\0", [], {}, [[]], {"a": {}}]
 STRANGE += ["code", "raw", "def", "9" * 50, [1, None], {"nbgrader": []}, "<script>"]

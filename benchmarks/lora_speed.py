@@ -14,7 +14,8 @@ import time
 import numpy as np
 import torch
 
-from course_lib import lora, zoo
+from course_lib.methods import lora
+from course_lib.models import zoo
 
 TARGETS = ("query", "value")
 
@@ -57,7 +58,7 @@ def main():
     ratio = seconds[:, 0] / seconds[:, 1]
     low, middle, high = np.quantile(ratio, (0.25, 0.5, 0.75))
     ours, theirs = np.median(seconds, axis=0)
-    print(f"course_lib.lora {1000 * ours:.0f} ms, peft {1000 * theirs:.0f} ms a step")
+    print(f"course_lib {1000 * ours:.0f} ms, peft {1000 * theirs:.0f} ms a step")
     print(f"ratio {middle:.3f} (middle half of the pairs {low:.3f} to {high:.3f})")
 
 

@@ -26,9 +26,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from course_lib import job_config, job_data, paths, zoo
+from course_lib import paths
+from course_lib.course.grading import collect
 from course_lib.errors import CourseError
-from course_lib.grading import collect
+from course_lib.jobs import configuration, own_data
+from course_lib.models import zoo
 
 LESSON = "08_lora"
 NAMES = ("disc", "stripe", "cross")
@@ -118,9 +120,9 @@ def try_pictures(folder: Path, rng: random.Random) -> str:
     """Damage one picture; all 24 must be read, or the damaged one be named."""
     file = rng.choice(make_pictures(folder, rng))
     done = in_place(file, rng)
-    config = job_config.from_dict({"task": "images"})
+    config = configuration.from_dict({"task": "images"})
     skip = rng.random() < 0.5
-    parts = job_data.read(folder, config, 24, skip_unreadable=skip)
+    parts = own_data.read(folder, config, 24, skip_unreadable=skip)
     count = sum(len(part) for part in parts)
     said = " ".join(parts.notes)
     if count != 24 and file.stem not in said:
@@ -165,8 +167,8 @@ def try_table(folder: Path, rng: random.Random) -> str:
     path = make_table(folder, rng)
     done = in_place(path, rng)
     (path,) = folder.iterdir()
-    config = job_config.from_dict({"task": "text", "split": [0.6, 0.2, 0.2]})
-    parts = job_data.read(path, config)
+    config = configuration.from_dict({"task": "text", "split": [0.6, 0.2, 0.2]})
+    parts = own_data.read(path, config)
     count = sum(len(part) for part in parts)
     said = " ".join(parts.notes)
     content = path.read_bytes()

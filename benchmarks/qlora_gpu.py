@@ -11,7 +11,8 @@ import datetime
 
 import torch
 
-from course_lib import files, large_models, paths
+from course_lib import files, paths
+from course_lib.memory import large_models
 
 SIZES = ("Llama-3.1-8B", "Llama-2-7B", "Llama-2-13B")
 

@@ -20,7 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from course_lib import datasets, features, measure, probes, training, zoo
+from course_lib import datasets, training
+from course_lib.analysis import measure, probes
+from course_lib.models import features, zoo
 
 RATES = (3e-4, 1e-3, 3e-3)
 AUGMENT = training.compose(training.random_dihedral(), training.random_crop(4))

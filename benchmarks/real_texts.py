@@ -20,7 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from course_lib import datasets, features, measure, probes, text, training, zoo
+from course_lib import datasets, training
+from course_lib.analysis import measure, probes
+from course_lib.models import features, text, zoo
 
 RATES = (1.5e-4, 5e-4)
 

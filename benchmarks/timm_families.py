@@ -28,8 +28,9 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from course_lib import features, freezing, heads, layer_groups, zoo
 from course_lib.errors import CourseError
+from course_lib.models import features, heads, zoo
+from course_lib.training import freezing, layer_groups
 
 CLASSES, PICTURES = 3, 2
 FAMILIES = """

@@ -39,7 +39,8 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from course_lib import datasets, text, training, zoo
+from course_lib import datasets, training
+from course_lib.models import text, zoo
 
 
 class Pictures(torch.utils.data.Dataset):

@@ -38,8 +38,8 @@ CHUNK = 1 << 14  # bytes; what is lost when a connection breaks
 PREPARE = {  # how the files of an archive become what is stored: module, function
     "keep": ("course_lib.assets", "keep"),
     "solar-cells": ("course_lib.assets", "pack"),
-    "efficientnet-lite": ("course_lib.public_weights", "efficientnet_lite"),
-    "smollm2": ("course_lib.public_weights", "smollm2"),
+    "efficientnet-lite": ("course_lib.models.public_weights", "efficientnet_lite"),
+    "smollm2": ("course_lib.models.public_weights", "smollm2"),
 }
 Progress = Callable[[str, int, int], None]  # (asset, bytes so far, bytes in all)
 

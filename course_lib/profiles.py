@@ -14,7 +14,7 @@ from course_lib.errors import CourseError
 
 @dataclass(frozen=True)
 class Profile:
-    """The models of one profile, by the names that ``course_lib.zoo.load`` takes."""
+    """The models of one profile, by the names that ``models.zoo.load`` takes."""
 
     name: str
     description: str
@@ -22,7 +22,7 @@ class Profile:
     vision_other_source: str  # one from a deliberately different source task
     vit: str  # a vision transformer
     text_encoder: str
-    language_model: str  # a decoder, by the names of course_lib.language_models.load
+    language_model: str  # a decoder, by the names of language_models.load
     image_size: int | None  # pixels a side that the backbone wants; None: any
     network: bool  # may models be downloaded?
     disk_gb: float  # what its models take on disk, beyond the installation

@@ -57,7 +57,7 @@ def course():
 
     def call(*arguments, **environment):
         return subprocess.run(
-            [sys.executable, "-m", "course_lib.cli", *map(str, arguments)],
+            [sys.executable, "-m", "course_lib.course.cli", *map(str, arguments)],
             capture_output=True,
             text=True,
             encoding="utf-8",

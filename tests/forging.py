@@ -13,8 +13,8 @@ from functools import cache
 import numpy as np
 import torch
 
+from course_lib.course.grading import checks, grade, plain, release, submission
 from course_lib.errors import CourseError
-from course_lib.grading import checks, grade, plain, release, submission
 
 SEED = 11
 

@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from course_lib.grading import grade, sandbox
+from course_lib.course.grading import grade, sandbox
 
 PROBLEM = sandbox.probe()
 needs_sandbox = pytest.mark.skipif(PROBLEM is not None, reason=f"{PROBLEM}")
 
 CHECKS = """
-from course_lib.grading.checks import Wrong, close
+from course_lib.course.grading.checks import Wrong, close
 HINTS = {"double": "HINT: twice the argument.", "sum": "HINT: the sum."}
 SECONDS = 40
 def check_double(learner, rng):

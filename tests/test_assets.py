@@ -8,7 +8,8 @@ import zipfile
 
 import pytest
 
-from course_lib import assets, cli, files, paths
+from course_lib import assets, files, paths
+from course_lib.course import cli
 from course_lib.errors import CourseError
 
 ROW = """\

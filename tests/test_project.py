@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from course_lib import cli
+from course_lib.course import cli
 
 ROOT = Path(__file__).parents[1]
 TEXT = {".py", ".md", ".toml", ".txt", ".json", ".csv", ".ipynb", ".yml", ".cfg", ""}

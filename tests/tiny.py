@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_lib.architectures import narrow_resnet
 from course_lib.datasets.images import ImageDataset
-from course_lib.preprocessing import Preprocess
-from course_lib.zoo import vision
+from course_lib.models.preprocessing import Preprocess
+from course_lib.models.zoo import vision
+from course_lib.pretraining.architectures import narrow_resnet
 
 torch.set_num_threads(1)  # such small sums gain nothing from more
 

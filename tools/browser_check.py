@@ -105,7 +105,7 @@ def started_lab(port, token, log):
     command = [
         sys.executable,
         "-m",
-        "course_lib.cli",
+        "course_lib.course.cli",
         "lab",
         "--no-browser",
         f"--port={port}",

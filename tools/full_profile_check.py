@@ -276,7 +276,7 @@ def build(cache: Path) -> list[str]:
 LOAD = """
 import sys, warnings
 import numpy as np, torch
-from course_lib import language_models, zoo
+from course_lib.models import language_models, zoo
 warnings.simplefilter("ignore")
 name, decoder = sys.argv[1], sys.argv[2] == "decoder"
 if decoder:
@@ -326,7 +326,7 @@ def child(arguments, variables) -> tuple[bool, str, float]:
 
 RUN = """
 import json, sys
-from course_lib import runner
+from course_lib.course import runner
 import nbformat
 (path,) = runner.lessons([sys.argv[1]])
 notebook = nbformat.read(path, as_version=4)

@@ -21,7 +21,7 @@ import browser_check as check
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from course_lib.grading import bank, gradebook, release
+from course_lib.course.grading import bank, gradebook, release
 
 SET = """
 const cells = window.coursePanel.content.widgets;
@@ -42,7 +42,7 @@ TRIES = 120
 
 def course(*arguments, root):
     """Run the `course` command on the copy."""
-    command = [sys.executable, "-m", "course_lib.cli", *arguments]
+    command = [sys.executable, "-m", "course_lib.course.cli", *arguments]
     environment = {**os.environ, "COURSE_ROOT": str(root)}
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 

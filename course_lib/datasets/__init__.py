@@ -16,7 +16,7 @@ import numpy as np
 
 from course_lib import files, paths
 from course_lib.datasets import opinions, real, series, solar_cells
-from course_lib.datasets.build import (
+from course_lib.datasets.committed import (
     EVERY,
     RENDERERS,
     TEXTS,

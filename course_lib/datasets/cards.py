@@ -12,7 +12,7 @@ import numpy as np
 
 from course_lib import files, paths
 from course_lib.datasets import load
-from course_lib.datasets.build import RENDERERS
+from course_lib.datasets.committed import RENDERERS
 from course_lib.datasets.images import ImageDataset
 
 GAP = 3

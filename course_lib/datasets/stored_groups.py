@@ -33,7 +33,7 @@ def stored_groups(name: str, n: int) -> np.ndarray:
 
 def write() -> None:
     """Find the groups of all sets anew and store them."""
-    from course_lib.datasets.build import npz_bytes
+    from course_lib.datasets.committed import npz_bytes
 
     arrays = {}
     for name in SETS:

@@ -29,7 +29,8 @@ NOTES = """## What it read
 A quarter raw tickets of the fab (like those of data/cards/tickets.md, none of them from
 a committed split), the rest short stories of the fab and of everyday life, lists,
 things said twice, and a glossary that says which wording stands for which defect.  It
-has read no report: `tests/test_reports.py` checks that their form does not occur.
+has read no report: `tests/datasets/test_reports.py` checks that their form does not
+occur.
 
 An earlier version had nothing said twice.  It wrote as well, but did not copy: it began
 a story with one lot and ended it with another, and fine-tuned on reports it learned

@@ -38,7 +38,7 @@ class Recipe:
     """What is needed to repeat a pre-training run."""
 
     description: str
-    architecture: str  # a function of course_lib.architectures
+    architecture: str  # a function of course_lib.pretraining.architectures
     source: str  # a renderer of course_lib.pretraining.patterns
     heads: dict
     options: dict = field(default_factory=dict)
@@ -432,7 +432,7 @@ def run(name, minutes=None, out=None, threads=None, report=print):
 
 def build(recipe):
     """The recipe's network with fresh weights from torch's global seed."""
-    from course_lib import architectures
+    from course_lib.pretraining import architectures
 
     classes = sum(len(names) for names in recipe.heads.values())
     model = getattr(architectures, recipe.architecture)(classes)
@@ -453,7 +453,7 @@ def card_text(about):
 
 | | |
 |---|---|
-| architecture | `course_lib.architectures.{about["architecture"]}`, \
+| architecture | `course_lib.pretraining.architectures.{about["architecture"]}`, \
 {about["parameters"]:,} parameters |
 | source task | `{about["source"]}`: {about["pictures"]:,} pictures drawn from \
 formulas, {about["passes"]:g} passes |

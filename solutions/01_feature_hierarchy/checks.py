@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from course_lib.grading.checks import Wrong, close, expect, same
+from course_lib.course.grading.checks import Wrong, close, expect, same
 
 HINTS = {
     "list": "Return a list with one whole number for each layer, in their order.",

@@ -7,7 +7,14 @@ import torch
 from scipy import stats
 from torch import nn
 
-from course_lib.grading.checks import Wrong, all_close, close, expect, same, shape
+from course_lib.course.grading.checks import (
+    Wrong,
+    all_close,
+    close,
+    expect,
+    same,
+    shape,
+)
 
 HINTS = {
     "pair": "Return a pair: a number, and True or False.",

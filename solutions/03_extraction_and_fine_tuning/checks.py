@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from course_lib.grading.checks import Wrong, close, expect
+from course_lib.course.grading.checks import Wrong, close, expect
 
 HINTS = {
     "learns": "What learns must be exactly the parameters of the head.",

@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from course_lib.grading.checks import Wrong, all_close, close, expect
+from course_lib.course.grading.checks import Wrong, all_close, close, expect
 
 HINTS = {
     "twice": "A parameter is in two groups: names that only begin alike, or contain "

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from course_lib.grading.checks import Wrong, as_array, close, expect, same, shape
+from course_lib.course.grading.checks import Wrong, as_array, close, expect, same, shape
 
 HINTS = {
     "shape": "The result has the wrong shape: pictures come as (N, H, W, 3) and leave "

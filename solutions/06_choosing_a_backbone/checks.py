@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from course_lib.grading.checks import Wrong, as_array, close, expect, shape
+from course_lib.course.grading.checks import Wrong, as_array, close, expect, shape
 
 HINTS = {
     "shape": "The result has the wrong shape: one row for each new picture, one "

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import torch
 
-from course_lib.grading.checks import Wrong, all_close, as_array, close, expect, shape
+from course_lib.course.grading.checks import (
+    Wrong,
+    all_close,
+    as_array,
+    close,
+    expect,
+    shape,
+)
 
 HINTS = {
     "shape": "The result has the wrong shape.",

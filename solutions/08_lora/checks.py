@@ -5,7 +5,14 @@ import math
 import numpy as np
 import torch
 
-from course_lib.grading.checks import Wrong, all_close, close, expect, same, shape
+from course_lib.course.grading.checks import (
+    Wrong,
+    all_close,
+    close,
+    expect,
+    same,
+    shape,
+)
 
 HINTS = {
     "shape": "The result has the wrong shape. W is (d, k), A is (r, k), B is (d, r); x "

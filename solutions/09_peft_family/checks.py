@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn.functional import gelu
 
-from course_lib.grading.checks import Wrong, close, expect, shape
+from course_lib.course.grading.checks import Wrong, close, expect, shape
 
 HINTS = {
     "parameters": "What learns must be exactly `down`, an nn.Linear(d, width), and "

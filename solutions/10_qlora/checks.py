@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from course_lib.grading.checks import Wrong, as_array, close, expect, same, shape
+from course_lib.course.grading.checks import Wrong, as_array, close, expect, same, shape
 
 HINTS = {
     "shape": "The result has the wrong shape: one position for every entry of x.",

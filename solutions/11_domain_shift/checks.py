@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from course_lib.grading.checks import Wrong, as_array, close, expect, same, shape
+from course_lib.course.grading.checks import Wrong, as_array, close, expect, same, shape
 
 HINTS = {
     "values": "The values of x must come out as they went in.",

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.stats import t
 
-from course_lib.grading.checks import Wrong, close, expect, same
+from course_lib.course.grading.checks import Wrong, close, expect, same
 
 HINTS = {
     "test set": "Something is still chosen by test accuracy: runs and epochs are "

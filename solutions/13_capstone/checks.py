@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from course_lib.grading.checks import Wrong, close, expect, same
+from course_lib.course.grading.checks import Wrong, close, expect, same
 
 HINTS = {
     "pair": "Return a pair: the strategy, and the list of reasons.",

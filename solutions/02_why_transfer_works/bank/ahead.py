@@ -1,6 +1,6 @@
 # %% right: the library's interval
 def ahead(first, second):
-    from course_lib import measure
+    from course_lib.analysis import measure
 
     seeds = [s for s in first if s in second]
     if len(seeds) < 2:

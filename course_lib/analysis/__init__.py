@@ -1,0 +1,1 @@
+"""Measurements: of features, of domains, of gains, and of what can go wrong."""

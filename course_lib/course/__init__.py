@@ -1,0 +1,1 @@
+"""The course around the library: lessons run, exercises, grading, web edition."""

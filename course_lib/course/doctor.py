@@ -1,0 +1,445 @@
+"""What works on this machine: each check says what it found and what to do.
+
+A check that breaks is itself a finding: nothing in here raises.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+
+from course_lib import __version__, paths, profiles
+
+OK, WARNING, FAILED, NOTE = "ok", "warning", "failed", "note"
+OLDEST, NEWEST = (3, 11), (3, 13)
+
+
+def finding(status: str, found: str, advice: str = "") -> dict:
+    """One line of the report."""
+    return {"status": status, "found": found, "advice": advice}
+
+
+# -- the checks: each returns one finding ---------------------------------------------
+
+
+def check_python() -> dict:
+    """Is this Python one for which the course is tested?"""
+    version = f"Python {platform.python_version()}, {platform.platform(terse=True)}"
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return finding(OK, version)
+    return finding(FAILED, version, "Install Python 3.11, 3.12 or 3.13; see README.md.")
+
+
+def check_environment() -> dict:
+    """Does the command run in the course's own environment?"""
+    if Path(sys.prefix).resolve() == (paths.ROOT / ".venv").resolve():
+        return finding(OK, ".venv of the course")
+    return finding(
+        NOTE,
+        "another environment than the course's .venv",
+        "Fine if you installed with constraints.txt; otherwise use `make lab`.",
+    )
+
+
+def pins() -> dict[str, str]:
+    """{package: exact version} of constraints.txt, for this Python and platform."""
+    from packaging.requirements import Requirement
+
+    text = (paths.ROOT / "constraints.txt").read_text(encoding="utf-8")
+    found = {}
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate():
+                found[requirement.name] = str(requirement.specifier).removeprefix("==")
+    return found
+
+
+def needed_packages() -> list[str]:
+    """Names of the packages that pyproject.toml asks for by name."""
+    from packaging.requirements import Requirement
+
+    text = (paths.ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = tomllib.loads(text)["project"]["dependencies"]
+    return [Requirement(line).name for line in wanted]
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package; None when it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def check_packages() -> dict:
+    """Are all packages there, in the versions of constraints.txt?"""
+    pinned = pins()
+    repair = "Run `make lab` again (Windows: the pip command of README.md)."
+    missing = [name for name in needed_packages() if not installed_version(name)]
+    if missing:
+        return finding(FAILED, f"missing: {', '.join(missing)}", repair)
+    other = []
+    for name, version in pinned.items():
+        present = installed_version(name)
+        if present and present.partition("+")[0] != version:
+            other.append(f"{name} {present} (expected {version})")
+    if other:
+        shown = ", ".join(other[:5]) + (" ..." if len(other) > 5 else "")
+        return finding(WARNING, f"{len(other)} other versions: {shown}", repair)
+    here = sum(installed_version(name) is not None for name in pinned)
+    return finding(OK, f"{here} packages, all in the versions of constraints.txt")
+
+
+def check_cpu() -> dict:
+    """How many cores, and how many threads does torch use?"""
+    import torch
+
+    cores = os.cpu_count() or 1
+    found = f"{cores} cores, torch {torch.__version__} with {torch.get_num_threads()}"
+    found += " threads"
+    if cores < 2:
+        return finding(WARNING, found, "The stated times are for two cores.")
+    return finding(OK, found)
+
+
+def check_memory() -> dict:
+    """Is there the memory that the heaviest lesson needs?"""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    needed = profiles.OFFLINE.ram_gb
+    found = f"{memory.total / 1e9:.1f} GB, {memory.available / 1e9:.1f} GB of it free"
+    if memory.total / 1e9 < needed:
+        return finding(FAILED, found, f"A lesson may need {needed:g} GB.")
+    if memory.available / 1e9 < needed:
+        return finding(
+            WARNING, found, f"A lesson may need {needed:g} GB: close something."
+        )
+    return finding(OK, found)
+
+
+def check_gpu() -> dict:
+    """Is there a GPU that torch can use?"""
+    import torch
+
+    if torch.cuda.is_available():
+        card = torch.cuda.get_device_properties(0)
+        return finding(OK, f"{card.name}, {card.total_memory / 1e9:.0f} GB")
+    return finding(NOTE, "none that torch can use (none is needed)")
+
+
+def check_disk() -> dict:
+    """Is there room for what the lessons write, and for the full profile?"""
+    free = shutil.disk_usage(paths.ROOT).free / 1e9
+    found = f"{free:.1f} GB free where the course lies"
+    if free < 0.5:
+        return finding(FAILED, found, "Free 1 GB for executed lessons and exports.")
+    if free < profiles.FULL.disk_gb:
+        return finding(WARNING, found, "Too little for the full profile's models.")
+    return finding(OK, found)
+
+
+def check_data() -> dict:
+    """Are data sets and bundled weights what was shipped?"""
+    from course_lib import files
+    from course_lib.datasets import committed
+
+    problems = committed.verify()
+    if problems:
+        shown = " ".join(str(problem) for problem in problems[:3])
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        return finding(
+            FAILED, shown + more, "`course data rebuild` or `git checkout -- data`."
+        )
+    entries = files.manifest().values()
+    megabytes = sum(entry["bytes"] for entry in entries) / 1e6
+    return finding(OK, f"{len(entries)} files, {megabytes:.0f} MB, sha256 as shipped")
+
+
+def check_assets() -> dict:
+    """Are the public weights and data here, for use without a network?"""
+    from course_lib import assets
+
+    states = {name: assets.problem(name, thorough=False) for name in assets.known()}
+    wrong = [f"{name} ({said})" for name, said in states.items() if said]
+    here = f"{len(states) - len(wrong)} of {len(states)} in {paths.ASSETS}"
+    if wrong:
+        advice = "`course data fetch` brings them, with a network, once."
+        return finding(WARNING, f"{here}; missing: {', '.join(wrong)}", advice)
+    return finding(OK, f"{here}: {', '.join(states)}")
+
+
+def check_lessons() -> dict:
+    """Are the notebooks there?"""
+    from course_lib.course import runner
+
+    found = [path.stem[:2] for path in runner.lessons()]
+    if not found:
+        return finding(FAILED, "no notebooks", "`git checkout -- notebooks`.")
+    return finding(OK, ", ".join(found))
+
+
+def check_sandbox() -> dict:
+    """Can submissions be graded in a sandbox?  Only instructors need it."""
+    from course_lib.course.grading import sandbox
+
+    problem = sandbox.probe()
+    if problem is None:
+        return finding(OK, "bubblewrap works (for grading)")
+    return finding(NOTE, f"{problem} (only for grading)", sandbox.INSTALL[4:])
+
+
+def promises() -> dict[str, dict]:
+    """{promise of grading: {"holds", "found"}}, each tried here.
+
+    Empty where nobody grades: without the extra `instructor` or without a sandbox.
+    """
+    from course_lib.course.grading import sandbox
+
+    if not installed_version("nbgrader") or sandbox.probe() is not None:
+        return {}
+    from course_lib.course.grading import promises as probes
+
+    found = probes.try_all().items()
+    return {name: {"holds": t.holds, "found": t.found} for name, t in found}
+
+
+def check_promises() -> dict:
+    """Does what grading promises hold on this machine?"""
+    try:
+        tried = promises()
+    except Exception as error:  # noqa: BLE001 - lessons run where grading does not
+        brief = " ".join(str(error).split())[:200]
+        return finding(
+            WARNING,
+            f"could not be tried ({type(error).__name__}: {brief})",
+            "Look at the line: sandbox; only grading needs it.",
+        )
+    if not tried:
+        return finding(NOTE, "not tried: only instructors with a sandbox need them")
+    broken = [name for name, one in tried.items() if one["holds"] is False]
+    held = sum(one["holds"] is True for one in tried.values())
+    found = f"{held} of {len(tried)} hold"
+    if not broken:
+        return finding(OK, found)
+    return finding(
+        WARNING,
+        f"{found}; not: {', '.join(broken)}",
+        "See SECURITY.md for what each protects; grade work of people whom you do not "
+        "know only where all of them hold.",
+    )
+
+
+def megabytes(name: str) -> float | None:
+    """What a public model's weights take to download, in 10^6 bytes, where known."""
+    source, _, model = name.partition("/")
+    if source == "torchvision" and "@" not in model:
+        from torchvision.models import get_model_weights
+
+        return get_model_weights(model).DEFAULT.meta["_file_size"]
+    return profiles.DOWNLOAD_MB.get(name)
+
+
+def public_models() -> tuple[list[str], list[str], float]:
+    """The full profile's models: those in the caches, those missing; MB to download.
+
+    Each with its size where that is known.  Uses no network.
+    """
+    from course_lib.models import zoo
+
+    here, absent, total = [], [], 0.0
+    names = profiles.models(profiles.chosen(profiles.FULL)).values()
+    for name in (*names, profiles.CLIP):
+        if "/" not in name or name.startswith("bundled/"):
+            continue  # they come with the course
+        size = megabytes(name)
+        shown = name if size is None else f"{name} ({size:.0f} MB)"
+        if zoo.cached(name):
+            here.append(name)
+        else:
+            absent.append(shown)
+            total += size or 0
+    return here, absent, total
+
+
+def check_public_models() -> dict:
+    """Which models of the full profile are in the libraries' caches?"""
+    here, absent, total = public_models()
+    found = f"{len(here)} of {len(here) + len(absent)} in the libraries' caches"
+    if here:
+        found += f": {', '.join(here)}"
+    if not absent:
+        return finding(OK, found)
+    found += f"; missing: {', '.join(absent)}"
+    return finding(
+        NOTE, found, f"Only the full profile wants them: {total:.0f} MB to download."
+    )
+
+
+CHECKS = {
+    "Python": check_python,
+    "environment": check_environment,
+    "packages": check_packages,
+    "processor": check_cpu,
+    "memory": check_memory,
+    "GPU": check_gpu,
+    "disk": check_disk,
+    "data and weights": check_data,
+    "public data": check_assets,
+    "lessons": check_lessons,
+    "public models": check_public_models,
+    "sandbox": check_sandbox,
+    "promises of grading": check_promises,
+}
+
+
+# -- the profiles ------------------------------------------------------------------
+
+
+def can_offline(checks: dict[str, dict]) -> dict:
+    """Can the offline profile run here?"""
+    broken = [name for name, check in checks.items() if check["status"] == FAILED]
+    if broken:
+        return {
+            "can": False,
+            "why": f"not in order: {', '.join(broken)}",
+            "advice": "Follow the advice on these lines.",
+        }
+    return {"can": True, "why": "everything it needs is here", "advice": ""}
+
+
+def can_full(checks: dict[str, dict]) -> dict:
+    """Can the full profile run here, and does it need a network first?"""
+    offline = can_offline(checks)
+    if not offline["can"]:
+        return offline
+    import psutil
+
+    full = profiles.FULL
+    total = psutil.virtual_memory().total / 1e9
+    if total < full.ram_gb:
+        return {
+            "can": False,
+            "why": f"{total:.1f} GB of memory, {full.ram_gb:g} GB are needed",
+            "advice": "Stay with the offline profile: it has every lesson.",
+        }
+    _, absent, megabytes = public_models()
+    if absent:
+        return {
+            "can": False,
+            "why": f"{len(absent)} of its models are not in the libraries' caches "
+            "(line: public models)",
+            "advice": f"Connect to a network ({max(megabytes, 1) / 1000:.1f} GB), then "
+            "start with COURSE_PROFILE=full: they are fetched on first use.",
+        }
+    return {
+        "can": True,
+        "why": "all its models are in the libraries' caches",
+        "advice": "Set COURSE_PROFILE=full before `course lab`.",
+    }
+
+
+# -- the report ----------------------------------------------------------------------
+
+
+def guarded(check, *arguments) -> dict:
+    """The check's answer; when it breaks, a finding that says so."""
+    try:
+        return check(*arguments)
+    except Exception as error:  # noqa: BLE001 - a doctor reports, whatever happens
+        brief = " ".join(str(error).split())[:200]
+        failed = finding(
+            FAILED,
+            f"could not be checked ({type(error).__name__}: {brief})",
+            "Install afresh: `make clean`, then `make lab`.",
+        )
+        return {**failed, "can": False, "why": failed["found"]}
+
+
+def _promises() -> dict[str, dict]:
+    try:
+        return promises()
+    except Exception:  # noqa: BLE001 - the check of the same name says why
+        return {}
+
+
+def examine() -> dict:
+    """All checks and both profiles, as plain data; never raises."""
+    checks = {name: guarded(check) for name, check in CHECKS.items()}
+    current = guarded(lambda: finding(OK, profiles.current().name))
+    return {
+        "course": __version__,
+        "checks": {
+            name: {key: check[key] for key in ("status", "found", "advice")}
+            for name, check in checks.items()
+        },
+        "promises": _promises(),
+        "profile": current["found"],
+        "profiles": {
+            name: {key: answer[key] for key in ("can", "why", "advice")}
+            for name, answer in (
+                ("offline", guarded(can_offline, checks)),
+                ("full", guarded(can_full, checks)),
+            )
+        },
+    }
+
+
+def show(report: dict, as_json: bool = False) -> None:
+    """Print the report: as tables, as JSON, or as plain lines without rich."""
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    rows = [
+        (name, check["status"], _joined(check["found"], check["advice"]))
+        for name, check in report["checks"].items()
+    ]
+    rows += [
+        (
+            f"profile {name}",
+            "can run" if answer["can"] else "cannot",
+            _joined(answer["why"], answer["advice"]),
+        )
+        for name, answer in report["profiles"].items()
+    ]
+    said = {True: "holds", False: "does not hold", None: "not tried"}
+    promised = [
+        (name, said[one["holds"]], one["found"])
+        for name, one in report["promises"].items()
+    ]
+    title = f"course {report['course']}, profile in use: {report['profile']}"
+    try:
+        _show_table(title, rows)
+        if promised:
+            _show_table("What grading promises, tried here", promised)
+    except ImportError:
+        print(title)
+        for row in [*rows, *promised]:
+            print(": ".join(row))
+
+
+def _joined(found: str, advice: str) -> str:
+    return f"{found}\n-> {advice}" if advice else found
+
+
+def _show_table(title: str, rows) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colour = {OK: "green", "can run": "green", FAILED: "red", "cannot": "red"}
+    colour |= {"holds": "green", "does not hold": "red"}
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=100)
+    table = Table("", "", "what was found, and -> what to do", title=title)
+    section = len([row for row in rows if not row[0].startswith("profile")])
+    for index, (name, status, text) in enumerate(rows):
+        styled = Text(status, style=colour.get(status, "yellow"))
+        table.add_row(name, styled, Text(text), end_section=index == section - 1)
+    console.print(table)

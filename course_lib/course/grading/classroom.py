@@ -1,0 +1,424 @@
+"""Grade a class: in parallel, each submission by itself, resumable after any end.
+
+``submitted/STUDENT/NN_name/NN_name.ipynb`` is nbgrader's folder of collected work.  A
+record of each submission is kept in ``grading/NN_name/``; it is written whole or not at
+all, and found again by a digest of everything that it depends on.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_lib import files, paths
+from course_lib.course.grading import (
+    attempts,
+    grade,
+    release,
+    sandbox,
+    submission,
+    worker,
+)
+from course_lib.course.grading.identity import STUDENT
+from course_lib.errors import CourseError
+
+DASK_SECONDS = 20  # to reach a cluster
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One student's work: bytes, or why there are none."""
+
+    student: str
+    content: bytes
+    problem: str = ""
+
+
+def submissions(lesson: str, folder: Path | None = None) -> list[Submission]:
+    """The collected work of a lesson, one for each student, in the order of names.
+
+    Links are not followed, neither of files nor of folders; names that are no plain
+    names are left out.
+    """
+    folder = folder or paths.ROOT / "submitted"
+    found = []
+    for entry in (
+        sorted(os.scandir(folder), key=lambda e: e.name) if folder.is_dir() else []
+    ):
+        if not STUDENT.fullmatch(entry.name) or not entry.is_dir(follow_symlinks=False):
+            continue
+        own = Path(entry.path) / lesson
+        if not own.exists() and not own.is_symlink():
+            continue
+        try:
+            if own.is_symlink() or not own.is_dir():
+                raise submission.Unreadable("its folder is a link or no folder")
+            notebook = own / f"{lesson}.ipynb"
+            if not os.path.lexists(notebook) and (why := attempts.problems_of(own)):
+                raise submission.Unreadable(why)
+            found.append(Submission(entry.name, submission.read(notebook)))
+        except submission.Unreadable as error:
+            found.append(Submission(entry.name, b"", str(error)))
+    return found
+
+
+def chosen(found: list[Submission], students: list[str] | None) -> list[Submission]:
+    """Those of the students named; all without names.
+
+    Raises CourseError for a student who has handed in nothing.
+    """
+    if not students:
+        return found
+    there = {one.student for one in found}
+    missing = sorted(set(students) - there)
+    if missing:
+        shown = ", ".join(sorted(there)[:10]) or "(none)"
+        raise CourseError(
+            f"Nothing is submitted by {', '.join(map(repr, missing))}.\nExpected: one "
+            f"of {shown}{' ...' if len(there) > 10 else ''}.\nDo: give the name of a "
+            "folder in submitted/, or collect the work first."
+        )
+    return [one for one in found if one.student in students]
+
+
+# -- records ---------------------------------------------------------------------------
+
+
+class Journal:
+    """The records of one lesson's class and the secret of its hidden inputs."""
+
+    def __init__(
+        self, lesson: str, folder: Path | None = None, ignored: Iterable[str] = ()
+    ):
+        """``ignored``: students whose records count as not there."""
+        self.folder = (folder or paths.ROOT / "grading") / lesson
+        self.lesson, self.ignored = lesson, frozenset(ignored)
+
+    def secret(self) -> str:
+        """The class's secret; drawn the first time, then kept."""
+        path = self.folder / "secret.json"
+        if not path.exists():
+            files.atomic_write_json(path, {"secret": grade.new_secret()})
+        return files.read_json(path)["secret"]
+
+    def path(self, student: str) -> Path:
+        """The file of one student's record."""
+        return self.folder / "records" / f"{student}.json"
+
+    def find(self, student: str, digest: str) -> dict | None:
+        """The record made from exactly this; None when there is none."""
+        if student in self.ignored:
+            return None
+        try:
+            record = json.loads(self.path(student).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        same = isinstance(record, dict) and record.get("digest") == digest
+        return record if same and record["outcome"] != grade.BROKEN else None
+
+    def write(self, student: str, record: dict) -> None:
+        """Keep a record: whole, or as it was before."""
+        files.atomic_write_json(self.path(student), record)
+
+
+def jobs(
+    lesson: Path, found: Iterable[Submission], secret: str, isolated: bool = True
+) -> list[dict]:
+    """A job for `worker.work` for each submission, with the digest of its record."""
+    public = submission.load_release(release.released(lesson))
+    checks = (lesson / "checks.py").read_text(encoding="utf-8")
+    made = []
+    for one in found:
+        seed = grade.own_seed(secret, one.student, lesson.name)
+        digest = hashlib.sha256()
+        for part in (one.content, one.problem, json.dumps(public), checks, str(seed)):
+            part = part if isinstance(part, bytes) else part.encode()
+            digest.update(hashlib.sha256(part).digest())
+        made.append(
+            {
+                "student": one.student,
+                "lesson": lesson.name,
+                "content": base64.b64encode(one.content).decode(),
+                "problem": one.problem,
+                "release": public,
+                "checks": checks,
+                "seed": seed,
+                "isolated": isolated,
+                "digest": digest.hexdigest(),
+            }
+        )
+    return made
+
+
+# -- running ---------------------------------------------------------------------------
+
+
+def run(
+    todo: list[dict],
+    journal: Journal,
+    parallel: int = 1,
+    dask: str | None = None,
+    done: Callable[[str, dict, bool], None] = lambda student, record, again: None,
+    reference: list[dict] = (),
+) -> dict[str, dict]:
+    """{student: record} of all jobs; those with a record already are not run again.
+
+    ``parallel`` worker processes, or the Dask cluster at ``dask``.  ``done`` is called
+    after each, in this process, with whether the record was found.  ``reference``: jobs
+    of `release.attempts`, run where the others run.  Nothing is kept before they have
+    come out as they must; raises CourseError when they do not.  The records returned
+    are without the notebooks, which a class would fill the memory with.
+    """
+    records, left, tried, held = {}, [], {}, []
+    for job in todo:
+        if not journal.find(job["student"], job["digest"]):
+            left.append(job)
+
+    def keep(job: dict, record: dict) -> None:
+        record = {**record, "digest": job["digest"], "student": job["student"]}
+        journal.write(job["student"], record)
+        records[job["student"]] = _brief(record)
+        done(job["student"], record, False)
+
+    def begin() -> None:
+        """What needs no kernel: records found again, files that cannot be read."""
+        for job in todo:
+            record = journal.find(job["student"], job["digest"])
+            if record:
+                records[job["student"]] = _brief(record)
+                done(job["student"], record, True)
+            elif job["problem"]:
+                keep(job, worker.empty(job, grade.UNREADABLE, job["problem"]))
+
+    if not reference:
+        begin()
+    left = [*reference, *(job for job in left if not job["problem"])]
+    for job, record in _tried(left, parallel, dask):
+        if any(job is one for one in reference):
+            tried[job["student"]] = record
+            if len(tried) == len(reference):
+                release.require(job["lesson"], tried)
+                begin()
+                for earlier in held:
+                    keep(*earlier)
+        elif len(tried) < len(reference):
+            held.append((job, record))
+        else:
+            keep(job, record)
+    return records
+
+
+def _brief(record: dict) -> dict:
+    return {key: value for key, value in record.items() if key != "notebook"}
+
+
+def _tried(left: list[dict], parallel: int, dask: str | None):
+    """Yield (job, record) as they come; what the environment broke is tried again.
+
+    Once, after all the others, when a machine that was too busy has less to do.
+    """
+
+    def go(some, parallel):
+        return _on_dask(some, dask) if dask else _here(some, parallel)
+
+    again = []
+    for job, record in go(left, parallel):
+        if record["outcome"] == grade.BROKEN:
+            again.append(job)
+        else:
+            yield job, record
+    if again:
+        yield from go(again, 1)
+
+
+def _here(left: list[dict], parallel: int):
+    """Yield (job, record) as they come, from ``parallel`` workers."""
+    waiting, finished = queue.SimpleQueue(), queue.SimpleQueue()
+    for job in left:
+        waiting.put(job)
+    workers = [worker.Worker() for _ in range(min(max(parallel, 1), len(left)))]
+
+    def serve(one):
+        try:
+            while True:
+                job = waiting.get_nowait()
+                finished.put((job, one.work(job)))
+        except queue.Empty:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the caller's to raise
+            finished.put((None, error))
+        finally:
+            one.close()
+
+    threads = [
+        threading.Thread(target=serve, args=[one], daemon=True) for one in workers
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in left:
+            job, record = finished.get()
+            if job is None:
+                raise record
+            yield job, record
+    finally:  # also when the one who asked has stopped listening
+        while not waiting.empty():
+            waiting.get()
+        for one in workers:
+            one.stop()
+        for thread in threads:
+            thread.join()
+
+
+def _on_dask(left: list[dict], address: str):
+    """Yield (job, record) as they come, from the workers of a Dask cluster."""
+    try:
+        from dask.distributed import Client, as_completed
+    except ModuleNotFoundError:
+        raise CourseError(
+            "--dask needs the package `distributed`, which is not installed.\n"
+            "Expected: the extra `instructor`.\nDo: `pip install -c constraints.txt -e "
+            "'.[instructor]'` on every machine of the cluster."
+        ) from None
+    with Client(address, timeout=DASK_SECONDS) as client:
+        futures = {
+            client.submit(worker.apart, job, pure=False, retries=2): job for job in left
+        }
+        for future in as_completed(list(futures)):
+            job = futures[future]
+            if future.status == "finished":
+                yield job, future.result()
+            else:
+                reason = f"the cluster's worker failed ({future.status})"
+                yield job, worker.empty(job, grade.BROKEN, reason)
+
+
+def grade_class(
+    lesson: Path,
+    parallel: int = 1,
+    isolated: bool = True,
+    dask: str | None = None,
+    db: str | None = None,
+    done: Callable = lambda student, record, again: None,
+    students: list[str] | None = None,
+    again: bool = False,
+) -> tuple[dict[str, dict], float]:
+    """Grade all collected work of a lesson into the gradebook; records and seconds.
+
+    ``students``: only of these.  ``again``: whatever records there are.  The reference
+    must score full marks first.  Raises CourseError when it does not, and when there
+    is nothing to grade.
+    """
+    from course_lib.course.grading import gradebook
+
+    release.require_nbgrader()
+    found = chosen(submissions(lesson.name), students)
+    if not found:
+        raise CourseError(
+            f"Nothing to grade: submitted/*/{lesson.name}/ is empty.\nExpected: "
+            f"submitted/STUDENT/{lesson.name}/{lesson.name}.ipynb.\nDo: `course "
+            f"collect {lesson.name[:2]} --from FOLDER`, or nbgrader's own collection."
+        )
+    if isolated and not dask:
+        sandbox.require()
+        sandbox.check_folders(_files_of(db))
+    started = time.perf_counter()
+    ignored = [one.student for one in found] if again else ()
+    journal = Journal(lesson.name, ignored=ignored)
+    todo = jobs(lesson, found, journal.secret(), isolated)
+    untouched = release.released(lesson).read_bytes()
+    attempts = release.attempts(lesson, untouched).items()
+    attempts = [Submission(name, content) for name, content in attempts]
+    reference = jobs(lesson, attempts, grade.new_secret(), isolated)
+    with contextlib.ExitStack() as stack:
+        book = None
+
+        def both(student: str, record: dict, again: bool) -> None:
+            nonlocal book  # opened while the workers run, when there is one to write
+            book = book or stack.enter_context(gradebook.opened(lesson, db))
+            book.write(student, record)
+            done(student, record, again)
+
+        records = run(todo, journal, parallel, dask, both, reference)
+    return records, time.perf_counter() - started
+
+
+def _files_of(db: str | None) -> list[Path]:
+    """The file of a gradebook that is one (SQLite); none of another database."""
+    kind, _, path = (db or "").partition(":///")
+    return [Path(path)] if kind.startswith("sqlite") and path else []
+
+
+def report(lesson: Path, **options) -> int:
+    """`grade_class` with a progress bar and a table with reasons; the exit code."""
+    from course_lib.course.cli import print_table
+
+    if options.get("isolated", True) and not options.get("dask"):
+        for sentence in sandbox.weaknesses():
+            print(f"Note: {sentence}.", flush=True)
+    total = len(chosen(submissions(lesson.name), options.get("students")))
+    with _progress(f"{lesson.name}: {total} submissions", total) as done:
+        records, seconds = grade_class(lesson, done=done, **options)
+    rows = []
+    for student, record in sorted(records.items()):
+        outcomes = [answer["outcome"] for answer in record["answers"].values()]
+        counts = {name: outcomes.count(name) for name in grade.OUTCOMES}
+        told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+        why = "; ".join(_reasons(record))
+        points = f"{record['points']:g} of {record['max_points']:g}"
+        notice, seconds_each = record.get("notice", ""), f"{record['seconds']:.1f}"
+        rows.append((student, points, told, why, notice, seconds_each))
+    fields = ("student", "points", "questions", "reason", "notice", "seconds")
+    print_table(f"Graded: {lesson.name}", fields, rows)
+    broken = [r for r in records.values() if r["outcome"] == grade.BROKEN]
+    print(f"{len(records)} submissions in {seconds:.0f} s, {len(broken)} not graded.")
+    return 1 if broken else 0
+
+
+def _reasons(record: dict) -> list[str]:
+    """Why points are missing: of the whole submission, then of each question."""
+    found = [record["reason"]] if record["reason"] else []
+    for name, answer in record["answers"].items():
+        if answer["points"] >= answer["max_points"]:
+            continue
+        hint = f"hint {answer['hint']!r}" if answer["hint"] else ""
+        told = "; ".join(filter(None, (answer["reason"], hint))) or answer["outcome"]
+        if answer["reason"] != record["reason"] or not found:
+            found.append(f"{name}: {told}")
+    return found
+
+
+class _progress:
+    """A bar that moves with each submission; on a plain output, a line for each."""
+
+    def __init__(self, title: str, total: int):
+        self.title, self.total, self.bar = title, total, None
+
+    def __enter__(self):
+        if not sys.stdout.isatty():
+            print(f"{self.title} ...", flush=True)
+            return self._line
+        from rich.progress import Progress
+
+        self.bar = Progress()
+        self.bar.start()
+        self.task = self.bar.add_task(self.title, total=self.total)
+        return lambda student, record, again: self.bar.advance(self.task)
+
+    def _line(self, student: str, record: dict, again: bool) -> None:
+        how = "as before" if again else f"{record['seconds']:.1f} s"
+        print(f"{student}: {record['points']:g} points, {how}", flush=True)
+
+    def __exit__(self, *exception) -> None:
+        if self.bar:
+            self.bar.stop()

@@ -1,0 +1,285 @@
+"""Exercises from their single source, and the folder that learners get.
+
+``solutions/NN_name/NN_name.ipynb`` holds questions, answers and visible tests;
+``exercises/NN_name/NN_name.ipynb`` is made from it by nbgrader's own steps.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from course_lib import paths
+from course_lib.course import exercises, links
+from course_lib.course.grading import grade, submission
+from course_lib.errors import CourseError
+from course_lib.files import atomic_write_bytes
+
+STEPS = (
+    "ClearSolutions",
+    "LockCells",
+    "ComputeChecksums",
+    "ClearOutput",
+    "CheckCellMetadata",
+)
+
+
+def solutions() -> Path:
+    """The instructor's folder; learners have none."""
+    return paths.ROOT / "solutions"
+
+
+def lessons(names: list[str] | None = None) -> list[Path]:
+    """Folders of the exercises named ``8``, ``08`` or ``08_lora``; none: all.
+
+    Raises CourseError for one that does not exist, and without ``solutions/``.
+    """
+    known = sorted(p for p in solutions().glob("[0-9][0-9]_*") if p.is_dir())
+    if not names:
+        return known
+    found = []
+    for name in names:
+        number = name.zfill(2) if name.isdigit() else None
+        match = [p for p in known if p.name == name or p.name[:2] == number]
+        if not match:
+            there = ", ".join(p.name for p in known)
+            raise CourseError(
+                f"There is no exercise {name!r} in solutions/.\nExpected: one of "
+                f"{there or '(none: this is the course as learners get it)'}.\n"
+                "Do: give its number, such as 08."
+            )
+        found += match
+    return found
+
+
+def released(lesson: Path) -> Path:
+    """Where the exercise of a lesson's solution lies."""
+    return paths.ROOT / "exercises" / lesson.name / f"{lesson.name}.ipynb"
+
+
+def require_nbgrader() -> None:
+    """Raise CourseError unless nbgrader is installed."""
+    if importlib.util.find_spec("nbgrader") is None:  # it takes a second to import
+        raise CourseError(
+            "nbgrader is not installed; only instructors need it.\nExpected: the extra "
+            "`instructor`.\nDo: `pip install -c constraints.txt -e '.[instructor]'`."
+        )
+
+
+def generate(lesson: Path) -> bytes:
+    """The exercise made from a solution, as bytes: the same solution, the same bytes.
+
+    Raises CourseError when nbgrader is missing or refuses the solution.
+    """
+    require_nbgrader()
+    import nbformat
+    from nbgrader import preprocessors
+
+    source = lesson / f"{lesson.name}.ipynb"
+    try:
+        notebook = nbformat.read(source, as_version=4)
+        for name in STEPS:
+            step = getattr(preprocessors, name)()
+            notebook, _ = step.preprocess(notebook, {"nbgrader": {}})
+    except FileNotFoundError:
+        raise CourseError(
+            f"solutions/{lesson.name}/{source.name} is missing."
+        ) from None
+    except Exception as error:
+        raise CourseError(
+            f"nbgrader refuses solutions/{lesson.name}: {error}\nDo: look at the "
+            "cells' metadata and the markers ### BEGIN SOLUTION, ### END SOLUTION."
+        ) from None
+    for cell in notebook.cells:
+        cell.metadata = {
+            k: v
+            for k, v in cell.metadata.items()
+            if k in ("nbgrader", "deletable", "editable")
+        }
+    return (nbformat.writes(notebook) + "\n").encode("utf-8")
+
+
+def attempts(lesson: Path, untouched: bytes | None = None) -> dict[str, bytes]:
+    """The two submissions whose scores are known: the reference and the untouched.
+
+    ``untouched``: the exercise as released; made from the solution when not given.
+    """
+    reference = (lesson / f"{lesson.name}.ipynb").read_bytes()
+    return {"reference": reference, "untouched": untouched or generate(lesson)}
+
+
+def scores(lesson: Path, isolated: bool = True, seed: int | None = None) -> dict:
+    """Records of the reference and of the untouched exercise, graded as submissions."""
+    tried = attempts(lesson)
+    release = json.loads(tried["untouched"])
+    checks = (lesson / "checks.py").read_text(encoding="utf-8")
+    seed = grade.own_seed(grade.new_secret(), "", lesson.name) if seed is None else seed
+    return {
+        name: grade.grade(content, release, checks, seed, isolated)
+        for name, content in tried.items()
+    }
+
+
+def refusals(found: dict) -> list[str]:
+    """What speaks against a release: the reference not full, the untouched not zero."""
+    problems = []
+    for name, answer in found["reference"]["answers"].items():
+        if answer["outcome"] not in (grade.CORRECT, grade.BY_HAND):
+            why = answer["hint"] or answer["reason"]
+            problems.append(f"reference, {name}: {answer['outcome']} ({why})")
+    for name, answer in found["untouched"]["answers"].items():
+        if answer["points"] or answer["outcome"] != grade.NOT_ATTEMPTED:
+            problems.append(
+                f"untouched, {name}: {answer['outcome']}, {answer['points']:g} points"
+            )
+    return problems
+
+
+def check_reference(lesson: Path, isolated: bool = True) -> None:
+    """Raise CourseError unless the reference scores full marks here and now."""
+    require(lesson.name, scores(lesson, isolated))
+
+
+def require(name: str, found: dict) -> None:
+    """Raise CourseError unless these records of `attempts` are as they must be."""
+    problems = refusals(found)
+    if problems:
+        raise CourseError(
+            f"{name} is not graded: " + "; ".join(problems) + ".\nExpected: full "
+            "marks for the reference and none for the untouched exercise.\nDo: `course "
+            "doctor`; if this machine is sound, repair the solution or its checks."
+        )
+
+
+def release(lesson: Path, isolated: bool = True) -> Path:
+    """Check the reference and the untouched exercise, then write the exercise.
+
+    A second copy beside it stays as it is while the learner writes into the first:
+    `course check` puts answers together with it.  Returns the path of the first.
+    Raises CourseError when either scores what it should not.
+    """
+    content = generate(lesson)
+    check_reference(lesson, isolated)
+    path = released(lesson)
+    atomic_write_bytes(path.with_name(exercises.RELEASED), content)
+    return atomic_write_bytes(path, content)
+
+
+# -- what learners get -----------------------------------------------------------------
+
+WITHHELD = (
+    "solutions/",
+    "tests/test_solutions",
+    "grading/",
+    "submitted/",
+    "autograded/",
+    "feedback/",
+    "gradebook.db",
+)
+
+
+def bundle(folder: Path) -> list[str]:
+    """Copy the course without solutions and checks to ``folder``; names of the files.
+
+    What git tracks, or would, is copied; where the address of the learners' repository
+    is set, each lesson gets the cell that installs the course on Colab.  Raises
+    CourseError when the folder holds something already, and when a line of a solution
+    or a check would be in it.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise CourseError(
+            f"{folder} is not empty.\nExpected: a new folder.\nDo: choose another."
+        )
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        raise CourseError("bundle: this is no git repository.\nDo: clone the course.")
+    names = sorted({name for name in listed.stdout.split("\0") if name})
+    names = [name for name in names if not name.startswith(WITHHELD)]
+    copied = []
+    for name in names:
+        source = paths.ROOT / name
+        if source.is_file() and not source.is_symlink():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            copied.append(name)
+    if links.settings()["repository"]:
+        for path in sorted((folder / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+            links.add_install_cell(path)
+    found = leaks(folder)
+    if found:
+        shutil.rmtree(folder)
+        raise CourseError(
+            "The bundle would give answers away: " + "; ".join(found[:5]) + "."
+        )
+    return copied
+
+
+def secrets_of(lesson: Path) -> dict[str, str]:
+    """{line: where it stands} of a lesson's answers, checks and bank.
+
+    Lines that are telling: 25 characters or more without spaces at the ends, not in
+    the released exercise.
+    """
+    texts = {}
+    notebook = json.loads((lesson / f"{lesson.name}.ipynb").read_text("utf-8"))
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        for part in re.findall(
+            r"### BEGIN SOLUTION(.*?)### END SOLUTION", source, re.DOTALL
+        ):
+            texts.setdefault("solution", []).append(part)
+    texts["checks"] = [(lesson / "checks.py").read_text("utf-8")]
+    texts["bank"] = [p.read_text("utf-8") for p in sorted(lesson.glob("bank/*.py"))]
+    public = submission.load_release(released(lesson))
+    shown = {
+        line.strip() for cell in public["cells"] for line in cell["source"].splitlines()
+    }
+    found = {}
+    for where, parts in texts.items():
+        for line in "\n".join(parts).splitlines():
+            line = line.strip()
+            plain_import = line.startswith(
+                ("import ", "from ", "class ", "def ", "# %%")
+            )
+            if len(line) >= 25 and line not in shown and not plain_import:
+                found[line] = f"{lesson.name}: {where}"
+    return found
+
+
+def leaks(folder: Path) -> list[str]:
+    """Lines of solutions, checks and banks that stand in a folder's exercises or code.
+
+    The library and the lessons teach the same techniques, so they are not looked at;
+    in tests and tools three equal lines count, anywhere else one.
+    """
+    wanted = {}
+    for lesson in lessons():
+        wanted |= secrets_of(lesson)
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or path.suffix not in (".py", ".ipynb", ".md", ".json"):
+            continue
+        name = path.relative_to(folder).as_posix()
+        if name.startswith(("course_lib/", "notebooks/", "data/", ".git/")):
+            if "check_" not in path.name:
+                continue
+        text = path.read_text("utf-8", errors="replace")
+        if path.suffix == ".ipynb":
+            cells = submission.load_release(path)["cells"]
+            text = "\n".join(cell["source"] for cell in cells)
+        lines = {line.strip() for line in text.splitlines()}
+        same = sorted(lines & wanted.keys())
+        is_library = path.suffix == ".py"  # its own lines may be like one or two
+        if len(same) > (2 if is_library else 0):
+            found += [f"{name} holds {wanted[x]}: {x[:50]}" for x in same]
+    return found

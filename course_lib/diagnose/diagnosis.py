@@ -1,0 +1,311 @@
+"""Does transferring help here, how should it be done, and how sure is that?
+
+:func:`diagnose` takes a backbone and labelled pictures, and trains with and without the
+pretrained weights on several draws of a few labels.  Both sides get the same choices (a
+logistic regression on frozen features of any stage, or all layers trained at one of two
+rates), made on validation pictures; the difference on test pictures is the gain, and
+its interval counts the draws, the seeds and the test pictures.  Beside it stand the
+reasons: probes by depth, distance from the source, transferability scores, forgetting,
+calibration, subgroups and the three warning signs of negative transfer.
+
+Every finished step is stored, so that an interrupted diagnosis goes on where it
+stopped.  The text, the figures and the page are made in ``diagnosis_report``.
+Lesson 12.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from course_lib import files, paths
+from course_lib.analysis.gains import MATTERS
+from course_lib.diagnose import training_runs as runs
+from course_lib.diagnose.judging import concluded
+from course_lib.diagnose.own_samples import prepared
+from course_lib.errors import CourseError
+from course_lib.models import zoo
+
+__all__ = ["Diagnosis", "check_backbone", "diagnose"]
+
+RATES = (1e-3, 3e-3)  # tried from pretrained and from random weights alike
+REPEATS = (3, 7)  # at least, at most
+
+
+@dataclass
+class Diagnosis:
+    """What :func:`diagnose` found, as plain numbers, strings, lists and dicts.
+
+    kind: "helps", "hurts", "no difference" or "no evidence"; code: +1, -1, 0, 0.
+    gains: {what: interval} of "transfer" (the headline), "frozen" and "tuned" against
+    no transfer, and "tuned over frozen"; shares, not points.  arms: {name: accuracy by
+    repeat, choices}.  Lesson 12.
+    """
+
+    backbone: str
+    data: dict
+    options: dict
+    plan: dict
+    metric: str
+    code: int
+    kind: str
+    notes: list[str]
+    gains: dict
+    chosen: dict
+    arms: dict
+    depth: dict
+    scores: dict
+    source: dict
+    calibration: dict
+    confident: dict
+    subgroups: list[dict]
+    signs: list[dict]
+    histories: dict
+    key: str
+    verdict: str = ""
+    recommendation: str = ""
+    reasons: list[str] = field(default_factory=list)
+    seconds: dict = field(default_factory=dict, compare=False)
+
+    def to_dict(self) -> dict:
+        """Plain data, ready for json.dumps."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Diagnosis:
+        """The inverse of :meth:`to_dict`."""
+        return cls(**values)
+
+    def in_words(self) -> Diagnosis:
+        """The same with verdict, recommendation and reasons written out."""
+        from course_lib.diagnose import explained as report
+
+        return replace(
+            self,
+            verdict=report.verdict(self),
+            recommendation=report.recommendation(self),
+            reasons=report.reasons(self),
+        )
+
+    def __str__(self) -> str:
+        from course_lib.diagnose import explained
+
+        return explained.text(self)
+
+    def figures(self) -> list[tuple]:
+        """(name, matplotlib figure, alternative text) of each figure."""
+        from course_lib.diagnose import explained
+
+        return explained.figures(self)
+
+    def html(self) -> str:
+        """One page that needs nothing else: figures, tables and sentences."""
+        from course_lib.diagnose import explained
+
+        return explained.html(self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write report.html and diagnosis.json; returns the path of the page."""
+        folder = Path(folder)
+        files.atomic_write_json(folder / "diagnosis.json", self.to_dict(), False)
+        page = self.html().encode("utf-8")
+        return files.atomic_write_bytes(folder / "report.html", page)
+
+
+# -- the diagnosis ----------------------------------------------------------------
+
+
+def diagnose(
+    backbone,
+    data,
+    *,
+    labels_per_class: int | None = None,
+    minutes: float = 5.0,
+    repeats: tuple[int, int] = REPEATS,
+    rates: Sequence[float] = RATES,
+    steps: int | None = None,
+    augment: str = "shift",
+    matters: float = MATTERS,
+    groups=None,
+    test=None,
+    notes: Sequence[str] = (),
+    seed: int = 0,
+    folder: str | Path | None = None,
+    again: bool = False,
+    progress: bool = True,
+    on_step: Callable[[str], None] | None = None,
+) -> Diagnosis:
+    """Compare training with and without a backbone's pretrained weights, and judge.
+
+    backbone: a name for zoo.load, or a vision Backbone.  data: ImageDataset; it is
+    split here, see :func:`splits`; ``test`` may be a test set of its own.
+    labels_per_class: pictures of each class to train on, all that are not held out by
+    default.  minutes: about how long the whole may take, by which the length and the
+    number of the training runs are set.  repeats: fewest and most draws of training
+    pictures and seeds.  rates: learning rates to choose from on validation.  steps:
+    updates of each run (default by the number of labels, fewer where the time does not
+    suffice; the same for all).  augment: "none", "shift", "flip" (and shift) or "turn"
+    (eight turns and mirrorings, and shift).
+    matters: the smallest gain that would change a decision (default 0.02, two points);
+    a gain that is surely smaller is called no difference.
+    groups: names of metadata columns, or {column: values}, for the subgroup table.
+    notes: sentences on how the data were read, for the report.
+    folder: where finished steps are kept (default: the user's cache); the same call
+    goes on from there unless ``again``.  on_step(name) is called after each step.
+    Raises CourseError on data that are too few or do not fit.  Lesson 12.
+    """
+    options = dict(
+        labels_per_class=labels_per_class,
+        minutes=minutes,
+        repeats=list(repeats),
+        rates=list(rates),
+        steps=steps,
+        augment=augment,
+        matters=matters,
+        seed=seed,
+    )
+    _check_options(options)
+    backbone = zoo.load(backbone) if isinstance(backbone, str) else backbone
+    check_backbone(backbone)
+    job = prepared(backbone, data, test, groups, options, notes)
+    _check_forward(job)
+    folder = Path(folder) if folder else paths.CACHE / "diagnosis"
+    with _progress(progress, total=2 + 4 * repeats[1]) as advance:
+        calls = [advance] if on_step is None else [advance, on_step]
+        state = _State(folder / job.key[:16], job.key, again, calls)
+        whole = state.step("diagnosis", lambda: _run(job, state).to_dict())
+    return replace(Diagnosis.from_dict(whole), seconds=state.spent())
+
+
+def _run(job, state) -> Diagnosis:
+    """All steps, stored one by one, and what follows from them."""
+    plan = state.step("plan", lambda: runs.plan(job))
+    job = replace(job, steps=plan["steps"])
+    looked = state.step("source", lambda: runs.look(job))
+    rows, (fewest, most) = [], job.options["repeats"]
+    for r in range(most):
+        row = {}
+        for arm, run in runs.ARMS.items():
+            name = f"repeat-{r:02d}-{arm}"
+            row[arm] = state.step(name, lambda run=run, r=r: run(job, r))
+        rows.append(row)
+        spent = sum(state.seconds.values())
+        if len(rows) >= fewest and spent * (1 + 1 / len(rows)) > plan["seconds"]:
+            break
+    found = concluded(job, plan | {"repeats": len(rows)}, looked, rows)
+    return Diagnosis(**found).in_words()
+
+
+def _check_options(options) -> None:
+    fewest, most = options["repeats"]
+    n, steps = options["labels_per_class"], options["steps"]
+    wrong = {
+        "repeats": not 2 <= fewest <= most,
+        "minutes": not options["minutes"] > 0,
+        "labels_per_class": n is not None and (int(n) != n or n < 2),
+        "steps": steps is not None and (int(steps) != steps or steps < 1),
+        "rates": not options["rates"] or min(options["rates"]) <= 0,
+        "augment": options["augment"] not in runs.AUGMENTATIONS,
+        "matters": not 0 < options["matters"] < 1,
+        "seed": int(options["seed"]) != options["seed"] or options["seed"] < 0,
+    }
+    for name, bad in wrong.items():
+        if bad:
+            raise CourseError(
+                f"diagnose: {name}={options[name]!r}.\nExpected: repeats (fewest >= 2, "
+                "most), minutes > 0, labels_per_class >= 2 or None, steps >= 1 or "
+                "None, rates > 0, 0 < matters < 1, a whole seed >= 0, augment one of "
+                f"{', '.join(runs.AUGMENTATIONS)}."
+            )
+
+
+def check_backbone(backbone) -> None:
+    """CourseError unless it is a vision backbone with a head."""
+    if getattr(backbone, "kind", None) != "vision" or not backbone.heads:
+        name = getattr(backbone, "name", type(backbone).__name__)
+        kind = getattr(backbone, "kind", "no backbone")
+        raise CourseError(
+            f"diagnose: {name} is {kind}, and the data are pictures.\nExpected: a "
+            f"vision backbone with a head, for example {', '.join(zoo.bundled())}.\n"
+            "Do: choose one of these; texts are compared as in lesson 07."
+        )
+
+
+def _check_forward(job) -> None:
+    """Can the network read pictures of this size?"""
+    try:
+        runs.stage_features(job.backbone, job.data.images[:2])
+    except (RuntimeError, AssertionError, ValueError) as error:
+        height, width = job.data.images.shape[1:3]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CourseError(
+            f"diagnose: {job.backbone.name} cannot read pictures of {height} x {width} "
+            f"pixels ({reason}).\nExpected: the size that it was trained with.\n"
+            "Do: read the pictures with another size."
+        ) from error
+
+
+# -- steps that are stored --------------------------------------------------------
+
+
+class _State:
+    """A folder of finished steps, one JSON file each, written whole or not at all."""
+
+    def __init__(self, folder: Path, key: str, again: bool, calls: Sequence[Callable]):
+        self.folder, self.key, self.calls = folder, key, calls
+        self.seconds: dict[str, float] = {}
+        if again:
+            for path in folder.glob("*.json"):
+                path.unlink()
+
+    def step(self, name: str, compute: Callable[[], dict]) -> dict:
+        """The stored result, or that of compute(), stored at once."""
+        path = self.folder / f"{name}.json"
+        stored = self._read(path)
+        if stored is None:
+            before, started = sum(self.seconds.values()), time.perf_counter()
+            result = compute()
+            inner = sum(self.seconds.values()) - before
+            spent = max(time.perf_counter() - started - inner, 0.0)
+            stored = {"key": self.key, "seconds": round(spent, 3), "result": result}
+            text = json.dumps(stored).encode()
+            files.atomic_write_bytes(path, text)
+            stored = json.loads(text)  # the same types whether resumed or not
+        self.seconds[name] = stored["seconds"]
+        for call in self.calls:
+            call(name)
+        return stored["result"]
+
+    def spent(self) -> dict[str, float]:
+        """Seconds of every stored step, and of all."""
+        stored = {p.stem: self._read(p) for p in sorted(self.folder.glob("*.json"))}
+        seconds = {name: one["seconds"] for name, one in stored.items() if one}
+        return seconds | {"total": round(sum(seconds.values()), 3)}
+
+    def _read(self, path: Path):
+        if not path.exists():
+            return None
+        try:
+            stored = files.read_json(path)
+        except CourseError:  # damaged: compute it again
+            return None
+        return stored if stored.get("key") == self.key else None
+
+
+@contextmanager
+def _progress(wanted: bool, total: int):
+    """A rich bar on standard error that names the step that was finished."""
+    if not wanted or os.environ.get("CI") or os.environ.get("COURSE_PROGRESS") == "0":
+        yield lambda name: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(transient=True, console=Console(stderr=True)) as bar:
+        task = bar.add_task("diagnosis", total=total)
+        yield lambda name: bar.update(task, advance=1, description=name)

@@ -1,0 +1,601 @@
+"""A whole training job: from a configuration and one's own data to a report.
+
+    config = configuration.load("job.yaml")
+    result = jobs.run(config, "my_images", out="trained")
+    result.test_accuracy, result.baseline_accuracy, result.verdict
+
+The job splits the data, checks the set-up (:mod:`course_lib.analysis.audit`), trains
+as the configuration says, trains the same network from scratch for comparison, tests
+both on pictures or texts that neither has seen, and writes a report, a model folder and
+a model card.  Killed at any moment and started again, it goes on after the last whole epoch and
+ends with the same weights.  Under `accelerate launch` it uses all processes.
+Lesson 13; `course train` on the command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from course_lib import files, training
+from course_lib.analysis import audit, measure, shift
+from course_lib.errors import CourseError
+from course_lib.jobs import assembly, configuration, own_data
+from course_lib.jobs.configuration import Config
+from course_lib.jobs.own_data import Parts
+from course_lib.models.features import forward
+from course_lib.training import distributed
+
+__all__ = ["Result", "run"]
+
+FORMAT = 1  # of the stored state
+# Without an effect on the weights, or one that the key of the data tells.
+WITHOUT_EFFECT = (
+    "onnx", "licence", "audit", "labels", "skip_empty", "sheet", "encoding",
+    "image_column", "text_column", "label_column",
+)  # fmt: skip
+WORST = 12  # errors shown in the report
+AUDITED = 8  # examples of the step in the check before training
+
+
+@dataclass
+class Result:
+    """What a job reached, as plain numbers, strings, lists and dicts.
+
+    transfer and baseline: {rate, history, validation, test}, where test holds loss,
+    accuracy, balanced_accuracy, low and high (95 % Wilson interval of the accuracy),
+    calibration_error, predictions and confidence; baseline is None where none was
+    trained.  gain: {mean, low, high} of the difference in test accuracy.  backbone: the
+    trained model, with ``classes``.  Everything but ``seconds`` is the same however
+    often the job was interrupted.  Lesson 13.
+    """
+
+    config: dict
+    data: dict
+    transfer: dict
+    baseline: dict | None
+    gain: dict | None
+    subgroups: list
+    confusion: list
+    worst: list
+    findings: list
+    notes: list
+    verdict: str
+    versions: dict
+    weights_sha256: str
+    export: dict = field(default_factory=dict)
+    seconds: dict = field(default_factory=dict)
+    backbone: object = field(default=None, repr=False)
+    parts: object = field(default=None, repr=False)
+    folder: Path | None = None
+
+    @property
+    def test_accuracy(self) -> float:
+        """Share of right answers on the test part."""
+        return self.transfer["test"]["accuracy"]
+
+    @property
+    def baseline_accuracy(self) -> float | None:
+        """The same of the network trained from scratch, None where there is none."""
+        return self.baseline["test"]["accuracy"] if self.baseline else None
+
+    @property
+    def classes(self) -> list[str]:
+        return self.data["classes"]
+
+    def to_dict(self) -> dict:
+        """What result.json holds."""
+        hidden = ("backbone", "parts", "folder")
+        return {k: v for k, v in vars(self).items() if k not in hidden}
+
+    def html(self) -> str:
+        """The report as one page that needs nothing else."""
+        from course_lib.jobs import reporting
+
+        return reporting.html(self)
+
+    def __str__(self) -> str:
+        from course_lib.jobs import reporting
+
+        return reporting.text(self)
+
+
+# -- the job ----------------------------------------------------------------------
+
+
+def run(
+    config: Config | Mapping | str | Path,
+    data,
+    out: str | Path | None = None,
+    *,
+    again: bool = False,
+    progress: bool = True,
+    skip_unreadable: bool = False,
+    on_data: Callable[[Parts], None] | None = None,
+) -> Result:
+    """Do the whole job; returns a :class:`Result`.
+
+    config: a Config, a dict of its fields, or the path of a YAML file.  data: a folder,
+    a table, own_data.Parts, or (train, validation, test) data sets.  out: a folder
+    for report.html, result.json, splits.csv, config.yaml, the model and the state from
+    which an interrupted job goes on; without it nothing is written.  again: forget what
+    another job left in ``out``.  skip_unreadable: go on without pictures that cannot be
+    read, and name them.  on_data(parts) is called before anything is trained.
+    Raises CourseError on a bad configuration or bad data, before anything is written.
+    Lesson 13.
+    """
+    began = time.perf_counter()
+    config = _config(config)
+    device, precision = _device(config)
+    first = assembly.start(config)
+    parts = _parts(config, data, first, out, skip_unreadable)
+    fitted, tokens, said = _fitted(config, first, parts)
+    parts = replace(parts, notes=(*parts.notes, *said))
+    if on_data is not None and distributed.current().rank == 0:
+        on_data(parts)
+    first = assembly.model(config, len(parts.classes), first)
+    assembly.check_forward(config, first, parts)
+    options = assembly.recipe(config, first, parts)
+    findings = _audited(config, first, options, parts)
+    key = _key(config, parts)
+    folder = _Folder(out, key, again)
+    together = distributed.current()
+    notes = [*parts.notes, *first.notes, *_notes(config, first, together)]
+    notes.append(_rates_note(first, options["param_groups"]))
+    shared = dict(device=device, amp=precision)
+    wanted = config.baseline and config.weights == "pretrained"
+    rate = config.head_rate if config.strategy == "head" else config.backbone_rate
+    with _bars(progress and together.rank == 0) as bar:
+        state, advance = folder.state("transfer"), bar("training")
+        transfer = _trained(
+            config, first, parts, options | shared, rate, state, advance
+        )
+        baseline = None
+        if wanted:
+            baseline = _baseline(fitted, parts, shared, folder, bar)
+    result = _concluded(config, parts, first, transfer, baseline, findings, notes)
+    result.data |= {"columns": parts.columns, "tokens": tokens}
+    result.seconds["this session"] = round(time.perf_counter() - began, 1)
+    if folder.path and together.rank == 0:
+        folder.write(result, config)
+    together.wait()
+    result.folder = folder.path
+    return result
+
+
+def _config(config) -> Config:
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, Mapping):
+        return configuration.from_dict(config)
+    return configuration.load(config)
+
+
+def _device(config) -> tuple[torch.device, str | bool]:
+    """Where to compute and how exactly; CourseError where that cannot be had."""
+    there = torch.cuda.is_available()
+    name = config.device if config.device != "auto" else "cuda" if there else "cpu"
+    if name == "cuda" and not there:
+        raise config.error(
+            "device",
+            "is cuda, and no CUDA device is seen",
+            "a GPU with its driver, or device: cpu",
+            "set device: auto; `course doctor` says what is there",
+        )
+    if config.precision == "fp16" and name != "cuda":
+        raise config.error(
+            "precision",
+            f"is fp16, and the job runs on the {name}",
+            "fp16 on a CUDA device; bf16 or float32 on a CPU",
+            "set precision: float32, or bf16 to try half precision",
+        )
+    bf16 = name == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if config.precision == "bf16" and not bf16:
+        raise config.error(
+            "precision",
+            "is bf16, and this GPU does not compute in it",
+            "fp16 or float32 on GPUs before Ampere",
+            "set precision: fp16",
+        )
+    if config.precision == "auto":
+        return torch.device(name), name == "cuda" and ("bf16" if bf16 else "fp16")
+    amp = config.precision if config.precision != "float32" else False
+    return torch.device(name), amp
+
+
+# -- the data ---------------------------------------------------------------------
+
+
+def _parts(config, data, backbone, out, skip_unreadable) -> Parts:
+    size = assembly.image_size(config, backbone) if config.task == "images" else None
+    if isinstance(data, Parts):
+        return data
+    if isinstance(data, (tuple, list)) and len(data) == 3:
+        return own_data.from_parts(*data, config=config)
+    path = Path(data)
+    if out is not None and path.is_dir():
+        inside, outside = Path(out).resolve(), path.resolve()
+        if inside == outside or inside.is_relative_to(outside):
+            raise CourseError(
+                f"The output {out} lies in the data folder {path}.\nExpected: a folder "
+                "elsewhere: the job would take its own output for a class.\n"
+                "Do: name another one with --out."
+            )
+    return own_data.read(path, config, size, skip_unreadable)
+
+
+def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
+    """(config with the length of texts settled, what was found, sentences)."""
+    if config.task != "text":
+        return config, None, []
+    texts = [one for part in parts for one in part.texts]
+    length, tokens, said = assembly.fitted_length(config, backbone, texts)
+    backbone.preprocess = replace(backbone.preprocess, max_length=length)
+    return replace(config, max_length=length), tokens, [said]
+
+
+def _audited(config, backbone, options, parts) -> list[str]:
+    """Findings of the check before training; with audit: stop there must be none.
+
+    A few training examples go through one step, which is undone, and the network goes
+    to a file and back into one that was built anew.
+    """
+    criterion = options["loss"] or nn.CrossEntropyLoss(
+        label_smoothing=options["label_smoothing"]
+    )
+    fresh = replace(config, weights="random")
+    rows = np.unique(np.linspace(0, len(parts.train) - 1, AUDITED).astype(int))
+    some = parts.train.subset(rows)
+    inputs = getattr(some, some.holds)
+    inputs = list(inputs) if config.task == "text" else inputs
+    found = audit.audit(
+        backbone,
+        options["param_groups"],
+        parts.train,
+        parts.validation,
+        parts.test,
+        preprocess=backbone.preprocess,
+        batch_size=min(config.batch_size, len(parts.train)),
+        batch=(backbone.preprocess(inputs), torch.as_tensor(some.labels)),
+        loss=lambda net, batch: criterion(forward(net, batch[0]), batch[1]),
+        rebuild=lambda: assembly.model(fresh, len(parts.classes)),
+        tokenizer=getattr(backbone.preprocess, "tokenizer", None),
+    )
+    if found and config.audit == "stop":
+        raise CourseError(
+            f"{config.where}: the check before training found {len(found)} mistake(s):"
+            f"\n{audit.report(found)}\nExpected: none.\n"
+            "Do: what stands behind each, or set audit: warn to train all the same."
+        )
+    return [str(one) for one in found]
+
+
+def _notes(config, backbone, together) -> list[str]:
+    notes = []
+    norm = nn.modules.batchnorm._BatchNorm
+    trained = any(
+        isinstance(layer, norm) and any(p.requires_grad for p in layer.parameters())
+        for layer in backbone.model.modules()
+    )
+    if together.size > 1:
+        notes.append(f"{together.size} processes shared every batch.")
+        if trained:
+            notes.append(
+                "BatchNorm layers learned: each process normalised by its own part of "
+                "the batch, so the result is not that of one process."
+            )
+    if config.strategy == "gradual" and config.weights == "pretrained":
+        notes.append("Parts were unfrozen one after the other, from the head down.")
+    return notes
+
+
+def _rates_note(backbone, groups) -> str:
+    """The rates that parameter groups start from, in one sentence."""
+    found: dict[float, list] = {}
+    for row in audit.rates(backbone, groups):
+        if row["learning"]:
+            count, names = found.setdefault(row["lr"], [0, []])
+            found[row["lr"]] = [count + row["learning"], [*names, row["first"]]]
+    said = (
+        f"{rate:.3g} for {count:,} numbers ({names[0].rpartition('.')[0]}"
+        f"{' and others' * (len(names) > 2)})"
+        for rate, (count, names) in sorted(found.items(), reverse=True)
+    )
+    return f"Learning rates that the schedule starts from: {'; '.join(said)}."
+
+
+def _key(config, parts) -> str:
+    """sha256 of all that the weights depend on."""
+    values = {k: v for k, v in config.to_dict().items() if k not in WITHOUT_EFFECT}
+    values["unfreeze"] = {str(k): list(v) for k, v in config.unfreeze.items()}
+    text = json.dumps([FORMAT, values, parts.key])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# -- training ---------------------------------------------------------------------
+
+
+def _trained(config, backbone, parts, options, rate, state, advance) -> dict:
+    """Train in place; the history and what validation and test part say."""
+    history = training.fit(
+        backbone,
+        parts.train,
+        parts.validation,
+        checkpoint=state,
+        progress=advance or False,
+        **options,
+    )
+    if advance:  # a run that was finished before shows a full bar
+        advance(history.steps, history.steps, history)
+    seconds, history.seconds = history.seconds, 0.0
+    return {
+        "rate": rate,
+        "history": history.to_dict(),
+        "validation": _tested(backbone, parts.validation),
+        "test": _tested(backbone, parts.test),
+        "seconds": round(seconds, 2),
+    }
+
+
+def _tested(backbone, data) -> dict:
+    """Measures of one part, and every answer."""
+    found = training.evaluate(backbone, data)
+    P, labels = found["probabilities"], found["labels"]
+    right = int((found["predictions"] == labels).sum())
+    low, high = measure.wilson_interval(right, len(labels))
+    return {
+        "n": len(labels),
+        "loss": found["loss"],
+        "accuracy": found["accuracy"],
+        "low": low,
+        "high": high,
+        "balanced_accuracy": found["balanced_accuracy"],
+        "calibration_error": shift.expected_calibration_error(P, labels, 10),
+        "reliability": shift.reliability(P, labels, 10),
+        "predictions": found["predictions"].tolist(),
+        "confidence": np.round(P.max(axis=1), 6).tolist(),
+        "labels": labels.tolist(),
+    }
+
+
+def _baseline(config, parts, shared, folder, bar) -> dict | None:
+    """The same network from scratch, at the rate that validation prefers."""
+    tried = []
+    for rate in config.baseline_rates:
+        net = assembly.model(replace(config, weights="random"), len(parts.classes))
+        options = assembly.common(config, net, parts) | shared | dict(lr=rate)
+        name = f"scratch-{rate:g}"
+        try:
+            found = _trained(
+                config, net, parts, options, rate, folder.state(name), bar(name)
+            )
+        except CourseError as error:
+            if not str(error).startswith("The loss is"):
+                raise
+            continue  # diverged at this rate
+        tried.append(found)
+    if not tried:
+        return None
+    best = min(tried, key=lambda one: one["validation"]["loss"])
+    others = [
+        {"rate": one["rate"], "validation_loss": one["validation"]["loss"]}
+        for one in tried
+    ]
+    spent = round(sum(one["seconds"] for one in tried), 2)
+    return best | {"tried": others, "seconds": spent}
+
+
+# -- what follows -----------------------------------------------------------------
+
+
+def _right(run) -> np.ndarray:
+    return np.array(run["test"]["predictions"]) == np.array(run["test"]["labels"])
+
+
+def _concluded(config, parts, backbone, transfer, baseline, findings, notes) -> Result:
+    from course_lib.jobs import reporting
+
+    test, classes = parts.test, list(parts.classes)
+    predictions = np.array(transfer["test"]["predictions"])
+    counts = np.zeros((len(classes), len(classes)), dtype=int)
+    np.add.at(counts, (test.labels, predictions), 1)
+    columns = {"class": np.array(classes)[test.labels]}
+    columns |= {k: v for k, v in test.metadata.items() if k in config.groups}
+    subgroups = shift.subgroup_table(test.labels, predictions, columns)
+    gain = (
+        measure.paired_accuracies(_right(transfer), _right(baseline))
+        if baseline
+        else None
+    )
+    seconds = {"training": transfer.pop("seconds")}
+    if baseline:
+        seconds["from scratch"] = baseline.pop("seconds")
+    elif config.baseline and config.weights == "random":
+        notes = [*notes, "The weights were random already: no baseline was trained."]
+    elif config.baseline:
+        notes = [*notes, "Training from scratch diverged at every rate."]
+    result = Result(
+        config=config.to_dict()
+        | {"unfreeze": {str(k): list(v) for k, v in config.unfreeze.items()}},
+        data={
+            "name": parts.name,
+            "classes": classes,
+            "counts": parts.counts(),
+            "sizes": {k: len(p) for k, p in zip(parts.counts(), parts)},
+            "key": parts.key,
+            "pictures": parts.pictures,
+            "size": assembly.image_size(config, backbone)
+            if config.task == "images"
+            else None,
+        },
+        transfer=transfer,
+        baseline=baseline,
+        gain=gain,
+        subgroups=subgroups,
+        confusion=counts.tolist(),
+        worst=_worst(parts, transfer),
+        findings=findings,
+        notes=list(notes),
+        verdict="",
+        versions=_versions(),
+        weights_sha256=weights_sha256(backbone.model),
+        seconds=seconds,
+        backbone=backbone,
+        parts=parts,
+    )
+    result.verdict = reporting.verdict(result)
+    return result
+
+
+def _worst(parts, transfer) -> list[dict]:
+    """The wrong answers of which the network was surest."""
+    test, found = parts.test, transfer["test"]
+    wrong = np.flatnonzero(np.array(found["predictions"]) != test.labels)
+    surest = wrong[np.argsort(-np.array(found["confidence"])[wrong], kind="stable")]
+    return [
+        {
+            "row": int(i),
+            "example": str(test.metadata["example"][i]),
+            "label": parts.classes[test.labels[i]],
+            "answer": parts.classes[found["predictions"][i]],
+            "confidence": found["confidence"][i],
+        }
+        for i in surest[:WORST]
+    ]
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    from course_lib import __version__
+
+    return {
+        "course": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def weights_sha256(net: nn.Module) -> str:
+    """sha256 of all weights and buffers, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        value = tensor.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+# -- the folder -------------------------------------------------------------------
+
+
+class _Folder:
+    """Where a job writes; its state belongs to one configuration and one data set."""
+
+    def __init__(self, out, key: str, again: bool):
+        self.path = None if out is None else Path(out)
+        self.key = key
+        if self.path is None or distributed.current().rank:
+            return
+        note = self.path / "state" / "job.json"
+        stored = files.read_json(note)["key"] if note.exists() else None
+        if stored not in (None, key):
+            if not again:
+                raise CourseError(
+                    f"{self.path} holds another job: its configuration or its data were"
+                    " not these.\nExpected: a new folder, or the same job.\nDo: name "
+                    "another one with --out, or replace the old job with --again."
+                )
+        if again:
+            for old in (self.path / "state").glob("*.safetensors"):
+                old.unlink()
+        files.atomic_write_json(note, {"key": key})
+
+    def state(self, name: str) -> Path | None:
+        """The checkpoint of one training run."""
+        if self.path is None:
+            return None
+        return self.path / "state" / f"{name}.safetensors"
+
+    def write(self, result: Result, config: Config) -> None:
+        """Everything that is left when the job is done; the page comes last."""
+        import csv
+        import io
+
+        from course_lib.jobs import exported, model_card
+
+        began = time.perf_counter()
+        test = result.parts.test
+        result.export = exported.export(
+            result.backbone,
+            result.classes,
+            self.path / "model",
+            getattr(test, test.holds),
+            onnx=config.onnx,
+            about={
+                "model": config.model,
+                "task": config.task,
+                "dropout": config.dropout,
+                "image_size": result.data["size"],
+                "columns": result.data["columns"],
+                "pictures": result.data["pictures"],
+            },
+        )
+        result.seconds["export"] = round(time.perf_counter() - began, 2)
+        card = model_card.model_card(result).encode("utf-8")
+        files.atomic_write_bytes(self.path / "model" / "README.md", card)
+        table = io.StringIO()
+        columns = ("part", "example", "label")
+        writer = csv.DictWriter(table, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(result.parts.rows())
+        files.atomic_write_bytes(self.path / "splits.csv", table.getvalue().encode())
+        files.atomic_write_bytes(
+            self.path / "config.yaml", config.to_yaml().encode("utf-8")
+        )
+        files.atomic_write_json(self.path / "result.json", result.to_dict(), False)
+        page = result.html().encode("utf-8")
+        files.atomic_write_bytes(self.path / "report.html", page)
+
+
+@contextmanager
+def _bars(wanted: bool):
+    """bar(name) -> f(step, steps, history): one bar of rich for each training run."""
+    if not wanted or os.environ.get("CI") or os.environ.get("COURSE_PROGRESS") == "0":
+        yield lambda name: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} updates"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[said]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def bar(name):
+            task = bars.add_task(name, total=1, said="")
+
+            def advance(step, steps, history):
+                said = ""
+                if history.val_accuracy:
+                    said = f"validation accuracy {history.val_accuracy[-1]:.3f}"
+                bars.update(task, total=steps, completed=step, said=said)
+
+            return advance
+
+        yield bar

@@ -1,0 +1,356 @@
+"""The report of a training job: a verdict, figures, tables, one page.  Lesson 13."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from course_lib.show import plots
+from course_lib.show.pages import bullets, page, percent, table
+from course_lib.training import History
+
+__all__ = ["figures", "html", "text", "verdict"]
+
+HOW = {
+    "head": "only a new head on frozen features",
+    "last": "a new head and the last blocks",
+    "full": "all layers",
+    "gradual": "all layers, opened from the head down",
+}
+MATTERS = 0.01  # a difference in accuracy that would change what to use
+
+
+# -- words ------------------------------------------------------------------------
+
+
+def verdict(result) -> str:
+    """What was reached, and whether the pretrained weights helped, with intervals."""
+    test, what = result.transfer["test"], _inputs(result)
+    said = (
+        f"{result.config['model']} answers {percent(test['accuracy'])} of "
+        f"{test['n']:,} test {what} right (95 % interval {percent(test['low'])} to "
+        f"{percent(test['high'])})"
+    )
+    if not result.gain:
+        return said + "; nothing was trained from scratch to compare with."
+    gain, other = result.gain, result.baseline["test"]
+    points = f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f} points"
+    rest = f"the same network from scratch {percent(other['accuracy'])}"
+    difference = f"{100 * gain['mean']:+.1f} points, 95 % interval {points}"
+    judged = {
+        "better": "the pretrained start did better",
+        "worse": "the pretrained start did worse",
+        "same": "no difference that matters",
+        "open": "too few test examples to tell them apart",
+    }[judgement(gain)]
+    return f"{said}, {rest}: {judged} ({difference})."
+
+
+def judgement(gain) -> str:
+    """ "better", "worse", "same" (within one point) or "open" by an interval."""
+    if gain["low"] > 0:
+        return "better"
+    if gain["high"] < 0:
+        return "worse"
+    if max(abs(gain["low"]), abs(gain["high"])) <= MATTERS:
+        return "same"
+    return "open"
+
+
+def _inputs(result) -> str:
+    return "pictures" if result.config["task"] == "images" else "texts"
+
+
+def text(result) -> str:
+    """The report in short, as plain text."""
+    lines = [result.verdict, "", *(f"- {line}" for line in done(result))]
+    if result.findings:
+        lines += ["", "Found before training", *(f"- {one}" for one in result.findings)]
+    return "\n".join(lines)
+
+
+def done(result) -> list[str]:
+    """What was done, in sentences."""
+    config, sizes, what = result.config, result.data["sizes"], _inputs(result)
+    history = History.from_dict(result.transfer["history"])
+    said = [
+        f"{sum(sizes.values()):,} {what} of {len(result.classes)} classes: "
+        f"{sizes['train']:,} to train on, {sizes['validation']:,} to choose by, "
+        f"{sizes['test']:,} to test on.",
+        f"Trained: {HOW[config['strategy']]}, from {config['weights']} weights; "
+        f"{len(history.val_loss)} of {config['epochs']} epochs"
+        + (", stopped early" if history.stopped_early else "")
+        + f"; kept are the weights after epoch {history.best_epoch + 1}, where the "
+        f"validation loss was lowest ({min(history.val_loss):.3f}).",
+    ]
+    if _unfinished(result.transfer):
+        said.append("The last epoch was the best one: more epochs might help.")
+    if result.baseline:
+        tried = ", ".join(f"{one['rate']:g}" for one in result.baseline["tried"])
+        said.append(
+            "From scratch: the same network, epochs, batches and augmentation; "
+            f"rates tried {tried}, by validation loss {result.baseline['rate']:g} was "
+            "taken."
+        )
+        if _unfinished(result.baseline):
+            said.append(
+                "From scratch, the validation loss was lowest in the last epoch: it "
+                "might gain from more epochs than both were given."
+            )
+        said.append(
+            "The interval of the difference counts the draw of the test examples. It "
+            "does not count the seed and the split: train again with other seeds "
+            "before you rely on a small difference."
+        )
+    said.append(
+        f"Expected calibration error on the test part: "
+        f"{100 * result.transfer['test']['calibration_error']:.1f} points."
+    )
+    return said + list(result.notes)
+
+
+def _unfinished(run) -> bool:
+    """Was the last epoch the best, so that more of them might help?"""
+    history = History.from_dict(run["history"])
+    last = history.best_epoch == len(history.val_loss) - 1
+    return last and not history.stopped_early
+
+
+def seconds_line(result) -> str:
+    """What it took."""
+    parts = ", ".join(f"{k} {v:,.0f} s" for k, v in result.seconds.items())
+    return f"Seconds: {parts}." if parts else ""
+
+
+# -- figures ----------------------------------------------------------------------
+
+
+def figures(result) -> list[tuple]:
+    """(name, figure, alternative text) of each figure."""
+    made = [
+        ("training", *training_figure(result)),
+        ("confusion", *confusion_figure(result)),
+        ("calibration", *calibration_figure(result)),
+    ]
+    if result.worst and result.config["task"] == "images" and result.parts is not None:
+        made.append(("worst", *worst_figure(result)))
+    return made
+
+
+def training_figure(result):
+    """(figure, alternative text): loss and accuracy over training."""
+    runs = {"pretrained": History.from_dict(result.transfer["history"])}
+    if result.config["weights"] == "random":
+        runs = {"random": runs["pretrained"]}
+    if result.baseline:
+        runs["scratch"] = History.from_dict(result.baseline["history"])
+    ends = ", ".join(
+        f"{name} {percent(h.val_accuracy[h.best_epoch])} at epoch {h.best_epoch + 1}"
+        for name, h in runs.items()
+    )
+    figure = plots.history(runs, title="A ring marks the weights that were kept")
+    return figure, (
+        "Loss and accuracy by epoch on training and validation examples; validation "
+        f"accuracy of the weights kept: {ends}."
+    )
+
+
+def confusion_figure(result):
+    """(figure, alternative text): which classes are taken for which."""
+    test = result.transfer["test"]
+    counts = np.array(result.confusion)
+    off = counts * (1 - np.eye(len(counts), dtype=int))
+    row, column = np.unravel_index(off.argmax(), off.shape)
+    said = "no error"
+    if off.max():
+        said = (
+            f"most often {result.classes[row]!r} is taken for "
+            f"{result.classes[column]!r}, {off.max()} times"
+        )
+    figure = plots.confusion(
+        test["labels"],
+        test["predictions"],
+        [_short(name) for name in result.classes],
+        title=f"Test {_inputs(result)}: {said}"[:70],
+    )
+    return figure, (
+        f"Matrix of {len(counts)} true classes against predicted classes on "
+        f"{test['n']} test {_inputs(result)}: {int(np.trace(counts))} on the diagonal; "
+        f"{said}."
+    )
+
+
+def _short(name: str, most: int = 18) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def calibration_figure(result):
+    """(figure, alternative text): reliability diagram."""
+    figure, ax = plots.new(width=4.6, height=3.6)
+    ax.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    runs = {"pretrained": result.transfer}
+    if result.config["weights"] == "random":
+        runs = {"random": result.transfer}
+    if result.baseline:
+        runs["scratch"] = result.baseline
+    said = []
+    for i, (name, run) in enumerate(runs.items()):
+        rows, error = run["test"]["reliability"], run["test"]["calibration_error"]
+        ax.plot(
+            [row["confidence"] for row in rows],
+            [row["accuracy"] for row in rows],
+            color=plots.COLOURS[i],
+            marker=plots.MARKERS[i],
+            linestyle=plots.DASHES[i],
+            label=f"{name}: error {100 * error:.1f} points",
+        )
+        said.append(f"{name} {100 * error:.1f} points")
+    ax.set(xlabel="confidence", ylabel="share of right answers", xlim=(0, 1.02))
+    ax.set(ylim=(0, 1.02), title="Below the line: too sure of itself")
+    ax.legend()
+    return figure, (
+        "Reliability diagram: share of right answers against confidence in ten bins. "
+        f"Expected calibration error {', '.join(said)}."
+    )
+
+
+def worst_figure(result):
+    """(figure, alternative text): the errors of which the network was surest."""
+    rows = result.worst
+    images = result.parts.test.images[[row["row"] for row in rows]]
+    titles = [f"{i + 1}: {_short(row['answer'], 14)}" for i, row in enumerate(rows)]
+    figure = plots.image_grid(images, titles, columns=min(4, len(rows)), size=1.5)
+    listed = "; ".join(
+        f"{i + 1} is {row['label']}, answered {row['answer']} with "
+        f"{percent(row['confidence'])}"
+        for i, row in enumerate(rows)
+    )
+    return figure, f"The {len(rows)} test pictures with the surest errors: {listed}."
+
+
+# -- the page ---------------------------------------------------------------------
+
+
+def html(result) -> str:
+    """One page without external resources; every text from outside is escaped."""
+    pictures = {
+        name: plots.bundle(figure, alt)[0]["text/html"]
+        for name, figure, alt in figures(result)
+    }
+    kind = {"better": "helps", "worse": "hurts"}.get(
+        judgement(result.gain) if result.gain else "", "open"
+    )
+    name, model = result.data["name"], result.config["model"]
+    parts = [
+        f"<h1>{escape(model)} trained on {escape(name)}</h1>",
+        f'<div class="verdict {kind}"><p><strong>{escape(result.verdict)}</strong></p>'
+        "</div>",
+        runs_table(result),
+        "<h2>What was done</h2>",
+        bullets(done(result)),
+        "<h2>The check before training</h2>",
+        bullets(result.findings) if result.findings else "<p>It found no mistake.</p>",
+        "<h2>Training</h2>",
+        pictures["training"],
+        "<h2>Which classes are confused</h2>",
+        pictures["confusion"],
+        "<h2>Worst errors</h2>",
+        pictures.get("worst", ""),
+        worst_table(result),
+        "<h2>Calibration</h2>",
+        pictures["calibration"],
+        "<h2>Who bears the errors</h2>",
+        subgroups_tables(result),
+        "<h2>The data</h2>",
+        counts_table(result),
+        "<h2>The exported model</h2>" if result.export else "",
+        bullets(result.export.get("said", [])) if result.export else "",
+        "<h2>Configuration</h2>",
+        config_table(result),
+        f"<p>{escape(seconds_line(result))}</p>",
+    ]
+    return page(f"Training: {model} on {name}", parts)
+
+
+def runs_table(result) -> str:
+    """Accuracy and loss of the network and its baseline as an HTML table."""
+    named = {f"{result.config['weights']} weights": result.transfer}
+    if result.baseline:
+        named["from scratch"] = result.baseline
+    rows = [
+        (
+            name,
+            percent(run["test"]["accuracy"]),
+            f"{percent(run['test']['low'])} to {percent(run['test']['high'])}",
+            percent(run["test"]["balanced_accuracy"]),
+            f"{run['test']['loss']:.3f}",
+            percent(run["validation"]["accuracy"]),
+            f"{run['rate']:g}",
+        )
+        for name, run in named.items()
+    ]
+    heads = ("start", "test accuracy", "95 % interval", "balanced", "test loss",
+             "validation accuracy", "rate")  # fmt: skip
+    return table("What was reached", heads, rows)
+
+
+def worst_table(result) -> str:
+    """The surest errors as an HTML table; texts are shown, shortened."""
+    if not result.worst:
+        return "<p>There is none: every test example was answered right.</p>"
+    texts = result.config["task"] == "text" and result.parts is not None
+    rows = []
+    for i, row in enumerate(result.worst):
+        cells = [str(i + 1), row["example"], row["label"], row["answer"]]
+        cells.append(percent(row["confidence"]))
+        if texts:
+            cells.append(_short(result.parts.test.texts[row["row"]], 200))
+        rows.append(cells)
+    heads = ["error", "example", "true class", "answer", "confidence"]
+    heads += ["text"] if texts else []
+    return table("The errors of which the network was surest", heads, rows)
+
+
+def subgroups_tables(result) -> str:
+    """Accuracy by class and by the groups asked for, as HTML tables."""
+    out = []
+    for column in dict.fromkeys(row["column"] for row in result.subgroups):
+        rows = [
+            (
+                row["group"],
+                row["n"],
+                percent(row["accuracy"]),
+                f"{percent(row['low'])} to {percent(row['high'])}",
+            )
+            for row in result.subgroups
+            if row["column"] == column
+        ]
+        heads = (column, _inputs(result), "right", "95 % interval")
+        out.append(table(f"Right answers by {column}, the worst first", heads, rows))
+    return "\n".join(out)
+
+
+def counts_table(result) -> str:
+    """Examples of each class in each part as an HTML table."""
+    counts = result.data["counts"]
+    rows = [(c, *(counts[part][c] for part in counts)) for c in result.classes]
+    rows.append(("all", *(sum(counts[part].values()) for part in counts)))
+    return table("Examples by class and part", ("class", *counts), rows)
+
+
+def config_table(result) -> str:
+    """Every setting as an HTML table."""
+    rows = [
+        (key, "nothing" if value in (None, [], {}) else _plain(value))
+        for key, value in result.config.items()
+    ]
+    return table("All settings", ("key", "value"), rows)
+
+
+def _plain(value) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, dict):
+        return "; ".join(f"{k}: {_plain(v)}" for k, v in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)

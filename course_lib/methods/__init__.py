@@ -1,0 +1,1 @@
+"""Methods of transfer: low-rank updates and their family, four bits, adaptation."""

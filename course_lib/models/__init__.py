@@ -1,0 +1,1 @@
+"""Pretrained models: loaded by name, their heads, features and preprocessing."""

@@ -1,0 +1,93 @@
+"""What an exercise tells its learner, and the progress that is kept."""
+
+import json
+
+import pytest
+
+from course_lib.course import cli, exercises
+from course_lib.errors import CourseError
+
+
+@pytest.fixture(autouse=True)
+def own_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+
+
+def test_three_states_and_a_hint(capsys):
+    with exercises.visible("08", "a"):
+        raise NotImplementedError
+    with exercises.visible("08", "b"):
+        raise AssertionError("one is not two")
+    with exercises.visible("08", "c"):
+        {}["x"]
+    with exercises.visible("08", "d"):
+        assert True
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("- a: not attempted")
+    assert said[1] == "x b: incorrect: one is not two"
+    assert said[2] == "x c: incorrect: your code raises KeyError: 'x'"
+    assert said[3].startswith("+ d: correct")
+    states = ["not attempted", "incorrect", "incorrect", "correct"]
+    assert exercises.progress() == {"08": dict(zip("abcd", states))}
+
+
+def test_an_interruption_is_no_answer():
+    with pytest.raises(KeyboardInterrupt):
+        with exercises.visible("08", "a"):
+            raise KeyboardInterrupt
+    assert exercises.progress() == {}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3"])
+def test_a_damaged_file_of_progress_is_none(content):
+    exercises.progress_file().write_text(content)
+    assert exercises.progress() == {}
+    exercises.remember("01", "x", "correct")
+    assert exercises.progress() == {"01": {"x": "correct"}}
+
+
+def test_the_dashboard_counts(capsys):
+    exercises.remember("08", "lora_forward", "correct")
+    exercises.remember("08", "merge_bug", "incorrect")
+    assert cli.main(["check"]) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if "08_lora" in x)
+    assert "+-x--" in line and "1 of 5" in line
+
+
+def test_the_dashboard_shows_points_quizzes_and_the_next_step(capsys):
+    exercises.remember("08", "lora_forward", "correct")
+    exercises.remember_quiz("08", 1, False)
+    exercises.remember_quiz("08", 1, True)  # the first answer counts
+    exercises.remember_quiz("08", 2, True)
+    board = exercises.dashboard()
+    (row,) = [row for row in board.rows if row.name == "08_lora"]
+    assert (row.right, row.earned, row.by_hand) == (1, 3, 2)
+    assert (row.quiz, row.quiz_answered, row.quiz_total) == (1, 2, 4)
+    assert board.next_step().startswith("Next: lora_layer in exercises/08_lora")
+    board.show()
+    assert "1 of 4, 2 open" in capsys.readouterr().out
+    html = board._repr_html_()
+    assert html.count('<th scope="row"') == len(board.rows) + 1
+    assert 'aria-label="08_lora: 20% correct"' in html
+
+
+def test_progress_of_odd_kinds_is_none():
+    odd = {"08": 3, "03": {"x": 4}, "quiz": {"08": 5, "03": {"1": []}}}
+    exercises.progress_file().write_text(json.dumps(odd))
+    board = exercises.dashboard()
+    assert sum(row.right for row in board.rows) == 0
+    exercises.remember_quiz("08", 1, True)
+    assert exercises.progress()["quiz"]["08"] == {"1": "correct"}
+
+
+def test_unknown_exercises_and_broken_ones_say_what_to_do(small_course, capsys):
+    assert cli.main(["check", "08"]) == 1
+    assert "There is no exercise '08'" in capsys.readouterr().err
+    folder = small_course / "exercises" / "08_lora"
+    folder.mkdir(parents=True)
+    (folder / "08_lora.ipynb").write_text("{")
+    with pytest.raises(CourseError, match="git checkout"):
+        exercises.check(["08"])
+    cell = {"metadata": {"nbgrader": {"grade": True, "grade_id": "a-test"}}}
+    (folder / "08_lora.ipynb").write_text(json.dumps({"cells": [cell]}))
+    assert exercises.questions(folder / "08_lora.ipynb") == ["a"]

@@ -1,0 +1,162 @@
+"""The web edition: whole, without a broken link, without anything from elsewhere."""
+
+import importlib.util
+import json
+import re
+import sys
+
+import pytest
+
+from course_lib import paths
+from course_lib.course import runner
+from course_lib.course.grading import release
+from course_lib.course.web import page_sources, website
+from course_lib.errors import CourseError
+
+EXTRA = ("sphinx", "myst_nb", "pydata_sphinx_theme", "latex2mathml")
+installed = all(importlib.util.find_spec(name) for name in EXTRA)
+with_extra = pytest.mark.skipif(not installed, reason="the extra `web` is missing")
+
+
+def web_check():
+    path = paths.ROOT / "tools" / "web_check.py"
+    spec = importlib.util.spec_from_file_location("web_check", path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+@with_extra
+@pytest.mark.slow
+def test_a_site_of_one_lesson(tmp_path):
+    """One test, so that parallel workers build one site."""
+    site = website.build(tmp_path / "site", runner.lessons(["08"]))
+    assert site.warnings == [], "course web exits with 1 for these"
+    it_is_whole(site.folder)
+    the_lesson_has_its_formulas_figures_and_cells(site.folder)
+    it_asks_nothing_of_other_hosts(site.folder)
+    website.check_folder(site.folder)  # it may be replaced: no error
+    it_gives_no_solution_away(site.folder)
+
+
+def it_is_whole(folder):
+    checked, broken, _ = web_check().broken_links(folder)
+    assert checked > 1000 and broken == []
+    for name in ("index", "claims", "notebooks/08_lora", "data/index", "search"):
+        assert (folder / f"{name}.html").is_file(), name
+    assert (folder / "searchindex.js").stat().st_size > 10_000
+
+
+def the_lesson_has_its_formulas_figures_and_cells(folder):
+    page = (folder / "notebooks" / "08_lora.html").read_text("utf-8")
+    notebook = json.loads(runner.lessons(["08"])[0].read_text("utf-8"))
+    for cell in notebook["cells"]:
+        assert f'id="cell-{cell["id"]}"' in page or cell["cell_type"] == "markdown"
+    figures = re.findall(r'<img alt="([^"]+)" src="\.\./(figures/\w+\.png)"', page)
+    stored = sum(
+        "image/png" in output.get("data", {})
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+    )
+    assert len(figures) == stored > 0
+    assert all((folder / name).is_file() for _, name in figures)
+    assert page.count("<math ") > 20 and r"\frac" not in re.sub("<math[^>]*>", "", page)
+    assert "this figure has controls" in page
+
+
+def it_asks_nothing_of_other_hosts(folder):
+    loads = r"<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=\"(?:https?:)?//[^\"]+"
+    found = [
+        (path.name, link)
+        for path in folder.rglob("*.html")
+        for link in re.findall(loads, path.read_text("utf-8"))
+    ]
+    assert found == []
+
+
+def it_gives_no_solution_away(folder):
+    assert not list(folder.rglob("*solutions*"))
+    if release.solutions().is_dir():  # learners have none to compare with
+        assert release.lessons() and release.leaks(folder / "files") == []
+
+
+@with_extra
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    with pytest.raises(CourseError, match="something else"):
+        website.build(tmp_path)
+    assert mine.read_text() == "mine"
+    with pytest.raises(CourseError, match="the course itself"):
+        website.build(paths.ROOT)
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "myst_nb", None)
+    with pytest.raises(CourseError, match=r"Do: .*-e '\.\[web\]'"):
+        website.build(tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_lesson_that_was_not_executed_is_refused(write_lesson, small_course):
+    path = write_lesson("00_start", "1 + 1")
+    with pytest.raises(CourseError, match="not executed"):
+        page_sources.notebook_page(path, small_course / "source", {})
+
+
+def test_links_lead_to_pages_or_are_no_links(monkeypatch):
+    monkeypatch.setattr(page_sources.links, "in_repository", lambda name: "")
+    known = {"data": ("data/index", ""), "tools": ("files", "files-tools")}
+    readme = paths.ROOT / "README.md"
+    text = "[a](data), [b](tools), [c](LICENSE), [d](https://example.org), [e](#f)"
+    assert page_sources.with_links(text, readme, known) == (
+        '<a href="data/index.html">a</a>, <a href="files.html#files-tools">b</a>, '
+        "c, [d](https://example.org), [e](#f)"
+    )
+    with pytest.raises(CourseError, match="outside"):
+        page_sources.with_links("[x](../x.md)", readme, known)
+
+
+@pytest.mark.parametrize(
+    "said, shown",
+    [
+        ("a * b, x_1 [n]", r"a \* b, x\_1 \[n\]"),
+        ("``code_1`` and :func:`fit`", "``code_1`` and `fit`"),
+        ("- no list", r"\- no list"),
+        ("", ""),
+    ],
+)
+def test_docstrings_keep_their_signs(said, shown):
+    assert page_sources.plain(said) == shown
+
+
+def test_broken_links_are_found(tmp_path):
+    (tmp_path / "a.html").write_text('<a id="x"></a><a href="b.html#y"></a>')
+    (tmp_path / "b.html").write_text('<a href="c.html"><a href="#z"><a href="a.html">')
+    checked, broken, _ = web_check().broken_links(tmp_path)
+    assert checked == 4
+    assert [line.partition(":")[0] for line in broken] == ["a.html", "b.html", "b.html"]
+
+
+@with_extra
+@pytest.mark.parametrize(
+    "latex, operator", [(r"\arg\min_j L_j", "argmin"), (r"\tfrac12 \arg z", "arg")]
+)
+def test_latex_becomes_mathml(latex, operator):
+    from course_lib.course.web import extension
+
+    made = extension.mathml(latex, display=True)
+    assert 'display="block"' in made and f">{operator}<" in made
+    assert "\\" not in made.replace(f'alttext="{latex}"', "")
+    assert made.startswith('<math alttext="') and made.count("alttext") == 1
+
+
+@with_extra
+def test_a_heading_that_is_a_formula_can_be_heard():
+    from course_lib.course.web import extension
+
+    made = extension.mathml(r"\alpha", display=False)
+    cell = f'<th class="head"><p>{made}</p></th>'
+    told = extension.FORMULA_HEAD.sub(extension.spoken, cell)
+    assert '<span class="visually-hidden">alpha</span></th>' in told
+    assert told.count("<math aria-hidden") == 1

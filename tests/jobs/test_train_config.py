@@ -1,0 +1,151 @@
+"""The configuration of a training job: what it accepts, and what it says otherwise."""
+
+import json
+
+import pytest
+import yaml
+
+from course_lib.course import cli
+from course_lib.errors import CourseError
+from course_lib.jobs import configuration
+
+
+def written(tmp_path, text):
+    path = tmp_path / "job.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("task", ["images", "text"])
+def test_the_example_is_the_default_and_names_every_field_of_its_task(task, tmp_path):
+    text = configuration.example(task)
+    config = configuration.load(written(tmp_path, text))
+    assert config == configuration.from_dict({"task": task})
+    missing = {one.name for one in configuration.FIELDS} - set(yaml.safe_load(text))
+    other = "text" if task == "images" else "images"
+    assert missing == set(configuration.ONLY[other])
+    comments = [line for line in text.splitlines() if line.startswith("# ")]
+    assert len(comments) >= len(yaml.safe_load(text))
+
+
+def test_every_field_of_the_curriculum_is_there():
+    names = {one.name for one in configuration.FIELDS}
+    assert names >= {
+        "model", "weights", "strategy", "unfreeze", "head_rate", "backbone_rate",
+        "layer_decay", "warmup", "schedule", "weight_decay", "dropout", "epochs",
+        "patience", "precision", "batch_size",
+    }  # fmt: skip
+
+
+def test_a_configuration_survives_its_own_file(tmp_path):
+    config = configuration.from_dict(
+        {"strategy": "gradual", "unfreeze": {2: "layer4", 3: ["layer3", "layer2"]},
+         "epochs": 5, "groups": "tool", "patience": None, "clip_norm": 1}
+    )  # fmt: skip
+    assert config.unfreeze == {2: ("layer4",), 3: ("layer3", "layer2")}
+    assert config.groups == ("tool",) and config.clip_norm == 1.0
+    again = configuration.load(written(tmp_path, config.to_yaml()))
+    assert again == config
+    json.dumps(config.to_dict())
+
+
+def test_numbers_as_people_write_them():
+    config = configuration.from_dict(
+        {"head_rate": "1e-3", "weight_decay": 0, "baseline_rates": ["3e-4", 1]}
+    )
+    assert config.head_rate == 1e-3 and config.weight_decay == 0.0
+    assert config.baseline_rates == (3e-4, 1.0)
+    assert configuration.from_dict({}) == configuration.from_dict(None)
+
+
+BAD = {
+    "epoch: 3": ("no key 'epoch'", "'epochs'?"),
+    "head_rat: 0.1": ("no key 'head_rat'", "'head_rate'?"),
+    "qqq: 1": ("no key 'qqq'", "one of task, model"),
+    "epochs: many": ("epochs is 'many'", "a whole number >= 1"),
+    "epochs: 2.5": ("epochs is 2.5", "a whole number"),
+    "epochs: true": ("epochs is True", "a whole number"),
+    "epochs: 0": ("epochs is 0", ">= 1"),
+    "head_rate: -1": ("head_rate is -1", "above 0"),
+    "head_rate: fast": ("head_rate is 'fast'", "above 0"),
+    "head_rate: .nan": ("head_rate is nan", "above 0"),
+    "dropout: 1.5": ("dropout is 1.5", "0 to 0.9"),
+    "strategy: graduall": ("strategy is 'graduall'", "write strategy: gradual"),
+    "baseline: maybe": ("baseline is 'maybe'", "true or false"),
+    "split: [0.7, 0.2]": ("split is [0.7, 0.2]", "three shares"),
+    "split: [0.7, 0.2, 0.2]": ("split is", "sum to 1"),
+    "split: 3": ("split is 3", "three shares"),
+    "baseline_rates: []": ("baseline_rates is []", "a list of rates"),
+    "unfreeze: {2: layer4}": ("unfreeze is given", "strategy: gradual"),
+    "strategy: gradual\nunfreeze: {30: layer4}": ("before epoch 30", "1 to 19"),
+    "strategy: gradual\nunfreeze: {0: layer4}": ("unfreeze is", "from 1 on"),
+    "strategy: gradual\nunfreeze: [layer4]": ("unfreeze is", "{2: layer4"),
+    "strategy: gradual\nunfreeze: {2: }": ("unfreeze is", "{2: layer4"),
+    "strategy: head\nbackbone_rate: 0.01": ("backbone_rate is given", "last, full"),
+    "strategy: head\nlayer_decay: 0.5": ("layer_decay is given", "another strategy"),
+    "last_blocks: 2": ("last_blocks is given", "strategy: last"),
+    "weights: random\nstrategy: head": ("weights is random", "strategy: full"),
+    "task: text\naugment: flip": ("augment is flip", "none"),
+    "task: sound": ("task is 'sound'", "images, text"),
+    "batch_size: 1": ("batch_size is 1", "2 or more"),
+    "image_size: 4": ("image_size is 4", "16 to 1024"),
+    "seed: -1": ("seed is -1", ">= 0"),
+    "model: 3": ("model is 3", "a name"),
+    "epochs: 3\nepochs: 4": ("stands there twice", "line 2"),
+    "epochs: [1": ("line", "key: value"),
+    "- epochs": ("holds a list", "key: value"),
+    "just words": ("holds a str", "key: value"),
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_what_is_wrong_is_told_with_file_expectation_and_remedy(text, tmp_path, capsys):
+    path = written(tmp_path, text)
+    line = ["train", "--config", str(path), "--data", str(tmp_path / "no")]
+    assert cli.main([*line, "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"course train: {path}") and "Traceback" not in said
+    assert "\nExpected: " in said and "\nDo: " in said
+    for words in BAD[text]:
+        assert words in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_missing_or_no_text(tmp_path, capsys):
+    line = ["train", "--data", str(tmp_path)]
+    assert cli.main([*line, "--config", str(tmp_path / "no.yaml")]) == 1
+    assert "There is no configuration" in capsys.readouterr().err
+    binary = tmp_path / "job.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x81")
+    assert cli.main([*line, "--config", str(binary)]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+    assert cli.main([*line, "--config", str(tmp_path)]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+    assert cli.main(["train", "--data", str(tmp_path)]) == 1
+    assert "--config is missing" in capsys.readouterr().err
+    assert cli.main(["train", "--config", str(binary)]) == 1
+    assert "--data is missing" in capsys.readouterr().err
+
+
+def test_an_example_is_printed(capsys):
+    assert cli.main(["train", "--example", "text"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"] == "minilm"
+    assert cli.main(["train", "--example", "sound"]) == 1
+    assert "images or text" in capsys.readouterr().err
+
+
+def test_the_command_says_how_to_go_on_and_how_to_use_several_gpus(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "--help"])
+    assert stop.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "accelerate launch" in said and "Interrupted at any moment" in said
+
+
+def test_no_error_is_raised_for_patience_beyond_the_epochs():
+    assert configuration.from_dict({"epochs": 2, "patience": 9}).patience == 9
+
+
+def test_an_unknown_task_of_an_example():
+    with pytest.raises(CourseError, match="no example"):
+        configuration.example("sound")

@@ -1,0 +1,240 @@
+"""Several processes: each computes its rows, and together they are one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from course_lib import training
+from course_lib.training import distributed
+
+PROGRAM = """
+import json, sys
+import tiny, torch
+from torch import nn
+from safetensors.torch import save_file
+from course_lib import training
+from course_lib.training import freezing, distributed, schedules
+
+def vit():
+    # batches of 8 of 25 pictures: the last of each pass has a single row
+    return tiny.vit(), dict(epochs=2, batch_size=8)
+
+def uneven():
+    return tiny.vit(), dict(steps=7, eval_every=3, batch_size=5, clip_norm=1.0)
+
+def adam():
+    return tiny.vit(), dict(epochs=2, batch_size=8, optimizer="adamw", lr=1e-3)
+
+def gradual():
+    backbone = tiny.vit()
+    first, plan = schedules.gradual_unfreezing(backbone, 0.02, 0.5)
+    return backbone, dict(epochs=3, batch_size=8, param_groups=first, on_epoch=plan)
+
+def frozen_batchnorm():
+    backbone = freezing.freeze_backbone(tiny.resnet())
+    return backbone, dict(epochs=2, batch_size=8)
+
+def learning_batchnorm():
+    return tiny.resnet(), dict(epochs=2, batch_size=8)
+
+class Killed(Exception):
+    pass
+
+def killed(epoch, model, optimizer):
+    if epoch == 2:
+        raise Killed
+
+def interrupted():
+    return tiny.vit(), dict(epochs=4, batch_size=8)
+
+def fitted(name, backbone, **options):
+    options = dict(optimizer="sgd", lr=0.02) | options
+    return training.fit(
+        backbone, tiny.images(25), tiny.images(9, seed=1), threads=1, device="cpu",
+        augment=training.random_flips(),
+        checkpoint=f"{out}/{name}-state.safetensors", **options,
+    )
+
+out, report = sys.argv[1], {}
+together = distributed.current()
+for make in (
+    vit, uneven, adam, gradual, interrupted, frozen_batchnorm, learning_batchnorm
+):
+    backbone, options = make()
+    if make is interrupted and together.size > 1:
+        try:
+            fitted(make.__name__, backbone, on_epoch=killed, **options)
+        except Killed:
+            backbone, options = make()
+    history = fitted(make.__name__, backbone, **options)
+    report[make.__name__] = history.val_loss + history.train_loss
+    if together.rank == 0:
+        state = {k: v.contiguous() for k, v in backbone.model.state_dict().items()}
+        save_file(state, f"{out}/{make.__name__}.safetensors")
+if together.rank == 0:
+    with open(f"{out}/report.json", "w") as stream:
+        kind = type(together).__name__
+        json.dump({"size": together.size, "kind": kind, "losses": report}, stream)
+"""
+
+
+def environment():
+    here = Path(__file__).parents[1]
+    path = os.pathsep.join([str(here), str(here.parent)])
+    return os.environ | {
+        "PYTHONPATH": path,
+        "ACCELERATE_USE_CPU": "true",
+        "OMP_NUM_THREADS": "1",
+        "CI": "1",
+    }
+
+
+def launched(n, arguments, module=False, sharded=False):
+    """n processes on the CPU by `accelerate launch`, or one as usual; sharded: FSDP."""
+    assert n > 1 or not sharded
+    launch = [sys.executable]
+    if n > 1:
+        launch += ["-m", "accelerate.commands.launch"]
+        launch += ["--num_processes", str(n), "--num_machines", "1"]
+        launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+        launch += ["--main_process_port", "0"]
+        launch += ["--use_fsdp", "--fsdp_version", "2"] if sharded else ["--multi_gpu"]
+    if module:
+        launch += ["-m"] if n == 1 else ["--module"]
+    done = subprocess.run(
+        [*launch, *map(str, arguments)],
+        env=environment(), capture_output=True, text=True, timeout=400,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="gloo between processes")
+def test_two_processes_end_where_one_ends(tmp_path):
+    """With the whole network in each (DDP), and with a part of it in each (FSDP)."""
+    from safetensors.torch import load_file
+
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    one, *others = [tmp_path / name for name in ("one", "two", "sharded")]
+    for n, folder in zip((1, 2, 2), (one, *others)):
+        folder.mkdir()
+        launched(n, [program, folder], sharded=folder.name == "sharded")
+    wanted = json.loads((one / "report.json").read_text())
+    assert wanted["size"] == 1
+    for folder in others:
+        report = json.loads((folder / "report.json").read_text())
+        assert report["size"] == 2
+        assert report["kind"] == ("Sharded" if folder.name == "sharded" else "Together")
+
+        def largest_difference(name, folder=folder):
+            ours, theirs = (load_file(f / f"{name}.safetensors") for f in (one, folder))
+            pairs = [(ours[k].float(), theirs[k].float()) for k in ours]
+            return max(float((a - b).abs().max()) for a, b in pairs)
+
+        for name in ("vit", "uneven", "gradual", "interrupted", "frozen_batchnorm"):
+            ours, theirs = (r["losses"][name] for r in (wanted, report))
+            assert ours == pytest.approx(theirs, abs=1e-5), (folder.name, name)
+            assert largest_difference(name) < 1e-5, (folder.name, name)
+        # Adam divides by the gradient's size: rounding shows where that is near zero
+        ours, theirs = (r["losses"]["adam"] for r in (wanted, report))
+        assert ours == pytest.approx(theirs, abs=1e-3), folder.name
+        # and what does not hold: BatchNorm that learns sees half of each batch
+        assert largest_difference("learning_batchnorm") > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="gloo between processes")
+def test_a_whole_job_under_accelerate_launch(tmp_path):
+    """`course train` on the bundled ViT, one process against two."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(("red", "green")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = rng.integers(0, 150, (64, 64, 3))
+            pixels[..., k] += 60
+            image = Image.fromarray(pixels.astype(np.uint8))
+            image.save(tmp_path / "data" / name / f"{i}.png")
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        "model: bundled/vit-patterns\nepochs: 2\nbatch_size: 8\nonnx: false\n"
+        "baseline_rates: [0.0003]\nhead_rate: 0.001\nbackbone_rate: 0.0003\n"
+        "device: cpu\n"
+    )
+    results = []
+    for n in (1, 2):
+        out = tmp_path / f"out{n}"
+        line = ["course_lib.course.cli", "train", "--config", job]
+        launched(n, [*line, "--data", tmp_path / "data", "--out", out], module=True)
+        results.append(json.loads((out / "result.json").read_text()))
+    one, two = results
+    told = [[n for n in run["notes"] if "processes" in n] for run in (one, two)]
+    assert not told[0] and "2 processes" in told[1][0]
+    for run in ("transfer", "baseline"):
+        losses = [r[run]["history"]["val_loss"] for r in results]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+        answers = [r[run]["test"]["predictions"] for r in results]
+        assert answers[0] == answers[1]
+
+
+# -- without launching anything ---------------------------------------------------
+
+
+class Pretended(distributed.Alone):
+    """One of several processes that never meet."""
+
+    def __init__(self, rank, size):
+        self.rank, self.size = rank, size
+
+    share = distributed.Together.share
+
+
+@pytest.mark.parametrize("rows, size", [(8, 2), (7, 2), (1, 2), (2, 3), (9, 4)])
+def test_shares_are_disjoint_complete_and_weigh_as_the_whole(rows, size):
+    batch = torch.arange(rows)
+    values = torch.rand(rows, generator=torch.Generator().manual_seed(0))
+    seen, mean = [], 0.0
+    for rank in range(size):
+        own, weight = Pretended(rank, size).share(batch)
+        if weight:
+            seen += own.tolist()
+        mean += weight * float(values[own].mean()) / size
+    assert sorted(seen) == list(range(rows))
+    assert mean == pytest.approx(float(values.mean()), abs=1e-6)
+
+
+def test_alone_nothing_is_shared(monkeypatch):
+    distributed.current.cache_clear()
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    alone = distributed.current()
+    assert (alone.rank, alone.size) == (0, 1) and alone.total(1.5) == (1.5,)
+    net = tiny.mlp()
+    assert alone.wrapped(net, None) is net is alone.inner(net)
+
+
+def test_validation_is_shared_out_and_complete():
+    net, data = tiny.mlp(), tiny.blobs(31)
+    examples = training.Examples(data, None, 8, "validation")
+    whole = training._score(net, examples, "cpu", 8)
+    parts = []
+
+    class Counting(Pretended):
+        def total(self, *numbers):
+            parts.append(numbers)
+            return numbers
+
+    for rank in range(3):
+        training._score(net, examples, "cpu", 8, Counting(rank, 3))
+    loss, right, n = map(sum, zip(*parts))
+    assert n == 31
+    assert (loss / n, right / n) == pytest.approx(whole, abs=1e-6)

@@ -1,0 +1,233 @@
+"""Language models: loading in 32 and 4 bits, tuning what is trainable, writing."""
+
+import pytest
+import torch
+from torch import nn
+
+from course_lib import datasets, profiles
+from course_lib.errors import CourseError
+from course_lib.methods import lora, quantization
+from course_lib.models import language_models
+from course_lib.pretraining import language
+
+NAME = "fab-llama"
+DATA = datasets.load("reports", "validation").take(40, seed=0)
+REPORTS = list(DATA.metadata["report"])
+
+
+@pytest.fixture
+def four_bits():
+    return language_models.load(NAME, quantised="nf4")
+
+
+def linear4bit(model):
+    return [n for n, m in model.named_modules() if type(m).__name__ == "Linear4bit"]
+
+
+@pytest.mark.slow
+def test_the_bundled_model_is_as_good_as_its_card_says():
+    from course_lib import files
+
+    model, tokenizer = language_models.load(NAME)
+    card = files.read_json(language_models.folder(NAME) / "card.json")
+    assert model.num_parameters() == card["parameters"] and not card["trial"]
+    loss = language.held_out_loss(model, tokenizer)
+    assert loss == pytest.approx(card["held_out_loss"], abs=2e-3)
+    fresh, _ = language_models.load(NAME, pretrained=False)
+    assert language.held_out_loss(fresh, tokenizer, documents=50) > loss + 4
+    assert fresh.config.vocab_size == len(tokenizer) == 2048
+
+
+def test_only_the_blocks_are_quantised(four_bits):
+    model, _ = four_bits
+    assert len(linear4bit(model)) == 7 * model.config.num_hidden_layers
+    assert type(model.lm_head) is nn.Linear
+    assert model.lm_head.weight.dtype == torch.float32
+
+
+@pytest.mark.slow
+def test_without_bitsandbytes_the_course_quantises_itself(four_bits, monkeypatch):
+    monkeypatch.setattr(language_models, "bitsandbytes_works", lambda: False)
+    model, tokenizer = language_models.load(NAME, quantised="nf4")
+    assert not linear4bit(model)
+    tokens = tokenizer(DATA.texts[:4], padding=True, return_tensors="pt")
+    tokens.pop("token_type_ids", None)
+    with torch.no_grad():
+        ours, theirs = model(**tokens).logits, four_bits[0](**tokens).logits
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
+    tuned = language_models.with_lora(model, r=4)
+    assert len(lora.layers(tuned)) == 7 * 4
+    before = language_models.answer_loss(tuned, tokenizer, DATA.texts, REPORTS)
+    language_models.fit(tuned, tokenizer, DATA.texts, REPORTS, steps=8, lr=1e-2)
+    after = language_models.answer_loss(tuned, tokenizer, DATA.texts, REPORTS)
+    assert after < before - 0.3
+    assert any(isinstance(m, quantization.LinearNF4) for m in tuned.modules())
+    with pytest.raises(CourseError, match="only nf4"):
+        language_models.load(NAME, quantised="fp4")
+
+
+@pytest.mark.slow
+def test_qlora_trains_the_adapter_and_nothing_else(four_bits):
+    model, tokenizer = four_bits
+    tuned = language_models.with_lora(model, r=4, seed=3)
+    learned = {n for n, p in tuned.named_parameters() if p.requires_grad}
+    assert learned and all("lora_" in n for n in learned)
+    frozen = {
+        n: p.detach().clone() for n, p in tuned.named_parameters() if n not in learned
+    }
+    state = torch.get_rng_state()
+    losses = language_models.fit(
+        tuned, tokenizer, DATA.texts, REPORTS, steps=6, lr=1e-2
+    )
+    assert torch.equal(state, torch.get_rng_state())
+    assert len(losses) == 6 and losses[-1] < losses[0]
+    for name, value in frozen.items():
+        assert torch.equal(value, dict(tuned.named_parameters())[name])
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_adapter():
+    def losses(seed):
+        model, tokenizer = language_models.load(NAME)
+        model = language_models.with_lora(model, r=2, seed=seed)
+        return language_models.fit(
+            model, tokenizer, DATA.texts, REPORTS, steps=3, seed=seed
+        )
+
+    assert losses(0) == losses(0) != losses(1)
+
+
+@pytest.mark.slow
+def test_checkpointing_changes_memory_and_not_the_losses():
+    found = []
+    for checkpointing in (False, True):
+        model, tokenizer = language_models.load(NAME)
+        model = language_models.with_lora(model, r=2)
+        model.enable_input_require_grads()
+        found.append(
+            language_models.fit(
+                model,
+                tokenizer,
+                DATA.texts,
+                REPORTS,
+                steps=3,
+                checkpointing=checkpointing,
+            )
+        )
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_only_the_answer_counts():
+    _, tokenizer = language_models.load(NAME)
+    row = language_models.examples(tokenizer, DATA.texts[:1], REPORTS[:1])[0]
+    learned = [t for t in row["labels"] if t != -100]
+    assert tokenizer.decode(learned[:-1]) == REPORTS[0]
+    assert learned[-1] == tokenizer.eos_token_id
+    assert row["input_ids"][0] == tokenizer.bos_token_id
+    assert len(row["input_ids"]) == len(row["labels"]) == len(row["attention_mask"])
+    with pytest.raises(CourseError, match="at least one"):
+        language_models.examples(tokenizer, [], [])
+
+
+def test_the_loss_of_answers_is_the_mean_over_their_tokens():
+    model, tokenizer = language_models.load(NAME)
+    rows = language_models.examples(tokenizer, DATA.texts[:6], REPORTS[:6])
+    total = count = 0
+    for row in rows:
+        ids = torch.tensor([row["input_ids"]])
+        labels = torch.tensor([row["labels"]])
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0, :-1]
+        losses = nn.functional.cross_entropy(
+            logits, labels[0, 1:], ignore_index=-100, reduction="sum"
+        )
+        total, count = total + losses.item(), count + (labels >= 0).sum().item()
+    ours = language_models.answer_loss(
+        model, tokenizer, DATA.texts[:6], REPORTS[:6], batch_size=4
+    )
+    assert ours == pytest.approx(total / count, rel=1e-4)
+
+
+def test_a_text_is_answered_alone_as_in_company():
+    model, tokenizer = language_models.load(NAME)
+    together = language_models.write(model, tokenizer, DATA.texts[:5], length=12)
+    alone = [
+        language_models.write(model, tokenizer, [text], length=12)[0]
+        for text in DATA.texts[:5]
+    ]
+    assert together == alone
+
+
+def test_a_family_that_is_silently_not_quantised_is_refused(tmp_path):
+    from transformers import AutoTokenizer, FalconConfig, FalconForCausalLM
+
+    small = dict(hidden_size=64, num_hidden_layers=1, num_attention_heads=4)
+    FalconForCausalLM(FalconConfig(vocab_size=2048, **small)).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(language_models.folder(NAME)).save_pretrained(
+        tmp_path
+    )
+    name = f"hf/{tmp_path}"
+    assert language_models.load(name)[0].num_parameters() > 0
+    if language_models.bitsandbytes_works():
+        with pytest.raises(CourseError, match="no layer was stored in 4 bits"):
+            language_models.load(name, quantised="nf4")
+
+
+def test_bad_input():
+    with pytest.raises(CourseError, match="no language model called 'gpt-9'"):
+        language_models.load("gpt-9")
+    with pytest.raises(CourseError, match="quantised='int3'"):
+        language_models.load(NAME, quantised="int3")
+
+
+@pytest.mark.filterwarnings("error:.*autograd kernel was not registered")
+def test_writing_does_not_stop_the_gradient(four_bits):
+    """bitsandbytes 0.50 repacks layers in eval mode and then has no backward pass."""
+    x = torch.randn(2, 6, 256, generator=torch.Generator().manual_seed(0))
+
+    def gradient(model):
+        given = x.clone().requires_grad_()
+        model.train()
+        model(inputs_embeds=given).logits.square().mean().backward()
+        return given.grad
+
+    used, tokenizer = four_bits
+    language_models.write(used, tokenizer, DATA.texts[:2], length=4)
+    fresh, _ = language_models.load(NAME, quantised="nf4")
+    expected = gradient(fresh)
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(gradient(used), expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:.*autograd kernel was not registered")
+def test_what_repacking_does_to_the_adapters(monkeypatch):
+    """What lesson 10 says of it: one right gradient, seven in part, twenty zero."""
+    from bitsandbytes.functional import has_avx512bf16
+
+    if profiles.device().type != "cpu" or not has_avx512bf16():
+        pytest.skip("bitsandbytes repacks on CPUs with bfloat16 instructions")
+
+    def gradients():
+        """{layer: gradient of its B} at the first update, after writing."""
+        model, tokenizer = language_models.load(NAME, quantised="nf4")
+        model = language_models.with_lora(model, r=4)
+        language_models.write(model, tokenizer, DATA.texts[:2], length=4)
+        row = language_models.examples(tokenizer, DATA.texts[:1], REPORTS[:1])[0]
+        model.train()
+        model(**{k: torch.tensor([v]) for k, v in row.items()}).loss.backward()
+        return {n: p.grad for n, p in model.named_parameters() if "lora_B" in n}
+
+    right = gradients()
+    monkeypatch.setattr(language_models, "never_repack", lambda model: None)
+    wrong = gradients()
+    zero = [name for name in right if not wrong[name].any()]
+    same = [
+        name
+        for name in right
+        if (wrong[name] - right[name]).norm() < 0.05 * right[name].norm()
+    ]
+    assert all(gradient.any() for gradient in right.values()) and len(right) == 28
+    assert len(zero) == 20
+    assert not [name for name in zero if "o_proj" in name or "down_proj" in name]
+    assert [name for name in same if "layers.3.mlp.down_proj" in name] == same
+    assert len(same) == 1
