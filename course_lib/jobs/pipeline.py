@@ -7,8 +7,8 @@
 The job splits the data, checks the set-up (:mod:`course_lib.analysis.audit`), trains
 as the configuration says, trains the same network from scratch for comparison, tests
 both on pictures or texts that neither has seen, and writes a report, a model folder and
-a model card.  Killed at any moment and started again, it goes on after the last whole epoch and
-ends with the same weights.  Under `accelerate launch` it uses all processes.
+a model card.  Killed at any moment and started again, it goes on after the last whole
+epoch and ends with the same weights.  Under `accelerate launch` it uses all processes.
 Lesson 13; `course train` on the command line.
 """
 
