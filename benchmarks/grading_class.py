@@ -8,8 +8,8 @@ not; the hostile want the grader's memory, time, keys or points.  A run is `cour
 grade` as a whole, in a process of its own: reference, sandboxes, records, gradebook.
 
 1. The class without and with the hostile: the others' records must be the same (all
-   but the seconds).  Prints the peak memory of the grader's processes, each and
-   together.
+   but the seconds).  Prints the peak memory of the grader's processes: of each
+   (resident), and of all together (proportional: what they share counts once).
 2. The class without them, with each number of workers in turn: seconds and CPU seconds
    (the machine's) of a student, the ratio of the throughputs (of medians), and what
    this machine gives at best: the same ratio for processes that only import torch.
@@ -101,11 +101,15 @@ def _is_answer(cell: dict) -> bool:
     return is_code and bool(cell["metadata"].get("nbgrader", {}).get("solution"))
 
 
-def course_in(root: Path, lesson: Path, students: int, bad: int) -> Path:
-    """A course of one exercise in ``root``, with work of the students; its lesson."""
-    for name, folder in (("solutions", lesson), ("exercises", None)):
-        folder = folder or release.released(lesson).parent
-        shutil.copytree(folder, root / name / lesson.name)
+def course_in(
+    root: Path, lesson: Path, students: int, bad: int, checkout: Path
+) -> Path:
+    """A course of one exercise in ``root``, with work of the students; its lesson.
+
+    The exercise and its checks are those of ``checkout``, the work is the same for all.
+    """
+    for name in ("solutions", "exercises"):
+        shutil.copytree(checkout / name / lesson.name, root / name / lesson.name)
     (root / "data").symlink_to(paths.DATA)
     secret = root / "grading" / lesson.name / "secret.json"
     secret.parent.mkdir(parents=True)
@@ -135,11 +139,19 @@ to.write_text(json.dumps(records, sort_keys=True))
 class Run:
     """One run of `course grade`, by the code of ``checkout``: what it took and gave."""
 
-    def __init__(self, lesson: Path, students: int, bad: int, parallel: int, checkout):
+    def __init__(
+        self,
+        lesson: Path,
+        students: int,
+        bad: int,
+        parallel: int,
+        checkout: Path,
+        memory: bool = False,
+    ):
         self.peaks: dict[str, int] = {}
         self.together, self.stop = 0, threading.Event()
         with tempfile.TemporaryDirectory(prefix="course-") as folder:
-            own = course_in(Path(folder), lesson, students, bad)
+            own = course_in(Path(folder), lesson, students, bad, checkout)
             to = Path(folder) / "records.json"
             environment = {**os.environ, "COURSE_ROOT": folder}
             environment |= {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
@@ -150,12 +162,14 @@ class Run:
                 cwd=checkout,
             )
             watch = threading.Thread(target=self._watch, args=[process.pid])
-            watch.start()
+            if memory:  # looking takes a fifth of a processor: not while time counts
+                watch.start()
             code = process.wait()
             self.seconds = time.perf_counter() - started
             self.cpu = cpu() - used
             self.stop.set()
-            watch.join()
+            if memory:
+                watch.join()
             assert code == 0, f"the grader ended with {code}"
             self.records = json.loads(to.read_text())
         self.each = self.seconds / len(self.records)
@@ -169,11 +183,14 @@ class Run:
             try:
                 root = psutil.Process(pid)
                 for process in [root, *root.children()]:
-                    now[process.pid] = process.memory_info().rss
+                    memory = process.memory_full_info()
+                    now[process.pid] = memory.rss, memory.pss
             except psutil.Error:
                 continue
-            self.together = max(self.together, sum(now.values()))
-            for one, rss in now.items():
+            # what two processes share (the libraries) counts once, not twice
+            together = sum(pss for _, pss in now.values())
+            self.together = max(self.together, together)
+            for one, (rss, _) in now.items():
                 self.peaks[one] = max(self.peaks.get(one, 0), rss)
 
     def points(self) -> dict[str, float]:
@@ -210,8 +227,8 @@ def ceiling(parallel: int, processes: int = 8) -> float:
 
 def with_and_without(lesson: Path, students: int, bad: int, parallel: int) -> None:
     """The honest students' records, alone and among the hostile; memory."""
-    alone = Run(lesson, students - bad, 0, parallel, paths.ROOT)
-    mixed = Run(lesson, students - bad, bad, parallel, paths.ROOT)
+    alone = Run(lesson, students - bad, 0, parallel, paths.ROOT, memory=True)
+    mixed = Run(lesson, students - bad, bad, parallel, paths.ROOT, memory=True)
     honest = {n: r for n, r in mixed.records.items() if not n.startswith("mal")}
     assert honest == alone.records, "the hostile changed somebody's record"
     print(f"{len(honest)} records are the same with and without {bad} hostile ones")
@@ -238,26 +255,26 @@ def main() -> None:
     parser.add_argument("--against", type=Path)
     arguments = parser.parse_args()
     (lesson,) = release.lessons([arguments.lesson])
-    release.generate(lesson)  # imports nbgrader, once for all runs
+    release.generate(lesson)  # the exercise that the students get
     if arguments.hostile:
         most = max(arguments.parallel)
         with_and_without(lesson, arguments.students, arguments.hostile, most)
     folders = [paths.ROOT, *([arguments.against] if arguments.against else [])]
     times = {(f, j): [] for f in folders for j in arguments.parallel}
-    scores = None
+    scores: dict[Path, dict] = {}
     for _ in range(arguments.repeats):
         for folder, parallel in times:
             run = Run(lesson, arguments.students, 0, parallel, folder.resolve())
-            assert scores in (None, run.points()), "scores differ"
-            scores = run.points()
+            points = run.points()
+            assert points == scores.setdefault(folder, points), "scores differ"
             times[folder, parallel].append(run.each)
             print(
                 f"{'this' if folder == paths.ROOT else folder}, -j {parallel}: "
                 f"{run.seconds:.1f} s, {run.each:.2f} s and "
-                f"{run.cpu / len(scores):.2f} CPU seconds a student",
+                f"{run.cpu / len(points):.2f} CPU seconds a student",
                 flush=True,
             )
-    print(f"points: {sorted(scores.values())}")
+    print(f"points: {sorted(scores[paths.ROOT].values())}")
     middle = {key: statistics.median(found) for key, found in times.items()}
     first, *others = arguments.parallel
     for parallel in others:
@@ -265,6 +282,9 @@ def main() -> None:
         print(f"-j {parallel} against -j {first}: {ratio:.2f} times the throughput")
         print(f"this machine, importing torch: {ceiling(parallel):.2f} times")
     if arguments.against:
+        before, now = scores[arguments.against], scores[paths.ROOT]
+        changed = sorted(name for name in now if now[name] != before[name])
+        print(f"scored otherwise than before: {', '.join(changed) or 'nobody'}")
         for parallel in arguments.parallel:
             ratio = middle[paths.ROOT, parallel] / middle[arguments.against, parallel]
             print(f"-j {parallel}: {ratio:.3f} times the seconds a student of before")

@@ -18,6 +18,7 @@ from pathlib import Path
 from course_lib.errors import CourseError
 
 MAX_BYTES = 20_000_000
+MAX_PARTS = 1_000_000  # lists and objects: each takes 60 bytes of memory and more
 MAX_CELLS = 300
 MAX_SOURCE = 100_000  # characters of one cell
 MAX_TEXT = 2_000_000  # of all cells
@@ -67,6 +68,9 @@ def cells(content: bytes) -> list[dict]:
     """
     if not content.strip():
         raise Unreadable("the file is empty")
+    parts = content.count(b"[") + content.count(b"{")
+    if parts > MAX_PARTS:  # counted before they are made
+        raise Unreadable(f"it has {parts:,} brackets; {MAX_PARTS:,} are read at most")
     try:
         text = content.decode(json.detect_encoding(content), "strict")
         notebook = json.loads(text.removeprefix("\ufeff"))
