@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from course_lib.datasets.images import ImageDataset
+from course_lib.models import zoo
 from course_lib.models.preprocessing import Preprocess
-from course_lib.models.zoo import vision
 from course_lib.pretraining.architectures import narrow_resnet
 
 torch.set_num_threads(1)  # such small sums gain nothing from more
@@ -18,7 +18,7 @@ def resnet(num_classes=3, seed=0):
     """A Backbone with the real stages and 8 to 16 channels, freshly initialised."""
     torch.manual_seed(seed)
     model = narrow_resnet(num_classes, widths=(8, 8, 16, 16)).eval()
-    return vision(model, PREPROCESS, "tiny/resnet", {})
+    return zoo.vision(model, PREPROCESS, "tiny/resnet", {})
 
 
 def vit(num_classes=3, seed=0):
@@ -34,7 +34,7 @@ def vit(num_classes=3, seed=0):
         num_heads=3,
         num_classes=num_classes,
     )
-    return vision(model.eval(), PREPROCESS, "tiny/vit", {})
+    return zoo.vision(model.eval(), PREPROCESS, "tiny/vit", {})
 
 
 def images(n=24, size=32, seed=0, num_classes=3, split="train"):
@@ -64,3 +64,26 @@ def blobs(n=60, num_classes=3, seed=0):
     y = np.arange(n) % num_classes
     centres = np.random.default_rng(99).normal(0, 3, (num_classes, 4))
     return (centres[y] + rng.normal(0, 0.5, (n, 4))).astype(np.float32), y
+
+
+def encoder(num_classes=5, seed=0):
+    """A text Backbone with two layers of 32 channels and random weights."""
+    from transformers import BertConfig, BertModel
+
+    backbone = zoo.load("minilm", pretrained=False, seed=seed)
+    config = BertConfig(
+        vocab_size=backbone.model.config.vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone.model = BertModel(config, add_pooling_layer=False)
+    backbone.num_features = 32
+    backbone.stages = {
+        k: backbone.stages[k] for k in ("embeddings", "layer1", "layer2")
+    }
+    return backbone.to_classes(num_classes, seed) if num_classes else backbone

@@ -3,8 +3,8 @@
 import copy
 
 import pytest
+import tiny
 import torch
-from test_text import tiny
 from torch.nn.functional import gelu
 
 from course_lib import datasets
@@ -44,7 +44,7 @@ def logits(backbone, x):
 def case(request):
     """A fresh backbone, and an input for it."""
     if request.param == "text":
-        backbone = tiny()
+        backbone = tiny.encoder()
         backbone.model.eval()
         return backbone, dict(tokens(backbone))
     images = datasets.load("wafer_micrographs", "validation").images[:2]
@@ -116,7 +116,7 @@ def same_with_peft(backbone, config, names, x):
     """Outputs and gradients of ours and of peft's, given the same parameters."""
     from peft import get_peft_model
 
-    theirs = get_peft_model(copy.deepcopy(tiny().model), config).eval()
+    theirs = get_peft_model(copy.deepcopy(tiny.encoder().model), config).eval()
     ours = backbone.model.eval()
     other = dict(theirs.named_parameters())
     pairs = [
@@ -144,8 +144,8 @@ def same_with_peft(backbone, config, names, x):
 def test_dora_is_pefts():
     from peft import LoraConfig
 
-    backbone = randomised(peft_family.dora(tiny(), r=4, alpha=8))
-    targets = peft_family.linear_layers(tiny())
+    backbone = randomised(peft_family.dora(tiny.encoder(), r=4, alpha=8))
+    targets = peft_family.linear_layers(tiny.encoder())
     config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, use_dora=True)
 
     def names(name):
@@ -164,8 +164,8 @@ def test_dora_is_pefts():
 def test_ia3_is_pefts():
     from peft import IA3Config
 
-    backbone = randomised(peft_family.ia3(tiny()))
-    found = peft_family.parts(tiny())
+    backbone = randomised(peft_family.ia3(tiny.encoder()))
+    found = peft_family.parts(tiny.encoder())
     inside = found["contract"]
     config = IA3Config(
         target_modules=found["key"] + found["value"] + inside,
@@ -181,11 +181,11 @@ def test_ia3_is_pefts():
 def test_prompt_tuning_is_pefts():
     from peft import PromptTuningConfig, TaskType, get_peft_model
 
-    backbone = peft_family.prompt(tiny(), tokens=3)
+    backbone = peft_family.prompt(tiny.encoder(), tokens=3)
     config = PromptTuningConfig(
         task_type=TaskType.FEATURE_EXTRACTION, num_virtual_tokens=3
     )
-    theirs = get_peft_model(copy.deepcopy(tiny().model.encoder), config).eval()
+    theirs = get_peft_model(copy.deepcopy(tiny.encoder().model.encoder), config).eval()
     with torch.no_grad():
         learned = theirs.prompt_encoder["default"].embedding.weight
         learned.copy_(backbone.model.encoder.prompt)
@@ -257,7 +257,7 @@ def test_counts_follow_the_formulas():
 
 def test_padding_changes_nothing_behind_a_prompt_or_prefix():
     for method in ("prompt", "prefix", "adapters"):
-        backbone = randomised(METHODS[method](tiny()))
+        backbone = randomised(METHODS[method](tiny.encoder()))
         backbone.model.eval()
         with torch.no_grad():
             both = logits(backbone, dict(tokens(backbone)))
@@ -268,7 +268,7 @@ def test_padding_changes_nothing_behind_a_prompt_or_prefix():
 @pytest.mark.parametrize("method", ["lora", "prefix", "prompt", "ia3"])
 def test_the_trainer_moves_every_part_and_lowers_the_loss(method):
     train = datasets.load("tickets", "train", n=20)
-    backbone = METHODS[method](tiny())
+    backbone = METHODS[method](tiny.encoder())
     start = peft_family.trained_state(backbone.copy())
 
     def loss():

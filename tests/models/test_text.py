@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
 from course_lib import datasets
@@ -17,31 +18,8 @@ def tickets():
     return [datasets.load("tickets", s, n=20) for s in ("train", "validation")]
 
 
-def tiny(num_classes=5, seed=0):
-    """The text backbone with two layers of 32 channels and random weights."""
-    from transformers import BertConfig, BertModel
-
-    backbone = zoo.load("minilm", pretrained=False, seed=seed)
-    config = BertConfig(
-        vocab_size=backbone.model.config.vocab_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        backbone.model = BertModel(config, add_pooling_layer=False)
-    backbone.num_features = 32
-    backbone.stages = {
-        k: backbone.stages[k] for k in ("embeddings", "layer1", "layer2")
-    }
-    return backbone.to_classes(num_classes, seed) if num_classes else backbone
-
-
 def test_a_text_backbone_gets_a_head_and_keeps_its_features(tickets):
-    bare, headed = tiny(None), tiny(5)
+    bare, headed = tiny.encoder(None), tiny.encoder(5)
     texts = tickets[0].texts[:4]
     z = [features.extract(b, texts) for b in (bare, headed)]
     assert z[0].shape == (4, 32) and np.allclose(z[0], z[1], atol=1e-6)
@@ -63,7 +41,7 @@ def test_the_trainer_learns_and_is_repeatable(tickets):
     others = random.getstate(), np.random.get_state()[1].copy()
     runs = []
     for _ in range(2):
-        backbone = tiny()
+        backbone = tiny.encoder()
         log = text.fit(backbone, train, val, epochs=3, lr=3e-3, seed=1)
         runs.append(text.predict(backbone, train.texts))
     assert torch.equal(torch.get_rng_state(), before)
@@ -77,13 +55,13 @@ def test_the_trainer_learns_and_is_repeatable(tickets):
 
 def test_every_training_argument_may_be_given(tickets):
     options = dict(epochs=2, lr=1e-3, logging_strategy="epoch", eval_strategy="no")
-    log = text.fit(tiny(), tickets[0], **options)
+    log = text.fit(tiny.encoder(), tickets[0], **options)
     assert [row["epoch"] for row in log if "loss" in row] == [1, 2]
 
 
 def test_the_weights_of_the_lowest_validation_loss_are_kept(tickets):
     train, val = tickets
-    backbone = tiny()
+    backbone = tiny.encoder()
     log = text.fit(backbone, train, val, epochs=6, lr=1e-2, seed=0)
     losses = [row["eval_loss"] for row in log if "eval_loss" in row]
     logits = torch.from_numpy(text.predict(backbone, val.texts))
@@ -93,15 +71,15 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept(tickets):
 
 def test_patience_ends_a_run_and_steps_limit_it(tickets):
     train, val = tickets
-    log = text.fit(tiny(), train, val, epochs=30, lr=3e-2, patience=1, seed=0)
+    log = text.fit(tiny.encoder(), train, val, epochs=30, lr=3e-2, patience=1, seed=0)
     assert sum("eval_loss" in row for row in log) < 30
-    run = text.trainer(tiny(), train, steps=2)
+    run = text.trainer(tiny.encoder(), train, steps=2)
     run.train()
     assert run.state.global_step == 2
 
 
 def test_rates_by_layer_reach_the_optimizer(tickets):
-    backbone = tiny()
+    backbone = tiny.encoder()
     groups = layer_groups.decayed_groups(backbone, lr=1e-3, alpha=0.5, head_factor=10)
     run = text.trainer(backbone, tickets[0], groups=groups, steps=1)
     rates = {group["name"]: group["initial_lr"] for group in _started(run)}
@@ -115,7 +93,7 @@ def _started(run):
 
 
 def test_predictions_come_in_the_order_of_the_texts(tickets):
-    backbone, texts = tiny(), list(tickets[0].texts)
+    backbone, texts = tiny.encoder(), list(tickets[0].texts)
     logits = text.predict(backbone, texts, batch_size=3)
     back = text.predict(backbone, texts[::-1], batch_size=7)
     assert np.allclose(logits, back[::-1], atol=1e-5)
@@ -125,7 +103,7 @@ def test_predictions_come_in_the_order_of_the_texts(tickets):
 
 
 def test_texts_of_one_length_share_a_batch(tickets):
-    backbone, texts = tiny(None), list(tickets[0].texts)
+    backbone, texts = tiny.encoder(None), list(tickets[0].texts)
     padded, tokenise = [], backbone.preprocess
 
     def counted(some):
@@ -142,7 +120,7 @@ def test_texts_of_one_length_share_a_batch(tickets):
 
 
 def test_the_validation_loss_counts_every_text_with_its_label(tickets):
-    backbone, (train, val) = tiny(), tickets
+    backbone, (train, val) = tiny.encoder(), tickets
     with text.isolated(0):
         run = text.trainer(backbone, train, val, per_device_eval_batch_size=3)
         loss = run.evaluate()["eval_loss"]
@@ -154,7 +132,7 @@ def test_the_validation_loss_counts_every_text_with_its_label(tickets):
 @pytest.mark.slow
 def test_continued_pre_training_lowers_the_loss_and_moves_the_encoder_only():
     texts = datasets.load("tickets", "pool", n=60).texts
-    backbone = tiny()
+    backbone = tiny.encoder()
     head = backbone.model.head.weight.clone()
     encoder = backbone.model.encoder.encoder.layer[0].output.dense.weight.clone()
     losses = text.adapt(backbone, texts, steps=30, lr=3e-3, batch_size=16)
@@ -163,17 +141,17 @@ def test_continued_pre_training_lowers_the_loss_and_moves_the_encoder_only():
     assert not torch.equal(
         backbone.model.encoder.encoder.layer[0].output.dense.weight, encoder
     )
-    again = text.adapt(tiny(), texts, steps=5, lr=3e-3, batch_size=16)
-    assert again == text.adapt(tiny(), texts, steps=5, lr=3e-3, batch_size=16)
+    again = text.adapt(tiny.encoder(), texts, steps=5, lr=3e-3, batch_size=16)
+    assert again == text.adapt(tiny.encoder(), texts, steps=5, lr=3e-3, batch_size=16)
 
 
 def test_errors_say_what_to_do(tickets):
     train, _ = tickets
     with pytest.raises(CourseError, match="4 outputs, the data 5 classes"):
-        text.trainer(tiny(4), train)
+        text.trainer(tiny.encoder(4), train)
     with pytest.raises(CourseError, match="needs validation"):
-        text.trainer(tiny(), train, patience=2)
+        text.trainer(tiny.encoder(), train, patience=2)
     with pytest.raises(CourseError, match="text backbone"):
         text.predict(zoo.load(num_classes=5), ["a"])
     with pytest.raises(CourseError, match="no texts"):
-        text.predict(tiny(), [])
+        text.predict(tiny.encoder(), [])
