@@ -16,6 +16,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -88,6 +89,17 @@ class _Upper(nn.Module):
             del self.handed.batch
 
 
+@contextmanager
+def _full_precision():
+    """Products of float32 in float32, whatever the caller has set for speed."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 class FrozenStages:
     """A backbone for pictures, frozen up to and including ``stage``.
 
@@ -109,11 +121,13 @@ class FrozenStages:
         self.place = features.resolve(backbone, stage)
         freezing.freeze_until(backbone, stage)
         x = self._input(images[:2])
-        calls, outputs, whole = self._traced(x)
-        self.shape = tuple(outputs[self.place].shape[1:])  # of one picture
-        self._check_order(calls)
-        self.upper = self._behind(calls, x[:1])
-        if not self._gives(outputs[self.place], whole):
+        with _full_precision():
+            calls, outputs, whole = self._traced(x)
+            self.shape = tuple(outputs[self.place].shape[1:])  # of one picture
+            self._check_order(calls)
+            self.upper = self._behind(calls, x[:1])
+            complete = self._gives(outputs[self.place], whole)
+        if not complete:
             raise CourseError(
                 f"Behind {stage} the network reads more than the stage's output, as a "
                 "skip connection does.\nExpected: all that goes on passes through the "
