@@ -142,7 +142,7 @@ class FrozenStages:
         *,
         dtype: torch.dtype = torch.float16,
         memory: int = MEMORY,
-        batch_size: int = 64,
+        batch_size: int = 16,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The stage's output for every picture in every view, and the labels.
 
