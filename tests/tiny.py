@@ -6,6 +6,7 @@ from torch import nn
 
 from course_lib.datasets.images import ImageDataset
 from course_lib.models import zoo
+from course_lib.models.backbone import vision
 from course_lib.models.preprocessing import Preprocess
 from course_lib.pretraining.architectures import narrow_resnet
 
@@ -18,7 +19,7 @@ def resnet(num_classes=3, seed=0):
     """A Backbone with the real stages and 8 to 16 channels, freshly initialised."""
     torch.manual_seed(seed)
     model = narrow_resnet(num_classes, widths=(8, 8, 16, 16)).eval()
-    return zoo.vision(model, PREPROCESS, "tiny/resnet", {})
+    return vision(model, PREPROCESS, "tiny/resnet", {})
 
 
 def vit(num_classes=3, seed=0):
@@ -34,7 +35,7 @@ def vit(num_classes=3, seed=0):
         num_heads=3,
         num_classes=num_classes,
     )
-    return zoo.vision(model.eval(), PREPROCESS, "tiny/vit", {})
+    return vision(model.eval(), PREPROCESS, "tiny/vit", {})
 
 
 def images(n=24, size=32, seed=0, num_classes=3, split="train"):

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from course_lib import memory, paths
 from course_lib.course import cli
 from course_lib.errors import CourseError
+from course_lib.show import memory_bars
 
 torch.set_num_threads(1)
 ATTENTION = ("q_proj", "v_proj")
@@ -160,7 +161,8 @@ def test_states_of_8_bit_adam():
 
 
 def test_the_course_s_own_layers_are_counted():
-    from course_lib.methods import lora, quantization
+    from course_lib.methods import lora
+    from course_lib.models import quantization
 
     shapes = config(256, 704)
     net = quantization.quantize_linear(live(shapes))
@@ -365,7 +367,7 @@ def test_other_models_by_file_folder_configuration_and_name(tmp_path):
 def test_nothing_is_allocated_for_a_plan():
     memory.describe("minilm")  # all imports are done
     before = psutil.Process().memory_info().rss
-    large = memory._built(config(4096, 11008, layers=40), "large")
+    large = memory.build(config(4096, 11008, layers=40), "large")
     assert large.parameters > 5e9
     assert psutil.Process().memory_info().rss - before < 100e6
 
@@ -524,7 +526,7 @@ def test_impossible_cards_are_refused(gigabytes):
 
 def test_the_picture_shows_every_part_and_the_card():
     plans = [memory.plan("Llama-2-7B", method) for method in memory.METHODS]
-    ax = memory.picture(plans, 24).axes[0]
+    ax = memory_bars.picture(plans, 24).axes[0]
     for i, planned in enumerate(plans):
         drawn = sum(bars.patches[i].get_width() for bars in ax.containers)
         assert drawn * 1e9 == pytest.approx(planned.total)
@@ -539,7 +541,7 @@ def test_the_picture_shows_every_part_and_the_card():
     hatches = {b[0].get_hatch() for b in ax.containers}
     assert len(colours) == len(hatches) == len(ax.containers)  # told apart in grey too
     with pytest.raises(CourseError, match="no plan"):
-        memory.picture([])
+        memory_bars.picture([])
 
 
 def course(line, capsys):
