@@ -87,7 +87,7 @@ def _suggestions(planned: Plan) -> list[tuple[str, dict[str, Any]]]:
     method, (moments, size, paged) = o.method, OPTIMIZERS[o.optimizer]
     quantised, adam = method == "qlora", moments == 2
     of_16 = "bfloat16" if o.dtype == "float32" else o.dtype
-    micro = f"micro-batch of 1, gradients accumulated over {o['batch']}"
+    micro = f"micro-batch of 1, gradients accumulated over {o.batch}"
     bare = dict(prepared=False)
     single = quantised and not o.double_quantisation
     steps = [

@@ -128,7 +128,7 @@ def _notes(
     if 0 < arch.positions < o.sequence:
         notes.append(
             f"{arch.name} has {arch.positions} positions, fewer than the "
-            f"{o['sequence']} tokens of a sequence."
+            f"{o.sequence} tokens of a sequence."
         )
     if not arch.llama:
         notes.append("Not of Llama's type: activations are a rough estimate.")
@@ -152,7 +152,7 @@ def _expert_notes(arch: Architecture, chosen, o: Options, stream: int) -> list[s
             f"The experts, {share}, are not quantised: bitsandbytes takes linear "
             f"layers, and they are parameters of their own. They take "
             f"{stream * numbers / GB:.2f} GB in {8 * stream} bits"
-            f"{cast * (o['prepared'] and o['dtype'] != 'float32')}."
+            f"{cast * (o.prepared and o.dtype != 'float32')}."
         )
     if o.method != "full":
         adapted = [one for one in chosen if one.name in arch.experts]
