@@ -7,14 +7,13 @@ by validation accuracy and reports the test accuracy of that one.
 from course_lib.lessons.protocol import (
     BACKBONE,
     FILES,
-    SEEDS,
     STEPS,
     forgetting,
     labelled,
     scored,
     train,
 )
-from course_lib.lessons.results import experiment
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import zoo
 from course_lib.training import layer_groups
 from course_lib.training import schedules as over_time
