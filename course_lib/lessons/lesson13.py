@@ -16,6 +16,7 @@ from course_lib.lessons import lesson06
 from course_lib.lessons.protocol import BACKBONE
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import features
+from course_lib.show import plots
 
 LABELS = (50, 250)
 WAYS = ("probe", "tuned", "scratch")
@@ -70,3 +71,26 @@ def all_stages(backbone, data):
     """Pooled features of every stage side by side, (N, F)."""
     stages = [features.extract(backbone, data, stage) for stage in backbone.stages]
     return np.concatenate(stages, axis=1)
+
+
+def ledger_figure(lessons, counts, verdicts):
+    """Bars of claims by lesson; counts: (verdicts, lessons)."""
+    fig, axes = plots.new(height=3.4)
+    left = np.zeros(len(lessons))
+    for row, name, colour in zip(counts, verdicts, plots.COLOURS):
+        axes.bar(
+            lessons,
+            row,
+            bottom=left,
+            label=f"{name} ({row.sum()})",
+            color=colour,
+            hatch={"qualified": "//", "refuted": "xx", "cited": ".."}.get(name),
+            edgecolor="white",
+        )
+        left += row
+    axes.set_xlabel("lesson")
+    axes.set_ylabel("claims")
+    axes.set_title(f"Of {counts.sum()} claims {counts[0].sum()} came out as told")
+    axes.set_ylim(0, 10.5)
+    axes.legend(ncols=4, fontsize=8, loc="upper center")
+    return fig
