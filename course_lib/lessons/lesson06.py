@@ -5,8 +5,8 @@ where they cannot change the class.
 """
 
 from course_lib import datasets, training
-from course_lib.lessons.protocol import AUGMENT, SEEDS, labelled, scored, train
-from course_lib.lessons.results import experiment
+from course_lib.lessons.protocol import AUGMENT, labelled, scored, train
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import zoo
 
 SOURCES = (
@@ -89,7 +89,7 @@ def chosen_rate(name, target):
     data=FILES,
 )
 def sources(source, target, lr, seed):
-    """Fine-tune one source on 100 labelled pictures of one target.  Lesson 06."""
+    """Fine-tune one source on 100 labelled pictures of one target."""
     splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
     data = splits["train"].take(LABELS, seed=seed)
     backbone = load_source(source, len(data.classes), seed)

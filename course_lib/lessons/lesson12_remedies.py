@@ -15,10 +15,10 @@ import numpy as np
 from course_lib import datasets, training
 from course_lib.analysis import probes, transferability
 from course_lib.analysis.negative_transfer import errors_follow_source, falls_and_rises
-from course_lib.lessons import sources
+from course_lib.lessons import lesson06
+from course_lib.lessons.lesson01 import copy_stages
 from course_lib.lessons.protocol import BACKBONE, FILES, labelled, scored, train
 from course_lib.lessons.results import experiment
-from course_lib.lessons.strategies import copy_stages
 from course_lib.methods.adaptation import l2_sp
 from course_lib.models import features
 from course_lib.pretraining import patterns, recipes
@@ -48,7 +48,7 @@ def after_intermediate():
     """The backbone after 300 updates on 2,048 pictures of an intermediate domain."""
     drawn = getattr(patterns, BETWEEN)(2048, 1)
     data = (drawn.images.numpy(), drawn.labels["shape"].numpy())
-    backbone = sources.load_source(BACKBONE, len(patterns.SILHOUETTE_NAMES))
+    backbone = lesson06.load_source(BACKBONE, len(patterns.SILHOUETTE_NAMES))
     training.fit(backbone, data, None, steps=300, lr=1e-3, seed=0)
     return backbone
 
@@ -57,13 +57,13 @@ def best_by_logme(data):
     """Another bundled source, whose features promise most for the training labels."""
     others = [
         name
-        for name, target in sources.pairs()
+        for name, target in lesson06.pairs()
         if target == TARGET and name not in (BACKBONE, "random")
     ]
     return max(
         others,
         key=lambda name: transferability.logme(
-            features.extract(sources.load_source(name), data), data.labels
+            features.extract(lesson06.load_source(name), data), data.labels
         ),
     )
 
@@ -72,14 +72,14 @@ def prepared(remedy, data, seed):
     """(network, what `training.fit` is given besides the data)."""
     classes, flat = len(data.classes), {"lr": RATE}
     if remedy == "from scratch":
-        return sources.load_source("random", classes, seed), flat
+        return lesson06.load_source("random", classes, seed), flat
     if remedy == "another source":
-        return sources.load_source(best_by_logme(data), classes, seed), flat
+        return lesson06.load_source(best_by_logme(data), classes, seed), flat
     if remedy == "intermediate domain":
         return after_intermediate().copy().to_classes(classes, seed), flat
-    backbone = sources.load_source(BACKBONE, classes, seed)
+    backbone = lesson06.load_source(BACKBONE, classes, seed)
     if remedy == "lower layers only":  # stem and two of the four stages
-        fresh = sources.load_source("random", classes, seed)
+        fresh = lesson06.load_source("random", classes, seed)
         return copy_stages(fresh, backbone, 3), flat
     if remedy == "smaller rate":
         return backbone, {"lr": GENTLE}
@@ -97,7 +97,7 @@ def prepared(remedy, data, seed):
 
 def frozen(data, validation, test):
     """Test accuracy of a linear probe on the frozen last stage."""
-    backbone = sources.load_source(BACKBONE)
+    backbone = lesson06.load_source(BACKBONE)
     X, V, T = (features.extract(backbone, part) for part in (data, validation, test))
     chosen = (V, validation.labels)
     return probes.linear_probe(X, data.labels, T, test.labels, val=chosen).accuracy
@@ -117,8 +117,8 @@ def frozen(data, validation, test):
         dict(case="fine-tuned, 25 labels", remedy="L2-SP", seed=3),
     ],
     tolerance={"accuracy": 0.05},
-    models=sources.SOURCES[1:],
-    data=sources.FILES,
+    models=lesson06.SOURCES[1:],
+    data=lesson06.FILES,
 )
 def remedies(case, remedy, seed):
     """Test accuracy on the wafer maps: as practised, from scratch, recovered."""
@@ -131,9 +131,9 @@ def remedies(case, remedy, seed):
         backbone,
         data,
         splits["validation"],
-        steps=sources.STEPS,
-        eval_every=sources.STEPS // 5,
-        augment=sources.TARGETS[TARGET],
+        steps=lesson06.STEPS,
+        eval_every=lesson06.STEPS // 5,
+        augment=lesson06.TARGETS[TARGET],
         seed=seed,
         **how,
     )
@@ -153,7 +153,7 @@ CONFIDENT = 0.9
 
 def source_classes(images):
     """What the backbone's own head for shapes sees in pictures of a target."""
-    backbone = sources.load_source(BACKBONE)
+    backbone = lesson06.load_source(BACKBONE)
     where = recipes.head_slices(backbone.card["heads"])["shape"]
     data = (images, np.zeros(len(images), dtype=np.int64))
     return training.predict(backbone, data)[:, where].argmax(axis=1)
@@ -165,7 +165,7 @@ def source_classes(images):
     sample=[dict(pair="wafer maps, 25 labels", seed=3)],
     tolerance={"gain": 0.07, "val_gain": 0.07},
     models=(BACKBONE,),
-    data=sources.FILES,
+    data=lesson06.FILES,
 )
 def warning_signs(pair, seed):
     """The three warning signs of the fine-tuned backbone, and of the random start.
@@ -179,15 +179,15 @@ def warning_signs(pair, seed):
     data, test = splits["train"].take(labels, seed=seed), splits["test"]
     seen, found = source_classes(test.images), {}
     for start, name in (("tuned", BACKBONE), ("random", "random")):
-        backbone = sources.load_source(name, len(data.classes), seed)
+        backbone = lesson06.load_source(name, len(data.classes), seed)
         history = training.fit(
             backbone,
             data,
             splits["validation"],
-            steps=sources.STEPS,
-            eval_every=sources.STEPS // 10,
-            lr=sources.chosen_rate(name, target),
-            augment=sources.TARGETS[target],
+            steps=lesson06.STEPS,
+            eval_every=lesson06.STEPS // 10,
+            lr=lesson06.chosen_rate(name, target),
+            augment=lesson06.TARGETS[target],
             seed=seed,
         )
         scores = training.evaluate(backbone, test)
@@ -230,7 +230,7 @@ def pulls(towards, seed):
 
     The strength 0.01 was set beforehand; the head is pulled to zero in every cell.
     """
-    backbone = sources.load_source(BACKBONE, 5, seed)
+    backbone = lesson06.load_source(BACKBONE, 5, seed)
     origin = {
         name: value if towards == "the start" else value * 0
         for name, value in backbone.model.state_dict().items()

@@ -18,11 +18,10 @@ from course_lib.lessons.protocol import (
     AUGMENT,
     BACKBONE,
     FILES,
-    SEEDS,
     TARGET,
     labelled,
 )
-from course_lib.lessons.results import experiment
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import adaptation
 from course_lib.models import features, zoo
 from course_lib.training import freezing

@@ -1,4 +1,4 @@
-"""Grids of lesson 04: a rate for each layer, gradual unfreezing, schedules.
+"""Lesson 04: a rate for each layer, gradual unfreezing, schedules.
 
 Every way to train gets the same rates to choose from; the lesson chooses one for each
 by validation accuracy and reports the test accuracy of that one.
@@ -7,15 +7,15 @@ by validation accuracy and reports the test accuracy of that one.
 from course_lib.lessons.protocol import (
     BACKBONE,
     FILES,
-    SEEDS,
     STEPS,
     forgetting,
     labelled,
     scored,
     train,
 )
-from course_lib.lessons.results import experiment
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import zoo
+from course_lib.show import plots
 from course_lib.training import layer_groups
 from course_lib.training import schedules as over_time
 
@@ -108,3 +108,25 @@ def schedules(schedule, lr, seed):
     data = labelled(100, seed)
     train(backbone, data, steps=STEPS[100], seed=seed, lr=lr, **SHAPES[schedule])
     return scored(backbone) | forgetting(backbone)
+
+
+def trade_off_figure(ways, still):
+    """Accuracy left on the source against that on the target, by way to fine-tune.
+
+    ways: {name: Grid of all its rates and seeds}.  still: the two accuracies, target
+    and source, of frozen features.
+    """
+    fig, ax = plots.new(height=4.0)
+    both = ("accuracy", "source_texture")
+    for i, (name, rows) in enumerate(ways.items()):
+        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
+        by_seed = sorted(rows, key=lambda row: row["seed"])
+        points = ([row[number] for row in by_seed] for number in both)
+        ax.scatter(*points, s=10, alpha=0.3, **look)
+        means = (rows.best().values(number).mean() for number in both)
+        ax.scatter(*means, s=90, edgecolor="black", label=name, **look)
+    ax.plot(*still, "k*", markersize=13, label="frozen features")
+    ax.set(xlabel="target: test accuracy", ylabel="source: accuracy on textures")
+    ax.set_title("All but flat keep more of the source; frozen features keep all of it")
+    ax.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.12, 0))
+    return fig
