@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -260,12 +260,9 @@ def fit_aligned(
     weight: float = 1.0,
     steps: int,
     lr: float = 1e-3,
-    weight_decay: float = 0.01,
-    batch_size: int = 32,
-    augment: Callable | None = None,
     augment_target: Callable | None = None,
     seed: int = 0,
-    **fit_options,
+    recipe: training.Recipe = training.STANDARD,
 ) -> AlignedHistory:
     """Learn the source labels while source and target features are drawn together.
 
@@ -274,9 +271,9 @@ def fit_aligned(
     method: "dann", "mmd", "coral", or f(source (N, F), target (N, F), step, steps);
     a torch module learns along, as DomainClassifier does.
     source, validation: labelled, validation may be None; target: an ImageDataset or
-    images, whose labels are never read.  augment, augment_target: f(x, generator) for
-    each domain's batches.  fit_options go to :func:`course_lib.training.fit`, which
-    runs the loop: eval_every, clip_norm, loss, schedule, progress ...
+    images, whose labels are never read.  augment_target: f(x, generator) for its
+    batches.  recipe: of :func:`course_lib.training.fit`, which runs the loop; its
+    parameter groups, penalty and hooks are those of this function.
     Both batches go through the network as one, so BatchNorm mixes their statistics,
     in training and in the running ones.  The *last* weights stay: source validation
     cannot choose between strengths of alignment, and target labels are not to be had.
@@ -285,32 +282,28 @@ def fit_aligned(
     """
     _check_vision(backbone)
     align = _alignment_of(method, backbone.num_features, seed)
-    examples = unlabelled(target, preprocess_of(backbone), batch_size)
+    examples = unlabelled(target, preprocess_of(backbone), recipe.batch_size)
     generator = torch.Generator().manual_seed(seed + 1)
-    targets = _endless_images(examples, batch_size, generator, augment_target)
+    targets = _endless_images(examples, recipe.batch_size, generator, augment_target)
     joint = _Joint(backbone, targets, align, weight, steps)
-    groups = training.param_groups(backbone, lr, weight_decay)
+    decay = recipe.optimization.weight_decay
+    groups = training.param_groups(backbone, lr, decay)
     if isinstance(align, nn.Module):
-        groups += training.param_groups(align, lr, weight_decay)
+        groups += training.param_groups(align, lr, decay)
     scores = []
 
     def look(epoch, *_):
         if epoch > 0 and validation is not None:
             scores.append(training.evaluate(backbone, validation))
 
-    history = training.fit(
-        joint,
-        source,
+    recipe = replace(
+        recipe,
         preprocess=preprocess_of(backbone),
-        steps=steps,
-        param_groups=groups,
-        batch_size=batch_size,
-        augment=augment,
-        penalty=joint.alignment,
         on_epoch=look,
-        seed=seed,
-        **fit_options,
+        optimization=replace(recipe.optimization, param_groups=groups),
+        objective=replace(recipe.objective, penalty=joint.alignment),
     )
+    history = training.fit(joint, source, steps=steps, lr=lr, seed=seed, recipe=recipe)
     look(len(history.step))
     history = AlignedHistory(**history.to_dict())
     history.val_loss = [score["loss"] for score in scores]

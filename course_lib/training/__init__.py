@@ -41,12 +41,18 @@ from course_lib.training.optimizers import (
 )
 from course_lib.training.progress import History
 from course_lib.training.randomness import isolated, seed_everything
-from course_lib.training.recipe import Objective, Optimization, Recipe, Runtime
+from course_lib.training.recipe import (
+    STANDARD,
+    Objective,
+    Optimization,
+    Recipe,
+    Runtime,
+)
 from course_lib.training.schedules import lr_factor
 
 __all__ = [
-    "Examples", "Head", "History", "Objective", "Optimization", "RangeTest", "Recipe",
-    "Runtime", "Standardise", "accuracy", "attach_head", "balanced_accuracy",
+    "STANDARD", "Examples", "Head", "History", "Objective", "Optimization", "RangeTest",
+    "Recipe", "Runtime", "Standardise", "accuracy", "attach_head", "balanced_accuracy",
     "compose", "evaluate", "exempt_from_decay", "fit", "fit_head", "isolated",
     "lr_factor", "make_head", "make_optimizer", "param_groups", "predict",
     "random_crop", "random_dihedral", "random_flips", "range_test", "seed_everything",

@@ -16,7 +16,7 @@ from course_lib.errors import CourseError
 from course_lib.methods import adaptation
 from course_lib.models import features
 from course_lib.models.zoo import Backbone
-from course_lib.training import freezing
+from course_lib.training import Objective, Optimization, Recipe, freezing
 
 
 def state(model):
@@ -206,9 +206,12 @@ def test_one_step_descends_the_sum_of_both_losses():
     X, y = points(24)
     T, _ = points(24, gain=-1.0, seed=1)
     backbone, reference = perceptron(), perceptron()
+    optimization = Optimization(
+        optimizer="sgd", momentum=0.0, weight_decay=0.0, warmup=0
+    )
     history = adaptation.fit_aligned(
         backbone, (X, y), None, T, method="coral", weight=3.0, steps=1, lr=0.1,
-        batch_size=24, optimizer="sgd", momentum=0.0, weight_decay=0.0, warmup=0,
+        recipe=Recipe(batch_size=24, optimization=optimization),
     )  # fmt: skip
     net = reference.model
     F_s, F_t = (reference.features(torch.tensor(inputs)) for inputs in (X, T))
@@ -257,8 +260,9 @@ def test_batchnorm_sees_source_and_target_as_one_batch():
         x = backbone.preprocess(np.concatenate([source.images, target.images]))
         mixed = backbone.model.conv1(x).mean(dim=(0, 2, 3))
     adaptation.fit_aligned(
-        backbone, source, None, target, method="mmd", steps=1, batch_size=6
-    )
+        backbone, source, None, target, method="mmd", steps=1,
+        recipe=Recipe(batch_size=6),
+    )  # fmt: skip
     torch.testing.assert_close(
         backbone.model.bn1.running_mean,
         0.9 * before + 0.1 * mixed,
@@ -278,8 +282,8 @@ def test_target_labels_are_never_read_and_the_seed_decides(method):
         torch.manual_seed(seed + 50)
         adaptation.fit_aligned(
             backbone, source, None, target, method=method, steps=3, seed=seed,
-            augment=training.random_flips(),
-            augment_target=adaptation.random_noise(0.1), batch_size=6,
+            augment_target=adaptation.random_noise(0.1),
+            recipe=Recipe(augment=training.random_flips(), batch_size=6),
         )  # fmt: skip
         assert torch.equal(torch.rand(1), drawn)
         return state(backbone)
@@ -546,7 +550,12 @@ def test_mixup_trains_with_accuracy_defined():
     data, mix = tiny.blobs(), adaptation.Mixup(0.3)
     net = tiny.mlp()
     history = training.fit(
-        net, data, tiny.blobs(30, seed=1), steps=60, lr=1e-2, augment=mix, loss=mix.loss
+        net,
+        data,
+        tiny.blobs(30, seed=1),
+        steps=60,
+        lr=1e-2,
+        recipe=Recipe(augment=mix, objective=Objective(loss=mix.loss)),
     )
     assert history.val_accuracy[history.best_epoch] == 1.0
     assert 0.8 < history.train_accuracy[-1] <= 1.0
@@ -735,9 +744,15 @@ def test_a_huge_strength_holds_the_weights_at_the_start(optimizer, lr):
         before = state(backbone)
         penalty = adaptation.l2_sp(backbone, backbone, strength, beta=0.0)
         training.fit(
-            backbone, source, steps=200, lr=lr * (100 if strength == 0 else 1),
-            optimizer=optimizer, penalty=penalty, weight_decay=0.0,
-        )  # fmt: skip
+            backbone,
+            source,
+            steps=200,
+            lr=lr * (100 if strength == 0 else 1),
+            recipe=Recipe(
+                optimization=Optimization(optimizer=optimizer, weight_decay=0.0),
+                objective=Objective(penalty=penalty),
+            ),
+        )
         after = state(backbone)
         squares = [((after[k] - before[k]) ** 2).sum() for k in before if k[0] != "4"]
         away.append(float(sum(squares)) ** 0.5)
