@@ -6,7 +6,7 @@ generator, leaves frozen parts frozen (BatchNorm statistics included), and retur
 history as plain data.  A :class:`Recipe` says what is not said by its arguments.
 
 To follow one update, read `loop` and `batches`.  The rest, each in its place: `run`
-(what stands around the updates), `recipe`, `optimizers`, `schedules`, `layer_groups`,
+(what stands around the updates), `recipe`, `optimization`, `schedules`, `layer_groups`,
 `freezing`, `augmentation`, `precision`, `distributed` (several processes), `resume`
 (interrupted runs), `evaluation`, `progress`, `randomness`, `lr_finder` and
 `cached_heads`.
@@ -34,7 +34,7 @@ from course_lib.training.evaluation import (
 )
 from course_lib.training.loop import fit
 from course_lib.training.lr_finder import RangeTest, range_test
-from course_lib.training.optimizers import (
+from course_lib.training.optimization import (
     exempt_from_decay,
     make_optimizer,
     param_groups,

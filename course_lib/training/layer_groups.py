@@ -16,7 +16,7 @@ from torch import nn
 from course_lib.errors import CourseError
 from course_lib.models.features import network
 from course_lib.models.heads import find, inside
-from course_lib.training.optimizers import exempt_from_decay
+from course_lib.training.optimization import exempt_from_decay
 
 __all__ = ["decayed_groups", "layer_groups", "layer_rates"]
 

@@ -14,7 +14,7 @@ from course_lib.models.features import forward, network, preprocess_of
 from course_lib.training.batches import Examples, Feed
 from course_lib.training.distributed import ALONE
 from course_lib.training.freezing import train_mode
-from course_lib.training.optimizers import make_optimizer, param_groups
+from course_lib.training.optimization import make_optimizer, param_groups
 from course_lib.training.randomness import isolated
 from course_lib.training.recipe import STANDARD, Recipe
 

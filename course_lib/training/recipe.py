@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from course_lib.errors import CourseError
-from course_lib.training.optimizers import make_optimizer
+from course_lib.training.optimization import make_optimizer
 from course_lib.training.schedules import lr_factor
 
 __all__ = ["STANDARD", "Objective", "Optimization", "Recipe", "Runtime"]

@@ -22,7 +22,7 @@ from course_lib.training import distributed
 from course_lib.training.batches import Examples, Feed, check_labels
 from course_lib.training.evaluation import score
 from course_lib.training.freezing import train_mode
-from course_lib.training.optimizers import check_covered
+from course_lib.training.optimization import check_covered
 from course_lib.training.precision import Precision
 from course_lib.training.progress import History, Progress, Tally
 from course_lib.training.recipe import Recipe
