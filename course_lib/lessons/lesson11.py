@@ -22,9 +22,12 @@ from course_lib.lessons.protocol import (
     labelled,
 )
 from course_lib.lessons.results import SEEDS, experiment
-from course_lib.methods import adaptation
+from course_lib.methods import alignment, test_time
+from course_lib.methods.self_supervised import continue_pretraining
+from course_lib.methods.self_training import pseudo_labelled
 from course_lib.models import features, zoo
-from course_lib.training import freezing
+from course_lib.training import freezing, photometric
+from course_lib.training.mixup import Mixup
 
 SHIFTS = ("tool", "lighting", "mix")
 UNLABELLED, STEPS, LR, HEAD_LR = 1000, 300, 1e-3, 3e-3
@@ -34,10 +37,10 @@ ALIGNED = ("dann", "mmd", "coral")
 METHODS = (*BLIND, *ALIGNED, "self-supervised", "pseudo-labels", "target labels")
 IMITATION = training.compose(  # what another tool or light might do, not these two
     AUGMENT,
-    adaptation.random_blur(1.0),
-    adaptation.random_noise(0.3),
-    adaptation.random_colour(0.3),
-    adaptation.random_grey(0.2),
+    photometric.random_blur(1.0),
+    photometric.random_noise(0.3),
+    photometric.random_colour(0.3),
+    photometric.random_grey(0.2),
 )
 
 
@@ -75,7 +78,7 @@ def trained_at_home(method, seed):
     backbone = zoo.load(BACKBONE, 5, seed=seed)
     augment, loss = IMITATION if method == "imitation" else AUGMENT, None
     if method == "mixup":
-        mix = adaptation.Mixup(alpha=0.2)
+        mix = Mixup(alpha=0.2)
         augment, loss = training.compose(AUGMENT, mix), mix.loss
     training.fit(
         backbone,
@@ -103,20 +106,17 @@ def trained(method, kind, seed):
     if method in ALIGNED:
         backbone = zoo.load(BACKBONE, 5, seed=seed)
         weight = coral_weight(backbone, source) if method == "coral" else 1.0
-        adaptation.fit_aligned(
+        alignment.fit_aligned(
             backbone,
             source,
             None,
-            target,
-            method=method,
-            weight=weight,
-            augment_target=AUGMENT,
+            alignment.Alignment(method, target, weight, AUGMENT),
             **options,
         )
         return backbone
     if method == "pseudo-labels":
         backbone = trained_at_home("source only", seed).copy()
-        guessed, _ = adaptation.pseudo_labelled(backbone, target, CONFIDENT)
+        guessed, _ = pseudo_labelled(backbone, target, CONFIDENT)
         both = datasets.from_arrays(
             np.concatenate([source.images, guessed.images]),
             np.concatenate([source.labels, guessed.labels]),
@@ -131,7 +131,7 @@ def trained(method, kind, seed):
     if method == "self-supervised":
         backbone = zoo.load(BACKBONE, 5, seed=seed)
         pictures = np.concatenate([source.images, target.images])
-        adaptation.continue_pretraining(
+        continue_pretraining(
             backbone, pictures, steps=STEPS, lr=3e-4, seed=seed, augment=IMITATION
         )
         validation = datasets.load(TARGET, "validation")
@@ -173,11 +173,11 @@ def adapted(method, shift, seed):
         "distance": proxy_a_distance(X, Y),
     }
     if method in ("source only", "imitation"):
-        renewed = adaptation.adapt_batchnorm(backbone, pool.images)
+        renewed = test_time.adapt_batchnorm(backbone, pool.images)
         for name, changed in (
             ("batchnorm", training.predict(renewed, test)),
-            ("tta", adaptation.predict_tta(backbone, test.images)),
-            ("both", adaptation.predict_tta(renewed, test.images)),
+            ("tta", test_time.predict_tta(backbone, test.images)),
+            ("both", test_time.predict_tta(renewed, test.images)),
         ):
             numbers[name] = scored(changed, test.labels, shift)
     return numbers

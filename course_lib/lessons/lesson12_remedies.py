@@ -19,7 +19,7 @@ from course_lib.lessons import lesson06
 from course_lib.lessons.lesson01 import copy_stages
 from course_lib.lessons.protocol import BACKBONE, FILES, labelled, scored, train
 from course_lib.lessons.results import experiment
-from course_lib.methods.adaptation import l2_sp
+from course_lib.methods.penalties import l2_sp
 from course_lib.models import features
 from course_lib.pretraining import patterns, recipes
 from course_lib.training import layer_groups
