@@ -113,10 +113,12 @@ def course(model, X, y, args):
             model,
             (X, y),
             epochs=args.epochs,
-            optimizer=optimizer,
-            batch_size=args.batch_size,
-            schedule="constant",
-            warmup=0.0,
+            recipe=training.Recipe(
+                batch_size=args.batch_size,
+                optimization=training.Optimization(
+                    optimizer=optimizer, schedule="constant", warmup=0.0
+                ),
+            ),
         )
 
     return train, lambda: updates(optimizer)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -176,14 +176,15 @@ def fit_aligned(
     steps: int,
     lr: float = 1e-3,
     seed: int = 0,
-    **options,
+    recipe: training.Recipe = training.STANDARD,
 ) -> AlignedHistory:
     """Learn the source labels while source and target features are drawn together.
 
     Each step minimises the cross-entropy of a labelled source batch plus the weighted
     :class:`Alignment` of its features with those of an unlabelled target batch.
-    source, validation: labelled, validation may be None.  Other options go to
-    :func:`course_lib.training.fit`, which runs the loop.
+    source, validation: labelled, validation may be None.  recipe: of
+    :func:`course_lib.training.fit`, which runs the loop; its parameter groups,
+    penalty and hooks are those of this function.
     Both batches go through the network as one, so BatchNorm mixes their statistics,
     in training and in the running ones.  The *last* weights stay: source validation
     cannot choose between strengths of alignment, and target labels are not to be had.
@@ -191,9 +192,8 @@ def fit_aligned(
     the head is frozen.  Ganin et al. 2016; Long et al. 2015.
     """
     check_vision(backbone)
-    decay = options.pop("weight_decay", 0.01)
-    batch_size = options.setdefault("batch_size", 32)
-    joint = _Joint(backbone, alignment, batch_size, steps, seed)
+    decay = recipe.optimization.weight_decay
+    joint = _Joint(backbone, alignment, recipe.batch_size, steps, seed)
     groups = training.param_groups(backbone, lr, decay)
     if isinstance(joint.align, nn.Module):
         groups += training.param_groups(joint.align, lr, decay)
@@ -203,17 +203,14 @@ def fit_aligned(
         if epoch > 0 and validation is not None:
             scores.append(training.evaluate(backbone, validation))
 
-    history = training.fit(
-        joint,
-        source,
+    recipe = replace(
+        recipe,
         preprocess=preprocess_of(backbone),
-        steps=steps,
-        param_groups=groups,
-        penalty=joint.alignment,
         on_epoch=look,
-        seed=seed,
-        **options,
+        optimization=replace(recipe.optimization, param_groups=groups),
+        objective=replace(recipe.objective, penalty=joint.alignment),
     )
+    history = training.fit(joint, source, steps=steps, lr=lr, seed=seed, recipe=recipe)
     look(len(history.step))
     history = AlignedHistory(**history.to_dict())
     history.val_loss = [score["loss"] for score in scores]

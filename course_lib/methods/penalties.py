@@ -17,7 +17,11 @@ def l2_sp(model, start, strength: float, beta: float = 0.01) -> Callable:
     """The penalty strength/2 ||w - w_0||^2 + beta/2 ||v||^2, as f() -> scalar.
 
         penalty = l2_sp(backbone, backbone, strength=0.1)  # before training
-        training.fit(backbone, data, penalty=penalty, weight_decay=0, steps=200)
+        recipe = training.Recipe(
+            objective=training.Objective(penalty=penalty),
+            optimization=training.Optimization(weight_decay=0.0),
+        )
+        training.fit(backbone, data, steps=200, recipe=recipe)
 
     w: parameters that ``start`` (Backbone, module or state dict) has too, by name and
     shape; w_0: their values there, copied now.  v: the new ones, a Backbone's head

@@ -15,7 +15,8 @@ class Mixup:
     """Mix each example with another of its batch, inputs and labels alike.
 
         mix = Mixup(alpha=0.2)
-        training.fit(backbone, data, augment=mix, loss=mix.loss, steps=200)
+        recipe = Recipe(augment=mix, objective=Objective(loss=mix.loss))
+        training.fit(backbone, data, steps=200, recipe=recipe)
 
     x = s x_i + (1 - s) x_j with s from Beta(alpha, alpha), one for each example, and
     the larger share to the example itself: the same mixtures, and training accuracy
@@ -49,5 +50,5 @@ class Mixup:
         return s * one_hot + (1 - s) * one_hot[self.partner]
 
     def loss(self, logits, y) -> torch.Tensor:
-        """Cross-entropy with the mixed labels, for ``training.fit(loss=)``."""
+        """Cross-entropy with the mixed labels, for ``Objective(loss=)``."""
         return F.cross_entropy(logits, self.soft_labels(y, logits.shape[1]))

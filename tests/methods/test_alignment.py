@@ -14,7 +14,7 @@ from course_lib import training
 from course_lib.errors import CourseError
 from course_lib.methods import alignment, self_supervised
 from course_lib.methods.alignment import Alignment
-from course_lib.training import freezing, photometric
+from course_lib.training import Optimization, Recipe, freezing, photometric
 
 
 def read(backbone, X):
@@ -151,9 +151,12 @@ def test_one_step_descends_the_sum_of_both_losses():
     X, y = points(24)
     T, _ = points(24, gain=-1.0, seed=1)
     backbone, reference = perceptron(), perceptron()
+    optimization = Optimization(
+        optimizer="sgd", momentum=0.0, weight_decay=0.0, warmup=0
+    )
     history = alignment.fit_aligned(
         backbone, (X, y), None, Alignment("coral", T, 3.0), steps=1, lr=0.1,
-        batch_size=24, optimizer="sgd", momentum=0.0, weight_decay=0.0, warmup=0,
+        recipe=Recipe(batch_size=24, optimization=optimization),
     )  # fmt: skip
     net = reference.model
     F_s, F_t = (reference.features(torch.tensor(inputs)) for inputs in (X, T))
@@ -202,8 +205,9 @@ def test_batchnorm_sees_source_and_target_as_one_batch():
         x = backbone.preprocess(np.concatenate([source.images, target.images]))
         mixed = backbone.model.conv1(x).mean(dim=(0, 2, 3))
     alignment.fit_aligned(
-        backbone, source, None, Alignment("mmd", target), steps=1, batch_size=6
-    )
+        backbone, source, None, Alignment("mmd", target), steps=1,
+        recipe=Recipe(batch_size=6),
+    )  # fmt: skip
     torch.testing.assert_close(
         backbone.model.bn1.running_mean,
         0.9 * before + 0.1 * mixed,
@@ -224,7 +228,8 @@ def test_target_labels_are_never_read_and_the_seed_decides(method):
         alignment.fit_aligned(
             backbone, source, None,
             Alignment(method, target, augment=photometric.random_noise(0.1)),
-            steps=3, seed=seed, augment=training.random_flips(), batch_size=6,
+            steps=3, seed=seed,
+            recipe=Recipe(augment=training.random_flips(), batch_size=6),
         )  # fmt: skip
         assert torch.equal(torch.rand(1), drawn)
         return state(backbone)

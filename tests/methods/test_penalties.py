@@ -8,7 +8,7 @@ from tiny import perceptron, points, state
 from course_lib import training
 from course_lib.errors import CourseError
 from course_lib.methods.penalties import l2_sp
-from course_lib.training import freezing
+from course_lib.training import Objective, Optimization, Recipe, freezing
 
 
 def test_the_penalty_and_its_gradient_are_the_formula():
@@ -54,9 +54,15 @@ def test_a_huge_strength_holds_the_weights_at_the_start(optimizer, lr):
         before = state(backbone)
         penalty = l2_sp(backbone, backbone, strength, beta=0.0)
         training.fit(
-            backbone, source, steps=200, lr=lr * (100 if strength == 0 else 1),
-            optimizer=optimizer, penalty=penalty, weight_decay=0.0,
-        )  # fmt: skip
+            backbone,
+            source,
+            steps=200,
+            lr=lr * (100 if strength == 0 else 1),
+            recipe=Recipe(
+                optimization=Optimization(optimizer=optimizer, weight_decay=0.0),
+                objective=Objective(penalty=penalty),
+            ),
+        )
         after = state(backbone)
         squares = [((after[k] - before[k]) ** 2).sum() for k in before if k[0] != "4"]
         away.append(float(sum(squares)) ** 0.5)

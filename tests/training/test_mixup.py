@@ -8,6 +8,7 @@ from torch import nn
 
 from course_lib import training
 from course_lib.errors import CourseError
+from course_lib.training import Objective, Recipe
 from course_lib.training.mixup import Mixup
 
 
@@ -29,7 +30,12 @@ def test_mixup_trains_with_accuracy_defined():
     data, mix = tiny.blobs(), Mixup(0.3)
     net = tiny.mlp()
     history = training.fit(
-        net, data, tiny.blobs(30, seed=1), steps=60, lr=1e-2, augment=mix, loss=mix.loss
+        net,
+        data,
+        tiny.blobs(30, seed=1),
+        steps=60,
+        lr=1e-2,
+        recipe=Recipe(augment=mix, objective=Objective(loss=mix.loss)),
     )
     assert history.val_accuracy[history.best_epoch] == 1.0
     assert 0.8 < history.train_accuracy[-1] <= 1.0

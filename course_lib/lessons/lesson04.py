@@ -1,21 +1,22 @@
-"""Grids of lesson 04: a rate for each layer, gradual unfreezing, schedules.
+"""Lesson 04: a rate for each layer, gradual unfreezing, schedules.
 
 Every way to train gets the same rates to choose from; the lesson chooses one for each
 by validation accuracy and reports the test accuracy of that one.
 """
 
+from course_lib import training
 from course_lib.lessons.protocol import (
     BACKBONE,
     FILES,
-    SEEDS,
     STEPS,
     forgetting,
     labelled,
     scored,
     train,
 )
-from course_lib.lessons.results import experiment
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import zoo
+from course_lib.show import plots
 from course_lib.training import layer_groups
 from course_lib.training import schedules as over_time
 
@@ -78,14 +79,17 @@ def layer_rates(labels, alpha, gradual, head_factor, lr, seed):
     else:
         groups, plan = layer_groups.decayed_groups(backbone, **rates), None
     data = labelled(labels, seed)
-    options = dict(param_groups=groups, on_epoch=plan)
+    optimization = training.Optimization(param_groups=groups)
+    options = dict(optimization=optimization, on_epoch=plan)
     train(backbone, data, steps=STEPS[labels], seed=seed, **options)
     return scored(backbone) | forgetting(backbone)
 
 
 SHAPES = {  # "warm-up, cosine" is the flat rate of the grid above
-    "constant": dict(schedule="constant", warmup=0.0),
-    "slanted triangle": dict(schedule=over_time.slanted_triangular(), warmup=0.0),
+    "constant": training.Optimization(schedule="constant", warmup=0.0),
+    "slanted triangle": training.Optimization(
+        schedule=over_time.slanted_triangular(), warmup=0.0
+    ),
 }
 
 
@@ -106,5 +110,28 @@ def schedules(schedule, lr, seed):
     """Fine-tune on 100 labels with one flat rate that follows a schedule."""
     backbone = zoo.load(BACKBONE, 5, seed=seed)
     data = labelled(100, seed)
-    train(backbone, data, steps=STEPS[100], seed=seed, lr=lr, **SHAPES[schedule])
+    options = dict(steps=STEPS[100], seed=seed, lr=lr)
+    train(backbone, data, **options, optimization=SHAPES[schedule])
     return scored(backbone) | forgetting(backbone)
+
+
+def trade_off_figure(ways, still):
+    """Accuracy left on the source against that on the target, by way to fine-tune.
+
+    ways: {name: Grid of all its rates and seeds}.  still: the two accuracies, target
+    and source, of frozen features.
+    """
+    fig, ax = plots.new(height=4.0)
+    both = ("accuracy", "source_texture")
+    for i, (name, rows) in enumerate(ways.items()):
+        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
+        by_seed = sorted(rows, key=lambda row: row["seed"])
+        points = ([row[number] for row in by_seed] for number in both)
+        ax.scatter(*points, s=10, alpha=0.3, **look)
+        means = (rows.best().values(number).mean() for number in both)
+        ax.scatter(*means, s=90, edgecolor="black", label=name, **look)
+    ax.plot(*still, "k*", markersize=13, label="frozen features")
+    ax.set(xlabel="target: test accuracy", ylabel="source: accuracy on textures")
+    ax.set_title("All but flat keep more of the source; frozen features keep all of it")
+    ax.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.12, 0))
+    return fig

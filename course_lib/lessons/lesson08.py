@@ -1,7 +1,7 @@
 """Grids of lessons 08 and 09: parameter-efficient fine-tuning under one protocol.
 
-Tickets with 500 labels on the text encoder, wafer pictures with 500 labels on the
-vision transformer.  Rates are compared with the first seed by validation accuracy,
+Tickets with 500 labels on the text encoder; lesson09 has the same methods on pictures.
+Rates are compared with the first seed by validation accuracy,
 until the best lies inside those tried; it runs with every seed.  The weights are those
 after the last update.
 """
@@ -9,9 +9,8 @@ after the last update.
 import torch
 
 from course_lib import datasets
-from course_lib.lessons import protocol
-from course_lib.lessons.results import experiment
-from course_lib.lessons.tickets import FILES, STEPS, labelled, scored
+from course_lib.lessons.lesson07 import FILES, STEPS, labelled, scored
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import lora, peft_family
 from course_lib.models import text, zoo
 from course_lib.training import hf_trainer
@@ -59,37 +58,15 @@ CHOSEN_TEXT = {  # of these by validation accuracy; they run with every seed
     "ia3": 5e-2,
     "probe": 1.5e-1,
 }
-TRIED_IMAGES = {
-    "full": (1.5e-4, 5e-4, 1.5e-3),
-    "lora": (1.5e-3, 5e-3, 1.5e-2),
-    "adapters": (1.5e-3, 5e-3, 1.5e-2),
-    "bitfit": (5e-3, 1.5e-2, 5e-2),
-    "prefix": (1.5e-2, 5e-2, 1.5e-1),
-    "prompt": (1.5e-2, 5e-2, 1.5e-1),
-    "ia3": (1.5e-2, 5e-2, 1.5e-1),
-    "probe": (5e-3, 1.5e-2, 5e-2),
-}
-CHOSEN_IMAGES = {
-    "full": 5e-4,
-    "lora": 5e-3,
-    "adapters": 5e-3,
-    "bitfit": 1.5e-2,
-    "prefix": 1.5e-2,
-    "prompt": 1.5e-2,
-    "ia3": 5e-2,
-    "probe": 5e-3,
-}
-VIT = "bundled/vit-patterns"
-VIT_STEPS = 160
 
 
 def cells(tried, chosen):
     """Each method at its rates with the first seed, at the chosen one with all."""
     grid = []
-    for seed in protocol.SEEDS:
+    for seed in SEEDS:
         for method in METHODS:
             best = chosen.get("lora" if method == "dora" else method)
-            rates = tried.get(method, ()) if seed == protocol.SEEDS[0] else ()
+            rates = tried.get(method, ()) if seed == SEEDS[0] else ()
             rates = dict.fromkeys([*rates, *([best] if best else [])])
             grid += [dict(method=method, lr=lr, seed=seed) for lr in rates]
     return grid
@@ -103,7 +80,7 @@ def text_cells():
     lr = CHOSEN_TEXT["lora"]
     for r, targets in SHAPES:
         one = dict(method="lora", lr=lr, r=r, targets=targets)
-        grid += [one | dict(seed=seed) for seed in protocol.SEEDS]
+        grid += [one | dict(seed=seed) for seed in SEEDS]
     return grid
 
 
@@ -133,23 +110,6 @@ def peft_text(method, lr, seed, r, targets):
     return numbers | {"trainable": learning}
 
 
-@experiment(
-    "peft_images",
-    grid=cells(TRIED_IMAGES, CHOSEN_IMAGES),
-    sample=[dict(method="lora", lr=5e-3, seed=0)],
-    tolerance={"accuracy": 0.04},
-    models=(VIT,),
-    data=protocol.FILES,
-)
-def peft_images(method, lr, seed):
-    """One method on 500 wafer pictures and the vision transformer."""
-    backbone = put(zoo.load(VIT, 5, seed=seed), method, seed)
-    learning = sum(v.numel() for v in peft_family.trained_state(backbone).values())
-    data = protocol.labelled(LABELS, seed)
-    protocol.train(backbone, data, steps=VIT_STEPS, seed=seed, lr=lr, evaluations=1)
-    return protocol.scored(backbone) | {"trainable": learning}
-
-
 KEPT = (0, 1, 8, 64)  # ranks to which a full update is cut
 SHORT = 16  # updates: a cell, cut to one rank, that is cheap enough for a test
 
@@ -171,7 +131,7 @@ def truncated(start, end, names, rank):
     "full_updates",
     grid=[
         dict(steps=steps, seed=seed)
-        for steps, seed in [(SHORT, 0), *((STEPS[LABELS], s) for s in protocol.SEEDS)]
+        for steps, seed in [(SHORT, 0), *((STEPS[LABELS], s) for s in SEEDS)]
     ],
     sample=[dict(steps=SHORT, seed=0)],
     tolerance={f"energy_{r}": 0.02 for r in (1, 8, 64)}

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from course_lib import datasets, training
-from course_lib.analysis import probes
+from course_lib.analysis import measure, probes
 from course_lib.lessons.protocol import (
     AUGMENT,
     BACKBONE,
@@ -29,6 +29,7 @@ from course_lib.lessons.protocol import (
 from course_lib.lessons.results import experiment
 from course_lib.models import features, zoo
 from course_lib.models.preprocessing import Preprocess
+from course_lib.show import plots
 from course_lib.training import freezing
 
 LABELS, LR = 100, 1e-3
@@ -139,7 +140,8 @@ def stale_head(seed):
     backbone = zoo.load(BACKBONE)
     optimizer = training.make_optimizer(backbone, lr=LR)
     backbone.to_classes(5, seed=seed)
-    options = dict(steps=STEPS[LABELS], seed=seed, optimizer=optimizer)
+    optimization = training.Optimization(optimizer=optimizer)
+    options = dict(steps=STEPS[LABELS], seed=seed, optimization=optimization)
     train(backbone, labelled(LABELS, seed), **options)
     return scored(backbone)
 
@@ -158,7 +160,8 @@ def not_added(seed):
     backbone = freezing.freeze_backbone(backbone_for(seed))
     groups = training.param_groups(backbone, LR)
     freezing.unfreeze(backbone)
-    options = dict(param_groups=groups, steps=STEPS[LABELS], seed=seed)
+    optimization = training.Optimization(param_groups=groups)
+    options = dict(steps=STEPS[LABELS], seed=seed, optimization=optimization)
     train(backbone, labelled(LABELS, seed), **options)
     return scored(backbone)
 
@@ -187,12 +190,16 @@ def long_run(augmented, seed, steps=600, every=30):
         backbone,
         labelled(LABELS, seed),
         steps=steps,
-        eval_every=every,
         lr=LR,
-        schedule="cosine" if augmented else "constant",
-        augment=AUGMENT if augmented else None,
         seed=seed,
-        on_epoch=lambda epoch, *_: look() if epoch else None,
+        recipe=training.Recipe(
+            eval_every=every,
+            augment=AUGMENT if augmented else None,
+            on_epoch=lambda epoch, *_: look() if epoch else None,
+            optimization=training.Optimization(
+                schedule="cosine" if augmented else "constant"
+            ),
+        ),
     )
     look()
     test = datasets.load(TARGET, "test")
@@ -282,3 +289,26 @@ SETUPS = {
 def silent_failures(setup, seed):
     """One set-up, right or wrong, trained with one seed."""
     return SETUPS[setup](seed)
+
+
+def cost_figure(costs):
+    """Bars of {failure: points lost, one a seed (5,)}, the dearest first."""
+    order = sorted(costs, key=lambda name: -costs[name].mean())
+    found = {name: measure.mean_and_interval(costs[name]) for name in order}
+    fig, ax = plots.new(width=7.2, height=0.26 * len(order) + 1)
+    for i, one in enumerate(found.values()):
+        half_width = one.high - one.mean
+        colour = plots.COLOURS[0 if one.low > 0 else 6]  # light: no cost shows
+        ax.barh(i, one.mean, xerr=half_width, color=colour, capsize=2)
+    ax.set_yticks(range(len(order)), order, fontsize=8)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set(xlabel="points lost (*: claimed too much), 95 % interval, 5 seeds")
+    free = sum(one.low <= 0 for one in found.values())
+    fig.suptitle(
+        f"{len(costs)} measurements; no cost shows in {free}, the dearest costs "
+        f"{max(v.mean() for v in costs.values()):.0f} points",
+        fontsize=11,
+    )
+    return fig

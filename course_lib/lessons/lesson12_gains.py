@@ -12,15 +12,14 @@ import numpy as np
 
 from course_lib import datasets, training
 from course_lib.analysis import probes
-from course_lib.lessons import results, sources
-from course_lib.lessons.protocol import SEEDS
-from course_lib.lessons.results import experiment
+from course_lib.lessons import lesson06, results
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import features
 
 LABELS = (25, 100, 500)
 LEFT_OUT = ("bundled/resnet10-patterns-short", "bundled/vit-patterns")
-SOURCES = tuple(name for name in sources.SOURCES if name not in LEFT_OUT)
-PAIRS = [pair for pair in sources.pairs() if pair[0] in SOURCES]
+SOURCES = tuple(name for name in lesson06.SOURCES if name not in LEFT_OUT)
+PAIRS = [pair for pair in lesson06.pairs() if pair[0] in SOURCES]
 
 
 @experiment(
@@ -35,22 +34,21 @@ PAIRS = [pair for pair in sources.pairs() if pair[0] in SOURCES]
     sample=[dict(source="random", target="digits", labels=25, seed=0)],
     tolerance={"accuracy": 0.05},
     models=SOURCES[1:],
-    data=sources.FILES,
+    data=lesson06.FILES,
 )
 def gains(source, target, labels, seed):
     """Fine-tune one source on few or many labelled pictures of one target."""
     splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
     data = splits["train"].take(labels, seed=seed)
-    backbone = sources.load_source(source, len(data.classes), seed)
+    backbone = lesson06.load_source(source, len(data.classes), seed)
     history = training.fit(
         backbone,
         data,
         splits["validation"],
-        steps=sources.STEPS,
-        eval_every=sources.STEPS // 5,
-        lr=sources.chosen_rate(source, target),
-        augment=sources.TARGETS[target],
+        steps=lesson06.STEPS,
+        lr=lesson06.chosen_rate(source, target),
         seed=seed,
+        recipe=lesson06.recipe(target),
     )
     return {
         "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],
@@ -61,7 +59,7 @@ def gains(source, target, labels, seed):
 @lru_cache(maxsize=2)
 def stage_features(source, target):
     """{split: (features of every stage (N, F), one after the other, data set)}."""
-    backbone = sources.load_source(source)
+    backbone = lesson06.load_source(source)
     parts = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
     return {
         split: ([features.extract(backbone, data, s) for s in backbone.stages], data)
@@ -90,7 +88,7 @@ def stage_features(source, target):
     ],
     tolerance={"accuracy": 0.02},
     models=SOURCES[1:],
-    data=sources.FILES,
+    data=lesson06.FILES,
 )
 def frozen_gains(source, target, strategy, labels, seed):
     """A linear probe on the frozen last stage, or on all stages side by side."""
@@ -116,17 +114,16 @@ def frozen_gains(source, target, strategy, labels, seed):
 
 
 def all_gains():
-    """Rows {source, target, strategy, labels, seed, gain, accuracy}.  Lesson 12.
+    """Grid of rows {source, target, strategy, labels, seed, gain, accuracy}.
 
     gain: test accuracy minus that of fine-tuning the random start with the same labels
     and the same seed.
     """
     tuned = [row | {"strategy": "full"} for row in results.load("gains")]
     tuned += [
-        row | {"strategy": "full", "labels": sources.LABELS}
-        for row in results.load("sources")
-        if row["source"] in SOURCES
-        and row["lr"] == sources.chosen_rate(row["source"], row["target"])
+        row | {"strategy": "full", "labels": lesson06.LABELS}
+        for row in results.load("sources").select(source=SOURCES)
+        if row["lr"] == lesson06.chosen_rate(row["source"], row["target"])
     ]
     scratch = {
         (row["target"], row["labels"], row["seed"]): row["accuracy"]
@@ -134,9 +131,9 @@ def all_gains():
         if row["source"] == "random"
     }
     frozen = results.load("frozen_gains")
-    return [
+    return results.Grid(
         row
         | {"gain": row["accuracy"] - scratch[row["target"], row["labels"], row["seed"]]}
-        for row in tuned + frozen
+        for row in (*tuned, *frozen)
         if not (row["source"] == "random" and row["strategy"] == "full")
-    ]
+    )

@@ -15,10 +15,10 @@ import numpy as np
 from course_lib import datasets, training
 from course_lib.analysis import probes, transferability
 from course_lib.analysis.negative_transfer import errors_follow_source, falls_and_rises
-from course_lib.lessons import sources
+from course_lib.lessons import lesson06
+from course_lib.lessons.lesson01 import copy_stages
 from course_lib.lessons.protocol import BACKBONE, FILES, labelled, scored, train
 from course_lib.lessons.results import experiment
-from course_lib.lessons.strategies import copy_stages
 from course_lib.methods.penalties import l2_sp
 from course_lib.models import features
 from course_lib.pretraining import patterns, recipes
@@ -48,7 +48,7 @@ def after_intermediate():
     """The backbone after 300 updates on 2,048 pictures of an intermediate domain."""
     drawn = getattr(patterns, BETWEEN)(2048, 1)
     data = (drawn.images.numpy(), drawn.labels["shape"].numpy())
-    backbone = sources.load_source(BACKBONE, len(patterns.SILHOUETTE_NAMES))
+    backbone = lesson06.load_source(BACKBONE, len(patterns.SILHOUETTE_NAMES))
     training.fit(backbone, data, None, steps=300, lr=1e-3, seed=0)
     return backbone
 
@@ -57,47 +57,56 @@ def best_by_logme(data):
     """Another bundled source, whose features promise most for the training labels."""
     others = [
         name
-        for name, target in sources.pairs()
+        for name, target in lesson06.pairs()
         if target == TARGET and name not in (BACKBONE, "random")
     ]
     return max(
         others,
         key=lambda name: transferability.logme(
-            features.extract(sources.load_source(name), data), data.labels
+            features.extract(lesson06.load_source(name), data), data.labels
         ),
     )
 
 
+def pulled(penalty):
+    """Fields of a recipe in which a penalty stands for weight decay."""
+    return {
+        "objective": training.Objective(penalty=penalty),
+        "optimization": training.Optimization(weight_decay=0.0),
+    }
+
+
 def prepared(remedy, data, seed):
-    """(network, what `training.fit` is given besides the data)."""
-    classes, flat = len(data.classes), {"lr": RATE}
+    """(network, rate, fields of the recipe that the remedy changes)."""
+    classes = len(data.classes)
     if remedy == "from scratch":
-        return sources.load_source("random", classes, seed), flat
+        return lesson06.load_source("random", classes, seed), RATE, {}
     if remedy == "another source":
-        return sources.load_source(best_by_logme(data), classes, seed), flat
+        return lesson06.load_source(best_by_logme(data), classes, seed), RATE, {}
     if remedy == "intermediate domain":
-        return after_intermediate().copy().to_classes(classes, seed), flat
-    backbone = sources.load_source(BACKBONE, classes, seed)
+        return after_intermediate().copy().to_classes(classes, seed), RATE, {}
+    backbone = lesson06.load_source(BACKBONE, classes, seed)
     if remedy == "lower layers only":  # stem and two of the four stages
-        fresh = sources.load_source("random", classes, seed)
-        return copy_stages(fresh, backbone, 3), flat
+        fresh = lesson06.load_source("random", classes, seed)
+        return copy_stages(fresh, backbone, 3), RATE, {}
     if remedy == "smaller rate":
-        return backbone, {"lr": GENTLE}
+        return backbone, GENTLE, {}
     if remedy == "smaller early rates":
         groups = layer_groups.decayed_groups(backbone, LAYERED)
-        return backbone, {"param_groups": groups}
+        optimization = training.Optimization(param_groups=groups)
+        return backbone, RATE, {"optimization": optimization}
     if remedy == "gradual unfreezing":  # one group more after each tenth
         groups, plan = over_time.gradual_unfreezing(backbone, LAYERED)
-        return backbone, {"param_groups": groups, "on_epoch": plan}
+        optimization = training.Optimization(param_groups=groups)
+        return backbone, RATE, {"optimization": optimization, "on_epoch": plan}
     if remedy == "L2-SP":
-        near = l2_sp(backbone, backbone, strength=PULL)
-        return backbone, flat | {"penalty": near, "weight_decay": 0.0}
-    return backbone, flat
+        return backbone, RATE, pulled(l2_sp(backbone, backbone, strength=PULL))
+    return backbone, RATE, {}
 
 
 def frozen(data, validation, test):
     """Test accuracy of a linear probe on the frozen last stage."""
-    backbone = sources.load_source(BACKBONE)
+    backbone = lesson06.load_source(BACKBONE)
     X, V, T = (features.extract(backbone, part) for part in (data, validation, test))
     chosen = (V, validation.labels)
     return probes.linear_probe(X, data.labels, T, test.labels, val=chosen).accuracy
@@ -117,8 +126,8 @@ def frozen(data, validation, test):
         dict(case="fine-tuned, 25 labels", remedy="L2-SP", seed=3),
     ],
     tolerance={"accuracy": 0.05},
-    models=sources.SOURCES[1:],
-    data=sources.FILES,
+    models=lesson06.SOURCES[1:],
+    data=lesson06.FILES,
 )
 def remedies(case, remedy, seed):
     """Test accuracy on the wafer maps: as practised, from scratch, recovered."""
@@ -126,16 +135,15 @@ def remedies(case, remedy, seed):
     data = splits["train"].take(CASES[case], seed=seed)
     if remedy == "as practised" and case.startswith("frozen"):
         return {"accuracy": frozen(data, splits["validation"], splits["test"])}
-    backbone, how = prepared(remedy, data, seed)
+    backbone, lr, changed = prepared(remedy, data, seed)
     history = training.fit(
         backbone,
         data,
         splits["validation"],
-        steps=sources.STEPS,
-        eval_every=sources.STEPS // 5,
-        augment=sources.TARGETS[TARGET],
+        steps=lesson06.STEPS,
+        lr=lr,
         seed=seed,
-        **how,
+        recipe=lesson06.recipe(TARGET, **changed),
     )
     return {
         "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],
@@ -153,7 +161,7 @@ CONFIDENT = 0.9
 
 def source_classes(images):
     """What the backbone's own head for shapes sees in pictures of a target."""
-    backbone = sources.load_source(BACKBONE)
+    backbone = lesson06.load_source(BACKBONE)
     where = recipes.head_slices(backbone.card["heads"])["shape"]
     data = (images, np.zeros(len(images), dtype=np.int64))
     return training.predict(backbone, data)[:, where].argmax(axis=1)
@@ -165,7 +173,7 @@ def source_classes(images):
     sample=[dict(pair="wafer maps, 25 labels", seed=3)],
     tolerance={"gain": 0.07, "val_gain": 0.07},
     models=(BACKBONE,),
-    data=sources.FILES,
+    data=lesson06.FILES,
 )
 def warning_signs(pair, seed):
     """The three warning signs of the fine-tuned backbone, and of the random start.
@@ -179,16 +187,15 @@ def warning_signs(pair, seed):
     data, test = splits["train"].take(labels, seed=seed), splits["test"]
     seen, found = source_classes(test.images), {}
     for start, name in (("tuned", BACKBONE), ("random", "random")):
-        backbone = sources.load_source(name, len(data.classes), seed)
+        backbone = lesson06.load_source(name, len(data.classes), seed)
         history = training.fit(
             backbone,
             data,
             splits["validation"],
-            steps=sources.STEPS,
-            eval_every=sources.STEPS // 10,
-            lr=sources.chosen_rate(name, target),
-            augment=sources.TARGETS[target],
+            steps=lesson06.STEPS,
+            lr=lesson06.chosen_rate(name, target),
             seed=seed,
+            recipe=lesson06.recipe(target, evaluations=10),
         )
         scores = training.evaluate(backbone, test)
         sure = scores["probabilities"].max(axis=1) > CONFIDENT
@@ -230,13 +237,13 @@ def pulls(towards, seed):
 
     The strength 0.01 was set beforehand; the head is pulled to zero in every cell.
     """
-    backbone = sources.load_source(BACKBONE, 5, seed)
+    backbone = lesson06.load_source(BACKBONE, 5, seed)
     origin = {
         name: value if towards == "the start" else value * 0
         for name, value in backbone.model.state_dict().items()
     }
     strength = 0.0 if towards == "nothing" else PULL
     penalty = l2_sp(backbone, origin, strength=strength)
-    options = dict(steps=200, lr=1e-3, seed=seed, weight_decay=0.0, penalty=penalty)
-    train(backbone, labelled(100, seed), **options)
+    options = dict(steps=200, lr=1e-3, seed=seed)
+    train(backbone, labelled(100, seed), **options, **pulled(penalty))
     return scored(backbone)

@@ -12,8 +12,7 @@ import torch
 
 from course_lib import datasets
 from course_lib.datasets import reports as data_set
-from course_lib.lessons import protocol
-from course_lib.lessons.results import experiment
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import instruction_tuning
 from course_lib.models import language_models
 
@@ -56,10 +55,10 @@ def rate_like(method):
 def cells():
     """Each rate with the first seed, the chosen one with all seeds and methods."""
     grid = []
-    for seed in protocol.SEEDS:
+    for seed in SEEDS:
         for method in METHODS:
             best = CHOSEN.get(rate_like(method))
-            tried = TRIED.get(method, ()) if seed == protocol.SEEDS[0] else ()
+            tried = TRIED.get(method, ()) if seed == SEEDS[0] else ()
             rates = dict.fromkeys([*tried, *([best] if best else [])])
             for lr in rates:
                 grid.append(dict(method=method, lr=lr, seed=seed, steps=STEPS))
@@ -84,11 +83,6 @@ def tuned(method, lr, seed, steps):
         seed=seed,
     )
     return model, tokenizer, losses
-
-
-def validation(row):
-    """By what rates are chosen; larger is better."""
-    return -row["val_loss"]
 
 
 def scored(model, tokenizer):

@@ -329,7 +329,7 @@ DATA = ("wafer_micrographs.npz", "wafer_maps.npz", "spectrograms.npz")
     data=DATA,
 )
 def planted_truth(case, draws):
-    """What a planted case truly is.  Lesson 12."""
+    """What a planted case truly is."""
     gain, error = true_gain((planted_cases() | SPARE)[case], draws)
     half = stats.t.ppf(0.975, draws - 1) * error
     return {"gain": gain, "low": gain - half, "high": gain + half}
@@ -348,7 +348,7 @@ def planted_truth(case, draws):
     data=DATA,
 )
 def diagnosis_cases(case, expected, repeats):
-    """What the diagnosis says of one planted case.  Lesson 12."""
+    """What the diagnosis says of one planted case."""
     planted = planted_cases()[case]
     with tempfile.TemporaryDirectory() as folder:
         found = diagnose(

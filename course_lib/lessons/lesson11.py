@@ -18,11 +18,10 @@ from course_lib.lessons.protocol import (
     AUGMENT,
     BACKBONE,
     FILES,
-    SEEDS,
     TARGET,
     labelled,
 )
-from course_lib.lessons.results import experiment
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import alignment, test_time
 from course_lib.methods.self_supervised import continue_pretraining
 from course_lib.methods.self_training import pseudo_labelled
@@ -77,19 +76,22 @@ def coral_weight(backbone, data):
 def trained_at_home(method, seed):
     """A network that learned from the first fab alone."""
     backbone = zoo.load(BACKBONE, 5, seed=seed)
-    how = {"augment": IMITATION if method == "imitation" else AUGMENT}
+    augment, loss = IMITATION if method == "imitation" else AUGMENT, None
     if method == "mixup":
         mix = Mixup(alpha=0.2)
-        how = {"augment": training.compose(AUGMENT, mix), "loss": mix.loss}
+        augment, loss = training.compose(AUGMENT, mix), mix.loss
     training.fit(
         backbone,
         labelled(500, seed),
         datasets.load(TARGET, "validation"),
         steps=STEPS,
-        eval_every=STEPS // 5,
         lr=LR,
         seed=seed,
-        **how,
+        recipe=training.Recipe(
+            augment=augment,
+            eval_every=STEPS // 5,
+            objective=training.Objective(loss=loss),
+        ),
     )
     return backbone
 
@@ -99,7 +101,8 @@ def trained(method, kind, seed):
     if method in BLIND:
         return trained_at_home(method, seed).copy()
     source, (target, _) = labelled(500, seed), second_fab(kind)
-    options = dict(steps=STEPS, lr=LR, augment=AUGMENT, seed=seed)
+    recipe = training.Recipe(augment=AUGMENT)
+    options = dict(steps=STEPS, lr=LR, seed=seed, recipe=recipe)
     if method in ALIGNED:
         backbone = zoo.load(BACKBONE, 5, seed=seed)
         weight = coral_weight(backbone, source) if method == "coral" else 1.0
@@ -119,11 +122,11 @@ def trained(method, kind, seed):
             np.concatenate([source.labels, guessed.labels]),
             classes=source.classes,
         )
-        training.fit(backbone, both, None, **options)
+        training.fit(backbone, both, **options)
         return backbone
     if method == "target labels":  # what labels there would have given
         backbone = zoo.load(BACKBONE, 5, seed=seed)
-        training.fit(backbone, target.take(500, seed=seed), None, **options)
+        training.fit(backbone, target.take(500, seed=seed), **options)
         return backbone
     if method == "self-supervised":
         backbone = zoo.load(BACKBONE, 5, seed=seed)
@@ -132,7 +135,8 @@ def trained(method, kind, seed):
             backbone, pictures, steps=STEPS, lr=3e-4, seed=seed, augment=IMITATION
         )
         validation = datasets.load(TARGET, "validation")
-        training.fit(backbone, source, validation, eval_every=60, **options)
+        options["recipe"] = replace(recipe, eval_every=60)
+        training.fit(backbone, source, validation, **options)
     return backbone
 
 
@@ -215,7 +219,8 @@ def trained_source(kind, seed):
     pool = datasets.load(TARGET, "pool", n=2000, seed=3)
     pool = shifted.marked(pool, mark_shares(kind), seed=seed)
     backbone = zoo.load(BACKBONE, 5, seed=seed)
-    training.fit(backbone, pool, None, steps=400, lr=LR, augment=AUGMENT, seed=seed)
+    recipe = training.Recipe(augment=AUGMENT)
+    training.fit(backbone, pool, steps=400, lr=LR, seed=seed, recipe=recipe)
     return backbone
 
 
@@ -318,16 +323,13 @@ def inherited_bias(source, target, strategy, remedy, seed):
         train = balanced_groups(train, seed)
     if strategy == "frozen":
         freezing.freeze_backbone(backbone)
-    options = dict(augment=AUGMENT, seed=seed)
+    recipe = training.Recipe(augment=AUGMENT, eval_every=20)
+    options = dict(seed=seed, recipe=recipe)
     lr = HEAD_LR if strategy == "frozen" else LR
-    training.fit(
-        backbone, train, validation, steps=200, eval_every=20, lr=lr, **options
-    )
+    training.fit(backbone, train, validation, steps=200, lr=lr, **options)
     if remedy == "head on fresh sample":
         freezing.freeze_backbone(backbone)
-        training.fit(
-            backbone, fresh_sample(seed), None, steps=100, lr=HEAD_LR, **options
-        )
+        training.fit(backbone, fresh_sample(seed), steps=100, lr=HEAD_LR, **options)
     hide = masked if remedy == "corners masked" else (lambda images: images)
 
     def predict(images):

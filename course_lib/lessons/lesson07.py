@@ -11,8 +11,7 @@ import numpy as np
 
 from course_lib import datasets
 from course_lib.analysis import probes
-from course_lib.lessons.protocol import SEEDS
-from course_lib.lessons.results import experiment
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import self_supervised
 from course_lib.models import features, text, zoo
 from course_lib.training import hf_trainer, layer_groups

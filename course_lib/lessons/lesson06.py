@@ -5,8 +5,8 @@ where they cannot change the class.
 """
 
 from course_lib import datasets, training
-from course_lib.lessons.protocol import AUGMENT, SEEDS, labelled, scored, train
-from course_lib.lessons.results import experiment
+from course_lib.lessons.protocol import AUGMENT, labelled, scored, train
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import zoo
 
 SOURCES = (
@@ -51,6 +51,12 @@ SLOW = {  # the sources that preferred 1e-3 on a target; a test compares
 FILES = tuple(f"{target}.npz" for target in TARGETS if target != "digits")
 
 
+def recipe(target, evaluations=5, **changed):
+    """How every source is fine-tuned on a target; `changed`: other fields."""
+    every = STEPS // evaluations
+    return training.Recipe(augment=TARGETS[target], eval_every=every, **changed)
+
+
 def load_source(name, num_classes=None, seed=0):
     """A source by name; "random" is the residual network without training."""
     if name == "random":
@@ -89,7 +95,7 @@ def chosen_rate(name, target):
     data=FILES,
 )
 def sources(source, target, lr, seed):
-    """Fine-tune one source on 100 labelled pictures of one target.  Lesson 06."""
+    """Fine-tune one source on 100 labelled pictures of one target."""
     splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
     data = splits["train"].take(LABELS, seed=seed)
     backbone = load_source(source, len(data.classes), seed)
@@ -98,10 +104,9 @@ def sources(source, target, lr, seed):
         data,
         splits["validation"],
         steps=STEPS,
-        eval_every=STEPS // 5,
         lr=lr,
-        augment=TARGETS[target],
         seed=seed,
+        recipe=recipe(target),
     )
     return {
         "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],

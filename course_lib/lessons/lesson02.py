@@ -1,11 +1,9 @@
-"""Grids of lessons 01 to 03: strategies, training from scratch, copied stages.
+"""Grids of lessons 02 and 03: training from scratch, and ways to transfer.
 
 Training from scratch and fine-tuning were given the same three learning rates at 500
 labels; the one that the validation images prefer is used everywhere (a test compares).
 What does not touch the bundled weights is a grid of its own, `from_scratch`.
 """
-
-from functools import lru_cache
 
 from course_lib import datasets, training
 from course_lib.analysis import probes
@@ -13,35 +11,19 @@ from course_lib.lessons import results
 from course_lib.lessons.protocol import (
     BACKBONE,
     FILES,
-    SEEDS,
+    RATES,
     STEPS,
     TARGET,
+    adapted,
     forgetting,
     labelled,
     scored,
     train,
 )
-from course_lib.lessons.results import experiment
+from course_lib.lessons.results import SEEDS, Grid, experiment
 from course_lib.models import features, zoo
-from course_lib.training import freezing
 
 TRIED = (1e-3, 3e-3, 1e-2)  # learning rates of scratch and full at 500 labels
-RATES = {  # scratch and full: by validation; a logistic regression has none
-    "scratch": 3e-3,
-    "frozen": None,
-    "frozen_mlp": 1e-3,  # untuned
-    "last_stage": 1e-3,  # untuned
-    "full": 1e-3,
-}
-
-
-def adapted(strategy, seed, num_classes=5):
-    """A backbone made ready for a strategy: random or pretrained, frozen or not."""
-    pretrained = strategy != "scratch"
-    backbone = zoo.load(BACKBONE, num_classes, seed=seed, pretrained=pretrained)
-    if strategy == "last_stage":
-        freezing.freeze_until(backbone, "layer3")
-    return backbone
 
 
 def frozen_cell(strategy, data, seed):
@@ -58,9 +40,7 @@ def frozen_cell(strategy, data, seed):
         X,
         data.labels,
         (V, validation.labels),
-        num_classes=5,
-        hidden=256,
-        dropout=0.5,
+        head=training.Head(num_classes=5, hidden=256, dropout=0.5),
         steps=STEPS[len(data)],
         lr=RATES[strategy],
         seed=seed,
@@ -100,7 +80,7 @@ def trained_cell(strategy, labels, lr, seed):
     data=FILES,
 )
 def from_scratch(strategy, labels, lr, seed):
-    """Test accuracy of the same network without pre-training.  Lessons 02 and 03."""
+    """Test accuracy of the same network without pre-training."""
     numbers, _ = trained_cell(strategy, labels, lr, seed)
     return numbers
 
@@ -117,7 +97,7 @@ def from_scratch(strategy, labels, lr, seed):
     data=FILES,
 )
 def strategies(strategy, labels, lr, seed):
-    """Test accuracy of one way to transfer at one label count.  Lessons 02 and 03."""
+    """Test accuracy of one way to transfer at one label count."""
     if strategy.startswith("frozen"):
         return frozen_cell(strategy, labelled(labels, seed), seed)
     numbers, backbone = trained_cell(strategy, labels, lr, seed)
@@ -125,59 +105,6 @@ def strategies(strategy, labels, lr, seed):
 
 
 def compared():
-    """The rows of both grids, each strategy at its own rate.  Lessons 00, 02, 03."""
+    """The rows of both grids, each strategy at its own rate."""
     every = results.load("from_scratch") + results.load("strategies")
-    return [row for row in every if row["lr"] == RATES[row["strategy"]]]
-
-
-# --- Yosinski et al. 2014: how transferable is each stage? --------------------
-
-
-@lru_cache(maxsize=3)
-def trained_on_target(seed):
-    """A network of the same shape, trained on the target itself (their "BnB")."""
-    backbone = adapted("scratch", 100 + seed)
-    lr = RATES["scratch"]
-    train(backbone, labelled(500, seed), lr=lr, steps=STEPS[500], seed=100 + seed)
-    return backbone
-
-
-def copy_stages(target, origin, k):
-    """Copy the first k stages of `origin` into `target`, BatchNorm included."""
-    parts = ["conv1", "bn1"] + [f"layer{i}" for i in range(1, 5)]
-    for part in parts[: k + 1] if k else []:
-        state = origin.model.get_submodule(part).state_dict()
-        target.model.get_submodule(part).load_state_dict(state)
-    return target
-
-
-@experiment(
-    "copied_stages",
-    grid=[dict(origin="source", k=0, mode="tuned", seed=seed) for seed in SEEDS]
-    + [
-        dict(origin="source", k=k, mode=mode, seed=seed)
-        for k in range(1, 6)
-        for mode in ("frozen", "tuned")
-        for seed in SEEDS
-    ]
-    + [
-        dict(origin="target", k=k, mode="frozen", seed=seed)
-        for k in range(1, 6)
-        for seed in SEEDS
-    ],
-    sample=[dict(origin="source", k=3, mode="frozen", seed=0)],
-    tolerance={"accuracy": 0.04},
-    models=(BACKBONE,),
-    data=FILES,
-)
-def copied_stages(origin, k, mode, seed):
-    """Copy k stages, freeze or tune them, train the rest on 500 labels.  Lesson 01."""
-    donor = zoo.load(BACKBONE) if origin == "source" else trained_on_target(seed)
-    backbone = copy_stages(adapted("scratch", seed), donor, k)
-    if mode == "frozen":
-        last = ["stem", "layer1", "layer2", "layer3", "layer4"][k - 1]
-        freezing.freeze_until(backbone, last)
-    data = labelled(500, seed)
-    train(backbone, data, lr=1e-3, steps=200, seed=seed, evaluations=5)
-    test = datasets.load(TARGET, "test")
-    return {"accuracy": training.evaluate(backbone, test)["accuracy"]}
+    return Grid(row for row in every if row["lr"] == RATES[row["strategy"]])
