@@ -2,7 +2,7 @@
 
 An :class:`ImageDataset` holds all images of one split as a uint8 array
 ``(N, H, W, 3)``.  It can come from arrays, from a folder with one sub-folder a
-class, or from a CSV file that names the images.  (Lessons 00, 03 and 13.)
+class, or from a CSV file that names the images.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ImageDataset(Labelled):
 
     images: uint8 (N, H, W, 3), RGB.  labels: int64 (N,), indices into ``classes``.
     metadata: optional columns of length N (pitch, tool ...) for slicing.
-    Raises CourseError when shapes, types or labels do not fit.  Lesson 00.
+    Raises CourseError when shapes, types or labels do not fit.
     """
 
     holds = "images"
@@ -98,7 +98,7 @@ def from_arrays(
 
     images: uint8, or floats in 0..1, of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3).
     labels: integers (with ``classes`` naming them) or strings.  Raises CourseError on
-    other shapes and ranges.  Lesson 13.
+    other shapes and ranges.
     """
     images = _as_uint8_rgb(np.asarray(images), name)
     labels = np.asarray(labels)
@@ -163,7 +163,7 @@ def read_image(
     65535, 32-bit values to 255 or 65535.
     ``square``: "crop" cuts the longer side centrally, "pad" adds black bars, "stretch"
     changes the proportions.  Resized with Pillow's Lanczos filter; ``size=None`` keeps
-    the image as it is.  Raises CourseError naming the file.  Lesson 13.
+    the image as it is.  Raises CourseError naming the file.
     """
     _check_square(square)
     path = Path(path)
@@ -226,7 +226,6 @@ class Reader:
     :meth:`look` at all files, :meth:`fit` the rule to those of the training part (a
     given ``rule`` is only extended), :meth:`read`.  Files that cannot be read are an
     error that lists all of them, or with ``skip_unreadable`` are left out by name.
-    Lesson 13.
     """
 
     def __init__(
@@ -442,7 +441,7 @@ def read_folder(
 
     The rule is found on the part "train", or on the whole.  reading: its rule
     settles class folders of near-equal names.  Raises CourseError naming
-    folder or files at fault, or when the arrays would exceed ``max_bytes``.  Lesson 13.
+    folder or files at fault, or when the arrays would exceed ``max_bytes``.
     """
     found = layout.scan(path, reading=reading)
     root = Path(path)
@@ -545,7 +544,7 @@ def from_folder(
     (datasets.labels).  Hidden and system files are never data; what is left out is told
     in a warning, with count and names.  Raises CourseError that names the files or
     folder at fault (``skip_unreadable`` goes on without damaged files), or when the
-    arrays would exceed ``max_bytes`` (use :class:`LazyImages`).  Lesson 13.
+    arrays would exceed ``max_bytes`` (use :class:`LazyImages`).
     """
     found, files, labels, classes = _scanned(path, classes, labels)
     _check_memory(path, len(files), size, max_bytes)
@@ -570,7 +569,7 @@ class LazyImages:
     A map-style dataset for torch's DataLoader: item i is (uint8 (size, size, 3),
     label).  Same folder layout, options and errors as :func:`from_folder`; every file
     is opened once for the rule of the set, and a damaged one is reported when it is
-    reached.  Lesson 13.
+    reached.
     """
 
     def __init__(
@@ -619,7 +618,7 @@ def from_csv(
     to ``root`` (default: the folder of the table); the other columns become metadata
     (text).  A column that is None is looked for under usual names.  Files are read as
     by :func:`from_folder`.  What was merged or left out is a warning.  Raises
-    CourseError naming the rows, column or files at fault.  Lesson 13.
+    CourseError naming the rows, column or files at fault.
     """
     reader = Reader(size, square, skip_unreadable)
     found = read_table(
