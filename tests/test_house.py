@@ -5,6 +5,7 @@ shown to find a planted case.  docs/architecture.md gives the rules and their re
 """
 
 import ast
+import re
 from collections import Counter, defaultdict
 from functools import cache
 from pathlib import Path
@@ -257,6 +258,20 @@ each_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__
 @each_check
 def test_the_house_is_in_order(check):
     assert check(paths.ROOT) == []
+
+
+NAMED = re.compile(
+    r"\b(?:course_lib|tests|notebooks|data|docs|tools|benchmarks)(?:/[\w.-]+)+"
+)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
+def test_the_documents_name_files_that_there_are(document):
+    text = (paths.ROOT / document).read_text("utf-8")
+    named = {name.rstrip(".") for name in NAMED.findall(text)}
+    assert len(named) > 5
+    patterns = {name.replace("NN", "*").replace("NAME", "*") for name in named}
+    assert [p for p in sorted(patterns) if not any(paths.ROOT.glob(p))] == []
 
 
 # -- planted cases ----------------------------------------------------------------
