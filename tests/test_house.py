@@ -189,7 +189,8 @@ def patched(node, ours):
 
 
 def is_private(name):
-    return name.startswith("_") and not name.startswith("__")
+    """With an underscore in front; __init__ and IPython's _repr_html_ are protocols."""
+    return name.startswith("_") and not name.endswith("_")
 
 
 def double_names(root):
@@ -286,7 +287,8 @@ SOUND = {
     "course_lib/training/loop.py": "from course_lib.models import zoo\n"
     "class Loop:\n    def _step(self): return self._step()\n"
     f"def fit({', '.join('abcdefgh')}): return zoo.load(a)\n",
-    "tests/test_loop.py": "from course_lib.training import loop\nloop.fit.__name__\n",
+    "tests/test_loop.py": "from course_lib.training import loop\nloop.fit.__name__\n"
+    "loop.Loop()._repr_html_()\n",
 }
 PLANTED = {
     upward_imports: [
