@@ -69,6 +69,7 @@ def imported(node, module, path):
     return [(base, alias.name, alias.asname or alias.name) for alias in node.names]
 
 
+@cache
 def own_imports(root):
     """{module: {(imported module, line, in a function)}}, within course_lib."""
     modules = library(root)
