@@ -4,6 +4,7 @@ Every way to train gets the same rates to choose from; the lesson chooses one fo
 by validation accuracy and reports the test accuracy of that one.
 """
 
+from course_lib import training
 from course_lib.lessons.protocol import (
     BACKBONE,
     FILES,
@@ -78,14 +79,17 @@ def layer_rates(labels, alpha, gradual, head_factor, lr, seed):
     else:
         groups, plan = layer_groups.decayed_groups(backbone, **rates), None
     data = labelled(labels, seed)
-    options = dict(param_groups=groups, on_epoch=plan)
+    optimization = training.Optimization(param_groups=groups)
+    options = dict(optimization=optimization, on_epoch=plan)
     train(backbone, data, steps=STEPS[labels], seed=seed, **options)
     return scored(backbone) | forgetting(backbone)
 
 
 SHAPES = {  # "warm-up, cosine" is the flat rate of the grid above
-    "constant": dict(schedule="constant", warmup=0.0),
-    "slanted triangle": dict(schedule=over_time.slanted_triangular(), warmup=0.0),
+    "constant": training.Optimization(schedule="constant", warmup=0.0),
+    "slanted triangle": training.Optimization(
+        schedule=over_time.slanted_triangular(), warmup=0.0
+    ),
 }
 
 
@@ -106,7 +110,8 @@ def schedules(schedule, lr, seed):
     """Fine-tune on 100 labels with one flat rate that follows a schedule."""
     backbone = zoo.load(BACKBONE, 5, seed=seed)
     data = labelled(100, seed)
-    train(backbone, data, steps=STEPS[100], seed=seed, lr=lr, **SHAPES[schedule])
+    options = dict(steps=STEPS[100], seed=seed, lr=lr)
+    train(backbone, data, **options, optimization=SHAPES[schedule])
     return scored(backbone) | forgetting(backbone)
 
 

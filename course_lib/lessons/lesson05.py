@@ -140,7 +140,8 @@ def stale_head(seed):
     backbone = zoo.load(BACKBONE)
     optimizer = training.make_optimizer(backbone, lr=LR)
     backbone.to_classes(5, seed=seed)
-    options = dict(steps=STEPS[LABELS], seed=seed, optimizer=optimizer)
+    optimization = training.Optimization(optimizer=optimizer)
+    options = dict(steps=STEPS[LABELS], seed=seed, optimization=optimization)
     train(backbone, labelled(LABELS, seed), **options)
     return scored(backbone)
 
@@ -159,7 +160,8 @@ def not_added(seed):
     backbone = freezing.freeze_backbone(backbone_for(seed))
     groups = training.param_groups(backbone, LR)
     freezing.unfreeze(backbone)
-    options = dict(param_groups=groups, steps=STEPS[LABELS], seed=seed)
+    optimization = training.Optimization(param_groups=groups)
+    options = dict(steps=STEPS[LABELS], seed=seed, optimization=optimization)
     train(backbone, labelled(LABELS, seed), **options)
     return scored(backbone)
 
@@ -188,12 +190,16 @@ def long_run(augmented, seed, steps=600, every=30):
         backbone,
         labelled(LABELS, seed),
         steps=steps,
-        eval_every=every,
         lr=LR,
-        schedule="cosine" if augmented else "constant",
-        augment=AUGMENT if augmented else None,
         seed=seed,
-        on_epoch=lambda epoch, *_: look() if epoch else None,
+        recipe=training.Recipe(
+            eval_every=every,
+            augment=AUGMENT if augmented else None,
+            on_epoch=lambda epoch, *_: look() if epoch else None,
+            optimization=training.Optimization(
+                schedule="cosine" if augmented else "constant"
+            ),
+        ),
     )
     look()
     test = datasets.load(TARGET, "test")

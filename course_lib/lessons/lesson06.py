@@ -51,6 +51,12 @@ SLOW = {  # the sources that preferred 1e-3 on a target; a test compares
 FILES = tuple(f"{target}.npz" for target in TARGETS if target != "digits")
 
 
+def recipe(target, evaluations=5, **changed):
+    """How every source is fine-tuned on a target; `changed`: other fields."""
+    every = STEPS // evaluations
+    return training.Recipe(augment=TARGETS[target], eval_every=every, **changed)
+
+
 def load_source(name, num_classes=None, seed=0):
     """A source by name; "random" is the residual network without training."""
     if name == "random":
@@ -98,10 +104,9 @@ def sources(source, target, lr, seed):
         data,
         splits["validation"],
         steps=STEPS,
-        eval_every=STEPS // 5,
         lr=lr,
-        augment=TARGETS[target],
         seed=seed,
+        recipe=recipe(target),
     )
     return {
         "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],

@@ -12,8 +12,9 @@ import numpy as np
 from course_lib import datasets
 from course_lib.analysis import probes
 from course_lib.lessons.results import SEEDS, experiment
+from course_lib.methods import self_supervised
 from course_lib.models import features, text, zoo
-from course_lib.training import layer_groups
+from course_lib.training import hf_trainer, layer_groups
 
 FILES = ("tickets.csv",)
 LABELS = (50, 100, 500)
@@ -92,9 +93,10 @@ def fine_tuned(backbone, data, steps, lr, seed, groups=None):
     every = steps // EVALUATIONS
     chosen = dict(eval_steps=every, save_steps=every)
     strategy = dict(eval_strategy="steps", save_strategy="steps")
-    options = dict(steps=steps, lr=lr, seed=seed, groups=groups)
+    recipe = hf_trainer.TrainerRecipe(groups=groups, arguments=chosen | strategy)
     validation = datasets.load("tickets", "validation")
-    text.fit(backbone, data, validation, **options, **chosen, **strategy)
+    options = dict(steps=steps, lr=lr, seed=seed, recipe=recipe)
+    hf_trainer.fit(backbone, data, validation, **options)
     return scored(lambda part: text.predict(backbone, part.texts).argmax(1))
 
 
@@ -181,7 +183,7 @@ def _adapted(steps, lr, seed):
     backbone = zoo.load("minilm")
     pool = datasets.load("tickets", "pool", n=POOL, seed=seed)
     options = dict(steps=steps, lr=lr, batch_size=16, seed=seed)
-    losses = text.adapt(backbone, pool.texts, **options)
+    losses = self_supervised.continue_on_texts(backbone, pool.texts, **options)
     return backbone.model, float(np.mean(losses[-20:]))
 
 

@@ -13,6 +13,7 @@ from course_lib.lessons.lesson07 import FILES, STEPS, labelled, scored
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import lora, peft_family
 from course_lib.models import text, zoo
+from course_lib.training import hf_trainer
 
 LABELS = 500
 ALL = "every linear layer"
@@ -104,7 +105,7 @@ def peft_text(method, lr, seed, r, targets):
     backbone = put(zoo.load("minilm", 5, seed=seed), method, seed, r, targets)
     learning = sum(v.numel() for v in peft_family.trained_state(backbone).values())
     data, steps = labelled(LABELS, seed), STEPS[LABELS]
-    text.fit(backbone, data, steps=steps, lr=lr, seed=seed)
+    hf_trainer.fit(backbone, data, steps=steps, lr=lr, seed=seed)
     numbers = scored(lambda part: text.predict(backbone, part.texts).argmax(1))
     return numbers | {"trainable": learning}
 
@@ -148,7 +149,7 @@ def full_updates(steps, seed):
     names = [f"{n}.weight" for n in peft_family.linear_layers(backbone)]
     start = {k: v.clone() for k, v in backbone.model.state_dict().items()}
     data = labelled(LABELS, seed)
-    text.fit(backbone, data, steps=steps, lr=CHOSEN_TEXT["full"], seed=seed)
+    hf_trainer.fit(backbone, data, steps=steps, lr=CHOSEN_TEXT["full"], seed=seed)
     end = {k: v.clone() for k, v in backbone.model.state_dict().items()}
     energy = torch.stack(
         [torch.linalg.svdvals(end[n] - start[n]).square() for n in names]

@@ -13,6 +13,7 @@ import torch
 from course_lib import datasets
 from course_lib.datasets import reports as data_set
 from course_lib.lessons.results import SEEDS, experiment
+from course_lib.methods import instruction_tuning
 from course_lib.models import language_models
 
 MODEL = "fab-llama"
@@ -70,9 +71,9 @@ def tuned(method, lr, seed, steps):
     """(model, tokenizer, losses) after fine-tuning on 500 tickets with reports."""
     model, tokenizer = language_models.load(MODEL, **METHODS[method])
     if method not in WHOLE:
-        model = language_models.with_lora(model, RANK, ALPHA, seed=seed)
+        model = instruction_tuning.with_lora(model, RANK, ALPHA, seed=seed)
     train = datasets.load("reports", "train").take(LABELS, seed=seed)
-    losses = language_models.fit(
+    losses = instruction_tuning.fit(
         model,
         tokenizer,
         train.texts,

@@ -22,9 +22,12 @@ from course_lib.lessons.protocol import (
     labelled,
 )
 from course_lib.lessons.results import SEEDS, experiment
-from course_lib.methods import adaptation
+from course_lib.methods import alignment, test_time
+from course_lib.methods.self_supervised import continue_pretraining
+from course_lib.methods.self_training import pseudo_labelled
 from course_lib.models import features, zoo
-from course_lib.training import freezing
+from course_lib.training import freezing, photometric
+from course_lib.training.mixup import Mixup
 
 SHIFTS = ("tool", "lighting", "mix")
 UNLABELLED, STEPS, LR, HEAD_LR = 1000, 300, 1e-3, 3e-3
@@ -34,10 +37,10 @@ ALIGNED = ("dann", "mmd", "coral")
 METHODS = (*BLIND, *ALIGNED, "self-supervised", "pseudo-labels", "target labels")
 IMITATION = training.compose(  # what another tool or light might do, not these two
     AUGMENT,
-    adaptation.random_blur(1.0),
-    adaptation.random_noise(0.3),
-    adaptation.random_colour(0.3),
-    adaptation.random_grey(0.2),
+    photometric.random_blur(1.0),
+    photometric.random_noise(0.3),
+    photometric.random_colour(0.3),
+    photometric.random_grey(0.2),
 )
 
 
@@ -73,19 +76,22 @@ def coral_weight(backbone, data):
 def trained_at_home(method, seed):
     """A network that learned from the first fab alone."""
     backbone = zoo.load(BACKBONE, 5, seed=seed)
-    how = {"augment": IMITATION if method == "imitation" else AUGMENT}
+    augment, loss = IMITATION if method == "imitation" else AUGMENT, None
     if method == "mixup":
-        mix = adaptation.Mixup(alpha=0.2)
-        how = {"augment": training.compose(AUGMENT, mix), "loss": mix.loss}
+        mix = Mixup(alpha=0.2)
+        augment, loss = training.compose(AUGMENT, mix), mix.loss
     training.fit(
         backbone,
         labelled(500, seed),
         datasets.load(TARGET, "validation"),
         steps=STEPS,
-        eval_every=STEPS // 5,
         lr=LR,
         seed=seed,
-        **how,
+        recipe=training.Recipe(
+            augment=augment,
+            eval_every=STEPS // 5,
+            objective=training.Objective(loss=loss),
+        ),
     )
     return backbone
 
@@ -95,43 +101,42 @@ def trained(method, kind, seed):
     if method in BLIND:
         return trained_at_home(method, seed).copy()
     source, (target, _) = labelled(500, seed), second_fab(kind)
-    options = dict(steps=STEPS, lr=LR, augment=AUGMENT, seed=seed)
+    recipe = training.Recipe(augment=AUGMENT)
+    options = dict(steps=STEPS, lr=LR, seed=seed, recipe=recipe)
     if method in ALIGNED:
         backbone = zoo.load(BACKBONE, 5, seed=seed)
         weight = coral_weight(backbone, source) if method == "coral" else 1.0
-        adaptation.fit_aligned(
+        alignment.fit_aligned(
             backbone,
             source,
             None,
-            target,
-            method=method,
-            weight=weight,
-            augment_target=AUGMENT,
+            alignment.Alignment(method, target, weight, AUGMENT),
             **options,
         )
         return backbone
     if method == "pseudo-labels":
         backbone = trained_at_home("source only", seed).copy()
-        guessed, _ = adaptation.pseudo_labelled(backbone, target, CONFIDENT)
+        guessed, _ = pseudo_labelled(backbone, target, CONFIDENT)
         both = datasets.from_arrays(
             np.concatenate([source.images, guessed.images]),
             np.concatenate([source.labels, guessed.labels]),
             classes=source.classes,
         )
-        training.fit(backbone, both, None, **options)
+        training.fit(backbone, both, **options)
         return backbone
     if method == "target labels":  # what labels there would have given
         backbone = zoo.load(BACKBONE, 5, seed=seed)
-        training.fit(backbone, target.take(500, seed=seed), None, **options)
+        training.fit(backbone, target.take(500, seed=seed), **options)
         return backbone
     if method == "self-supervised":
         backbone = zoo.load(BACKBONE, 5, seed=seed)
         pictures = np.concatenate([source.images, target.images])
-        adaptation.continue_pretraining(
+        continue_pretraining(
             backbone, pictures, steps=STEPS, lr=3e-4, seed=seed, augment=IMITATION
         )
         validation = datasets.load(TARGET, "validation")
-        training.fit(backbone, source, validation, eval_every=60, **options)
+        options["recipe"] = replace(recipe, eval_every=60)
+        training.fit(backbone, source, validation, **options)
     return backbone
 
 
@@ -168,11 +173,11 @@ def adapted(method, shift, seed):
         "distance": proxy_a_distance(X, Y),
     }
     if method in ("source only", "imitation"):
-        renewed = adaptation.adapt_batchnorm(backbone, pool.images)
+        renewed = test_time.adapt_batchnorm(backbone, pool.images)
         for name, changed in (
             ("batchnorm", training.predict(renewed, test)),
-            ("tta", adaptation.predict_tta(backbone, test.images)),
-            ("both", adaptation.predict_tta(renewed, test.images)),
+            ("tta", test_time.predict_tta(backbone, test.images)),
+            ("both", test_time.predict_tta(renewed, test.images)),
         ):
             numbers[name] = scored(changed, test.labels, shift)
     return numbers
@@ -214,7 +219,8 @@ def trained_source(kind, seed):
     pool = datasets.load(TARGET, "pool", n=2000, seed=3)
     pool = shifted.marked(pool, mark_shares(kind), seed=seed)
     backbone = zoo.load(BACKBONE, 5, seed=seed)
-    training.fit(backbone, pool, None, steps=400, lr=LR, augment=AUGMENT, seed=seed)
+    recipe = training.Recipe(augment=AUGMENT)
+    training.fit(backbone, pool, steps=400, lr=LR, seed=seed, recipe=recipe)
     return backbone
 
 
@@ -317,16 +323,13 @@ def inherited_bias(source, target, strategy, remedy, seed):
         train = balanced_groups(train, seed)
     if strategy == "frozen":
         freezing.freeze_backbone(backbone)
-    options = dict(augment=AUGMENT, seed=seed)
+    recipe = training.Recipe(augment=AUGMENT, eval_every=20)
+    options = dict(seed=seed, recipe=recipe)
     lr = HEAD_LR if strategy == "frozen" else LR
-    training.fit(
-        backbone, train, validation, steps=200, eval_every=20, lr=lr, **options
-    )
+    training.fit(backbone, train, validation, steps=200, lr=lr, **options)
     if remedy == "head on fresh sample":
         freezing.freeze_backbone(backbone)
-        training.fit(
-            backbone, fresh_sample(seed), None, steps=100, lr=HEAD_LR, **options
-        )
+        training.fit(backbone, fresh_sample(seed), steps=100, lr=HEAD_LR, **options)
     hide = masked if remedy == "corners masked" else (lambda images: images)
 
     def predict(images):

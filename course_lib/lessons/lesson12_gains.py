@@ -46,10 +46,9 @@ def gains(source, target, labels, seed):
         data,
         splits["validation"],
         steps=lesson06.STEPS,
-        eval_every=lesson06.STEPS // 5,
         lr=lesson06.chosen_rate(source, target),
-        augment=lesson06.TARGETS[target],
         seed=seed,
+        recipe=lesson06.recipe(target),
     )
     return {
         "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],

@@ -19,7 +19,7 @@ from course_lib.lessons import lesson06
 from course_lib.lessons.lesson01 import copy_stages
 from course_lib.lessons.protocol import BACKBONE, FILES, labelled, scored, train
 from course_lib.lessons.results import experiment
-from course_lib.methods.adaptation import l2_sp
+from course_lib.methods.penalties import l2_sp
 from course_lib.models import features
 from course_lib.pretraining import patterns, recipes
 from course_lib.training import layer_groups
@@ -68,31 +68,40 @@ def best_by_logme(data):
     )
 
 
+def pulled(penalty):
+    """Fields of a recipe in which a penalty stands for weight decay."""
+    return {
+        "objective": training.Objective(penalty=penalty),
+        "optimization": training.Optimization(weight_decay=0.0),
+    }
+
+
 def prepared(remedy, data, seed):
-    """(network, what `training.fit` is given besides the data)."""
-    classes, flat = len(data.classes), {"lr": RATE}
+    """(network, rate, fields of the recipe that the remedy changes)."""
+    classes = len(data.classes)
     if remedy == "from scratch":
-        return lesson06.load_source("random", classes, seed), flat
+        return lesson06.load_source("random", classes, seed), RATE, {}
     if remedy == "another source":
-        return lesson06.load_source(best_by_logme(data), classes, seed), flat
+        return lesson06.load_source(best_by_logme(data), classes, seed), RATE, {}
     if remedy == "intermediate domain":
-        return after_intermediate().copy().to_classes(classes, seed), flat
+        return after_intermediate().copy().to_classes(classes, seed), RATE, {}
     backbone = lesson06.load_source(BACKBONE, classes, seed)
     if remedy == "lower layers only":  # stem and two of the four stages
         fresh = lesson06.load_source("random", classes, seed)
-        return copy_stages(fresh, backbone, 3), flat
+        return copy_stages(fresh, backbone, 3), RATE, {}
     if remedy == "smaller rate":
-        return backbone, {"lr": GENTLE}
+        return backbone, GENTLE, {}
     if remedy == "smaller early rates":
         groups = layer_groups.decayed_groups(backbone, LAYERED)
-        return backbone, {"param_groups": groups}
+        optimization = training.Optimization(param_groups=groups)
+        return backbone, RATE, {"optimization": optimization}
     if remedy == "gradual unfreezing":  # one group more after each tenth
         groups, plan = over_time.gradual_unfreezing(backbone, LAYERED)
-        return backbone, {"param_groups": groups, "on_epoch": plan}
+        optimization = training.Optimization(param_groups=groups)
+        return backbone, RATE, {"optimization": optimization, "on_epoch": plan}
     if remedy == "L2-SP":
-        near = l2_sp(backbone, backbone, strength=PULL)
-        return backbone, flat | {"penalty": near, "weight_decay": 0.0}
-    return backbone, flat
+        return backbone, RATE, pulled(l2_sp(backbone, backbone, strength=PULL))
+    return backbone, RATE, {}
 
 
 def frozen(data, validation, test):
@@ -126,16 +135,15 @@ def remedies(case, remedy, seed):
     data = splits["train"].take(CASES[case], seed=seed)
     if remedy == "as practised" and case.startswith("frozen"):
         return {"accuracy": frozen(data, splits["validation"], splits["test"])}
-    backbone, how = prepared(remedy, data, seed)
+    backbone, lr, changed = prepared(remedy, data, seed)
     history = training.fit(
         backbone,
         data,
         splits["validation"],
         steps=lesson06.STEPS,
-        eval_every=lesson06.STEPS // 5,
-        augment=lesson06.TARGETS[TARGET],
+        lr=lr,
         seed=seed,
-        **how,
+        recipe=lesson06.recipe(TARGET, **changed),
     )
     return {
         "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],
@@ -185,10 +193,9 @@ def warning_signs(pair, seed):
             data,
             splits["validation"],
             steps=lesson06.STEPS,
-            eval_every=lesson06.STEPS // 10,
             lr=lesson06.chosen_rate(name, target),
-            augment=lesson06.TARGETS[target],
             seed=seed,
+            recipe=lesson06.recipe(target, evaluations=10),
         )
         scores = training.evaluate(backbone, test)
         sure = scores["probabilities"].max(axis=1) > CONFIDENT
@@ -237,6 +244,6 @@ def pulls(towards, seed):
     }
     strength = 0.0 if towards == "nothing" else PULL
     penalty = l2_sp(backbone, origin, strength=strength)
-    options = dict(steps=200, lr=1e-3, seed=seed, weight_decay=0.0, penalty=penalty)
-    train(backbone, labelled(100, seed), **options)
+    options = dict(steps=200, lr=1e-3, seed=seed)
+    train(backbone, labelled(100, seed), **options, **pulled(penalty))
     return scored(backbone)

@@ -57,10 +57,9 @@ def decisions(target, labels, seed):
             train,
             validation,
             steps=lesson06.STEPS,
-            eval_every=lesson06.STEPS // 5,
             lr=lesson06.chosen_rate(source, target),
-            augment=lesson06.TARGETS[target],
             seed=seed,
+            recipe=lesson06.recipe(target),
         )
         found[way] = training.evaluate(net, test)["accuracy"]
         found[f"val_{way}"] = history.val_accuracy[history.best_epoch]

@@ -57,11 +57,12 @@ def source_accuracy(backbone, original):
     return recipes.head_accuracy(model, pool, original.card["heads"])
 
 
-def train(backbone, data, *, steps, seed, evaluations=10, **changed):
-    """The training protocol; `changed`: the options of fit that a grid asks about."""
-    options = dict(eval_every=steps // evaluations, augment=AUGMENT) | changed
+def train(backbone, data, *, steps, seed, lr=1e-3, evaluations=10, **changed):
+    """The training protocol; `changed`: fields of the recipe that a grid asks about."""
+    fields = dict(eval_every=steps // evaluations, augment=AUGMENT) | changed
     validation = datasets.load(TARGET, "validation")
-    return training.fit(backbone, data, validation, steps=steps, seed=seed, **options)
+    length, recipe = dict(steps=steps, seed=seed), training.Recipe(**fields)
+    return training.fit(backbone, data, validation, lr=lr, recipe=recipe, **length)
 
 
 def scored(backbone):

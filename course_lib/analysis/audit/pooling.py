@@ -12,6 +12,7 @@ from torch import nn
 
 from course_lib.analysis.audit.findings import Finding
 from course_lib.analysis.audit.setup import FOREIGN, Setup
+from course_lib.models.text import TextClassifier
 
 NAMES = {  # one spelling for each
     "token": "cls", "cls_token": "cls", "first": "cls",
@@ -71,8 +72,6 @@ def _of_timm(net: nn.Module) -> str | None:
 
 def _of_classifier(net: nn.Module) -> str | None:
     """How a classifier around an encoder of transformers makes one vector."""
-    from course_lib.models.text import TextClassifier
-
     core = net.get_base_model() if hasattr(net, "get_base_model") else net
     if isinstance(core, TextClassifier):
         return "mean"

@@ -21,6 +21,7 @@ from course_lib.analysis.audit.setup import (
     some_names,
 )
 from course_lib.errors import CourseError
+from course_lib.models.encoders import quiet
 from course_lib.models.features import network
 
 ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
@@ -416,6 +417,4 @@ def _quiet():
         return nullcontext()
     from transformers.utils import logging
 
-    from course_lib.models import zoo
-
-    return zoo.quiet(logging)
+    return quiet(logging)

@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn.functional import linear
 
 from course_lib.errors import CourseError
-from course_lib.methods import lora, quantization
-from course_lib.methods.quantization import LinearNF4, Quantized, nf4
+from course_lib.methods import lora
+from course_lib.models import quantization
+from course_lib.models.quantization import LinearNF4, Quantized, nf4
 
 SHAPES = [  # odd and even rows, shorter and longer last blocks, one and several blocks
     (1,),

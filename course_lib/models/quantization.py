@@ -69,7 +69,7 @@ def nf4_levels() -> torch.Tensor:
     """NormalFloat: sixteen quantiles of N(0, 1), (16,) float32 from -1 to 1.
 
     Eight positive, seven negative and an exact zero.  Dettmers et al. 2023, appendix E
-    (the same bits); lesson 10.
+    (the same bits).
     """
     positive, negative = _normal_quantiles(8), _normal_quantiles(7)
     levels = torch.cat([-negative, torch.zeros(1), positive.flip(0)]).float()
@@ -81,7 +81,6 @@ def fp4_levels() -> torch.Tensor:
 
     A bit of sign, two of exponent, one of fraction.  A larger exponent field means a
     smaller number, and the level next to zero is 1/192, where the E2M1 format has 1/12.
-    Lesson 10.
     """
     normal = [2.0 ** (4 - e) * (1 + m / 2) for e in (1, 2, 3) for m in (0, 1)]
     positive = torch.tensor([0.0, 1 / 16, *normal]) / max(normal)
@@ -89,12 +88,12 @@ def fp4_levels() -> torch.Tensor:
 
 
 def int4_levels() -> torch.Tensor:
-    """Symmetric integers -7..7 over 7, (15,) float32.  Lesson 10."""
+    """Symmetric integers -7..7 over 7, (15,) float32."""
     return torch.arange(-7, 8) / 7
 
 
 def int8_levels() -> torch.Tensor:
-    """Symmetric integers -127..127 over 127, (255,) float32.  Lesson 10."""
+    """Symmetric integers -127..127 over 127, (255,) float32."""
     return torch.arange(-127, 128) / 127
 
 
@@ -103,7 +102,7 @@ def dynamic_levels() -> torch.Tensor:
 
     Of either sign, 2^i levels between 10^(i - 7) and 10^(i - 6), i = 0..6: the middles
     of equal intervals.  Then 0, and 1, but not -1: the lowest level is -0.993.
-    Dettmers 2016, Dettmers et al. 2022; lesson 10.
+    Dettmers 2016, Dettmers et al. 2022.
     """
     positive = []
     for i in range(7):
@@ -174,7 +173,7 @@ def quantize(
     As bitsandbytes computes: full blocks times the reciprocal of the maximum, a shorter
     one at the end divided by it.  A block of zeros has the maximum 0 (the shorter one
     1e-38) and the code of zero.  Raises CourseError as `blocks` does, and for unknown
-    levels.  Lesson 10.
+    levels.
     """
     book, rows = _book(levels).to(x.device), blocks(x, block)
     absmax = rows.abs().amax(1)
@@ -244,8 +243,7 @@ def compress(absmax: torch.Tensor, block: int = SECOND) -> Compressed:
 
     bitsandbytes looks the codes up on a grid of 65536 points in [-1, 1], to which
     values are rounded first: one code in 700 or so is not the nearest, but less than
-    3.1e-5 farther.  A block of zeros has code 0.  Dettmers et al. 2023, section 3;
-    lesson 10.
+    3.1e-5 farther.  A block of zeros has code 0.  Dettmers et al. 2023, section 3.
     """
     offset = absmax.mean()
     rows = blocks(absmax - offset, block)
@@ -271,7 +269,7 @@ class Quantized:
     """A quantised tensor: what is stored of it, and how to get numbers from that.
 
     packed: (ceil(n / 2),) uint8, or (n,) where there are more than 16 levels.
-    absmax: (b,) float32, or `Compressed`.  shape, dtype: what it was.  Lesson 10.
+    absmax: (b,) float32, or `Compressed`.  shape, dtype: what it was.
     """
 
     packed: torch.Tensor
@@ -313,7 +311,7 @@ class Quantized:
 
 
 def nf4(x: torch.Tensor, double: bool = True, block: int = 64) -> Quantized:
-    """x in NF4, its constants in 8 bits unless double is False.  Lesson 10."""
+    """x in NF4, its constants in 8 bits unless double is False."""
     return Quantized.of(x, "nf4", block, double)
 
 
@@ -323,7 +321,7 @@ def bits_per_parameter(
     """Bits stored for a weight in a 4-bit code, with its share of the constants.
 
     4 + 32 / 64 = 4.5; double: 4 + 8 / 64 + 32 / (64 * 256) = 4.127, and 32 bits for the
-    tensor as a whole, its offset.  Dettmers et al. 2023, section 3; lesson 10.
+    tensor as a whole, its offset.  Dettmers et al. 2023, section 3.
     """
     constant = 8 + 32 / second_block if double else 32
     return 4 + constant / block
@@ -380,7 +378,7 @@ class LinearNF4(nn.Linear):
     it, so that `lora.merge` sees that there is no room for an update; `dequantized` is
     the matrix.  Both passes compute in the precision of their input, and gradients
     reach x only.  The constants stay in float32 when the module is cast.  Input
-    (..., k), output (..., d).  Dettmers et al. 2023; lesson 10.
+    (..., k), output (..., d).  Dettmers et al. 2023.
     """
 
     def __init__(self, base: nn.Linear, block: int = 64, double: bool = True):
@@ -432,7 +430,7 @@ def quantize_linear(
     names: module names or their last parts, as `lora.inject` has them; without them,
     all but those in ``skip``.  Subclasses of nn.Linear stay: other modules read their
     weights.  One layer at a time, so that a second copy of the model is never held.
-    Raises CourseError when nothing matches.  Lesson 10.
+    Raises CourseError when nothing matches.
     """
     net, only = network(model), names is not None
     listed = tuple(f".{name}" for name in (names if only else skip))
