@@ -1,6 +1,6 @@
 """A linear probe: how much of a task is linearly readable from frozen features.
 
-Lessons 01 (probe by depth), 03 (feature extraction) and 06 (transferability).
+Fitted on the features of one layer, or, stage by stage, on what :func:`pooled` gives.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from course_lib.errors import CourseError
+from course_lib.models import features
 
 CS = tuple(10.0**k for k in range(-4, 2))
 
@@ -46,7 +48,7 @@ def linear_probe(
     ``val=(X, y)``, or else by ``folds``-fold cross-validation inside the training
     set; never on the test set.  Among equals the stronger penalty wins.
     Deterministic.  Raises CourseError on unequal lengths, non-finite features or a
-    single class.  Alain & Bengio 2017; lesson 01.
+    single class.  Alain & Bengio 2017.
     """
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.preprocessing import StandardScaler
@@ -136,3 +138,24 @@ def _cross_validated(X, y, C, folds, seed) -> float:
         model = _fitted(scaler.transform(X[fit]), y[fit], C, 500)
         scores.append(_accuracy(model, scaler.transform(X[held_out]), y[held_out]))
     return float(np.mean(scores))
+
+
+def pooled(backbone, images: np.ndarray, batch_size: int = 200) -> tuple[dict, dict]:
+    """Mean and maximum over positions of every stage, in one pass over the images.
+
+    images: uint8 (N, H, W, 3).  Returns two dicts {stage: tensor (N, C)}.  Raises
+    CourseError for stages without maps.
+    """
+    stages = list(backbone.stages)
+    mean, peak = {s: [] for s in stages}, {s: [] for s in stages}
+    for start in range(0, len(images), batch_size):
+        x = backbone.preprocess(images[start : start + batch_size])
+        for stage, maps in features.activations(backbone, x, stages).items():
+            if maps.ndim != 4:
+                raise CourseError(
+                    f"pooled: {stage} gives shape {tuple(maps.shape)}, expected maps "
+                    "(N, C, h, w). Choose a convolutional network."
+                )
+            mean[stage].append(maps.mean((2, 3)).cpu())
+            peak[stage].append(maps.amax((2, 3)).cpu())
+    return tuple({s: torch.cat(parts) for s, parts in d.items()} for d in (mean, peak))

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from course_lib.analysis.measure import mean_and_interval
+from course_lib.analysis.statistics import mean_and_interval
 from course_lib.errors import CourseError
 
 COLOURS = ("#0072B2", "#D55E00", "#000000", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -266,6 +266,80 @@ def bars_with_spread(
         ax.set_ylabel(ylabel)
         ax.grid(axis="x", visible=False)
     return figure
+
+
+def by_stage(
+    series: Mapping[str, Sequence],
+    stages: Sequence[str],
+    title: str,
+    ylabel: str,
+    chance: float | None = None,
+    legend: str = "best",
+    ax=None,
+):
+    """Lines over the stages for {label: (runs, stages)}, lowest to highest run shaded.
+
+    ``chance`` draws a grey line; ``legend`` is a place, or "outside" at the right.
+    With ``ax`` it is one panel of several, without a legend.
+    """
+    places = np.arange(len(stages))
+    fig = line_with_spread(
+        places,
+        series,
+        spread="range",
+        xlabel="" if ax else "input to output",
+        ylabel=ylabel,
+        title=title,
+        ax=ax,
+    )
+    panel = ax or fig.axes[0]
+    panel.set_xticks(places, stages)
+    if chance is not None:
+        panel.axhline(chance, color="grey", linewidth=0.8)
+    if ax:
+        panel.get_legend().remove()
+    elif legend != "best":
+        handles, labels = panel.get_legend_handles_labels()
+        note = panel.get_legend().get_title().get_text()
+        where = dict(loc=legend)
+        if legend == "outside":
+            where = dict(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            note = note.replace(", ", ",\n")
+            fig.set_figwidth(fig.get_figwidth() + 2.2)
+        panel.legend(handles, labels, title=note, title_fontsize="small", **where)
+    return fig
+
+
+def stage_panels(
+    questions: Mapping[str, Mapping[str, Sequence]],
+    stages: Sequence[str],
+    title: str,
+    ylabel: str,
+    chance: Mapping[str, float],
+    columns: int = 3,
+):
+    """One panel of :func:`by_stage` for each question, the legend in the spare place.
+
+    questions: {question: {label: (runs, stages)}}, the same labels in each.
+    """
+    rows = len(questions) // columns + 1
+    fig, axes = new(8.4, 2.4 * rows, rows, columns)
+    for i, (ax, (question, series)) in enumerate(zip(axes.flat, questions.items())):
+        by_stage(
+            series,
+            stages,
+            question,
+            ylabel if i % columns == 0 else "",
+            chance[question],
+            ax=ax,
+        )
+    note = "lowest to highest run\ngrey line: the commonest answer"
+    spare = axes.flat[len(questions) :]
+    spare[0].legend(*ax.get_legend_handles_labels(), loc="center", title=note)
+    for empty in spare:
+        empty.axis("off")
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return fig
 
 
 def history(histories, title: str | None = None):
