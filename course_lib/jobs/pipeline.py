@@ -265,12 +265,14 @@ def _audited(config, backbone, options, parts) -> list[str]:
         parts.train,
         parts.validation,
         parts.test,
-        preprocess=backbone.preprocess,
-        batch_size=min(config.batch_size, len(parts.train)),
         batch=(backbone.preprocess(inputs), torch.as_tensor(some.labels)),
-        loss=lambda net, batch: criterion(forward(net, batch[0]), batch[1]),
-        rebuild=lambda: assembly.model(fresh, len(parts.classes)),
-        tokenizer=getattr(backbone.preprocess, "tokenizer", None),
+        loop=audit.Loop(
+            preprocess=backbone.preprocess,
+            tokenizer=getattr(backbone.preprocess, "tokenizer", None),
+            batch_size=min(config.batch_size, len(parts.train)),
+            loss=lambda net, batch: criterion(forward(net, batch[0]), batch[1]),
+        ),
+        run=audit.Run(rebuild=lambda: assembly.model(fresh, len(parts.classes))),
     )
     if found and config.audit == "stop":
         raise CourseError(
