@@ -269,7 +269,7 @@ def _probed(job, r: int, X: dict[str, np.ndarray]) -> dict:
             Z[first:],
             y[first:],
             val=(Z[first:second], y[first:second]),
-            Cs=PENALTIES,
+            C=PENALTIES,
         )
         held = second - first
         P = probe.probabilities

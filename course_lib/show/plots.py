@@ -378,15 +378,14 @@ def heatmap(
     columns: Sequence[str],
     *,
     title: str | None = None,
-    xlabel: str | None = None,
-    ylabel: str | None = None,
     label: str | None = None,
     digits: int = 2,
     limits: tuple[float, float] | None = None,
 ):
     """A matrix (len(rows), len(columns)) as shaded cells with their numbers.
 
-    NaN is an empty cell with a dash.
+    NaN is an empty cell with a dash.  label: of the colour bar, which is left out
+    without one.  limits: of the shades, lowest and highest number by default.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.shape != (len(rows), len(columns)):
@@ -411,7 +410,7 @@ def heatmap(
     )
     ax.set_yticks(range(len(rows)), rows)
     ax.grid(False)
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set_title(title)
     if label:
         figure.colorbar(image, ax=ax, label=label)
     return figure
@@ -421,15 +420,9 @@ def confusion(labels, predictions, classes: Sequence[str], title: str | None = N
     """Counts of true class (row) against predicted class (column)."""
     counts = np.zeros((len(classes), len(classes)))
     np.add.at(counts, (np.asarray(labels), np.asarray(predictions)), 1)
-    return heatmap(
-        counts,
-        classes,
-        classes,
-        title=title,
-        xlabel="predicted class",
-        ylabel="true class",
-        digits=0,
-    )
+    figure = heatmap(counts, classes, classes, title=title, digits=0)
+    figure.axes[0].set(xlabel="predicted class", ylabel="true class")
+    return figure
 
 
 # -- pictures ---------------------------------------------------------------------

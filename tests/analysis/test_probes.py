@@ -46,7 +46,7 @@ def test_C_is_the_strongest_penalty_among_the_best_on_validation(noisy):
     scores = scores_by_C(lambda m: m.fit(train_X, train_y).score(X[:200], y[:200]))
     best = min(C for C in CS if scores[C] == max(scores.values()))
     probe = linear_probe(
-        train_X, train_y, X[200:], y[200:], val=(X[:200], y[:200]), Cs=CS[::-1]
+        train_X, train_y, X[200:], y[200:], val=(X[:200], y[:200]), C=CS[::-1]
     )
     assert probe.C == best and len(set(scores.values())) > 1
 
