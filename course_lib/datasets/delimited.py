@@ -17,9 +17,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from course_lib.datasets.labels import tidy
+from course_lib.datasets.wording import listed
 from course_lib.errors import CourseError
 
-__all__ = ["ENCODINGS", "Cells", "decoded", "listed", "read", "split_lines"]
+__all__ = ["ENCODINGS", "Cells", "decoded", "read", "split_lines"]
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 ENCODINGS = ("UTF-8", "cp1252")  # tried in this order where no mark says which
@@ -32,7 +33,6 @@ MARKS = (  # UTF-32 before UTF-16, whose mark it begins with
 )
 COMMENTS = ("#", "//", "%")
 QUOTE = '"'
-FIRST = 12  # rows named in a message; all are counted
 LOOKED_AT = 20  # records among which the header is looked for
 
 
@@ -58,13 +58,6 @@ class Cells:
         """ "row 3, row 7 (line 9) ..." of records, by index; the first dozen."""
         words = self.row_words or (lambda i: f"row {self.rows[i]}")
         return listed([words(i) for i in indices])
-
-
-def listed(names: Collection) -> str:
-    """The first dozen names, and how many more there are."""
-    names = [str(name) for name in names]
-    more = len(names) - FIRST
-    return ", ".join(names[:FIRST]) + (f" and {more} more" if more > 0 else "")
 
 
 # -- bytes to text ----------------------------------------------------------------

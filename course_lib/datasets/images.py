@@ -18,7 +18,7 @@ import numpy as np
 from course_lib.datasets import layout, tables
 from course_lib.datasets.labelled import Labelled, check_labels
 from course_lib.datasets.labels import indexed
-from course_lib.datasets.layout import LeftOut, listed
+from course_lib.datasets.layout import LeftOut
 from course_lib.datasets.pictures import (
     EIGHT,
     MissingReader,
@@ -28,6 +28,7 @@ from course_lib.datasets.pictures import (
     look,
     rgb,
 )
+from course_lib.datasets.wording import INSTALL, SHOWN, listed, shown
 from course_lib.errors import CourseError
 
 SQUARE = ("crop", "pad", "stretch")
@@ -321,7 +322,7 @@ class Reader:
         what = "do not exist" if gone else "cannot be read"
         what = what if count > 1 else "does not exist" if gone else "cannot be read"
         lines = [f"  {name} {why}" for name, why in self.bad.items()]
-        more = [f"  and {count - layout.SHOWN:,} more"] * (count > layout.SHOWN)
+        more = [f"  and {count - SHOWN:,} more"] * (count > SHOWN)
         expected = "undamaged pictures in a format that is read (PNG, JPEG, TIFF ...)"
         do = "repair or remove the files"
         if gone and root is not None:
@@ -331,7 +332,7 @@ class Reader:
             do = _elsewhere(file, root) or "correct the names, or move table or files"
         raise CourseError(
             f"{where}: {count:,} of {of:,} pictures {what}:\n"
-            + "\n".join(lines[: layout.SHOWN] + more)
+            + "\n".join(lines[:SHOWN] + more)
             + f"\nExpected: {expected}.\nDo: {do}, or go on without them with "
             f"{self.option}."
         )
@@ -356,8 +357,6 @@ class Reader:
 
     def add_left_out(self, left_out: LeftOut) -> None:
         """What was looked at and could not be read, by reason."""
-        from course_lib.datasets.pictures import INSTALL
-
         for name, why in self.bad.items():
             reason = why.removeprefix("cannot be read: ")
             left_out.add(f"unreadable: {reason}", name, True)
@@ -389,7 +388,7 @@ def _elsewhere(file: Path, root: Path) -> str:
         if alike and alike[0] != file:
             return (
                 f"write the names as the files have them ({file.name} may be "
-                f"{layout.shown(Path(relpath(alike[0], root)).as_posix())})"
+                f"{shown(Path(relpath(alike[0], root)).as_posix())})"
             )
     return ""
 
@@ -446,7 +445,7 @@ def read_folder(
     """
     found = layout.scan(path, reading=reading)
     root = Path(path)
-    name = layout.shown(root.name or root.resolve().name)
+    name = shown(root.name or root.resolve().name)
     start = f"{name}/" if "all" in found.parts else ""
     entries = {
         part: [(f, label) for label, c in enumerate(classes.values()) for f in c]

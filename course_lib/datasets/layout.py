@@ -19,9 +19,10 @@ from functools import partial
 from pathlib import Path
 
 from course_lib.datasets import labels, pictures
+from course_lib.datasets.wording import INSTALL, listed, shown
 from course_lib.errors import CourseError
 
-__all__ = ["Layout", "LeftOut", "listed", "part_of", "pictures_below", "scan"]
+__all__ = ["Layout", "LeftOut", "part_of", "pictures_below", "scan"]
 
 PARTS = {  # in several languages, without accents
     "train": ("train", "training", "trn", "trainings", "entrainement", "apprentissage",
@@ -49,28 +50,9 @@ SYSTEM = {
     "lost+found", "network trash folder", "temporary items", "icon\r", "dicomdir",
     "__pycache__", "found.000",
 }  # fmt: skip
-SHOWN = 12  # names in a message
 DEEPEST = 40  # folders below the root
 OFTEN = 8  # times that links may lead to one folder
 ASIDE = "_"  # a folder whose name begins so was put aside
-
-
-def listed(names: Sequence, most: int = SHOWN) -> str:
-    """The first names, and how many more there are."""
-    names = [str(name) for name in names]
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def shown(name) -> str:
-    """A file's name as it can be printed and stored: control characters and bytes that
-    are no UTF-8 are escaped."""
-    return "".join(
-        c.encode("unicode_escape").decode()
-        if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
-        else c
-        for c in str(name)
-    )
 
 
 def is_hidden(name: str) -> bool:
@@ -207,7 +189,7 @@ def _is_picture(path: Path, name: str, left_out: LeftOut) -> bool:
         if pictures.reader_of(path):
             return True
     except pictures.MissingReader as error:
-        reason = f"{error.what}, which needs {error.library} ({pictures.INSTALL})"
+        reason = f"{error.what}, which needs {error.library} ({INSTALL})"
         left_out.add(reason, name, True)
         return False
     unread = ending in pictures.UNREAD
@@ -563,7 +545,7 @@ def _what_else(folder: _Folder) -> str:
         return ""
     said = ", ".join(f"{ending} {count:,}" for ending, count in endings.most_common(6))
     missing = [e for e in endings if e in pictures.LIBRARIES]
-    needs = f" {listed(missing)}: {pictures.INSTALL}" if missing else ""
+    needs = f" {listed(missing)}: {INSTALL}" if missing else ""
     return f"\nIt holds files that are not read: {said}.{needs}"
 
 

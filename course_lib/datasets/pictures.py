@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from course_lib.datasets.wording import INSTALL
 from course_lib.errors import CourseError
 
 __all__ = [
@@ -52,7 +53,6 @@ LIBRARIES = {
     **dict.fromkeys(DICOM_ENDINGS, "pydicom"),
     **dict.fromkeys(TIFF_ENDINGS, "tifffile"),
 }
-INSTALL = 'python -m pip install -c constraints.txt -e ".[formats]"'
 # Pictures of kinds that nothing here reads: they are counted among the pictures.
 UNREAD = set(
     ".3fr .ai .arw .avi .cr2 .cr3 .czi .dng .eps .exr .hdr .jxl .jxr .lif .mha .mhd "

@@ -10,6 +10,7 @@ from PIL import Image
 from course_lib import datasets
 from course_lib.datasets import images, pictures
 from course_lib.datasets.pictures import Rule, decode, look, rgb
+from course_lib.datasets.wording import INSTALL
 from course_lib.errors import CourseError
 from course_lib.jobs import configuration, own_data
 
@@ -397,7 +398,7 @@ def test_without_the_extra_the_kind_is_named(library, ending, tmp_path, monkeypa
         (tmp_path / name / f"x{ending}").write_bytes(b"something")
     found = datasets.read_folder(tmp_path, datasets.Reader(8))
     said = " ".join(found.notes())
-    assert f"{ending}, which needs {library}" in said and pictures.INSTALL in said
+    assert f"{ending}, which needs {library}" in said and INSTALL in said
     assert f": 2 (a/x{ending}, b/x{ending})" in said and found.left_out.pictures == 2
 
 
