@@ -227,7 +227,8 @@ class Reader:
     :meth:`look` at all files, :meth:`fit` the rule to those of the training part (a
     given ``rule`` is only extended), :meth:`read`.  Files that cannot be read are an
     error that lists all of them, or with ``skip_unreadable`` are left out by name.
-    Lesson 13.
+    size, square: as for :func:`read_image`.  max_bytes: of all arrays of the set.
+    option: how the caller's user asks for skip_unreadable, for messages.
     """
 
     def __init__(
@@ -238,17 +239,29 @@ class Reader:
         value_range: Sequence[float] | None = None,
         rule: Rule | None = None,
         option: str = "skip_unreadable=True",
+        max_bytes: int = MAX_BYTES,
     ):
         _check_square(square)
         self.size, self.square, self.option = size, square, option
         self.skip, self.value_range, self.rule = skip_unreadable, value_range, rule
-        self.given = rule
+        self.given, self.max_bytes = rule, max_bytes
         self.looks: dict[Path, object] = {}
         self.names: dict[Path, str] = {}
         self.named: set[str] = set()
         self.bad: dict[str, str] = {}  # {name: why}
         self.missing: dict[str, tuple[str, str]] = {}  # {name: (kind, library)}
         self.beyond: list[str] = []
+
+    def check_memory(self, path, count: int) -> None:
+        """CourseError where ``count`` pictures would exceed ``max_bytes``."""
+        needed = count * self.size * self.size * 3
+        if needed > self.max_bytes:
+            raise CourseError(
+                f"{path}: {count} images of {self.size}x{self.size} need "
+                f"{needed / 1e9:.1f} GB of memory, the limit is "
+                f"{self.max_bytes / 1e9:.1f} GB. Use a smaller size, raise max_bytes, "
+                "or read them one by one with LazyImages(path, size)."
+            )
 
     def look(self, files: Sequence[Path], names: Sequence[str]) -> None:
         """Open every file; what cannot be opened is remembered, not raised."""
@@ -432,16 +445,13 @@ class Folder:
 
 
 def read_folder(
-    path: str | Path,
-    reader: Reader,
-    max_bytes: int = MAX_BYTES,
-    reading: tables.Reading | None = None,
+    path: str | Path, reader: Reader, reading: tables.Reading | None = None
 ) -> Folder:
     """A folder with a sub-folder for each class, or with parts of such, read.
 
     The rule is found on the part "train", or on the whole.  reading: its rule
-    settles class folders of near-equal names.  Raises CourseError naming
-    folder or files at fault, or when the arrays would exceed ``max_bytes``.  Lesson 13.
+    settles class folders of near-equal names.  Raises CourseError naming folder or
+    files at fault, or when the arrays would exceed the reader's ``max_bytes``.
     """
     found = layout.scan(path, reading=reading)
     root = Path(path)
@@ -456,7 +466,7 @@ def read_folder(
         for part, rows in entries.items()
     }
     count = sum(map(len, entries.values()))
-    _check_memory(path, count, reader.size, max_bytes)
+    reader.check_memory(path, count)
     for files, names in named.values():
         reader.look(files, names)
     first = next(iter(named))
@@ -474,16 +484,6 @@ def read_folder(
     reader.add_left_out(found.left_out)
     paths = {n: f for files, names in named.values() for f, n in zip(files, names)}
     return Folder(data, paths, reader, found.left_out, found.notes)
-
-
-def _check_memory(path, count: int, size: int, max_bytes: int) -> None:
-    needed = count * size * size * 3
-    if needed > max_bytes:
-        raise CourseError(
-            f"{path}: {count} images of {size}x{size} need {needed / 1e9:.1f} GB "
-            f"of memory, the limit is {max_bytes / 1e9:.1f} GB. Use a smaller size, "
-            "raise max_bytes, or read them one by one with LazyImages(path, size)."
-        )
 
 
 def _check_classes(data: Mapping[str, ImageDataset], path) -> None:
@@ -529,8 +529,6 @@ def from_folder(
     square: str = "crop",
     classes: Sequence[str] | None = None,
     max_bytes: int = MAX_BYTES,
-    name: str | None = None,
-    split: str = "train",
     skip_unreadable: bool = False,
     rule: Rule | None = None,
     labels: str = "auto",
@@ -547,8 +545,8 @@ def from_folder(
     arrays would exceed ``max_bytes`` (use :class:`LazyImages`).  Lesson 13.
     """
     found, files, labels, classes = _scanned(path, classes, labels)
-    _check_memory(path, len(files), size, max_bytes)
-    reader = Reader(size, square, skip_unreadable, rule=rule)
+    reader = Reader(size, square, skip_unreadable, rule=rule, max_bytes=max_bytes)
+    reader.check_memory(path, len(files))
     names = [found.name(file) for file in files]
     reader.look(files, names)
     reader.fit(files, "the set")
@@ -557,9 +555,9 @@ def from_folder(
     reader.add_left_out(found.left_out)
     metadata = {"file": np.array([files[row].name for row in kept], dtype=str)}
     _warn([*found.notes, *reader.notes(), *found.left_out.sentences()])
-    name = name or Path(path).name
-    data = ImageDataset(images, labels[kept], classes, name, split, metadata)
-    _check_classes({split: data}, path)
+    name = Path(path).name
+    data = ImageDataset(images, labels[kept], classes, name, metadata=metadata)
+    _check_classes({"train": data}, path)
     return data
 
 
@@ -606,9 +604,7 @@ def from_csv(
     label_column: str | None = "label",
     root: str | Path | None = None,
     size: int = 64,
-    square: str = "crop",
     classes: Sequence[str] | None = None,
-    max_bytes: int = MAX_BYTES,
     skip_unreadable: bool = False,
     reading: tables.Reading | None = None,
 ) -> ImageDataset:
@@ -617,13 +613,12 @@ def from_csv(
     path: CSV and its relatives, Excel, Parquet or JSON lines.  Image paths are relative
     to ``root`` (default: the folder of the table); the other columns become metadata
     (text).  A column that is None is looked for under usual names.  Files are read as
-    by :func:`from_folder`.  What was merged or left out is a warning.  Raises
-    CourseError naming the rows, column or files at fault.  Lesson 13.
+    by :func:`from_folder`; for other squares or more memory see :func:`read_table`.
+    What was merged or left out is a warning.  Raises CourseError naming the rows,
+    column or files at fault.
     """
-    reader = Reader(size, square, skip_unreadable)
-    found = read_table(
-        path, reader, image_column, label_column, root, classes, max_bytes, reading
-    )
+    reader = Reader(size, skip_unreadable=skip_unreadable)
+    found = read_table(path, reader, image_column, label_column, root, classes, reading)
     _warn(found.notes())
     data = found.parts["all"]
     columns = {k: v for k, v in data.metadata.items() if k != "example"}
@@ -637,7 +632,6 @@ def read_table(
     label_column: str | None = None,
     root: str | Path | None = None,
     classes: Sequence[str] | None = None,
-    max_bytes: int = MAX_BYTES,
     reading: tables.Reading | None = None,
 ) -> Folder:
     """Images named by a table, read as a :class:`Folder` with the part "all".
@@ -648,7 +642,7 @@ def read_table(
     found = tables.examples(path, "image", image_column, label_column, classes, reading)
     path, examples = found.table.path, found.inputs
     root = path.parent if root is None else Path(root)
-    _check_memory(path, len(examples), reader.size, max_bytes)
+    reader.check_memory(path, len(examples))
     files = [named_file(root, example) for example in examples]
     rows = zip(found.table.names(), examples)
     names = [f"{row}: {example}" for row, example in rows]
