@@ -22,12 +22,11 @@ from course_lib.datasets.layout import LeftOut
 from course_lib.datasets.pictures import (
     EIGHT,
     MissingReader,
-    Rule,
     Unreadable,
     decode,
     look,
-    rgb,
 )
+from course_lib.datasets.scaling import Rule, rgb
 from course_lib.datasets.wording import INSTALL, SHOWN, listed, shown
 from course_lib.errors import CourseError
 
