@@ -98,6 +98,7 @@ def _committed(name: str, split: str) -> ImageDataset | TextDataset:
         return texts_from(path, name, split)
     key = files.manifest()[file_name(name)]["sha256"]
     kept = _read_once(path, key, name, split)
+    # copies: what a caller writes into its arrays must not reach the next caller
     metadata = {column: values.copy() for column, values in kept.metadata.items()}
     return ImageDataset(
         kept.images.copy(), kept.labels.copy(), kept.classes, name, split, metadata

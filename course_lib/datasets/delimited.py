@@ -259,7 +259,7 @@ def _closing(lines, i, position, escape):
         end = lines[i].find(QUOTE, position)
         if end < 0:
             i, position = i + 1, 0
-        elif escape and (end - len(lines[i][:end].rstrip("\\"))) % 2:
+        elif escape and (end - len(lines[i][:end].rstrip("\\"))) % 2:  # odd: \" is text
             position = end + 1
         elif not escape and lines[i][end + 1 : end + 2] == QUOTE:
             position = end + 2
@@ -277,6 +277,8 @@ def _chosen(lines, names, separator, suffix):
         candidates = [separator]
     else:
         candidates = [s for s in SEPARATORS if any(s in x for x in lines[:LOOKED_AT])]
+    # The best separator knows the header, then gives most rows of one width and least
+    # doubt; text with commas in every row would otherwise win over its real separator.
     best, score = None, None
     for sign in candidates:
         dialect, records = _with_quoting(lines, Dialect(sign), suffix)
@@ -442,6 +444,7 @@ def _check_swallowed(lines, records, frame, dialect, path, words) -> None:
     spread = [r for r in records if r.lines > 2]
     if not spread or not dialect.separator:
         return
+    # columns of few values, such as labels, by the rows that are beyond doubt
     single = [i for i, r in enumerate(records) if r.lines == 1]
     few = {}
     for column in frame.columns:
@@ -454,6 +457,8 @@ def _check_swallowed(lines, records, frame, dialect, path, words) -> None:
             continue
         width, own = record.width, lines[record.line : record.line + record.lines]
         for column, values in few.items():
+            # behind the text: every line but the last ends with a label; before it:
+            # every line but the first begins with one
             rows = own[:-1] if column > record.column else own[1:]
             cut = [line.split(dialect.sign) for line in rows]
             if all(len(c) == width and c[column].strip(QUOTE) in values for c in cut):
@@ -498,7 +503,10 @@ def _by_pandas(text, dialect, width, path, end):
     import pandas as pd
 
     options = {}
-    if end in (r"\n", r"\r"):
+    if end in (
+        r"\n",
+        r"\r",
+    ):  # else pandas ends a record at a carriage return in a text
         options["lineterminator"] = {r"\n": "\n", r"\r": "\r"}[end]
     if dialect.escape:
         options |= dict(escapechar="\\", doublequote=False)

@@ -153,6 +153,8 @@ def _walked(path, root, left_out, above, visits) -> _Folder:
         reason = f"a folder that cannot be opened ({error.strerror})"
         left_out.add(reason, relative(path), True)
         return folder
+    # Links may lead back up (a circle: skipped) or to one folder from several places
+    # (allowed, within reason, or a few links would make a tree without end).
     above = (*above, (status.st_dev, status.st_ino))
     for entry in entries:
         own = Path(entry.path)
@@ -273,6 +275,7 @@ def scan(path: str | Path, split: bool = True, reading=None) -> Layout:
     def rel(below: Path) -> str:
         return shown(below.relative_to(root).as_posix())
 
+    # parts at the top, else below a wrapping folder, else inside of the classes
     parts = _parts(whole, root, split, left_out, notes, rel)
     if parts is None:
         top = _inner(whole, left_out, rel)
@@ -572,6 +575,7 @@ def _sorting(files: Sequence[Path]) -> str:
         re.split(r"[\s._\-(]*\d|[._\-\s]", file.stem, maxsplit=1)[0].lower()
         for file in files
     )
+    # names such as cat_001, dog_002: few beginnings that cover most of the files
     common = [(name, n) for name, n in starts.most_common(5) if name and n > 1]
     if len(common) > 1 and sum(n for _, n in common) > 0.8 * len(files):
         said = ", ".join(f"{name} ({n:,})" for name, n in common)

@@ -38,6 +38,7 @@ def picture_groups(images, correlation: float = 0.97, side: int = 64) -> np.ndar
         row = np.asarray(small, dtype=np.float64).ravel()
         row -= row.mean()
         rows.append(row / max(float(np.linalg.norm(row)), 1e-12))
+    # of such rows the product is the correlation
     return _connected(np.array(rows), correlation)
 
 
@@ -59,6 +60,7 @@ def merged(a, b) -> np.ndarray:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    # a graph with a node for each group of a and of b; every example joins two of them
     a, b = (np.unique(x, return_inverse=True)[1] for x in (a, b))
     n = int(a.max()) + 1
     size = n + int(b.max()) + 1
@@ -72,6 +74,7 @@ def _connected(rows, above: float) -> np.ndarray:
     from scipy.sparse import coo_array, issparse
     from scipy.sparse.csgraph import connected_components
 
+    # N x N products would not fit into memory; the pairs above the bound are few
     ends: list = []
     for first in range(0, rows.shape[0], BLOCK):
         products = rows[first : first + BLOCK] @ rows.T

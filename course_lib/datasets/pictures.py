@@ -201,6 +201,7 @@ def look(path: Path) -> Look:
         head = _checked_head(path)
         if not (_is_dicom(head, path) or _is_heif(head)):
             with _pillow(path, head) as opened:
+                # 8 bits need no rule: the header is enough, no pixel is decoded
                 if opened is not None and _is_plain(opened):
                     return Look(facts=_facts(opened) | _clear_parts(opened))
     picture = decode(path)
@@ -216,6 +217,7 @@ def look(path: Path) -> Look:
     if picture.kind == EIGHT:
         return Look(**about)
     values = picture.values.reshape(-1)
+    # a quantile sorts: every k-th value is enough for it, not for the extremes
     some = values[:: max(1, len(values) // SAMPLED)]
     low, high = values.min(), values.max()
     between = values[(values > low) & (values < high)]
@@ -244,10 +246,14 @@ def decode(path: Path, size: int | None = None) -> Picture:
         with _pillow(path, head) as opened:
             if opened is not None and not _is_cut(opened):
                 if size is not None:
+                    # JPEG is decoded at 1/2 to 1/8 of its size; four times what is
+                    # wanted leaves Lanczos' filter as good as all of it
                     opened.draft("RGB", (4 * size, 4 * size))
                 return _from_pillow(opened)
             facts = _facts(opened) if opened is not None else {}
             halves = opened is not None and _has_halves(opened)
+            # Pillow would cut these to 8 bits.  TIFF goes to tifffile, evenly packed
+            # 16 bits are read in halves, of the rest the upper 8 bits are kept and told
             colours = ("RGB", "RGBA", "RGBX", "LA")
             if opened is not None and not halves and not (
                 opened.format == "TIFF" and opened.mode in colours
@@ -269,6 +275,7 @@ class _named_errors:
         self.caught = warnings.catch_warnings()
         self.caught.__enter__()
         warnings.simplefilter("ignore")
+        # what a reader logs or warns of goes to the terminal of a learner otherwise
         self.levels = {name: logging.getLogger(name).level for name in LOGGERS}
         for name in LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -417,7 +424,8 @@ def _is_cut(opened) -> bool:
     if opened.format == "AVIF":
         return _bits_of_avif(opened) > 8
     if opened.format == "TIFF":  # Pillow reads planes of 16 bits as if they had 8
-        return max(np.atleast_1d(opened.tag_v2.get(258, 1))) > 8
+        return max(np.atleast_1d(opened.tag_v2.get(258, 1))) > 8  # BitsPerSample
+    # elsewhere the raw mode of a tile says how many bits are unpacked
     for tile in opened.tile:
         arguments = tile[3]
         arguments = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -432,7 +440,7 @@ def _is_cut(opened) -> bool:
 
 def _bits_of_jpeg2000(opened) -> int:
     head = _head(Path(opened.filename))
-    box = head.find(b"ihdr")
+    box = head.find(b"ihdr")  # height, width, channels, then bits - 1 and a sign
     if box >= 0 and head[box + 14] != 255:
         return (head[box + 14] & 0x7F) + 1
     size = head.find(b"\xff\x51")  # the marker SIZ; its first Ssiz
@@ -441,7 +449,7 @@ def _bits_of_jpeg2000(opened) -> int:
 
 def _bits_of_avif(opened) -> int:
     head = _head(Path(opened.filename))
-    box = head.find(b"av1C")
+    box = head.find(b"av1C")  # its third byte holds high_bitdepth and twelve_bit
     if not 0 <= box < len(head) - 6:
         return 8
     return 8 + 2 * bool(head[box + 6] & 0x40) + 2 * bool(head[box + 6] & 0x20)
@@ -453,7 +461,7 @@ def _facts(opened) -> dict[str, str]:
     if opened.format != "MPO" and getattr(opened, "n_frames", 1) > 1:
         facts["frames"] = str(opened.n_frames)
     if opened.format == "TIFF":
-        samples = opened.tag_v2.get(277, 1)
+        samples = opened.tag_v2.get(277, 1)  # SamplesPerPixel
         used = len(opened.getbands())
         if samples > used and opened.mode != "P":
             facts["channels"] = f"{samples} channels"
@@ -483,14 +491,14 @@ def _from_pillow(opened) -> Picture:
         image.load()
         return Picture(image.copy(), EIGHT, fourth, container, facts=facts)
     values = np.asarray(image)
-    unsigned = 1 in np.atleast_1d(tag.get(339, 1))
+    unsigned = 1 in np.atleast_1d(tag.get(339, 1))  # SampleFormat
     if is_ppm and image.mode == "I":  # Pillow has scaled these to 16 bits
         values = values.astype(np.uint16)
     elif container == "TIFF" and image.mode == "I" and unsigned:
         values = values.view(np.uint32)  # what Pillow reads as signed
     elif opened.format == "PNG" and image.mode == "I":
         values = values.astype(np.uint16)
-    inverted = container == "TIFF" and tag.get(262) == 0  # white is zero
+    inverted = container == "TIFF" and tag.get(262) == 0  # Photometric: white is zero
     return _deep(values, container=container, facts=facts, inverted=inverted)
 
 
@@ -638,7 +646,7 @@ def _from_tiff(path: Path, facts) -> Picture:
                 "imagecodecs; install it, or save the file without compression"
             ) from None
         extra, photometric = page.extrasamples, page.photometric.name
-        turn = page.tags.get(274).value if 274 in page.tags else 1
+        turn = page.tags.get(274).value if 274 in page.tags else 1  # Orientation
     facts = dict(facts)
     if pages > 1:
         facts["frames"] = str(pages)
@@ -667,7 +675,7 @@ def _channels(values: np.ndarray, extra=()):
     if values.ndim == 2 or values.shape[2] == 1:
         return values.reshape(values.shape[:2]), None, {}
     channels = values.shape[2]
-    marked = any(int(kind) in (1, 2) for kind in extra or ())
+    marked = any(int(kind) in (1, 2) for kind in extra or ())  # as alpha, of two kinds
     if channels == 2 and marked:
         return values[..., 0], values[..., 1], {}
     if channels == 2:

@@ -151,6 +151,8 @@ def _range(kind: str, own: Sequence[Look], alone: bool):
     low, high = min(one.low for one in own), max(one.high for one in own)
     if low < 0:
         return (low, max(high, low + 1)), "the smallest and the largest value"
+    # Alone, a kind may use all of its range; below half of a usual scale the pictures
+    # would be dark.  Beside others it must not be stretched, or depths would differ.
     full = next((float(scale) for scale in FULL[kind] if high <= scale), None)
     if full is not None and (not alone or high > full / 2):
         return (0.0, full), f"the usual full scale that holds the largest, {high:g}"
@@ -233,6 +235,7 @@ def _transparent(looks: Iterable[Look], alone: bool = False) -> dict[str, bool]:
             sums[one.container] = sums.get(one.container, 0) + np.array(one.fourth)
     found = {}
     for container, (opaque, clear, pixels) in sums.items():
+        # transparency is mostly all or nothing; near infrared or depth hardly ever is
         binary = (opaque + clear) / pixels >= BINARY[container]
         found[container] = bool(binary and (opaque > 0 or alone))
     return found

@@ -532,6 +532,7 @@ def _check_widths(cells, body, top, width, path) -> int:
     if cells.widths is None:  # a rectangle
         return max(width, most)
     header = cells.widths[top]
+    # rows alike and longer than the names: separators at the end of each line
     widths = {cells.widths[i] for i in body}
     if len(widths) == 1 and width <= min(widths) and most <= header:
         return max(width, most)
@@ -602,6 +603,7 @@ def _typed(path, columns: dict[str, list], rows, reading, notes) -> Table:
     unusable, texts = {}, {}
     for name, values in columns.items():
         kinds = Counter(type(v).__name__ for v in values if not _nothing(v))
+        # pandas gives whole numbers beside a gap as floats: 7.0 was written 7
         whole = all(
             float(v).is_integer() for v in values if isinstance(v, float)
             and not math.isnan(v)
@@ -669,6 +671,7 @@ def _parquet(path, reading) -> Table:
 
 def _json(text, path, notes, reading) -> Table:
     """JSON lines (an object a line), or a JSON list of objects."""
+    # "1.0" and 1e3 stay as they are written, for a label is a text
     as_written = dict(parse_float=str, parse_int=str, parse_constant=str)
     records, rows, wrong = [], [], []
     if text.lstrip().startswith("["):
