@@ -11,17 +11,16 @@ from __future__ import annotations
 
 from course_lib.datasets import opinions, series, solar_cells
 from course_lib.datasets.catalogue import load, names, splits
-from course_lib.datasets.images import (
-    ImageDataset,
+from course_lib.datasets.image_files import (
     LazyImages,
     Reader,
-    from_arrays,
     from_csv,
     from_folder,
     read_folder,
     read_image,
     read_table,
 )
+from course_lib.datasets.images import ImageDataset, from_arrays
 from course_lib.datasets.real import photographs
 from course_lib.datasets.texts import TextDataset, texts_from_csv
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from collections.abc import Collection
 
 from course_lib.errors import CourseError
 
-__all__ = ["INSTALL", "SHOWN", "listed", "missing_library", "shown"]
+__all__ = ["INSTALL", "SHOWN", "listed", "missing_library", "shown", "tell"]
 
 INSTALL = 'python -m pip install -c constraints.txt -e ".[formats]"'
 SHOWN = 12  # names in a message; all are counted
@@ -38,3 +39,9 @@ def missing_library(path, name: str) -> CourseError:
         f"the extra `formats` of the course.\nDo: {INSTALL} (in the course's folder), "
         "or save the table as CSV."
     )
+
+
+def tell(notes: Collection[str]) -> None:
+    """Warn a caller in Python, two calls up, of what was left out or changed."""
+    for note in notes:
+        warnings.warn(note, stacklevel=3)

@@ -27,7 +27,7 @@ from torch import nn
 
 from course_lib import datasets, files, training
 from course_lib.datasets import delimited, layout, tables
-from course_lib.datasets.images import named_file
+from course_lib.datasets.image_files import named_file
 from course_lib.datasets.layout import LeftOut
 from course_lib.datasets.scaling import Rule
 from course_lib.errors import CourseError

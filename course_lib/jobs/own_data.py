@@ -107,7 +107,7 @@ def read(
 def _cut(whole, found, path: Path, config) -> Parts:
     """Data in three parts: split here, or as their folder gives them.
 
-    whole: not split yet, or None.  found: datasets.images.Folder, None for texts.
+    whole: not split yet, or None.  found: datasets.image_files.Folder, None for texts.
     """
     given = None
     if whole is None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from course_lib import datasets, paths
-from course_lib.datasets import catalogue, committed, images, real, wafer_maps
+from course_lib.datasets import catalogue, committed, image_files, real, wafer_maps
 from course_lib.errors import CourseError
 
 RENDERED = tuple(committed.RENDERERS)
@@ -284,7 +284,7 @@ def test_from_folder_reads_every_mode_alike(tmp_path):
 
 def test_transparent_pixels_become_white(tmp_path):
     Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert images.read_image(tmp_path / "clear.png", 8).min() == 255
+    assert image_files.read_image(tmp_path / "clear.png", 8).min() == 255
 
 
 def test_square_crop_pad_and_stretch(tmp_path):
@@ -292,14 +292,14 @@ def test_square_crop_pad_and_stretch(tmp_path):
     picture[:, 20:40] = 255  # the central square is white
     Image.fromarray(picture).save(tmp_path / "wide.png")
     share = {
-        square: images.read_image(tmp_path / "wide.png", 30, square).mean() / 255
-        for square in images.SQUARE
+        square: image_files.read_image(tmp_path / "wide.png", 30, square).mean() / 255
+        for square in image_files.SQUARE
     }
     assert share["crop"] > 0.95
     assert abs(share["pad"] - 1 / 9) < 0.03
     assert abs(share["stretch"] - 1 / 3) < 0.03
     with pytest.raises(CourseError, match="crop"):
-        images.read_image(tmp_path / "wide.png", 30, "squash")
+        image_files.read_image(tmp_path / "wide.png", 30, "squash")
 
 
 def test_exif_orientation_is_applied(tmp_path):
@@ -307,7 +307,7 @@ def test_exif_orientation_is_applied(tmp_path):
     exif = picture.getexif()
     exif[0x0112] = 6
     picture.save(tmp_path / "turned.jpg", exif=exif)
-    assert images.read_image(tmp_path / "turned.jpg", None).shape == (20, 10, 3)
+    assert image_files.read_image(tmp_path / "turned.jpg", None).shape == (20, 10, 3)
 
 
 def test_from_folder_names_the_unreadable_file(tmp_path):
