@@ -5,6 +5,11 @@
 >>> own = datasets.from_folder("my_images")  # my_images/CLASS/picture.png
 
 What each set is, how it was made and what it cannot show: data/cards/.
+
+Own data come in by :mod:`image_files` (folders are understood by :mod:`layout`, files
+by :mod:`pictures`, their depth by :mod:`scaling`) and :mod:`tables` (:mod:`delimited`,
+:mod:`workbooks`; labels by :mod:`labels`).  The course's sets stand in
+:mod:`catalogue`: rendered ones are stored by :mod:`committed`, public ones fetched.
 """
 
 from __future__ import annotations
