@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from course_lib import files, paths
-from course_lib.analysis import measure
+from course_lib.analysis import statistics
 from course_lib.errors import CourseError
 
 SEEDS = (0, 1, 2)  # of most cells; rates are compared over these
@@ -189,14 +189,14 @@ class Grid(Sequence):
         lr = (min if lowest else max)(means, key=means.get)
         return Grid(sorted(found.select(lr=lr), key=lambda row: row["seed"]))
 
-    def minus(self, other: Grid, number: str = "accuracy") -> measure.Interval:
+    def minus(self, other: Grid, number: str = "accuracy") -> statistics.Interval:
         """Mean difference and its 95 % interval, paired by the seeds that both have.
 
         Raises CourseError as :meth:`values` does.
         """
         seeds = {row["seed"] for row in self} & {row["seed"] for row in other}
         pair = (rows.values(number, seed=seeds) for rows in (self, other))
-        return measure.paired_difference(*pair)
+        return statistics.paired_difference(*pair)
 
     def curves(
         self, number: str, x: str, series: str, partial: bool = False

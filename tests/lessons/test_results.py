@@ -6,7 +6,7 @@ import json
 import pytest
 
 from course_lib import files, paths
-from course_lib.analysis import measure
+from course_lib.analysis import statistics
 from course_lib.errors import CourseError
 from course_lib.lessons import experiments, results
 
@@ -217,7 +217,7 @@ def test_a_difference_is_paired_by_the_seeds_that_both_have():
     other = results.Grid(dict(seed=k, accuracy=k) for k in (0, 1, 2, 5))
     found = one.minus(other)
     assert found.mean == pytest.approx((0 + 0 + 2) / 3)
-    assert found == measure.paired_difference([0, 1, 4], [0, 1, 2])
+    assert found == statistics.paired_difference([0, 1, 4], [0, 1, 2])
 
 
 def test_curves_for_a_plot():
