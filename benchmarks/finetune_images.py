@@ -81,8 +81,8 @@ def frozen(backbone, train, rate, epochs, seed):
         stages.run(train, MIRRORED),
         epochs=epochs // len(MIRRORED),
         lr=rate,
-        batch_size=BATCH,
         seed=seed,
+        recipe=training.Recipe(batch_size=BATCH),
     )
 
 
@@ -90,9 +90,8 @@ def plain(backbone, train, rate, epochs, seed):
     """All layers by the course's loop."""
     from course_lib import training
 
-    flips = training.random_flips()
-    options = dict(epochs=epochs, lr=rate, batch_size=BATCH, seed=seed)
-    training.fit(backbone, train, augment=flips, **options)
+    recipe = training.Recipe(batch_size=BATCH, augment=training.random_flips())
+    training.fit(backbone, train, epochs=epochs, lr=rate, seed=seed, recipe=recipe)
 
 
 def mirroring(backbone, train, as_dict):

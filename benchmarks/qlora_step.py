@@ -35,10 +35,11 @@ METHODS = ("packed", "Trainer")
 def loaded(updates):
     """The model with adapters, and the token lists of so many batches."""
     from course_lib import datasets
+    from course_lib.methods import instruction_tuning
     from course_lib.models import language_models
 
     model, tokenizer = language_models.load("smollm2-135m-instruct", "nf4")
-    model = language_models.with_lora(model, r=16).train()
+    model = instruction_tuning.with_lora(model, r=16).train()
     data = datasets.load("reports", "train")
     texts, reports = data.texts, data.metadata["report"]
     n = BATCH * updates

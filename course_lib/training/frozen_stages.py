@@ -122,9 +122,10 @@ class FrozenStages:
         freezing.freeze_until(backbone, stage)
         x = self._input(images[:2])
         with _full_precision():
-            calls, outputs, whole = self._traced(x)
-            self.shape = tuple(outputs[self.place].shape[1:])  # of one picture
+            calls, outputs, whole = self._traced(x, {self.place})
+            self._check_once(calls, outputs)
             self._check_order(calls)
+            self.shape = tuple(outputs[self.place].shape[1:])  # of one picture
             self.upper = self._behind(calls, x[:1])
             complete = self._gives(outputs[self.place], whole)
         if not complete:
@@ -142,7 +143,7 @@ class FrozenStages:
         *,
         dtype: torch.dtype = torch.float16,
         memory: int = MEMORY,
-        batch_size: int = 16,
+        batch_size: int = 8,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The stage's output for every picture in every view, and the labels.
 
@@ -224,8 +225,8 @@ class FrozenStages:
         atol = TOLERANCE * float(logits.abs().max())
         return found.shape == logits.shape and torch.allclose(found, logits, atol=atol)
 
-    def _traced(self, x: torch.Tensor):
-        """[(name, begins)] of all calls, in order; last outputs; the logits."""
+    def _traced(self, x: torch.Tensor, wanted: set[str]):
+        """[(name, begins)] of all calls, in order; outputs wanted; the logits."""
         net, calls, outputs, hooks = features.network(self.backbone), [], {}, []
         for name, module in net.named_modules():
 
@@ -234,7 +235,7 @@ class FrozenStages:
 
             def ends(_, __, output, name=name):
                 calls.append((name, False))
-                if isinstance(output, torch.Tensor):
+                if name in wanted and isinstance(output, torch.Tensor):
                     outputs[name] = output.clone()
 
             hooks += [
@@ -247,12 +248,6 @@ class FrozenStages:
         finally:
             for hook in hooks:
                 hook.remove()
-        if calls.count((self.place, False)) != 1 or self.place not in outputs:
-            raise CourseError(
-                f"{self.stage} does not run once and give one tensor.\nExpected: a "
-                "stage that the network goes through once.\nDo: name another: "
-                f"{', '.join(getattr(self.backbone, 'stages', {}))}."
-            )
         return calls, outputs, logits
 
     def _split(self, calls) -> tuple[set[str], set[str]]:
@@ -261,6 +256,15 @@ class FrozenStages:
         below = {name for name, begins in calls[:cut] if not begins}
         above = {name for name, begins in calls[cut:] if begins}
         return below, above
+
+    def _check_once(self, calls, outputs) -> None:
+        """CourseError where the stage has no output, or more than one."""
+        if calls.count((self.place, False)) != 1 or self.place not in outputs:
+            raise CourseError(
+                f"{self.stage} does not run once and give one tensor.\nExpected: a "
+                "stage that the network goes through once.\nDo: name another: "
+                f"{', '.join(getattr(self.backbone, 'stages', {}))}."
+            )
 
     def _check_order(self, calls) -> None:
         """CourseError where frozen and learning layers lie on the wrong sides."""
@@ -279,16 +283,15 @@ class FrozenStages:
     def _behind(self, calls, example: torch.Tensor) -> _Upper:
         """The network with constants in place of all that ran before the stage."""
         below, above = self._split(calls)
-        _, outputs, _ = self._traced(example)
-        twice = {name for name in below if calls.count((name, False)) > 1}
+        once = {name for name in below - above if calls.count((name, False)) == 1}
+        around = [self.place[:i] for i, c in enumerate(self.place) if c == "."]
+        outermost = {n for n in once if n.rpartition(".")[0] in ("", *around)}
+        _, outputs, _ = self._traced(example, outermost - {self.place})
         net = _shell(features.network(self.backbone))
         handed = _Handed()
         net.set_submodule(self.place, handed)
-        for name in below - above - twice - {self.place}:
-            holder = name.rpartition(".")[0]
-            around = not holder or f"{self.place}.".startswith(f"{holder}.")
-            if around and name in outputs:
-                net.set_submodule(name, _Recalled(outputs[name]))
+        for name, output in outputs.items():
+            net.set_submodule(name, _Recalled(output))
         small_maps.as_matrices(net)
         return _Upper(net, handed, example)
 

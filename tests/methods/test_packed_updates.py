@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from course_lib.errors import CourseError
-from course_lib.methods import packed_updates, quantization
-from course_lib.models import language_models
+from course_lib.methods import instruction_tuning, packed_updates
+from course_lib.models import quantization
 
 
 def tiny_llama(seed=0):
@@ -61,7 +61,7 @@ def adapted(kind):
     if kind == "nf4":
         quantization.quantize_linear(model)
     if kind != "full":
-        model = language_models.with_lora(model, r=4)
+        model = instruction_tuning.with_lora(model, r=4)
         with torch.no_grad():
             for p in model.parameters():
                 if p.requires_grad:

@@ -11,7 +11,7 @@ from course_lib.training import freezing, small_maps
 from course_lib.training.frozen_stages import MIRRORED, FrozenStages
 from tests import tiny
 
-OPTIONS = dict(epochs=3, batch_size=8, lr=1e-3, seed=1)
+OPTIONS = dict(epochs=3, lr=1e-3, seed=1, recipe=training.Recipe(batch_size=8))
 
 
 def pictures(net, data):
@@ -102,6 +102,13 @@ def test_numbers_that_half_precision_cannot_hold():
     frozen = FrozenStages(backbone, "layer1", data.images)
     with pytest.raises(CourseError, match="float32"):
         frozen.run(data)
+
+
+def test_a_stage_that_runs_twice_is_refused():
+    backbone, net = tiny.resnet(), nn.Conv2d(3, 3, 1)
+    backbone.model = nn.Sequential(net, net, nn.Flatten(), nn.Linear(3072, 3))
+    with pytest.raises(CourseError, match="once"):
+        FrozenStages(backbone, "0", tiny.images().images)
 
 
 class Skipping(nn.Module):
