@@ -20,8 +20,8 @@ in --results, and the same command goes on from there.
 
 --tune tries RATES x EPOCHS of each method on the validation pictures, --draws draws
 each; of the settings within 0.01 of the best mean the shortest is taken, then the best.
-SETTINGS are to be what that gave.  fastai is no dependency of the course; how to install it
-into a folder is said in training_throughput.py.
+SETTINGS are to be what that gave.  fastai is no dependency of the course; how to
+install it into a folder is said in training_throughput.py.
 """
 
 import argparse
