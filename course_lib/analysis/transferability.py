@@ -2,7 +2,7 @@
 
 Each score takes features Z (N, D) of the labelled target pictures, or the source
 head's probabilities, and gives one number; larger promises better transfer.  Whether
-the promise is kept is measured in lesson 06.
+the promise is kept has to be measured.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def logme(Z, y) -> float:
     precision alpha, noise of precision beta, both set where the evidence (Bishop 2006,
     equation 3.86) is largest.  The paper iterates MacKay's fixed point; here beta is
     eliminated and the ratio alpha / beta searched, which also holds for N < D.
-    Z (N, D), y (N,).  Raises CourseError on bad shapes.  You et al. 2021; lesson 06.
+    Z (N, D), y (N,).  Raises CourseError on bad shapes.  You et al. 2021.
     """
     Z, y = _checked(Z, y, "logme")
     U, s, _ = np.linalg.svd(Z, full_matrices=False)
@@ -70,16 +70,19 @@ def h_score(Z, y) -> float:
     """trace(cov(Z)^+ cov(E[Z | y])): the variance that the classes explain.
 
     Between 0 and min(D, classes - 1); the pseudo-inverse drops directions of no
-    variance.  With N close to D it is biased upwards.  Z (N, D), y (N,).
-    Bao et al. 2019; lesson 06.
+    variance.  With N close to D it is biased upwards: where D > N - 2 every source has
+    the upper bound.  To nine decimals, so that such sources tie instead of being
+    ordered by rounding.  Z (N, D), y (N,).  Bao et al. 2019.
     """
     Z, y = _checked(Z, y, "h_score")
-    Z = Z - Z.mean(axis=0)
-    means = np.zeros_like(Z)
-    for c in np.unique(y):
-        means[y == c] = Z[y == c].mean(axis=0)
-    inverse = np.linalg.pinv(Z.T @ Z, rcond=1e-10, hermitian=True)
-    return float(np.trace(inverse @ (means.T @ means)))
+    # With Z = U S V' centred and P the projection on class means, cov(Z)^+ cov(P Z)
+    # has the trace of U U' P: no inverse, no condition number squared.
+    U, s, _ = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
+    U = U[:, s > s[0] * 1e-5]  # (N, rank)
+    explained = [
+        (U[y == c].sum(axis=0) ** 2).sum() / (y == c).sum() for c in np.unique(y)
+    ]
+    return round(float(np.sum(explained)), 9)
 
 
 def leep(probabilities, y) -> float:
@@ -87,7 +90,7 @@ def leep(probabilities, y) -> float:
 
     probabilities (N, S) of the source classes on target pictures, rows that sum to 1;
     y (N,).  The empirical P(y | s) turns them into a prediction of y; at most 0.
-    Raises CourseError when rows are not probabilities.  Nguyen et al. 2020; lesson 06.
+    Raises CourseError when rows are not probabilities.  Nguyen et al. 2020.
     """
     P, y = _checked(probabilities, y, "leep")
     if (P < 0).any() or not np.allclose(P.sum(axis=1), 1, atol=1e-3):
@@ -106,7 +109,6 @@ def knn_accuracy(Z, y, k: int = 5) -> float:
     """Leave-one-out accuracy of the k nearest neighbours by cosine.
 
     Ties go to the class of the nearer neighbours.  Z (N, D), y (N,), N > k.
-    Lesson 06.
     """
     Z, y = _checked(Z, y, "knn_accuracy")
     if not 1 <= k < len(y):

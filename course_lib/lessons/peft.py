@@ -135,7 +135,7 @@ def peft_text(method, lr, seed, r, targets):
 @experiment(
     "peft_images",
     grid=cells(TRIED_IMAGES, CHOSEN_IMAGES),
-    sample=[dict(method="lora", lr=5e-3, seed=0)],
+    sample=[dict(method="bitfit", lr=1.5e-2, seed=0)],
     tolerance={"accuracy": 0.04},
     models=(VIT,),
     data=protocol.FILES,
