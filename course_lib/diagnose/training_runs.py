@@ -67,8 +67,9 @@ def _seconds_of(job) -> Callable[[int], float]:
     train, validation, test = job.images(0)
     classes = len(job.data.classes)
     net = random_start(job.backbone, 0).to_classes(classes)
+    recipe = training.Recipe(batch_size=BATCH)
     timed = [
-        training.fit(net, train, steps=steps, batch_size=BATCH).seconds
+        training.fit(net, train, steps=steps, recipe=recipe).seconds
         for steps in (2, 10)
     ]
     picture = max(timed[1] - timed[0], 1e-3) / 8 / min(BATCH, n)  # forward, backward
@@ -160,7 +161,7 @@ def _trained(job, r: int, start, source=None) -> dict:
 def _fitted(job, r: int, net, lr: float) -> dict | None:
     """Train; the history with validation looked at ten times, None if it diverged."""
     train, validation, _ = job.images(r)
-    seen = []
+    augment, seen = AUGMENTATIONS[job.options["augment"]], []
 
     def look_at(*_):
         found = training.evaluate(net, validation)
@@ -171,12 +172,14 @@ def _fitted(job, r: int, net, lr: float) -> dict | None:
             net,
             train,
             steps=job.steps,
-            eval_every=max(1, job.steps // EVALUATIONS),
             lr=lr,
-            batch_size=BATCH,
-            augment=AUGMENTATIONS[job.options["augment"]](min(train.images.shape[1:3])),
             seed=job.seed(r),
-            on_epoch=lambda epoch, *_: look_at() if epoch else None,
+            recipe=training.Recipe(
+                batch_size=BATCH,
+                augment=augment(min(train.images.shape[1:3])),
+                eval_every=max(1, job.steps // EVALUATIONS),
+                on_epoch=lambda epoch, *_: look_at() if epoch else None,
+            ),
         )
         look_at()
     except CourseError as error:
