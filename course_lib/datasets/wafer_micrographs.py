@@ -532,7 +532,7 @@ def render(
     """``n`` micrographs, uint8 (n, 64, 64, 3); image i has the label i mod 5.
 
     Image i depends only on (seed, split, i, difficulty), so that any part can be made
-    alone (``first``) and splits never share an image.  Lesson 00.
+    alone (``first``) and splits never share an image.
     """
     images = np.empty((n, SIDE, SIDE, 3), dtype=np.uint8)
     labels = (first + np.arange(n, dtype=np.int64)) % len(CLASSES)

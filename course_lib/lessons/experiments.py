@@ -74,7 +74,7 @@ def get(name: str) -> Experiment:
     if name not in EXPERIMENTS:
         raise CourseError(
             f"There is no experiment {name!r}.\nExpected: one of "
-            f"{', '.join(EXPERIMENTS) or '(none)'}."
+            f"{', '.join(names()) or '(none)'}.\nDo: correct the name."
         )
     return EXPERIMENTS[name]
 
@@ -153,7 +153,10 @@ def run_cell(module: str, name: str, params: dict) -> tuple[dict, float]:
         torch.set_num_threads(threads)
     clash = set(values) & set(params)
     if clash:
-        raise CourseError(f"experiment {name!r}: {clash} are both params and numbers.")
+        raise CourseError(
+            f"experiment {name!r}: {clash} are both params and numbers.\nExpected: "
+            "different names.\nDo: rename the number that the cell returns."
+        )
     rounded = {key: round(float(value), DIGITS) for key, value in values.items()}
     return rounded, time.perf_counter() - started
 

@@ -6,15 +6,15 @@ difference can be taken seed by seed.
 """
 
 import copy
-import statistics
 import tempfile
 from functools import partial
+from statistics import median
 
 import torch
 from torch import nn
 
 from course_lib import datasets, training
-from course_lib.analysis import measure, probes
+from course_lib.analysis import probes, statistics
 from course_lib.lessons.protocol import (
     AUGMENT,
     BACKBONE,
@@ -116,7 +116,7 @@ def hand_written_loop(mode, batch_size, seed, pictures=9600):
         for name, value in model.state_dict().items()
         if name.endswith("running_mean")
     ]
-    return scored(backbone) | {"drift": statistics.median(moved)}
+    return scored(backbone) | {"drift": median(moved)}
 
 
 def small_batches(batch_size, frozen_norms, seed, passes=33):
@@ -294,7 +294,7 @@ def silent_failures(setup, seed):
 def cost_figure(costs):
     """Bars of {failure: points lost, one a seed (5,)}, the dearest first."""
     order = sorted(costs, key=lambda name: -costs[name].mean())
-    found = {name: measure.mean_and_interval(costs[name]) for name in order}
+    found = {name: statistics.mean_and_interval(costs[name]) for name in order}
     fig, ax = plots.new(width=7.2, height=0.26 * len(order) + 1)
     for i, one in enumerate(found.values()):
         half_width = one.high - one.mean

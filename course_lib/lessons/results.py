@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from course_lib import files, paths
-from course_lib.analysis import measure
+from course_lib.analysis import statistics
 from course_lib.errors import CourseError
 
 SEEDS = (0, 1, 2)  # of most cells; rates are compared over these
@@ -72,13 +72,16 @@ def experiment(
     if outside or not (sample or live) or len(set(keys)) != len(keys):
         raise CourseError(
             f"experiment {name!r}: sample {outside or list(sample)} does not fit its "
-            f"grid of {len(grid)} cells ({len(set(keys))} different). Expected a "
+            f"grid of {len(grid)} cells ({len(set(keys))} different).\nExpected: a "
             "sample of at least one cell of the grid or a lesson that confirms one, "
-            "and no cell twice."
+            "and no cell twice.\nDo: correct sample= or grid=."
         )
     unknown = sorted({n for numbers in live.values() for n in numbers} - set(tolerance))
     if unknown:
-        raise CourseError(f"experiment {name!r}: {unknown} are live without tolerance.")
+        raise CourseError(
+            f"experiment {name!r}: {unknown} are live without tolerance.\nExpected: a "
+            "tolerance for each number that a lesson confirms.\nDo: add it."
+        )
     weights = tuple(f"models/{m.removeprefix('bundled/')}.safetensors" for m in models)
 
     def register(cell):
@@ -147,9 +150,16 @@ class Grid(Sequence):
         """One number a seed, (n_seeds,), in the order of the seeds; params: of which.
 
         Empty where no such cell was run.  Raises CourseError where a seed has several
-        rows, or the rows have no seed.
+        rows, the rows have no seed, or a row lacks the number.
         """
         found = self.select(**params)
+        lacking = [row for row in found if number not in row]
+        if lacking:
+            raise CourseError(
+                f"values: {len(lacking)} of {len(found)} rows have no {number!r}.\n"
+                f"Expected: a number of each row, such as {', '.join(lacking[0])}.\n"
+                "Do: correct the name, or select the rows that have it."
+            )
         by_seed = {row.get("seed"): row[number] for row in found}
         if len(by_seed) != len(found) or None in by_seed:
             raise CourseError(
@@ -164,8 +174,14 @@ class Grid(Sequence):
 
         by: the number of the highest (``lowest``: the lowest) mean over ``SEEDS``,
         among the rates that most of these seeds ran; params: which rows.
+        Raises CourseError where there are none, and as :meth:`values` does.
         """
         found = self.select(**params)
+        if not found:
+            raise CourseError(
+                f"best: no row has {params}.\nExpected: params of some cell.\nDo: look "
+                "at the rows, they are a list of dicts."
+            )
         rates = dict.fromkeys(row["lr"] for row in found)
         compared = {lr: found.values(by, lr=lr, seed=SEEDS) for lr in rates}
         most = max(map(len, compared.values()))
@@ -173,14 +189,14 @@ class Grid(Sequence):
         lr = (min if lowest else max)(means, key=means.get)
         return Grid(sorted(found.select(lr=lr), key=lambda row: row["seed"]))
 
-    def minus(self, other: Grid, number: str = "accuracy") -> measure.Interval:
+    def minus(self, other: Grid, number: str = "accuracy") -> statistics.Interval:
         """Mean difference and its 95 % interval, paired by the seeds that both have.
 
         Raises CourseError as :meth:`values` does.
         """
         seeds = {row["seed"] for row in self} & {row["seed"] for row in other}
         pair = (rows.values(number, seed=seeds) for rows in (self, other))
-        return measure.paired_difference(*pair)
+        return statistics.paired_difference(*pair)
 
     def curves(
         self, number: str, x: str, series: str, partial: bool = False
@@ -205,8 +221,8 @@ class Grid(Sequence):
                 seed, value = wrong[0]
                 raise CourseError(
                     f"curves: {len(at[wrong[0]])} rows for {series}={label!r}, "
-                    f"{x}={value!r}, seed={seed!r}, expected one. Select first, or "
-                    "partial=True."
+                    f"{x}={value!r}, seed={seed!r}, expected one.\nDo: select "
+                    "first, or partial=True where cells are missing."
                 )
             numbers = [(*found, np.nan)[0] for found in at.values()]
             out[label] = np.array(numbers, dtype=float).reshape(len(seeds), len(xs))

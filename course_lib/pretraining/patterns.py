@@ -5,7 +5,7 @@ stroke that is filled with a second texture, painted flat, spread as a transpare
 or raised as a relief, or a fault of the background itself.  Colours are random, and so
 are the accidents of a camera (shading, blur, noise).  Everything is drawn from
 formulas, so there are no licence questions and anyone can repeat it.  Sources for the
-idea: Kataoka et al. 2020, Baradad et al. 2021.  Taught in lesson 02.
+idea: Kataoka et al. 2020, Baradad et al. 2021.
 """
 
 import math

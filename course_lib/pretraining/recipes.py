@@ -2,7 +2,7 @@
 
 Each recipe renders its own source pictures, trains with several classification heads
 at once (one linear layer whose outputs are the heads' logits side by side), and writes
-half-precision safetensors with a model card.  Taught in lesson 02.
+half-precision safetensors with a model card.
 """
 
 import hashlib

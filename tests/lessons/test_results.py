@@ -6,7 +6,7 @@ import json
 import pytest
 
 from course_lib import files, paths
-from course_lib.analysis import measure
+from course_lib.analysis import statistics
 from course_lib.errors import CourseError
 from course_lib.lessons import experiments, results
 
@@ -208,6 +208,8 @@ def test_values_are_one_number_a_seed_in_the_order_of_seeds():
         PLANTED.values("accuracy", labels=5)
     with pytest.raises(CourseError, match="one row a seed"):
         results.Grid([dict(case="a", gain=1)]).values("gain")
+    with pytest.raises(CourseError, match="1 of 9 rows have no 'accuracy'.*\n.*los"):
+        (PLANTED + [dict(strategy="tuned", seed=3, loss=1.0)]).values("accuracy")
 
 
 def test_a_difference_is_paired_by_the_seeds_that_both_have():
@@ -215,7 +217,7 @@ def test_a_difference_is_paired_by_the_seeds_that_both_have():
     other = results.Grid(dict(seed=k, accuracy=k) for k in (0, 1, 2, 5))
     found = one.minus(other)
     assert found.mean == pytest.approx((0 + 0 + 2) / 3)
-    assert found == measure.paired_difference([0, 1, 4], [0, 1, 2])
+    assert found == statistics.paired_difference([0, 1, 4], [0, 1, 2])
 
 
 def test_curves_for_a_plot():
@@ -251,6 +253,8 @@ def test_the_best_rate_is_that_of_most_seeds_which_validation_prefers():
         (4, 0.1),
     ]
     assert rows.select(seed=0).best(kind="a")[0]["lr"] == 0.5
+    with pytest.raises(CourseError, match="no row has .*'c'"):
+        rows.best(kind="c")
 
 
 def test_misuse_is_named(grid):

@@ -55,8 +55,8 @@ def pooling_used(setup: Setup) -> str | None:
     Read from timm's networks, from the course's text classifier (mean), and from
     classifiers of transformers that read the first token.
     """
-    if setup.pooling is not None:
-        return _name(setup.pooling)
+    if setup.loop.pooling is not None:
+        return _name(setup.loop.pooling)
     return _of_timm(setup.net) or _of_classifier(setup.net)
 
 
@@ -82,11 +82,8 @@ def _of_classifier(net: nn.Module) -> str | None:
     if said:
         return _name(said)
     names = [name for name, _ in core.named_modules()]
-    first = (
-        "pooler",
-        "pre_classifier",
-        "classifier.dense",
-    )  # BERT, DistilBERT, RoBERTa
+    # of BERT, DistilBERT and RoBERTa
+    first = ("pooler", "pre_classifier", "classifier.dense")
     if any(name.endswith(first) for name in names):
         return "cls"
     return "last" if hasattr(core, "score") else None  # decoders: the last real token
