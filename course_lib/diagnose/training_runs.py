@@ -249,7 +249,7 @@ def stage_features(backbone, images, batch_size: int = 128) -> dict[str, np.ndar
         places = [*backbone.stages, WHOLE]
         for place, output in features.activations(backbone, x, places).items():
             name = "logits" if place == WHOLE else place
-            if output.ndim == 4 and features._channels_come_last(backbone.model):
+            if output.ndim == 4 and features.channels_come_last(backbone.model):
                 output = output.permute(0, 3, 1, 2)
             found.setdefault(name, []).append(as_vectors(output).float().cpu())
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}
