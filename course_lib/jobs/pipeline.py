@@ -241,7 +241,7 @@ def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
     texts = [one for part in parts for one in part.texts]
     length, tokens, said = assembly.fitted_length(config, backbone, texts)
     backbone.preprocess = replace(backbone.preprocess, max_length=length)
-    return replace(config, max_length=length), tokens, [said]
+    return config.model_copy(update={"max_length": length}), tokens, [said]
 
 
 def _audited(config, backbone, options, parts) -> list[str]:
@@ -253,7 +253,7 @@ def _audited(config, backbone, options, parts) -> list[str]:
     criterion = options["loss"] or nn.CrossEntropyLoss(
         label_smoothing=options["label_smoothing"]
     )
-    fresh = replace(config, weights="random")
+    fresh = config.model_copy(update={"weights": "random"})
     rows = np.unique(np.linspace(0, len(parts.train) - 1, AUDITED).astype(int))
     some = parts.train.subset(rows)
     inputs = getattr(some, some.holds)
@@ -371,8 +371,9 @@ def _tested(backbone, data) -> dict:
 def _baseline(config, parts, shared, folder, bar) -> dict | None:
     """The same network from scratch, at the rate that validation prefers."""
     tried = []
+    fresh = config.model_copy(update={"weights": "random"})
     for rate in config.baseline_rates:
-        net = assembly.model(replace(config, weights="random"), len(parts.classes))
+        net = assembly.model(fresh, len(parts.classes))
         options = assembly.common(config, net, parts) | shared | dict(lr=rate)
         name = f"scratch-{rate:g}"
         try:

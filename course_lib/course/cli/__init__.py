@@ -203,6 +203,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--example": dict(
             metavar="TASK", help="images or text: print a configuration and stop"
         ),
+        "--schema": dict(
+            action="store_true", help="print the JSON Schema of a configuration"
+        ),
         "--again": dict(action="store_true", help="replace another job in FOLDER"),
         "--skip-unreadable": SKIP,
         "--json": dict(action="store_true", help="print result.json"),
@@ -607,6 +610,11 @@ def run_train(arguments) -> int:
 
     if arguments.example:
         print(configuration.example(arguments.example))
+        return 0
+    if arguments.schema:
+        import json
+
+        print(json.dumps(configuration.schema(), indent=1))
         return 0
     for option in ("config", "data"):
         if getattr(arguments, option) is None:
