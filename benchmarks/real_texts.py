@@ -21,7 +21,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from course_lib import datasets, training
-from course_lib.analysis import measure, probes
+from course_lib.analysis import probes, statistics
 from course_lib.models import features, text, zoo
 
 RATES = (1.5e-4, 5e-4)
@@ -82,7 +82,7 @@ def main():
     )
 
     def show(name, scores):
-        print(f"{name:34} {measure.mean_and_interval(scores)}", flush=True)
+        print(f"{name:34} {statistics.mean_and_interval(scores)}", flush=True)
 
     show("TF-IDF, logistic regression", [tfidf(*part) for part in parts])
     encoder = zoo.load("minilm")

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from course_lib import training
-from course_lib.analysis import probes, shift
+from course_lib.analysis import distances, probes
 from course_lib.analysis import transferability as scores
 from course_lib.errors import CourseError
 from course_lib.models import features, zoo
@@ -269,7 +269,7 @@ def _probed(job, r: int, X: dict[str, np.ndarray]) -> dict:
             Z[first:],
             y[first:],
             val=(Z[first:second], y[first:second]),
-            Cs=PENALTIES,
+            C=PENALTIES,
         )
         held = second - first
         P = probe.probabilities
@@ -361,10 +361,10 @@ def look(job) -> dict:
     found["distance"] = {
         "pictures": n,
         "stage": stage,
-        "a_distance": shift.proxy_a_distance(target, one),
-        "a_floor": shift.proxy_a_distance(other, one),
-        "frechet": shift.frechet_distance(target, one),
-        "frechet_floor": shift.frechet_distance(other, one),
+        "a_distance": distances.proxy_a_distance(target, one),
+        "a_floor": distances.proxy_a_distance(other, one),
+        "frechet": distances.frechet_distance(target, one),
+        "frechet_floor": distances.frechet_distance(other, one),
     }
     return found
 

@@ -28,7 +28,8 @@ import torch
 from torch import nn
 
 from course_lib import files, training
-from course_lib.analysis import audit, measure, shift
+from course_lib.analysis import audit, calibration, statistics
+from course_lib.analysis.subgroups import subgroup_table
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly, configuration, own_data
 from course_lib.jobs.configuration import Config
@@ -264,12 +265,14 @@ def _audited(config, backbone, options, parts) -> list[str]:
         parts.train,
         parts.validation,
         parts.test,
-        preprocess=backbone.preprocess,
-        batch_size=min(config.batch_size, len(parts.train)),
         batch=(backbone.preprocess(inputs), torch.as_tensor(some.labels)),
-        loss=lambda net, batch: criterion(forward(net, batch[0]), batch[1]),
-        rebuild=lambda: assembly.model(fresh, len(parts.classes)),
-        tokenizer=getattr(backbone.preprocess, "tokenizer", None),
+        loop=audit.Loop(
+            preprocess=backbone.preprocess,
+            tokenizer=getattr(backbone.preprocess, "tokenizer", None),
+            batch_size=min(config.batch_size, len(parts.train)),
+            loss=lambda net, batch: criterion(forward(net, batch[0]), batch[1]),
+        ),
+        run=audit.Run(rebuild=lambda: assembly.model(fresh, len(parts.classes))),
     )
     if found and config.audit == "stop":
         raise CourseError(
@@ -352,7 +355,7 @@ def _tested(backbone, data) -> dict:
     found = training.evaluate(backbone, data)
     P, labels = found["probabilities"], found["labels"]
     right = int((found["predictions"] == labels).sum())
-    low, high = measure.wilson_interval(right, len(labels))
+    low, high = statistics.wilson_interval(right, len(labels))
     return {
         "n": len(labels),
         "loss": found["loss"],
@@ -360,8 +363,8 @@ def _tested(backbone, data) -> dict:
         "low": low,
         "high": high,
         "balanced_accuracy": found["balanced_accuracy"],
-        "calibration_error": shift.expected_calibration_error(P, labels, 10),
-        "reliability": shift.reliability(P, labels, 10),
+        "calibration_error": calibration.expected_calibration_error(P, labels, 10),
+        "reliability": calibration.reliability(P, labels, 10),
         "predictions": found["predictions"].tolist(),
         "confidence": np.round(P.max(axis=1), 6).tolist(),
         "labels": labels.tolist(),
@@ -412,9 +415,9 @@ def _concluded(config, parts, backbone, transfer, baseline, findings, notes) -> 
     np.add.at(counts, (test.labels, predictions), 1)
     columns = {"class": np.array(classes)[test.labels]}
     columns |= {k: v for k, v in test.metadata.items() if k in config.groups}
-    subgroups = shift.subgroup_table(test.labels, predictions, columns)
+    subgroups = subgroup_table(test.labels, predictions, columns)
     gain = (
-        measure.paired_accuracies(_right(transfer), _right(baseline))
+        statistics.paired_accuracies(_right(transfer), _right(baseline))
         if baseline
         else None
     )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from course_lib import datasets, training
-from course_lib.analysis.shift import proxy_a_distance
+from course_lib.analysis.distances import proxy_a_distance
 from course_lib.datasets import shifted
 from course_lib.lessons.protocol import (
     AUGMENT,

@@ -43,7 +43,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from course_lib import datasets, training
-from course_lib.analysis import hierarchy
+from course_lib.analysis import probes
 from course_lib.diagnose.diagnosis import diagnose
 from course_lib.lessons.results import experiment
 from course_lib.models import zoo
@@ -252,7 +252,7 @@ def reached(start, target, labels, draws):
 
 def all_stages(backbone, data):
     """Features (N, F) of all stages side by side."""
-    return torch.cat(list(hierarchy.pooled(backbone, data.images)[0].values()), dim=1)
+    return torch.cat(list(probes.pooled(backbone, data.images)[0].values()), dim=1)
 
 
 def probe_accuracy(X, train, T, test):

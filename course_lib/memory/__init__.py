@@ -176,7 +176,7 @@ def configuration(model):
     problem, remedy = f"There is no model called {name!r}.", "check the spelling"
     if name.startswith("bundled/"):
         problem = f"{name} is no text model."
-        remedy = "count its step exactly with measure.training_step_bytes"
+        remedy = "count its step exactly with resources.training_step_bytes"
     raise CourseError(
         f"{problem}\nExpected: one of {', '.join([*MODELS, *installed()])}, or the "
         f"path of a config.json of transformers.\nDo: {remedy}, or `course memory` "
@@ -706,7 +706,7 @@ def measured(model, optimizer=None) -> dict[str, int]:
     quant_state; layers that keep integers in buffers (as methods.quantization): the
     largest buffer is the weight, the others its constants.  Where some parameters are
     frozen, those that learn are the adapters.  Gradients count after backward, states
-    after a step (`measure.tensor_bytes`).  Lesson 10.
+    after a step (`resources.tensor_bytes`).  Lesson 10.
     """
     import torch
 

@@ -5,7 +5,7 @@ def ahead(first, second):
     seeds = [s for s in first if s in second]
     if len(seeds) < 2:
         return None, None, "undecided"
-    found = measure.paired_difference(
+    found = statistics.paired_difference(
         [first[s] for s in seeds], [second[s] for s in seeds]
     )
     if found.low > 0:

@@ -12,7 +12,7 @@ def data_efficiency(counts, scratch, n, a):
 def data_efficiency(counts, scratch, n, a):
     from course_lib.analysis import measure
 
-    needed = measure.labels_needed(counts, scratch, a)
+    needed = statistics.labels_needed(counts, scratch, a)
     return (counts[-1] / n, False) if math.isnan(needed) else (needed / n, True)
 
 
