@@ -35,6 +35,7 @@ from course_lib.datasets.images import (
     from_folder,
     read_folder,
     read_image,
+    read_own,
     read_table,
 )
 from course_lib.datasets.texts import TextDataset, texts_from_csv
@@ -54,6 +55,7 @@ __all__ = [
     "photographs",
     "read_folder",
     "read_image",
+    "read_own",
     "read_table",
     "series",
     "solar_cells",

@@ -1,6 +1,6 @@
 """From the stored runs of a diagnosis to choices, gains, errors and warning signs.
 
-Nothing here trains, and nothing is chosen on a test picture.  Lesson 12.
+Nothing here trains, and nothing is chosen on a test picture.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _gain(job, arms, ours: Sequence[str], theirs: Sequence[str]) -> dict:
         tested = len(np.unique(np.concatenate([job.parts[r][2] for r in repeats])))
         gains = np.subtract(*scored)
         interval = resampled_interval(gains, train, test, tested)
-    matters = job.options["matters"]
+    matters = job.settings.matters
     kind, code = judge(interval, matters)
     return interval | {
         "kind": kind,
@@ -131,7 +131,7 @@ def concluded(job, plan, looked, rows) -> dict:
     return dict(
         backbone=job.backbone.name,
         data=job.about,
-        options=job.options,
+        options=job.settings.to_dict(),
         plan=plan,
         metric="balanced accuracy" if job.balanced else "accuracy",
         **overall(gains),
@@ -269,7 +269,7 @@ def _confident(job, arms, names: Sequence[str], looked) -> dict:
     heads, pairs = {}, []
     for head, seen in looked["heads"].items():
         s = np.array(seen["predicted"])[rows]
-        heads[head] = errors_follow_source(s, y, answers, seed=job.options["seed"])
+        heads[head] = errors_follow_source(s, y, answers, seed=job.settings.seed)
         for (a, b, c), count in _commonest_rows(np.stack([s, y, answers], axis=1)):
             named = seen["names"][a], job.data.classes[b], job.data.classes[c]
             pairs.append([head, *named, count])

@@ -7,7 +7,7 @@
 `model.safetensors` and `model.json` are all that :func:`load` needs (for texts, the
 tokenizer's files in `text/`, too).  `model.onnx` is for programs without PyTorch: it
 takes preprocessed batches of any size and gives logits; that both give the same is
-checked on test examples when the file is made.  Lesson 13.
+checked on test examples when the file is made.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def export(
     image_size, pictures, columns}: from the configuration, how pictures became 8 bits,
     and the columns of the table.  Returns {said: sentences, sha256, onnx: {
     largest_difference, tolerance, same_answers, examples} or {failed: reason}}.
-    Lesson 13.
+
     """
     from safetensors.torch import save
 
@@ -85,7 +85,7 @@ def export(
     ]
     if onnx:
         found["onnx"] = _onnx(backbone, folder / "model.onnx", examples)
-        said.append(_onnx_sentence(found["onnx"]))
+        said.append(onnx_sentence(found["onnx"]))
     found["said"] = said
     files.atomic_write_json(folder / "model.json", values | {"export": found}, False)
     return found
@@ -192,7 +192,7 @@ def _compared(net, path, inputs: dict) -> dict:
     }
 
 
-def _onnx_sentence(found) -> str:
+def onnx_sentence(found) -> str:
     if "failed" in found:
         return (
             f"ONNX could not be written ({found['failed']}); the safetensors folder is "
@@ -228,7 +228,7 @@ def _quiet():
 
 @dataclass(frozen=True)
 class Exported:
-    """A model folder in memory.  Lesson 13."""
+    """A model folder in memory."""
 
     backbone: object
     classes: tuple[str, ...]
@@ -247,7 +247,7 @@ class Exported:
 def load(folder: str | Path) -> Exported:
     """The model of a folder that :func:`export` wrote, its weights checked by sha256.
 
-    Raises CourseError when a file is missing or damaged.  Lesson 13.
+    Raises CourseError when a file is missing or damaged.
     """
     from safetensors.torch import load_file
 
@@ -290,7 +290,7 @@ def load(folder: str | Path) -> Exported:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model says of a learner's examples.  Lesson 13.
+    """What a model says of a learner's examples.
 
     names (N,), probabilities (N, K).  notes: sentences on what was done to the examples
     and what was left out.  left_out: how many pictures have no answer.
@@ -309,10 +309,7 @@ def predict(
     column: str | None = None,
     reading: tables.Reading | None = None,
 ):
-    """(names, probabilities (N, K), classes) of :func:`answers`, its notes as warnings.
-
-    Lesson 13.
-    """
+    """(names, probabilities (N, K), classes) of :func:`answers`; notes are warnings."""
     found = answers(folder, data, column, reading=reading)
     for note in found.notes:
         warnings.warn(note, stacklevel=2)
@@ -333,7 +330,7 @@ def answers(
     trained on, else a usual name), or a .txt file with a text a line.  Pictures are
     scaled as in training.  reading: how a table is read.  Raises CourseError that names
     everything that cannot be read; with ``skip_unreadable`` such pictures are left out
-    and named.  Lesson 13.
+    and named.
     """
     model, path = load(folder), Path(data)
     if not path.exists():

@@ -9,14 +9,17 @@ as the configuration says, trains the same network from scratch for comparison, 
 both on pictures or texts that neither has seen, and writes a report, a model folder and
 a model card.  Killed at any moment and started again, it goes on after the last whole
 epoch and ends with the same weights.  Under `accelerate launch` it uses all processes.
-Lesson 13; `course train` on the command line.
+`course train` on the command line.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
+import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -27,11 +30,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_lib import files, training
+from course_lib import __version__, files, training
 from course_lib.analysis import audit, calibration, statistics
 from course_lib.analysis.subgroups import subgroup_table
 from course_lib.errors import CourseError
-from course_lib.jobs import assembly, configuration, own_data
+from course_lib.jobs import (
+    assembly,
+    configuration,
+    exported,
+    model_card,
+    own_data,
+    reporting,
+)
 from course_lib.jobs.configuration import Config
 from course_lib.jobs.own_data import Parts
 from course_lib.models.features import forward
@@ -58,7 +68,7 @@ class Result:
     calibration_error, predictions and confidence; baseline is None where none was
     trained.  gain: {mean, low, high} of the difference in test accuracy.  backbone: the
     trained model, with ``classes``.  Everything but ``seconds`` is the same however
-    often the job was interrupted.  Lesson 13.
+    often the job was interrupted.
     """
 
     config: dict
@@ -101,13 +111,9 @@ class Result:
 
     def html(self) -> str:
         """The report as one page that needs nothing else."""
-        from course_lib.jobs import reporting
-
         return reporting.html(self)
 
     def __str__(self) -> str:
-        from course_lib.jobs import reporting
-
         return reporting.text(self)
 
 
@@ -133,7 +139,6 @@ def run(
     another job left in ``out``.  skip_unreadable: go on without pictures that cannot be
     read, and name them.  on_data(parts) is called before anything is trained.
     Raises CourseError on a bad configuration or bad data, before anything is written.
-    Lesson 13.
     """
     began = time.perf_counter()
     config = _config(config)
@@ -147,7 +152,7 @@ def run(
     first = assembly.model(config, len(parts.classes), first)
     assembly.check_forward(config, first, parts)
     options = assembly.recipe(config, first, parts)
-    findings = _audited(config, first, options, parts)
+    findings = audited(config, first, options, parts)
     key = _key(config, parts)
     folder = _Folder(out, key, again)
     together = distributed.current()
@@ -245,7 +250,7 @@ def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
     return config.model_copy(update={"max_length": length}), tokens, [said]
 
 
-def _audited(config, backbone, options, parts) -> list[str]:
+def audited(config, backbone, options, parts) -> list[str]:
     """Findings of the check before training; with audit: stop there must be none.
 
     A few training examples go through one step, which is undone, and the network goes
@@ -407,8 +412,6 @@ def _right(run) -> np.ndarray:
 
 
 def _concluded(config, parts, backbone, transfer, baseline, findings, notes) -> Result:
-    from course_lib.jobs import reporting
-
     test, classes = parts.test, list(parts.classes)
     predictions = np.array(transfer["test"]["predictions"])
     counts = np.zeros((len(classes), len(classes)), dtype=int)
@@ -479,10 +482,6 @@ def _worst(parts, transfer) -> list[dict]:
 
 
 def _versions() -> dict[str, str]:
-    import platform
-
-    from course_lib import __version__
-
     return {
         "course": __version__,
         "torch": torch.__version__,
@@ -534,11 +533,6 @@ class _Folder:
 
     def write(self, result: Result, config: Config) -> None:
         """Everything that is left when the job is done; the page comes last."""
-        import csv
-        import io
-
-        from course_lib.jobs import exported, model_card
-
         began = time.perf_counter()
         test = result.parts.test
         result.export = exported.export(

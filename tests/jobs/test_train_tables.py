@@ -259,8 +259,8 @@ def test_diagnose_settles_labels_and_names_its_own_options(
 ):
     seen = {}
 
-    def looked_at(backbone, images, **_):
-        seen["images"] = images
+    def looked_at(backbone, samples, settings, **_):
+        seen["images"] = samples.pictures
         raise CourseError("enough.\nExpected: no more.\nDo: nothing.")
 
     monkeypatch.setattr(diagnosis, "diagnose", looked_at)

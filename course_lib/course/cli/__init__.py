@@ -536,7 +536,7 @@ def run_memory(arguments) -> int:
 def run_diagnose(arguments) -> int:
     """course diagnose: the verdict in words, the report as a page."""
     from course_lib import datasets, profiles
-    from course_lib.diagnose import diagnosis, own_samples
+    from course_lib.diagnose import diagnosis, explained, own_samples
     from course_lib.models import zoo
 
     data = Path(arguments.data)
@@ -556,20 +556,22 @@ def run_diagnose(arguments) -> int:
     )
     columns = arguments.image_column, arguments.label_column
     reading = _reading(arguments, {})
-    images, test, notes = own_samples.read(data, reader, columns, reading)
-    counts = {"pictures": images.counts()} | ({"test": test.counts()} if test else {})
-    show_data(counts, notes, arguments.json)
+    samples = own_samples.read(data, reader, columns, reading)
+    counts = {"pictures": samples.pictures.counts()}
+    if samples.test:
+        counts["test"] = samples.test.counts()
+    show_data(counts, samples.notes, arguments.json)
     found = diagnosis.diagnose(
         backbone,
-        images,
-        test=test,
-        notes=notes,
-        labels_per_class=arguments.labels_per_class,
-        minutes=arguments.minutes,
+        samples,
+        diagnosis.Settings(
+            labels_per_class=arguments.labels_per_class,
+            minutes=arguments.minutes,
+            augment=arguments.augment,
+            matters=arguments.matters / 100,
+            seed=arguments.seed,
+        ),
         groups=[name for name in arguments.group_columns.split(",") if name],
-        augment=arguments.augment,
-        matters=arguments.matters / 100,
-        seed=arguments.seed,
         folder=Path(arguments.out) / "state",
         again=arguments.again,
     )
@@ -579,7 +581,7 @@ def run_diagnose(arguments) -> int:
 
         print(json.dumps(found.to_dict(), indent=1))
         return 0
-    print(found)
+    print(explained.text(found, told=samples.notes))
     print(f"\nThe report with figures and tables: {page}")
     return 0
 
@@ -624,7 +626,7 @@ def run_train(arguments) -> int:
                 "configuration to begin with."
             )
     config = configuration.load(arguments.config)  # before anything heavy is imported
-    from course_lib.jobs import pipeline
+    from course_lib.jobs import pipeline, reporting
     from course_lib.training import distributed
 
     result = pipeline.run(
@@ -642,7 +644,7 @@ def run_train(arguments) -> int:
 
         print(json.dumps(result.to_dict(), indent=1))
         return 0
-    print(result)
+    print(reporting.text(result, told=result.parts.notes))
     print(f"\nThe report with figures and tables: {result.folder / 'report.html'}")
     return 0
 
