@@ -80,11 +80,16 @@ class Outline(HTMLParser):
 def test_the_command_trains_tests_and_reports(tmp_path, pictures, capsys):
     path, out = tmp_path / "job.yaml", tmp_path / "out"
     path.write_text(config(epochs=4, head_rate=0.01, backbone_rate=0.01).to_yaml())
+    hidden = pictures / "red" / ".ipynb_checkpoints"
+    hidden.mkdir()
+    (hidden / "0.png").write_bytes((pictures / "red" / "0.png").read_bytes())
     line = ["train", "--config", str(path), "--data", str(pictures)]
     assert cli.main([*line, "--out", str(out)]) == 0
     said = capsys.readouterr().out
     result = json.loads((out / "result.json").read_text())
     assert result["verdict"] in said and "report.html" in said
+    assert any(".ipynb_checkpoints" in note for note in result["notes"])
+    assert all(said.count(note) == 1 for note in result["notes"])  # each is told once
     assert result["data"]["sizes"] == {"train": 42, "validation": 9, "test": 9}
     assert result["transfer"]["test"]["accuracy"] > 0.8
     assert len(result["baseline"]["tried"]) == 1
