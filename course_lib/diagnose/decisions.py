@@ -65,7 +65,8 @@ class Situation:
                 raise CourseError(
                     f"Situation: {name}={getattr(self, name)!r}.\nExpected: modality "
                     f"one of {', '.join(MODALITIES)}; labels 0 or more, classes 2 or "
-                    "more, whole numbers; gpu_gb and sequence above 0."
+                    "more, whole numbers; gpu_gb and sequence above 0.\n"
+                    f"Do: correct {name}."
                 )
 
     @property

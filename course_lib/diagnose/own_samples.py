@@ -216,7 +216,8 @@ def _grouped(data, test, groups):
         if missing := [name for name in names if name not in part.metadata]:
             raise CourseError(
                 f"diagnose: {part.name!r} has no column {missing[0]!r}.\nExpected: one "
-                f"of {', '.join(part.metadata) or '(there are none)'}."
+                f"of {', '.join(part.metadata) or '(there are none)'}.\nDo: correct "
+                "the name, or leave it out."
             )
         columns = {name: _few_values(name, part.metadata[name]) for name in names}
         out.append(replace(part, metadata=columns))

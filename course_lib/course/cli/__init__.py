@@ -655,9 +655,9 @@ def run_predict(arguments) -> int:
     import io
 
     from course_lib import files
-    from course_lib.jobs import exported
+    from course_lib.jobs import prediction
 
-    found = exported.answers(
+    found = prediction.answers(
         arguments.model,
         arguments.data,
         arguments.column,
