@@ -90,11 +90,11 @@ def _gain(job, arms, ours: Sequence[str], theirs: Sequence[str]) -> dict:
     repeats = range(len(ours))
     labels = [job.data.labels[job.parts[r][2]] for r in repeats]
     sides = [_column(arms, names, "predictions") for names in (ours, theirs)]
-    if job.shared_test:
+    if job.shared_test:  # repeats cross pictures: both are counted as chance
         right = [[np.array(p) == y for p, y in zip(side, labels)] for side in sides]
         D = np.array(right[0]).astype(float) - np.array(right[1])
         interval = crossed_interval(D, labels[0] if job.balanced else None)
-    else:
+    else:  # the repeats share pictures: their gains vary less than new ones would
         scored = [[job.score(p, y) for p, y in zip(side, labels)] for side in sides]
         train, _, test = (len(rows) for rows in job.parts[0])
         tested = len(np.unique(np.concatenate([job.parts[r][2] for r in repeats])))

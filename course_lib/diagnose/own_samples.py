@@ -92,7 +92,7 @@ def splits(
         held_out, shared = np.flatnonzero(given), True
     else:
         sizes = counts // 4
-        if n is not None:
+        if n is not None:  # never what a repeat trains on and chooses by
             sizes = np.minimum(counts // 2, counts - n - chosen_on)
         sizes = _levelled(np.maximum(sizes, 2), MOST_TEST)
         shared = bool(sizes.sum() >= LEAST_TEST)
@@ -101,7 +101,7 @@ def splits(
             members = [m[k:] for m, k in zip(members, sizes)]
     parts = []
     for r in range(repeats):
-        rng = np.random.default_rng((seed, r + 1))
+        rng = np.random.default_rng((seed, r + 1))  # seed + r is another seed's
         own = [rng.permutation(m) for m in members]
         if n is None:
             used = np.array([len(m) - max(2, len(m) // 4) * (not shared) for m in own])

@@ -61,11 +61,13 @@ def seconds_by_steps(job) -> Callable[[int], float]:
         training.fit(net, train, steps=steps, batch_size=BATCH).seconds
         for steps in (2, 10)
     ]
+    # The difference of both runs is 8 updates; what starting costs falls out of it.
     picture = max(timed[1] - timed[0], 1e-3) / 8 / min(BATCH, n)  # forward, backward
     looked = ((EVALUATIONS + 1) * len(validation) + len(test)) / 3  # forward only
     runs, extracted = 2 * len(job.settings.rates), (n + len(validation) + len(test))
     once = picture * (len(job.data) / 3 + 4 * SOURCE_PICTURES)
 
+    # 1.2: a margin for all that is not a pass through a network.
     def needed(steps):
         pictures = runs * (steps * min(BATCH, n) + looked) + extracted / 3
         return once + 1.2 * job.settings.repeats[0] * picture * pictures

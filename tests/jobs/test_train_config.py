@@ -11,6 +11,7 @@ import yaml
 
 from course_lib import paths
 from course_lib.course import cli
+from course_lib.diagnose.settings import AUGMENTATIONS
 from course_lib.errors import CourseError
 from course_lib.jobs import configuration
 
@@ -205,6 +206,11 @@ def test_what_a_reader_takes_beside_a_list_the_schema_takes_too():
         values = yaml.safe_load(text)
         assert known_to_the_schema(values), text
         configuration.from_dict(values)
+
+
+def test_the_augmentations_are_those_that_there_are():
+    known = configuration.schema()["properties"]["augment"]["enum"]
+    assert tuple(known) == tuple(AUGMENTATIONS)
 
 
 def test_the_schema_is_printed_with_words_for_every_field(capsys):
