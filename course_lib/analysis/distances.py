@@ -30,6 +30,7 @@ LEAST_SHRINKAGE = 1e-4  # keeps the covariance invertible
 def _gaussian_kernel(X, Y, bandwidth) -> np.ndarray:
     """exp(-d^2 / (2 bandwidth^2)) of the pooled sample, zeros on the diagonal."""
     Z = np.concatenate([X, Y])
+    # ||x - y||^2 by one product; centring first keeps the digits of what is left
     Z = Z - Z.mean(axis=0)
     norms = (Z**2).sum(axis=1)
     squared = np.maximum(norms[:, None] + norms - 2 * Z @ Z.T, 0)  # (n, n)
@@ -203,10 +204,12 @@ def discriminant_test(Z, n: int, folds: int, seed: int, permutations: int):
         m_own = len(splits) - n_own
         mean_X = (sum_X - own_X) / (n - n_own)
         mean_Y = (sum_Z - sum_X - own_Z + own_X) / (m - m_own)
+        # after whitening the nearer mean is the answer of Fisher's discriminant
         middle = ((mean_X**2).sum(axis=0) - (mean_Y**2).sum(axis=0)) / 2
         says_X = held_out @ (mean_X - mean_Y) > middle
         right_X = right_X + (says_X * splits).sum(axis=0)
         right_Y = right_Y + (~says_X * (1 - splits)).sum(axis=0)
+    # column 0 is the split that was observed, the others are permutations of it
     accuracy = (right_X / n + right_Y / m) / 2
     return float(accuracy[0]), permutation_p(accuracy)
 

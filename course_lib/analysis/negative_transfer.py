@@ -77,8 +77,8 @@ def _information(rows, columns) -> float:
 
 def _cramers_v(counts) -> float:
     """0 for independent rows and columns of a table of counts, 1 for determined."""
-    n, smaller = counts.sum(), min(counts.shape) - 1
-    if smaller < 1:
+    from scipy.stats.contingency import association
+
+    if min(counts.shape) < 2:
         return 0.0
-    expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / n
-    return float(np.sqrt(((counts - expected) ** 2 / expected).sum() / n / smaller))
+    return float(association(counts.astype(int), method="cramer"))

@@ -196,6 +196,7 @@ def _shares(n: int, counts: Sequence[int]) -> list[int]:
 
 def _interleaved(groups: Sequence[np.ndarray]) -> np.ndarray:
     """Members of all groups, evenly mixed, so that a prefix is nearly balanced."""
+    # each member's place is its share of the way through its own group
     rank = [(np.arange(len(group)) + 0.5) / max(len(group), 1) for group in groups]
     members = np.concatenate(groups).astype(np.int64)
     return members[np.argsort(np.concatenate(rank), kind="stable")]

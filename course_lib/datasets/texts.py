@@ -6,7 +6,6 @@ same samples and splits.  (Lessons 07 to 09, 12 and 13.)
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from course_lib.datasets import tables
 from course_lib.datasets.labelled import Labelled, check_labels
+from course_lib.datasets.wording import tell
 from course_lib.errors import CourseError
 
 
@@ -75,8 +75,7 @@ def texts_from_csv(
     columns at fault, and for fewer than two classes.  Lessons 07 and 13.
     """
     found = tables.examples(path, "text", text_column, label_column, classes, reading)
-    for note in found.notes:
-        warnings.warn(note, stacklevel=2)
+    tell(found.notes)
     return from_examples(found, split)
 
 

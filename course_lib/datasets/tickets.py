@@ -236,7 +236,7 @@ def without_article(wording: str) -> str:
     return re.sub(r"^an? ", "", wording)
 
 
-def _misspelt(rng, word: str) -> str:
+def misspelt(rng, word: str) -> str:
     """Two neighbouring letters swapped, one dropped or one doubled."""
     if len(word) < 4 or not word.isalpha():
         return word
@@ -257,7 +257,7 @@ def written(rng, text: str, author: str) -> str:
         if short and token.lower() in ABBREVIATIONS:
             token = ABBREVIATIONS[token.lower()]
         elif rng.random() < MISSPELT[author]:
-            token = _misspelt(rng, token)
+            token = misspelt(rng, token)
         words.append(token)
     return "".join(words)
 

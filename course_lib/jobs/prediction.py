@@ -17,9 +17,9 @@ import numpy as np
 
 from course_lib import datasets
 from course_lib.datasets import delimited, layout, tables
-from course_lib.datasets.images import named_file
+from course_lib.datasets.image_files import named_file
 from course_lib.datasets.layout import LeftOut
-from course_lib.datasets.pictures import Rule
+from course_lib.datasets.scaling import Rule
 from course_lib.errors import CourseError
 from course_lib.jobs.exported import load
 from course_lib.models import text as text_models

@@ -186,7 +186,7 @@ def test_padding_does_not_change_the_features_of_a_text():
 def test_extract_reads_a_folder_one_batch_at_a_time(resnet, data, tmp_path):
     from PIL import Image
 
-    from course_lib.datasets.images import LazyImages
+    from course_lib.datasets import LazyImages
 
     for i, (image, label) in enumerate(data):
         folder = tmp_path / data.classes[label]
