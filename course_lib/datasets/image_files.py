@@ -37,6 +37,7 @@ __all__ = [
     "named_file",
     "read_folder",
     "read_image",
+    "read_own",
     "read_table",
 ]
 
