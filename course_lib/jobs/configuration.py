@@ -11,8 +11,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -73,69 +74,65 @@ def _rising(span):
     return span
 
 
-# Strict: "3", 3.0 and true are no whole number, and true is no number.
-Whole = Annotated[int, Field(strict=True)]
-Count = Annotated[Whole, Field(ge=1, le=100_000)]
+@dataclass(frozen=True)
+class Expected:
+    """What values of a type may be, in words, for messages and for editors."""
+
+    words: str
 
 
-def _numbers(**limits):
+def _whole(words: str, **limits):
+    """The type of whole numbers within limits.  Strict: not "3", 3.0 or true."""
+    return Annotated[int, Field(strict=True, **limits), Expected(words)]
+
+
+def _numbers(words: str, **limits):
     """The type of numbers within limits, which may be written 1e-3."""
     strict = Field(strict=True, allow_inf_nan=False, **limits)
-    return Annotated[float, strict, BeforeValidator(_number)]
+    return Annotated[float, strict, BeforeValidator(_number), Expected(words)]
 
 
-Rate = _numbers(gt=0, le=10)
-Share = _numbers(ge=0, le=0.9)
-Factor = _numbers(gt=0, le=1)
-Decay = _numbers(ge=0, le=10)
-Norm = _numbers(gt=0, le=1e6)
-Part = _numbers(gt=0, lt=1)
-Grey = _numbers(gt=-1e12, lt=1e12)
+def _several(one, words: str, read=_listed, least: int = 1):
+    """The type of lists of something, of which a single one may stand for itself."""
+    many = Field(min_length=least)
+    taken = one | Annotated[list[one], many]
+    alone = BeforeValidator(read, json_schema_input_type=taken)
+    return Annotated[tuple[one, ...], many, alone, Expected(words)]
+
+
+Count = _whole("a whole number >= 1", ge=1, le=100_000)
+Rate = _numbers("a number above 0", gt=0, le=10)
+Share = _numbers("a share from 0 to 0.9", ge=0, le=0.9)
 Text = Annotated[str, Field(strict=True)]
-Name = Annotated[Text, Field(pattern=r"\S")]
-YesNo = Annotated[bool, Field(strict=True)]
-# What is taken beside the type itself, one name for a list of them, is in the schema.
-Names = Annotated[
-    tuple[Text, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])
+Name = Annotated[Text, Field(pattern=r"\S"), Expected("a name")]
+YesNo = Annotated[bool, Field(strict=True), Expected("true or false")]
+Names = _several(Text, "a list of column names, such as [tool, line]", least=0)
+Rates = _several(
+    Rate,
+    "a list of rates above 0, such as [0.001, 0.003]",
+    lambda rates: _listed(_number(rates)),
+)
+Plan = Annotated[
+    dict[Count, _several(Text, "names of parts")],
+    Expected("epochs from 1 on and what is opened before them, {2: layer4, 4: all}"),
 ]
-Opened = Annotated[
-    tuple[Text, ...],
-    Field(min_length=1),
-    BeforeValidator(
-        _listed,
-        json_schema_input_type=str | Annotated[list[str], Field(min_length=1)],
-    ),
-]
-Rates = Annotated[
-    tuple[Rate, ...],
-    Field(min_length=1),
-    BeforeValidator(
-        lambda rates: _listed(_number(rates)),
-        json_schema_input_type=Rate | Annotated[list[Rate], Field(min_length=1)],
-    ),
-]
-Shares = Annotated[
-    tuple[Part, ...],
+Split = Annotated[
+    tuple[_numbers("a share", gt=0, lt=1), ...],
     Field(min_length=3, max_length=3),
     AfterValidator(_one_whole),
+    Expected("three shares above 0 that sum to 1, such as [0.7, 0.15, 0.15]"),
 ]
 Span = Annotated[
-    tuple[Grey, ...],
+    tuple[_numbers("a value", gt=-1e12, lt=1e12), ...],
     Field(min_length=2, max_length=2),
     AfterValidator(_rising),
+    Expected("two numbers, the smaller first, such as [0, 4095]"),
 ]
 
 
-def _say(default, *lines: str, expected: str | None = None, **schema) -> Any:
-    """A field: its default, what it means, and what it may be in words.
-
-    expected: left out where the type is a choice of names, which says it itself.
-    schema: what the JSON Schema of this field says beside its type.
-    """
-    if expected:
-        schema["errorMessage"] = expected  # what editors show, too
-    said = "\n".join(lines)
-    return Field(default, description=said, json_schema_extra=schema)
+def _say(default, *lines: str, **schema) -> Any:
+    """A field: its default, what it means, and more for the JSON Schema."""
+    return Field(default, description="\n".join(lines), json_schema_extra=schema)
 
 
 # -- the fields, in the order of the file -----------------------------------------
@@ -154,7 +151,6 @@ class Config(BaseModel):
         "bundled/resnet10-patterns",
         "source model: bundled/NAME, minilm, or a public one: torchvision/NAME,",
         "timm/NAME, hf/NAME (these need a network or a cache)",
-        expected="a name",
     )
     weights: Literal["pretrained", "random"] = _say(
         "pretrained", "pretrained or random"
@@ -164,156 +160,108 @@ class Config(BaseModel):
         "head: only the new head learns; last: the last blocks too; full: everything;",
         "gradual: the head first, then one part after the other",
     )
-    last_blocks: Annotated[Whole, Field(ge=1, le=1000)] = _say(
-        1, "how many, with strategy: last", expected="a whole number >= 1"
+    last_blocks: _whole("a whole number >= 1", ge=1, le=1000) = _say(
+        1, "how many, with strategy: last"
     )
-    unfreeze: dict[Count, Opened] = _say(
+    unfreeze: Plan = _say(
         {},
         "with strategy: gradual, {epoch: part}: what is opened before which epoch;",
         "empty: one part more before each epoch, from the head down",
-        expected="epochs from 1 on and what is opened before them, {2: layer4, 4: all}",
         propertyNames={"pattern": "^[1-9][0-9]*$"},
     )
-    head_rate: Rate = _say(
-        3e-3, "learning rate of the new head", expected="a number above 0"
-    )
+    head_rate: Rate = _say(3e-3, "learning rate of the new head")
     backbone_rate: Rate = _say(
-        1e-3,
-        "and of the block below it; large text encoders want 2e-5 to 5e-5",
-        expected="a number above 0",
+        1e-3, "and of the block below it; large text encoders want 2e-5 to 5e-5"
     )
-    layer_decay: Factor = _say(
+    layer_decay: _numbers("a number above 0, at most 1", gt=0, le=1) = _say(
         1.0,
         "each block below learns at this times the rate above it; 1: all at one rate",
-        expected="a number above 0, at most 1",
     )
-    warmup: Share = _say(
-        0.1,
-        "share of the updates in which the rates rise",
-        expected="a share of the updates from 0 to 0.9",
+    warmup: Annotated[Share, Expected("a share of the updates from 0 to 0.9")] = _say(
+        0.1, "share of the updates in which the rates rise"
     )
     schedule: Literal["cosine", "linear", "constant", "slanted"] = _say(
         "cosine", "and how they fall: cosine, linear, constant, slanted"
     )
-    weight_decay: Decay = _say(
-        0.01, "of matrices; norms and biases: 0", expected="a number from 0 on"
+    weight_decay: _numbers("a number from 0 on", ge=0, le=10) = _say(
+        0.01, "of matrices; norms and biases: 0"
     )
-    dropout: Share = _say(0.0, "before the head", expected="a share from 0 to 0.9")
-    label_smoothing: Share = _say(0.0, "0: none", expected="a share from 0 to 0.9")
+    dropout: Share = _say(0.0, "before the head")
+    label_smoothing: Share = _say(0.0, "0: none")
     class_weights: Literal["none", "balanced"] = _say(
         "none", "balanced: each class counts the same in the loss, however rare"
     )
-    clip_norm: Norm | None = _say(
-        None, "longest gradient", expected="a number above 0, or nothing"
+    clip_norm: _numbers("a number above 0", gt=0, le=1e6) | None = _say(
+        None, "longest gradient"
     )
-    epochs: Count = _say(
-        20, "passes over the training part", expected="a whole number >= 1"
-    )
+    epochs: Count = _say(20, "passes over the training part")
     patience: Count | None = _say(
-        5,
-        "stop after so many epochs without a lower validation loss; empty: never",
-        expected="a whole number >= 1, or nothing",
+        5, "stop after so many epochs without a lower validation loss; empty: never"
     )
     precision: Literal["float32", "bf16", "fp16", "auto"] = _say(
         "auto", "float32, bf16, fp16 (CUDA only), or auto: bf16 on a GPU, else float32"
     )
-    batch_size: Annotated[Whole, Field(ge=1, le=65536)] = _say(
-        32, "of all processes together", expected="a whole number >= 1"
+    batch_size: _whole("a whole number >= 1", ge=1, le=65_536) = _say(
+        32, "of all processes together"
     )
     augment: Literal["none", "shift", "flip", "turn"] = _say(
         "shift",
         "none, shift, flip (and shift), turn (where up is no direction, and shift)",
     )
-    image_size: Annotated[Whole, Field(ge=16, le=1024)] | None = _say(
-        None,
-        "pixels a side; empty: the model's own, or 64",
-        expected="16 to 1024 pixels, or nothing",
+    image_size: _whole("16 to 1024 pixels", ge=16, le=1024) | None = _say(
+        None, "pixels a side; empty: the model's own, or 64"
     )
-    max_length: Annotated[Whole, Field(ge=4, le=8192)] | None = _say(
+    max_length: _whole("4 to 8192", ge=4, le=8192) | None = _say(
         None,
         "tokens of a text, what is longer is cut; empty: as the data need, up to what",
         "the model reads",
-        expected="4 to 8192, or nothing",
     )
     value_range: Span | None = _say(
         None,
         "values of pictures with more than 8 bits that become black and white;",
         "empty: found on the training part, the same for all pictures, and told",
-        expected="two numbers, the smaller first, such as [0, 4095], or nothing",
     )
-    seed: Annotated[Whole, Field(ge=0, le=2**31)] = _say(
-        0, "of split, head, order and dropout", expected="a whole number >= 0"
+    seed: _whole("a whole number >= 0", ge=0, le=2**31) = _say(
+        0, "of split, head, order and dropout"
     )
-    split: Shares = _say(
-        (0.7, 0.15, 0.15),
-        "training, validation, test, where not given",
-        expected="three shares above 0 that sum to 1, such as [0.7, 0.15, 0.15]",
+    split: Split = _say(
+        (0.7, 0.15, 0.15), "training, validation, test, where not given"
     )
     image_column: Name | None = _say(
-        None,
-        "of a table; empty: image, or another usual name",
-        expected="a name, or nothing",
+        None, "of a table; empty: image, or another usual name"
     )
     text_column: Name | None = _say(
-        None,
-        "of a table; empty: text, or another usual name",
-        expected="a name, or nothing",
+        None, "of a table; empty: text, or another usual name"
     )
     label_column: Name | None = _say(
-        None,
-        "of a table; empty: label, or another usual name",
-        expected="a name, or nothing",
+        None, "of a table; empty: label, or another usual name"
     )
     labels: Literal["auto", "merge", "as_written"] = _say(
         "auto",
         "leak, Leak and 'leak ' in a table or as folders: auto and merge make them one",
         "class and say so, as_written three; auto stops at single letters (a, A)",
     )
-    skip_empty: YesNo = _say(
-        False,
-        "leave out, and count, rows without text or label",
-        expected="true or false",
-    )
+    skip_empty: YesNo = _say(False, "leave out, and count, rows without text or label")
     sheet: Name | None = _say(
-        None,
-        "of an Excel file; empty: the first with the columns",
-        expected="a name, or nothing",
+        None, "of an Excel file; empty: the first with the columns"
     )
     encoding: Name | None = _say(
-        None,
-        "of a CSV file; empty: UTF-8, else cp1252, which is said",
-        expected="a name, or nothing",
+        None, "of a CSV file; empty: UTF-8, else cp1252, which is said"
     )
-    groups: Names = _say(
-        (),
-        "columns whose groups the report compares",
-        expected="a list of column names, such as [tool, line]",
-    )
+    groups: Names = _say((), "columns whose groups the report compares")
     together: Name | None = _say(
-        None,
-        "column whose equal values stay in one part: wafer, patient, author",
-        expected="a name, or nothing",
+        None, "column whose equal values stay in one part: wafer, patient, author"
     )
-    baseline: YesNo = _say(
-        True,
-        "train the same network from scratch, too, as long",
-        expected="true or false",
-    )
+    baseline: YesNo = _say(True, "train the same network from scratch, too, as long")
     baseline_rates: Rates = _say(
-        (1e-3, 3e-3),
-        "rates it may choose from, by validation",
-        expected="a list of rates above 0, such as [0.001, 0.003]",
+        (1e-3, 3e-3), "rates it may choose from, by validation"
     )
     audit: Literal["stop", "warn"] = _say(
         "stop", "what to do when the check before training finds a mistake"
     )
-    onnx: YesNo = _say(
-        True, "export to ONNX, too, and compare", expected="true or false"
-    )
+    onnx: YesNo = _say(True, "export to ONNX, too, and compare")
     licence: Name = _say(
-        "not stated",
-        "of your data and the trained model, for the model card",
-        expected="a name",
+        "not stated", "of your data and the trained model, for the model card"
     )
     device: Literal["auto", "cpu", "cuda"] = _say("auto", "auto: a GPU if there is one")
     _where: str = PrivateAttr("configuration")
@@ -352,8 +300,9 @@ def schema() -> dict:
     and two settings that contradict each other.
     """
     found = Config.model_json_schema()
-    for one in found["properties"].values():
+    for name, one in found["properties"].items():
         one["description"] = one["description"].replace("\n", " ")
+        one["errorMessage"] = _expected(FIELDS[name])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A job of course train",
@@ -453,14 +402,18 @@ def _message(where, key, problem, expected, do) -> str:
 
 def _expected(one: FieldInfo) -> str:
     """What a field may be, in words."""
-    names = get_args(one.annotation)
-    return one.json_schema_extra.get("errorMessage") or f"one of {', '.join(names)}"
+    if get_origin(one.annotation) is Literal:
+        return f"one of {', '.join(get_args(one.annotation))}"
+    either = get_args(one.annotation)  # X | None, else nothing
+    within = [part for kind in either for part in getattr(kind, "__metadata__", ())]
+    *_, said = (part for part in (*one.metadata, *within) if isinstance(part, Expected))
+    return said.words + ", or nothing" * (type(None) in either)
 
 
 def _hint(value, key: str) -> str:
     """What to do about a wrong value."""
     one = FIELDS[key]
-    if isinstance(value, str) and "errorMessage" not in one.json_schema_extra:
+    if isinstance(value, str) and get_origin(one.annotation) is Literal:
         near = difflib.get_close_matches(value, get_args(one.annotation), 1)
         if near:
             return f"write {key}: {near[0]}"
