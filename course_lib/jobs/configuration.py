@@ -404,10 +404,11 @@ def _expected(one: FieldInfo) -> str:
     """What a field may be, in words."""
     if get_origin(one.annotation) is Literal:
         return f"one of {', '.join(get_args(one.annotation))}"
-    either = get_args(one.annotation)  # X | None, else nothing
-    within = [part for kind in either for part in getattr(kind, "__metadata__", ())]
-    *_, said = (part for part in (*one.metadata, *within) if isinstance(part, Expected))
-    return said.words + ", or nothing" * (type(None) in either)
+    about, optional = one.metadata, type(None) in get_args(one.annotation)
+    if optional:  # the words stand at the X of X | None
+        about = get_args(one.annotation)[0].__metadata__
+    *_, said = (part for part in about if isinstance(part, Expected))
+    return said.words + ", or nothing" * optional
 
 
 def _hint(value, key: str) -> str:
