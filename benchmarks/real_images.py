@@ -75,8 +75,8 @@ def trained(args, pretrained, train, val, lr, seed):
         val,
         steps=args.steps,
         lr=lr,
-        augment=None if args.plain else AUGMENT,
         seed=seed,
+        recipe=training.Recipe(augment=None if args.plain else AUGMENT),
     )
     return backbone
 

@@ -250,7 +250,7 @@ def public_models() -> tuple[list[str], list[str], float]:
 
     Each with its size where that is known.  Uses no network.
     """
-    from course_lib.models import zoo
+    from course_lib.models import hub
 
     here, absent, total = [], [], 0.0
     names = profiles.models(profiles.chosen(profiles.FULL)).values()
@@ -259,7 +259,7 @@ def public_models() -> tuple[list[str], list[str], float]:
             continue  # they come with the course
         size = megabytes(name)
         shown = name if size is None else f"{name} ({size:.0f} MB)"
-        if zoo.cached(name):
+        if hub.cached(name):
             here.append(name)
         else:
             absent.append(shown)

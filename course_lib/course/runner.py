@@ -333,9 +333,9 @@ def recompute(names: list[str]) -> None:
 
     Raises CourseError for a name that is none.
     """
-    from course_lib.lessons import results
+    from course_lib.lessons import experiments
 
-    known = list(results.names())
+    known = list(experiments.names())
     for name in names:
         if name not in known:
             raise CourseError(
@@ -346,7 +346,7 @@ def recompute(names: list[str]) -> None:
     for name in names or known:
         print(f"{name} ...", flush=True)
         started = time.perf_counter()
-        results.recompute(name)
+        experiments.recompute(name)
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
 
 

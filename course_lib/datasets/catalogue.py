@@ -69,7 +69,7 @@ def load(
     to render (default 10,000); another seed gives other images, none of which occurs
     in another split.  Pools are kept in the user's cache folder.
     Raises CourseError for an unknown name or split, a missing or damaged file, or too
-    large an n.  Lesson 00.
+    large an n.
     """
     if split not in splits(name):
         raise CourseError(

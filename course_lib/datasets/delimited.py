@@ -3,7 +3,7 @@
 The encoding and the separator are found; a scan counts records and fields on its own,
 pandas reads them, and the two must agree.  A file in which a quotation mark or a
 separator may have joined, cut or moved something is an error that names the rows.
-RFC 4180; lesson 13.
+RFC 4180.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def read_image(
     65535, 32-bit values to 255 or 65535.
     ``square``: "crop" cuts the longer side centrally, "pad" adds black bars, "stretch"
     changes the proportions.  Resized with Pillow's Lanczos filter; ``size=None`` keeps
-    the image as it is.  Raises CourseError naming the file.  Lesson 13.
+    the image as it is.  Raises CourseError naming the file.
     """
     _check_square(square)
     path = Path(path)
@@ -451,7 +451,7 @@ def from_folder(
     (datasets.labels).  Hidden and system files are never data; what is left out is told
     in a warning, with count and names.  Raises CourseError that names the files or
     folder at fault (``skip_unreadable`` goes on without damaged files), or when the
-    arrays would exceed ``max_bytes`` (use :class:`LazyImages`).  Lesson 13.
+    arrays would exceed ``max_bytes`` (use :class:`LazyImages`).
     """
     found, files, labels, classes = _scanned(path, classes, labels)
     reader = Reader(size, square, skip_unreadable, rule=rule, max_bytes=max_bytes)
@@ -476,7 +476,7 @@ class LazyImages:
     A map-style dataset for torch's DataLoader: item i is (uint8 (size, size, 3),
     label).  Same folder layout, options and errors as :func:`from_folder`; every file
     is opened once for the rule of the set, and a damaged one is reported when it is
-    reached.  Lesson 13.
+    reached.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class ImageDataset(Labelled):
 
     images: uint8 (N, H, W, 3), RGB.  labels: int64 (N,), indices into ``classes``.
     metadata: optional columns of length N (pitch, tool ...) for slicing.
-    Raises CourseError when shapes, types or labels do not fit.  Lesson 00.
+    Raises CourseError when shapes, types or labels do not fit.
     """
 
     holds = "images"
@@ -84,7 +84,7 @@ def from_arrays(
 
     images: uint8, or floats in 0..1, of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3).
     labels: integers (with ``classes`` naming them) or strings.  Raises CourseError on
-    other shapes and ranges.  Lesson 13.
+    other shapes and ranges.
     """
     images = _as_uint8_rgb(np.asarray(images), name)
     labels = np.asarray(labels)

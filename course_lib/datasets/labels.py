@@ -2,7 +2,7 @@
 
 "leak", "Leak", "leak " and "ｌｅａｋ" are one class that several hands wrote; "a" and
 "A" may be two letters.  What is merged is said, with every spelling and its count, and
-a case that cannot be decided is an error that lists it.  Lesson 13.
+a case that cannot be decided is an error that lists it.
 """
 
 from __future__ import annotations

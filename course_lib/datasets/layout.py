@@ -3,7 +3,7 @@
 A set is a folder with a sub-folder for each class, or with parts (train, validation,
 test under their usual names) of such sub-folders.  Hidden and system files are never
 data, at any depth.  Every file is either a picture of a class or counted, by name and
-reason, among what is left out.  Lesson 13.
+reason, among what is left out.
 """
 
 from __future__ import annotations

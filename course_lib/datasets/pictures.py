@@ -4,7 +4,7 @@ A file is opened by what it holds, not by its name: Pillow for the usual formats
 through the extra `formats` pillow-heif (HEIC), pydicom (DICOM) and tifffile (TIFF of
 many channels, in planes or of floats).  Values keep their own depth until a
 :class:`scaling.Rule` scales them, by the same numbers for every picture of a set.
-No file is executed, and none is read whose reader would (PostScript).  Lesson 13.
+No file is executed, and none is read whose reader would (PostScript).
 """
 
 from __future__ import annotations

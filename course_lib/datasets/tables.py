@@ -3,7 +3,6 @@
 Every value is read as text ("007", "NA" and "1.0" stay as they are written).  No row is
 lost and no text is cut without a word: what is doubtful is an error that names the
 rows, what is left out or understood in a certain way is a sentence in ``notes``.
-Lesson 13.
 """
 
 from __future__ import annotations
@@ -224,7 +223,7 @@ def read(
 
     wanted: names of columns that are looked for; where a file leaves a choice (of
     separator, sheet, header line) they decide it.  Raises CourseError that names file,
-    row or column and what to do.  Lesson 13.
+    row or column and what to do.
     """
     path, reading = Path(path), reading or Reading()
     names = {plain_name(name) for name in wanted}
@@ -343,7 +342,7 @@ def examples(
 
     kind: "text" or "image".  column, label_column: None takes a usual name.  classes:
     their order; None takes all labels, sorted.  Raises CourseError as :func:`read`, and
-    for fewer than two classes.  Lesson 13.
+    for fewer than two classes.
     """
     usual = TEXT if kind == "text" else IMAGE
     key, reading = f"{kind}_column", reading or Reading()

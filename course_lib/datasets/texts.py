@@ -1,7 +1,7 @@
 """Labelled texts: tickets, reports, a learner's own CSV.
 
 A :class:`TextDataset` is to strings what an ImageDataset is to pictures: same labels,
-same samples and splits.  (Lessons 07 to 09, 12 and 13.)
+same samples and splits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ class TextDataset(Labelled):
 
     texts: N strings.  labels: int64 (N,), indices into ``classes``.  metadata:
     optional columns of length N.  Raises CourseError when types or labels do not fit.
-    Lesson 07.
     """
 
     holds = "texts"
@@ -72,7 +71,7 @@ def texts_from_csv(
     path: CSV and its relatives, Excel, Parquet or JSON lines.  text_column,
     label_column: None looks for "text", "label" and other usual names.  What was left
     out or merged on the way is a warning.  Raises CourseError naming the rows or
-    columns at fault, and for fewer than two classes.  Lessons 07 and 13.
+    columns at fault, and for fewer than two classes.
     """
     found = tables.examples(path, "text", text_column, label_column, classes, reading)
     tell(found.notes)

@@ -4,7 +4,7 @@ A ticket names one defect that is at fault, in one of many wordings, and often o
 that are not: denied, cleared, on another wafer, or harmless.  Counting words therefore
 cannot decide it.  Wordings and authors are divided: the few labelled tickets show part
 of both, the test set all of them.  Every probability below was set before any model
-was run (data/cards/tickets.md).  Lessons 07 to 10.
+was run (data/cards/tickets.md).
 """
 
 from __future__ import annotations

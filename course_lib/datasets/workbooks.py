@@ -1,6 +1,6 @@
 """Excel workbooks as cells: sheets, merged cells, formulas and errors are told.
 
-pandas reads the values with openpyxl; no macro and no formula is run.  Lesson 13.
+pandas reads the values with openpyxl; no macro and no formula is run.
 """
 
 from __future__ import annotations

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from course_lib import training
 from course_lib.analysis.statistics import MATTERS
 from course_lib.errors import CourseError
+from course_lib.training.augmentation import AUGMENTATIONS
 
-__all__ = ["AUGMENTATIONS", "Settings"]
-
-AUGMENTATIONS = {  # {name: the augmentation for pictures of so many pixels a side}
-    "none": lambda side: None,
-    "shift": lambda side: training.random_crop(max(1, side // 16)),
-    "flip": lambda side: training.compose(
-        training.random_flips(), training.random_crop(max(1, side // 16))
-    ),
-    "turn": lambda side: training.compose(
-        training.random_dihedral(), training.random_crop(max(1, side // 16))
-    ),
-}
+__all__ = ["Settings"]
 
 
 @dataclass(frozen=True)

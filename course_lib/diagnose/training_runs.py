@@ -14,7 +14,6 @@ from torch import nn
 from course_lib import training
 from course_lib.analysis import distances, probes
 from course_lib.analysis import transferability as scores
-from course_lib.diagnose.settings import AUGMENTATIONS
 from course_lib.errors import CourseError
 from course_lib.models import features, zoo
 from course_lib.models.heads import as_vectors, inside
@@ -57,8 +56,9 @@ def seconds_by_steps(job) -> Callable[[int], float]:
     train, validation, test = job.images(0)
     classes = len(job.data.classes)
     net = random_start(job.backbone, 0).to_classes(classes)
+    recipe = training.Recipe(batch_size=BATCH)
     timed = [
-        training.fit(net, train, steps=steps, batch_size=BATCH).seconds
+        training.fit(net, train, steps=steps, recipe=recipe).seconds
         for steps in (2, 10)
     ]
     # The difference of both runs is 8 updates; what starting costs falls out of it.
@@ -151,7 +151,7 @@ def _trained(job, r: int, start, source=None) -> dict:
 def _fitted(job, r: int, net, lr: float) -> dict | None:
     """Train; the history with validation looked at ten times, None if it diverged."""
     train, validation, _ = job.images(r)
-    seen = []
+    augment, seen = training.AUGMENTATIONS[job.settings.augment], []
 
     def look_at(*_):
         found = training.evaluate(net, validation)
@@ -162,12 +162,14 @@ def _fitted(job, r: int, net, lr: float) -> dict | None:
             net,
             train,
             steps=job.steps,
-            eval_every=max(1, job.steps // EVALUATIONS),
             lr=lr,
-            batch_size=BATCH,
-            augment=AUGMENTATIONS[job.settings.augment](min(train.images.shape[1:3])),
             seed=job.seed(r),
-            on_epoch=lambda epoch, *_: look_at() if epoch else None,
+            recipe=training.Recipe(
+                batch_size=BATCH,
+                augment=augment(min(train.images.shape[1:3])),
+                eval_every=max(1, job.steps // EVALUATIONS),
+                on_epoch=lambda epoch, *_: look_at() if epoch else None,
+            ),
         )
         look_at()
     except CourseError as error:

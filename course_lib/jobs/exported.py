@@ -29,6 +29,7 @@ from course_lib import files, training
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly
 from course_lib.models import zoo
+from course_lib.models.encoders import text_encoder
 from course_lib.models.preprocessing import Preprocess
 
 __all__ = ["TOLERANCE", "Exported", "export", "load"]
@@ -269,7 +270,7 @@ def load(folder: str | Path) -> Exported:
     classes = tuple(about["classes"])
     if about["kind"] == "text":
         where = str(folder / "text")
-        backbone = zoo.text_encoder(where, about["model"], False, {}, offline=True)
+        backbone = text_encoder(where, about["model"], False, {}, offline=True)
         backbone.preprocess.max_length = about["preprocessing"]["max_length"]
     else:
         backbone = zoo.load(about["model"], pretrained=False)

@@ -83,24 +83,23 @@ def run(
         on_data(parts)
     first = assembly.model(config, len(parts.classes), first)
     assembly.check_forward(config, first, parts)
-    options = assembly.recipe(config, first, parts)
-    findings = audited(config, first, options, parts)
+    recipe = assembly.recipe(config, first, parts)
+    findings = audited(config, first, recipe, parts)
     key = _key(config, parts)
     folder = JobFolder(out, key, again)
     together = distributed.current()
     notes = [*parts.notes, *first.notes, *_notes(config, first, together)]
-    notes.append(_rates_note(first, options["param_groups"]))
-    shared = dict(device=device, amp=precision)
+    notes.append(_rates_note(first, recipe.optimization.param_groups))
+    runtime = training.Runtime(device=device, amp=precision)
     wanted = config.baseline and config.weights == "pretrained"
     rate = config.head_rate if config.strategy == "head" else config.backbone_rate
     with _bars(progress and together.rank == 0) as bar:
         state, advance = folder.state("transfer"), bar("training")
-        transfer = _trained(
-            config, first, parts, options | shared, rate, state, advance
-        )
+        recipe = replace(recipe, runtime=_runtime(runtime, state, advance))
+        transfer = _trained(config, first, parts, recipe, rate)
         baseline = None
         if wanted:
-            baseline = _baseline(fitted, parts, shared, folder, bar)
+            baseline = _baseline(fitted, parts, runtime, folder, bar)
     result = concluded(config, parts, first, transfer, baseline, findings, notes)
     result.data |= {"columns": parts.columns, "tokens": tokens}
     result.seconds["this session"] = round(time.perf_counter() - began, 1)
@@ -182,15 +181,12 @@ def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
     return config.model_copy(update={"max_length": length}), tokens, [said]
 
 
-def audited(config, backbone, options, parts) -> list[str]:
+def audited(config, backbone, recipe, parts) -> list[str]:
     """Findings of the check before training; with audit: stop there must be none.
 
     A few training examples go through one step, which is undone, and the network goes
     to a file and back into one that was built anew.
     """
-    criterion = options["loss"] or nn.CrossEntropyLoss(
-        label_smoothing=options["label_smoothing"]
-    )
     fresh = config.model_copy(update={"weights": "random"})
     rows = np.unique(np.linspace(0, len(parts.train) - 1, AUDITED).astype(int))
     some = parts.train.subset(rows)
@@ -198,7 +194,7 @@ def audited(config, backbone, options, parts) -> list[str]:
     inputs = list(inputs) if config.task == "text" else inputs
     found = audit.audit(
         backbone,
-        options["param_groups"],
+        recipe.optimization.param_groups,
         parts.train,
         parts.validation,
         parts.test,
@@ -207,7 +203,7 @@ def audited(config, backbone, options, parts) -> list[str]:
             preprocess=backbone.preprocess,
             tokenizer=getattr(backbone.preprocess, "tokenizer", None),
             batch_size=min(config.batch_size, len(parts.train)),
-            loss=lambda net, batch: criterion(forward(net, batch[0]), batch[1]),
+            loss=lambda net, batch: recipe.objective(forward(net, batch[0]), batch[1]),
         ),
         run=audit.Run(rebuild=lambda: assembly.model(fresh, len(parts.classes))),
     )
@@ -265,17 +261,23 @@ def _key(config, parts) -> str:
 # -- training ---------------------------------------------------------------------
 
 
-def _trained(config, backbone, parts, options, rate, state, advance) -> dict:
+def _runtime(runtime, state, advance) -> training.Runtime:
+    """The same with a file for the state of the run and a bar that advances."""
+    return replace(runtime, checkpoint=state, progress=advance or False)
+
+
+def _trained(config, backbone, parts, recipe, rate) -> dict:
     """Train in place; the history and what validation and test part say."""
     history = training.fit(
         backbone,
         parts.train,
         parts.validation,
-        checkpoint=state,
-        progress=advance or False,
-        **options,
+        epochs=config.epochs,
+        lr=rate,
+        seed=config.seed,
+        recipe=recipe,
     )
-    if advance:  # a run that was finished before shows a full bar
+    if advance := recipe.runtime.progress:  # finished before: it shows a full bar
         advance(history.steps, history.steps, history)
     seconds, history.seconds = history.seconds, 0.0
     return {
@@ -308,18 +310,17 @@ def _tested(backbone, data) -> dict:
     }
 
 
-def _baseline(config, parts, shared, folder, bar) -> dict | None:
+def _baseline(config, parts, runtime, folder, bar) -> dict | None:
     """The same network from scratch, at the rate that validation prefers."""
     tried = []
     fresh = config.model_copy(update={"weights": "random"})
     for rate in config.baseline_rates:
         net = assembly.model(fresh, len(parts.classes))
-        options = assembly.common(config, net, parts) | shared | dict(lr=rate)
         name = f"scratch-{rate:g}"
+        where = _runtime(runtime, folder.state(name), bar(name))
+        recipe = replace(assembly.common(config, net, parts), runtime=where)
         try:
-            found = _trained(
-                config, net, parts, options, rate, folder.state(name), bar(name)
-            )
+            found = _trained(config, net, parts, recipe, rate)
         except CourseError as error:
             if not str(error).startswith("The loss is"):
                 raise

@@ -274,7 +274,9 @@ def other_source(parts):
 def trained(parts):
     train, val, test = parts
     one = backbone()
-    history = training.fit(one, train, val, steps=4, eval_every=1)
+    history = training.fit(
+        one, train, val, steps=4, recipe=training.Recipe(eval_every=1)
+    )
     return dict(
         model=one, train=train, val=val, test=test, history=history, training=False
     )

@@ -479,7 +479,7 @@ def _(wrong, folder):
 
 @pair("untied-weights", "the head was quantised, the embeddings were not")
 def _(wrong, folder):
-    from course_lib.methods import quantization
+    from course_lib.models import quantization
 
     net = llama(tied=True)
     skip = () if wrong else ("lm_head",)

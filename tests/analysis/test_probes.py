@@ -7,6 +7,7 @@ import tiny
 from course_lib.analysis.probes import CS, linear_probe, pooled
 from course_lib.errors import CourseError
 from course_lib.models import zoo
+from course_lib.models.backbone import vision
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,6 @@ def test_pooled_refuses_a_network_without_maps():
     from course_lib.pretraining.architectures import small_vit
 
     model = small_vit(5)
-    backbone = zoo.vision(model, Preprocess(), "vit", {})
+    backbone = vision(model, Preprocess(), "vit", {})
     with pytest.raises(CourseError, match="convolutional"):
         pooled(backbone, np.zeros((2, 64, 64, 3), np.uint8))

@@ -11,9 +11,9 @@ import yaml
 
 from course_lib import paths
 from course_lib.course import cli
-from course_lib.diagnose.settings import AUGMENTATIONS
 from course_lib.errors import CourseError
 from course_lib.jobs import configuration
+from course_lib.training import AUGMENTATIONS
 
 
 def written(tmp_path, text):

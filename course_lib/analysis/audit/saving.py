@@ -21,7 +21,8 @@ from course_lib.analysis.audit.setup import (
     some_names,
 )
 from course_lib.errors import CourseError
-from course_lib.models import weight_files, zoo
+from course_lib.models import weight_files
+from course_lib.models.encoders import quiet
 from course_lib.models.features import network
 
 ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
@@ -415,4 +416,4 @@ def _quiet():
         return nullcontext()
     from transformers.utils import logging
 
-    return zoo.quiet(logging)
+    return quiet(logging)

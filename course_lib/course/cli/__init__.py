@@ -501,15 +501,18 @@ def run_memory(arguments) -> int:
     )
     model = memory.describe(arguments.model)
     methods = memory.METHODS if arguments.compare else (arguments.method,)
-    plans = {method: memory.plan(model, method, **options) for method in methods}
+    plans = {
+        method: memory.plan(model, memory.Options(method, **options))
+        for method in methods
+    }
     reports = {
         m: memory.report(p, arguments.gb, arguments.largest) for m, p in plans.items()
     }
     if arguments.picture:
         from course_lib import files
-        from course_lib.show import plots
+        from course_lib.show import memory_bars, plots
 
-        figure = memory.picture(plans.values(), arguments.gb)
+        figure = memory_bars.picture(plans.values(), arguments.gb)
         files.atomic_write_bytes(Path(arguments.picture), plots.png_bytes(figure))
     if arguments.json:
         import json

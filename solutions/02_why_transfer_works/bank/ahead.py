@@ -1,6 +1,6 @@
 # %% right: the library's interval
 def ahead(first, second):
-    from course_lib.analysis import measure
+    from course_lib.analysis import statistics
 
     seeds = [s for s in first if s in second]
     if len(seeds) < 2:

@@ -10,7 +10,7 @@ def data_efficiency(counts, scratch, n, a):
 
 # %% right: the library's own function
 def data_efficiency(counts, scratch, n, a):
-    from course_lib.analysis import measure
+    from course_lib.analysis import statistics
 
     needed = statistics.labels_needed(counts, scratch, a)
     return (counts[-1] / n, False) if math.isnan(needed) else (needed / n, True)
