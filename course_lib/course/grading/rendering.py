@@ -28,6 +28,7 @@ from html import escape, unescape
 from pathlib import Path
 
 from course_lib.errors import CourseError
+from course_lib.show.formulas import mathml
 
 SECONDS = 10  # of processor time for one learner's page; a busy machine does not count
 WAIT_SECONDS = 60.0  # for it by the clock
@@ -147,8 +148,6 @@ def markdown(source: str, links: bool) -> str:
     ``links``: whether they can be clicked; their address is shown where they cannot.
     """
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-
-    from course_lib.show.formulas import mathml
 
     class Renderer(IPythonRenderer):
         def link(self, text, url, title=None):
@@ -295,6 +294,12 @@ def policy(kind: str, nonce: str) -> str:
         rules += ["style-src 'self' 'unsafe-inline'", "font-src 'self'"]
         rules += ["connect-src 'self'"]
     return "; ".join(rules)
+
+
+def shown(resources: dict) -> dict:
+    """Of nbgrader's resources, what its template for feedback shows."""
+    wanted = ("notebook", "score", "max_score", "late_penalty")
+    return {"nbgrader": {name: resources["nbgrader"][name] for name in wanted}}
 
 
 def _templates() -> dict:
