@@ -13,7 +13,7 @@ import typer
 
 from course_lib import __version__, files
 from course_lib.course.cli import options, tasks
-from course_lib.course.cli.many_words import ManyWords
+from course_lib.course.cli.typed_command import TypedCommand
 from course_lib.errors import CourseError
 
 
@@ -23,7 +23,6 @@ class Command:
 
     options: type
     task: str  # see tasks.run
-    reader: type | None = None
     epilog: str | None = None
     settings: dict = field(default_factory=dict)  # of click's context
 
@@ -36,7 +35,7 @@ COMMANDS = {
         epilog="Further options go to JupyterLab: course lab --no-browser --port 8890",
         settings={"ignore_unknown_options": True, "allow_extra_args": True},
     ),
-    "run": Command(options.Run, "lesson_commands.run", ManyWords),
+    "run": Command(options.Run, "lesson_commands.run"),
     "data list": Command(options.DataList, "data_commands.list_assets"),
     "data fetch": Command(options.DataFetch, "data_commands.fetch"),
     "data verify": Command(options.DataVerify, "data_commands.verify"),
@@ -61,11 +60,11 @@ COMMANDS = {
         "without answers.",
     ),
     "claims": Command(options.Claims, "result_commands.claims"),
-    "web": Command(options.Web, "result_commands.web", ManyWords),
+    "web": Command(options.Web, "result_commands.web"),
     "links": Command(options.Links, "lesson_commands.show_links"),
     "check": Command(options.Check, "lesson_commands.check"),
     "release": Command(options.Release, "grading_commands.release"),
-    "collect": Command(options.Collect, "grading_commands.collect", ManyWords),
+    "collect": Command(options.Collect, "grading_commands.collect"),
     "grade": Command(options.Grade, "grading_commands.grade"),
     "feedback": Command(options.Feedback, "grading_commands.feedback"),
     "export": Command(options.Export, "grading_commands.export"),
@@ -103,7 +102,7 @@ def application() -> typer.Typer:
         group, _, action = name.rpartition(" ")
         added = {"": app, "data": data}[group].command(
             action,
-            cls=command.reader,
+            cls=TypedCommand,
             epilog=command.epilog,
             context_settings=command.settings,
         )
@@ -122,20 +121,27 @@ def parse(argv: list[str] | None = None):
             argv, prog_name="course", standalone_mode=False
         )
     except typer.TyperException as error:
-        where = getattr(error, "ctx", None)
-        path, usage = "course", "course COMMAND"
-        if where:
-            path = where.command_path
-            usage = " ".join([path, *where.command.collect_usage_pieces(where)])
-        print(
-            f"{path}: {error.format_message()}\nExpected: {usage}\n"
-            f"Do: `{path} --help` shows what can be given.",
-            file=sys.stderr,
-        )
+        print(_refused(error), file=sys.stderr)
         raise SystemExit(2) from None
     if type(typed) not in NAMES:  # an exit code: help was shown
         raise SystemExit(typed or 0)
     return typed
+
+
+def _refused(error: typer.TyperException) -> str:
+    """What was wrong with the words, what was expected, what to do."""
+    path, command = error.ctx.command_path, error.ctx.command
+    if names := getattr(command, "commands", None):  # a group
+        expected = f"{path} COMMAND, one of {', '.join(names)}"
+    elif option := getattr(error, "param", None):
+        flag = [name for name in option.opts[:1] if name.startswith("-")]
+        expected = f"{' '.join([*flag, option.metavar])}: {option.help}"
+    else:
+        expected = " ".join([path, *command.collect_usage_pieces(error.ctx)])
+    return (
+        f"{path}: {error.format_message()}\nExpected: {expected}\n"
+        f"Do: `{path} --help` shows what can be given."
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

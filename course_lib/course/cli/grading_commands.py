@@ -29,8 +29,9 @@ def release(typed: options.Release) -> int:
 def collect(typed: options.Collect) -> int:
     """0 when nothing was left out, else 1."""
     (lesson,) = releasing.lessons([typed.lesson])
+    archives = options.many(typed.class_archive)
     if typed.source is None:
-        if typed.roster or typed.class_archive is not None:
+        if typed.roster or archives is not None:
             raise CourseError(
                 "--roster and --class-archive are for a folder.\nExpected: --from as "
                 "well.\nDo: add --from FOLDER; nbgrader's exchange knows its learners."
@@ -41,7 +42,7 @@ def collect(typed: options.Collect) -> int:
             lesson.name,
             Path(typed.source),
             roster=Path(typed.roster) if typed.roster else None,
-            class_archives=typed.class_archive,
+            class_archives=archives,
         )
     return collecting.report(lesson.name, found, typed.list_to, typed.json)
 

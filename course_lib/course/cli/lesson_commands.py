@@ -11,8 +11,9 @@ def lab(typed: options.Lab) -> int:
 
 def run(typed: options.Run) -> int:
     """0 when every lesson ran through, else 1."""
-    if typed.recompute is not None:
-        tasks.run("result_commands.recompute", typed.recompute)
+    recompute = options.many(typed.recompute)
+    if recompute is not None:
+        tasks.run("result_commands.recompute", recompute)
         if not typed.lessons:
             return 0
     return runner.run(

@@ -24,15 +24,17 @@ def lesson_numbers(incomplete: str) -> list[str]:
     return [path.stem[:2] for path in found if path.stem.startswith(incomplete)]
 
 
-def without_empty(words: list[str] | None) -> list[str] | None:
-    """The words that a `many_words.ManyWords` option was given; None: not given."""
+def many(words: list[str] | None) -> list[str] | None:
+    """What an option for many words was given: [] for none; None: not asked for."""
     return None if words is None else [word for word in words if word]
 
 
 Json = Annotated[bool, Option("--json", help="for programs to read")]
 Lesson = Annotated[
     str,
-    Argument(metavar="LESSON", help="08", autocompletion=lesson_numbers),
+    Argument(
+        metavar="LESSON", help="its number, such as 08", autocompletion=lesson_numbers
+    ),
 ]
 Database = Annotated[
     str | None,
@@ -108,7 +110,7 @@ class Run:
         list[str] | None,
         Argument(
             metavar="LESSON",
-            help="01 (default: all)",
+            help="their numbers, such as 01 (default: all)",
             autocompletion=lesson_numbers,
         ),
     ] = None
@@ -121,7 +123,6 @@ class Run:
         list[str] | None,
         Option(
             metavar="[NAME]...",
-            callback=without_empty,
             help="compute result files again (default: all of them; may take hours); "
             "lessons are run only if named before this option",
         ),
@@ -151,7 +152,6 @@ class Web:
         list[str] | None,
         Option(
             metavar="[LESSON]...",
-            callback=without_empty,
             help="only these (default: all)",
             autocompletion=lesson_numbers,
         ),
@@ -181,7 +181,7 @@ class Check:
         list[str] | None,
         Argument(
             metavar="LESSON",
-            help="08 (none: show)",
+            help="their numbers, such as 08 (default: only show)",
             autocompletion=lesson_numbers,
         ),
     ] = None
@@ -461,7 +461,6 @@ class Collect:
         list[str] | None,
         Option(
             metavar="[NAME]...",
-            callback=without_empty,
             help="archives that hold the work of many learners (no name: all of "
             "FOLDER)",
         ),

@@ -66,7 +66,8 @@ def claims(typed: options.Claims) -> int:
 def web(typed: options.Web) -> int:
     """0 for a site without a warning, else 1."""
     started = time.perf_counter()
-    lessons = runner.lessons(typed.lessons) if typed.lessons else None
+    named = options.many(typed.lessons)
+    lessons = runner.lessons(named) if named else None
     site = website.build(Path(typed.to), lessons)
     seconds = time.perf_counter() - started
     for line in site.warnings:

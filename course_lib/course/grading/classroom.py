@@ -165,7 +165,7 @@ def run(
     if not reference:
         begin()
     left = [*reference, *(job for job in left if not job["problem"])]
-    for job, record in _tried(left, parallel, dask):
+    for job, record in tried_again(left, parallel, dask):
         if any(job is one for one in reference):
             tried[job["student"]] = record
             if len(tried) == len(reference):
@@ -184,14 +184,14 @@ def _brief(record: dict) -> dict:
     return {key: value for key, value in record.items() if key != "notebook"}
 
 
-def _tried(left: list[dict], parallel: int, dask: str | None):
+def tried_again(left: list[dict], parallel: int, dask: str | None):
     """Yield (job, record) as they come; what the environment broke is tried again.
 
     Once, after all the others, when a machine that was too busy has less to do.
     """
 
     def go(some, parallel):
-        return _on_dask(some, dask) if dask else _here(some, parallel)
+        return on_dask(some, dask) if dask else here(some, parallel)
 
     again = []
     for job, record in go(left, parallel):
@@ -203,7 +203,7 @@ def _tried(left: list[dict], parallel: int, dask: str | None):
         yield from go(again, 1)
 
 
-def _here(left: list[dict], parallel: int):
+def here(left: list[dict], parallel: int):
     """Yield (job, record) as they come, from ``parallel`` workers."""
     waiting, finished = queue.SimpleQueue(), queue.SimpleQueue()
     for job in left:
@@ -242,7 +242,7 @@ def _here(left: list[dict], parallel: int):
             thread.join()
 
 
-def _on_dask(left: list[dict], address: str):
+def on_dask(left: list[dict], address: str):
     """Yield (job, record) as they come, from the workers of a Dask cluster."""
     try:
         from dask.distributed import Client, as_completed
@@ -302,7 +302,7 @@ def grade_class(
         )
     if how.isolated and not how.dask:
         sandbox.require()
-        sandbox.check_folders(_files_of(how.db))
+        sandbox.check_folders(files_of(how.db))
     started = time.perf_counter()
     ignored = [one.student for one in found] if how.again else ()
     journal = Journal(lesson.name, ignored=ignored)
@@ -324,7 +324,7 @@ def grade_class(
     return records, time.perf_counter() - started
 
 
-def _files_of(db: str | None) -> list[Path]:
+def files_of(db: str | None) -> list[Path]:
     """The file of a gradebook that is one (SQLite); none of another database."""
     kind, _, path = (db or "").partition(":///")
     return [Path(path)] if kind.startswith("sqlite") and path else []

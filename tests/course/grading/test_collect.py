@@ -482,7 +482,7 @@ def test_a_killed_collection_goes_on(inbox, small_course, monkeypatch):
     collected(inbox)
     put(inbox / "s1 (1).ipynb", GOOD, START + DAY)
     with monkeypatch.context() as patched:
-        patched.setattr(attempts, "_write_log", lambda *a: 1 / 0)
+        patched.setattr(attempts, "write_log", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             collect.collect(NAME, inbox)
     found, _ = collected(inbox)
