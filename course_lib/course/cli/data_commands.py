@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from dataclasses import asdict
 
 from course_lib import assets, files
 from course_lib.course.cli import options
@@ -15,12 +16,7 @@ def list_assets(typed: options.DataList) -> int:
     known = assets.known()
     states = {name: assets.problem(name, thorough=False) or "here" for name in known}
     if typed.json:
-        fields = ("title", "package", "version", "bytes", "licence", "citation")
-        shown = {
-            name: {field: getattr(asset, field) for field in fields}
-            for name, asset in known.items()
-        }
-        print_json({name: {**shown[name], "state": states[name]} for name in known})
+        print_json({n: {**asdict(known[n]), "state": states[n]} for n in known})
         return 0
     rows = [
         (
