@@ -129,7 +129,7 @@ import json, sys
 from pathlib import Path
 from course_lib.course.grading import classroom
 lesson, parallel, to = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-records, _ = classroom.grade_class(lesson, parallel)
+records, _ = classroom.grade_class(lesson, classroom.How(parallel=parallel))
 for record in records.values():
     record.pop("seconds"); record.pop("notebook", None); record.pop("digest", None)
 to.write_text(json.dumps(records, sort_keys=True))
