@@ -367,7 +367,7 @@ def extract(
                 features = backbone.features(x)  # (N, F)
             else:
                 output = activations(backbone, x, [module])[module]
-                if output.ndim == 4 and _channels_come_last(net):
+                if output.ndim == 4 and channels_come_last(net):
                     output = output.permute(0, 3, 1, 2)
                 features = pool(output) if pool else _pooled(output, x)
             parts.append(features.float().cpu().numpy())
@@ -375,7 +375,7 @@ def extract(
     return found if order is None else found[np.argsort(order)]
 
 
-def _channels_come_last(net: nn.Module) -> bool:
+def channels_come_last(net: nn.Module) -> bool:
     """Some networks keep their maps as (N, h, w, C), not (N, C, h, w).
 
     timm says which; of torchvision's these are the Swin Transformers.

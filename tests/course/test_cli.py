@@ -22,7 +22,7 @@ import course_lib
 from course_lib import assets, errors
 from course_lib.course import cli, runner
 from course_lib.course.cli import job_commands, options, result_commands
-from course_lib.jobs import exported
+from course_lib.jobs import prediction
 from course_lib.lessons import claims
 
 HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "transformers", "sklearn"}
@@ -269,10 +269,10 @@ def test_public_data_for_programs(capsys):
 
 
 def test_answers_for_programs_are_those_of_the_csv(monkeypatch, capsys, tmp_path):
-    found = exported.Answers(
+    found = prediction.Answers(
         ["a.png", "b.png"], np.array([[0.25, 0.75], [0.9, 0.1]]), ("x", "example"), []
     )
-    monkeypatch.setattr(job_commands.exported, "answers", lambda *given: found)
+    monkeypatch.setattr(job_commands.prediction, "answers", lambda *given: found)
     line = "predict --model m --data d"
     rows = json_of(line, capsys)
     assert rows[0] == {

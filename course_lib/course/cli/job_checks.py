@@ -3,12 +3,16 @@
 from course_lib.course.cli import options, tasks
 from course_lib.errors import CourseError
 from course_lib.jobs import configuration
+from course_lib.show.console import print_json
 
 
 def train(typed: options.Train) -> int:
-    """Print an example, or read the configuration and go on with the job."""
+    """Print an example or the schema, or read the configuration and train."""
     if typed.example:
         print(configuration.example(typed.example))
+        return 0
+    if typed.schema:
+        print_json(configuration.schema())
         return 0
     for option in ("config", "data"):
         if getattr(typed, option) is None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from course_lib import datasets, files, profiles
 from course_lib.course.cli import options
 from course_lib.datasets import tables
-from course_lib.diagnose import diagnosis, own_samples
+from course_lib.diagnose import diagnosis, explained, own_samples
 from course_lib.errors import CourseError
-from course_lib.jobs import exported, pipeline
+from course_lib.jobs import pipeline, prediction, reporting
 from course_lib.models import zoo
 from course_lib.show.console import print_json, print_table
 from course_lib.training import distributed
@@ -37,20 +37,22 @@ def diagnose(typed: options.Diagnose) -> int:
     )
     columns = typed.image_column, typed.label_column
     reading = _reading(typed, labels=typed.labels)
-    images, test, notes = own_samples.read(Path(typed.data), reader, columns, reading)
-    counts = {"pictures": images.counts()} | ({"test": test.counts()} if test else {})
-    _show_data(counts, notes, typed.json)
+    samples = own_samples.read(Path(typed.data), reader, columns, reading)
+    counts = {"pictures": samples.pictures.counts()}
+    if samples.test:
+        counts["test"] = samples.test.counts()
+    _show_data(counts, samples.notes, typed.json)
     found = diagnosis.diagnose(
         backbone,
-        images,
-        test=test,
-        notes=notes,
-        labels_per_class=typed.labels_per_class,
-        minutes=typed.minutes,
+        samples,
+        diagnosis.Settings(
+            labels_per_class=typed.labels_per_class,
+            minutes=typed.minutes,
+            augment=typed.augment,
+            matters=typed.matters / 100,
+            seed=typed.seed,
+        ),
         groups=[name for name in typed.group_columns.split(",") if name],
-        augment=typed.augment,
-        matters=typed.matters / 100,
-        seed=typed.seed,
         folder=Path(typed.out) / "state",
         again=typed.again,
     )
@@ -58,7 +60,7 @@ def diagnose(typed: options.Diagnose) -> int:
     if typed.json:
         print_json(found.to_dict())
         return 0
-    print(found)
+    print(explained.text(found, told=samples.notes))
     print(f"\nThe report with figures and tables: {page}")
     return 0
 
@@ -78,14 +80,14 @@ def train(typed: options.Train, config) -> int:
     if typed.json:
         print_json(result.to_dict())
         return 0
-    print(result)
+    print(reporting.text(result, told=result.parts.notes))
     print(f"\nThe report with figures and tables: {result.folder / 'report.html'}")
     return 0
 
 
 def predict(typed: options.Predict) -> int:
     """An answer an example; 3 where some were left out, else 0."""
-    found = exported.answers(
+    found = prediction.answers(
         typed.model,
         typed.data,
         typed.column,
@@ -103,7 +105,7 @@ def predict(typed: options.Predict) -> int:
     return 3 if found.left_out else 0
 
 
-def _rows(found: exported.Answers):
+def _rows(found: prediction.Answers):
     """(example, answer, its probability, all probabilities), to four digits."""
     for name, row in zip(found.names, found.probabilities):
         best = int(row.argmax())
@@ -111,7 +113,7 @@ def _rows(found: exported.Answers):
         yield name, found.classes[best], numbers[best], numbers
 
 
-def _as_csv(found: exported.Answers) -> str:
+def _as_csv(found: prediction.Answers) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["example", "answer", "probability", *found.classes])
@@ -120,7 +122,7 @@ def _as_csv(found: exported.Answers) -> str:
     return out.getvalue()
 
 
-def _as_json(found: exported.Answers) -> str:
+def _as_json(found: prediction.Answers) -> str:
     """The same numbers; a class may have the name of another column here."""
     rows = [
         {

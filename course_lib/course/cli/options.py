@@ -391,6 +391,9 @@ class Train:
             autocompletion=lambda: ["images", "text"],
         ),
     ] = None
+    schema: Annotated[
+        bool, Option("--schema", help="print the JSON Schema of a configuration")
+    ] = False
     again: Annotated[bool, Option("--again", help="replace another job in FOLDER")] = (
         False
     )

@@ -134,7 +134,7 @@ def finished(tmp_path_factory):
         submit(root)
         records, _ = classroom.grade_class(
             lesson,
-            parallel=2,
+            classroom.How(parallel=2),
             done=lambda student, record, again: told.append(student),
         )
     return root, records, told
