@@ -369,7 +369,7 @@ def extract(
                 output = activations(backbone, x, [module])[module]
                 if output.ndim == 4 and channels_come_last(net):
                     output = output.permute(0, 3, 1, 2)
-                features = pool(output) if pool else _pooled(output, x)
+                features = pool(output) if pool else pooled(output, x)
             parts.append(features.float().cpu().numpy())
     found = np.concatenate(parts)
     return found if order is None else found[np.argsort(order)]
@@ -385,7 +385,7 @@ def channels_come_last(net: nn.Module) -> bool:
     return "swin" in type(net).__name__.lower()
 
 
-def _pooled(output: torch.Tensor, x) -> torch.Tensor:
+def pooled(output: torch.Tensor, x) -> torch.Tensor:
     """Mean over space or tokens; padding tokens of a text are left out."""
     if output.ndim == 4:
         return output.mean(dim=(2, 3))

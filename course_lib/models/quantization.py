@@ -351,7 +351,7 @@ def _join(tensors, layout: dict) -> Quantized:
     return Quantized(packed, absmax, **layout)
 
 
-class _Product(torch.autograd.Function):
+class DequantisedProduct(torch.autograd.Function):
     """x W^T + b.  W is made anew for either pass and kept after neither."""
 
     @staticmethod
@@ -404,7 +404,7 @@ class LinearNF4(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        return _Product.apply(x, bias, self.layout, *self.buffers())
+        return DequantisedProduct.apply(x, bias, self.layout, *self.buffers())
 
     def _apply(self, fn, recurse=True):
         before = dict(self._buffers)

@@ -332,7 +332,7 @@ def test_gradients_are_those_of_finite_differences():
     x = torch.randn(3, 10, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(4, dtype=torch.float64, requires_grad=True)
     stored, layout = tuple(quantised.buffers()), quantised.layout
-    apply = quantization._Product.apply
+    apply = quantization.DequantisedProduct.apply
     assert torch.autograd.gradcheck(
         lambda a, b: apply(a, b, layout, *stored), (x, bias)
     )
