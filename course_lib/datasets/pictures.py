@@ -412,6 +412,7 @@ def _is_plain(opened) -> bool:
 
 
 def has_alpha_band(image) -> bool:
+    """Has a Pillow image a band of transparency?"""
     return "A" in image.getbands() and image.mode != "LAB"  # whose A is a colour
 
 
