@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 from course_lib import datasets, training
-from course_lib.analysis import measure
+from course_lib.analysis import statistics
 from course_lib.models import features, zoo
 from course_lib.training import freezing
 
@@ -73,7 +73,7 @@ def main():
     gap = abs(np.mean(accuracies["cached"]) - np.mean(accuracies["naive"]))
     speed_up = np.sum(seconds["naive"]) / np.sum(seconds["cached"])
     for name, values in accuracies.items():
-        print(f"{name}: accuracy {measure.mean_and_interval(values)}")
+        print(f"{name}: accuracy {statistics.mean_and_interval(values)}")
     print(
         f"difference of the means {gap:.4f}, standard deviation of seeds {scatter:.4f}"
     )

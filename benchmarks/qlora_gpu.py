@@ -8,6 +8,7 @@ data/qlora_gpu.json, which lesson 10 shows where there is no GPU.
 
 import argparse
 import datetime
+from dataclasses import replace
 
 import torch
 
@@ -32,9 +33,10 @@ def main():
     for name in args.models:
         about = dict(model=name, sequence=args.sequence, batch=args.batch)
         try:
-            row = large_models.measure_step(
-                name, sequence=args.sequence, batch=args.batch
+            options = replace(
+                large_models.BARE, sequence=args.sequence, batch=args.batch
             )
+            row = large_models.measure_step(name, options)
             peak, planned = row["peak"] / 1e9, row["planned"] / 1e9
             speed = row["tokens_per_second"]
             print(f"{name}: {peak:.2f} GB, planned {planned:.2f}, {speed:.0f} tokens/s")

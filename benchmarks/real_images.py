@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from course_lib import datasets, training
-from course_lib.analysis import measure, probes
+from course_lib.analysis import probes, statistics
 from course_lib.models import features, zoo
 
 RATES = (3e-4, 1e-3, 3e-3)
@@ -75,8 +75,8 @@ def trained(args, pretrained, train, val, lr, seed):
         val,
         steps=args.steps,
         lr=lr,
-        augment=None if args.plain else AUGMENT,
         seed=seed,
+        recipe=training.Recipe(augment=None if args.plain else AUGMENT),
     )
     return backbone
 
@@ -124,14 +124,14 @@ def main():
             "last stage": [None],
             "all stages": backbone.stages,
         }.items():
-            scores = measure.mean_and_interval(frozen(backbone, data, stages, args))
+            scores = statistics.mean_and_interval(frozen(backbone, data, stages, args))
             print(f"frozen {which}, {start} weights: {scores}", flush=True)
     for pretrained in (True, False) if args.fine_tune else ():
         lr, scores = fine_tuned(args, pretrained, data)
         start = "pretrained" if pretrained else "random"
         print(
             f"all layers, from {start} weights (lr {lr:g}): "
-            f"{measure.mean_and_interval(scores)}",
+            f"{statistics.mean_and_interval(scores)}",
             flush=True,
         )
 

@@ -21,8 +21,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from course_lib import datasets, training
-from course_lib.analysis import measure, probes
+from course_lib.analysis import probes, statistics
 from course_lib.models import features, text, zoo
+from course_lib.training import hf_trainer
 
 RATES = (1.5e-4, 5e-4)
 
@@ -58,7 +59,7 @@ def tfidf(train, test):
 def fine_tuned(train, test, lr, seed, epochs):
     """The recipe of lesson 07 on all drawn texts."""
     backbone = zoo.load("minilm", len(train.classes), seed=seed)
-    text.fit(backbone, train, epochs=epochs, lr=lr, seed=seed)
+    hf_trainer.fit(backbone, train, epochs=epochs, lr=lr, seed=seed)
     predicted = text.predict(backbone, test.texts).argmax(1)
     return training.balanced_accuracy(predicted, test.labels)
 
@@ -82,7 +83,7 @@ def main():
     )
 
     def show(name, scores):
-        print(f"{name:34} {measure.mean_and_interval(scores)}", flush=True)
+        print(f"{name:34} {statistics.mean_and_interval(scores)}", flush=True)
 
     show("TF-IDF, logistic regression", [tfidf(*part) for part in parts])
     encoder = zoo.load("minilm")

@@ -40,7 +40,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from course_lib import datasets, training
-from course_lib.models import text, zoo
+from course_lib.models import zoo
+from course_lib.training.hf_trainer import quiet_arguments
 
 
 class Pictures(torch.utils.data.Dataset):
@@ -112,10 +113,12 @@ def course(model, X, y, args):
             model,
             (X, y),
             epochs=args.epochs,
-            optimizer=optimizer,
-            batch_size=args.batch_size,
-            schedule="constant",
-            warmup=0.0,
+            recipe=training.Recipe(
+                batch_size=args.batch_size,
+                optimization=training.Optimization(
+                    optimizer=optimizer, schedule="constant", warmup=0.0
+                ),
+            ),
         )
 
     return train, lambda: updates(optimizer)
@@ -140,7 +143,7 @@ def trainer(model, X, y, args):
 
     optimizer = adamw(model.parameters(), args.lr)
     settings = TrainingArguments(
-        **text.quiet_arguments(
+        **quiet_arguments(
             tempfile.mkdtemp(prefix="throughput-"),
             seed=0,
             num_train_epochs=args.epochs,

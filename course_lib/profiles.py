@@ -3,7 +3,7 @@
 ``offline`` (the default) uses the bundled weights on the CPU and no network;
 ``full`` swaps in the well-known public models.  The environment variable
 COURSE_PROFILE chooses; in ``full``, one more variable for each model swaps in another
-(COURSE_VISION_BACKBONE=torchvision/squeezenet1_1).  Taught in lesson 00.
+(COURSE_VISION_BACKBONE=torchvision/squeezenet1_1).
 """
 
 import os
@@ -68,7 +68,7 @@ SWITCHES = {  # environment variable: the model of the full profile that it repl
         "language_model",
     )
 }
-CLIP = "hf/laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # lesson 03 asks it
+CLIP = "hf/laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # for zero-shot classification
 DOWNLOAD_MB = {  # weights on their hub; torchvision states its own
     "timm/resnet50.a1_in1k": 102,
     "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k": 346,

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from course_lib.datasets.images import ImageDataset
-from course_lib.models import zoo
+from course_lib.models import features, zoo
+from course_lib.models.backbone import Backbone, vision
 from course_lib.models.preprocessing import Preprocess
 from course_lib.pretraining.architectures import narrow_resnet
 
@@ -18,7 +19,7 @@ def resnet(num_classes=3, seed=0):
     """A Backbone with the real stages and 8 to 16 channels, freshly initialised."""
     torch.manual_seed(seed)
     model = narrow_resnet(num_classes, widths=(8, 8, 16, 16)).eval()
-    return zoo.vision(model, PREPROCESS, "tiny/resnet", {})
+    return vision(model, PREPROCESS, "tiny/resnet", {})
 
 
 def vit(num_classes=3, seed=0):
@@ -34,7 +35,7 @@ def vit(num_classes=3, seed=0):
         num_heads=3,
         num_classes=num_classes,
     )
-    return zoo.vision(model.eval(), PREPROCESS, "tiny/vit", {})
+    return vision(model.eval(), PREPROCESS, "tiny/vit", {})
 
 
 def images(n=24, size=32, seed=0, num_classes=3, split="train"):
@@ -87,3 +88,49 @@ def encoder(num_classes=5, seed=0):
         k: backbone.stages[k] for k in ("embeddings", "layer1", "layer2")
     }
     return backbone.to_classes(num_classes, seed) if num_classes else backbone
+
+
+def state(model):
+    """Copies of all weights and buffers, by name."""
+    net = features.network(model)
+    return {k: v.clone() for k, v in net.state_dict().items()}
+
+
+def moved(before, model):
+    """Names whose values are not those of an earlier `state`."""
+    after = features.network(model).state_dict()
+    return {k for k in before if not torch.equal(before[k], after[k])}
+
+
+def generator(seed=0):
+    """A torch.Generator with that seed."""
+    return torch.Generator().manual_seed(seed)
+
+
+def perceptron(seed=0):
+    """A Backbone for points in the plane, with 16 features and two classes."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(
+        nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 2)
+    )
+    return Backbone(net, None, "tiny/perceptron", "vision", "4", {}, 16)
+
+
+def points(n=300, shift=0.0, gain=1.0, seed=0):
+    """Both coordinates tell the class; in the target the second one has changed."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    X = rng.normal(0, 0.5, (n, 2)) + (2 * y[:, None] - 1)
+    X[:, 1] = gain * X[:, 1] + shift
+    return X.astype(np.float32), y
+
+
+class Unreadable:
+    """Images whose labels nobody may look at."""
+
+    def __init__(self, data):
+        self.images, self.classes = data.images, data.classes
+
+    @property
+    def labels(self):
+        raise AssertionError("the target's labels were read")

@@ -276,13 +276,14 @@ def build(cache: Path) -> list[str]:
 LOAD = """
 import sys, warnings
 import numpy as np, torch
-from course_lib.models import language_models, zoo
+from course_lib.methods import instruction_tuning
+    from course_lib.models import language_models, zoo
 warnings.simplefilter("ignore")
 name, decoder = sys.argv[1], sys.argv[2] == "decoder"
 if decoder:
     model, tokenizer = language_models.load(name, quantised="nf4")
-    tuned = language_models.with_lora(model, r=4)
-    losses = language_models.fit(tuned, tokenizer, ["a b"] * 4, ["c"] * 4, steps=2)
+    tuned = instruction_tuning.with_lora(model, r=4)
+    losses = instruction_tuning.fit(tuned, tokenizer, ["a b"] * 4, ["c"] * 4, steps=2)
     said = language_models.write(tuned, tokenizer, ["a b"], length=4)
     layer = type(model.model.layers[0].mlp.up_proj).__name__
     print(f"{type(model).__name__}, {layer}, loss {losses[-1]:.2f}, wrote {len(said)}")

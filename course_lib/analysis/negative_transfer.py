@@ -2,7 +2,7 @@
 
 Validation accuracy below random initialisation is seen by comparing; the other two are
 here: training loss that falls while validation loss rises from the start, and confident
-errors that follow the classes of the source.  Lesson 12.
+errors that follow the classes of the source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def falls_and_rises(history: Mapping | None) -> bool:
 
     history: a training.History as a dict.  True when the training loss ends lower than
     it began, and validation loss was lowest at one of the first two evaluations and
-    ends at least 5 % above.  Lesson 12.
+    ends at least 5 % above.
     """
     if history is None or len(history["val_loss"]) < 4:
         return False
@@ -38,7 +38,7 @@ def errors_follow_source(
     true class, in nats; for the null, source classes change places within the true
     class, which keeps what pictures of one class have in common.  Returns {pictures,
     information, expected: its mean under the null, p, cramers_v: of the whole table,
-    Cramer 1946}; None for all but pictures when fewer than 10 are given.  Lesson 12.
+    Cramer 1946}; None for all but pictures when fewer than 10 are given.
     """
     s, y, p = (np.asarray(column) for column in (source_classes, labels, predictions))
     names = ("information", "expected", "p", "cramers_v")
@@ -77,8 +77,8 @@ def _information(rows, columns) -> float:
 
 def _cramers_v(counts) -> float:
     """0 for independent rows and columns of a table of counts, 1 for determined."""
-    n, smaller = counts.sum(), min(counts.shape) - 1
-    if smaller < 1:
+    from scipy.stats.contingency import association
+
+    if min(counts.shape) < 2:
         return 0.0
-    expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / n
-    return float(np.sqrt(((counts - expected) ** 2 / expected).sum() / n / smaller))
+    return float(association(counts.astype(int), method="cramer"))

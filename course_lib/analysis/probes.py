@@ -1,18 +1,23 @@
 """A linear probe: how much of a task is linearly readable from frozen features.
 
-Lessons 01 (probe by depth), 03 (feature extraction) and 06 (transferability).
+Fitted on the features of one layer, or, stage by stage, on what :func:`pooled` gives.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from course_lib.errors import CourseError
+from course_lib.models import features
 
 CS = tuple(10.0**k for k in range(-4, 2))
+FOLDS = 3
+MAX_ITER = 2000  # of the solver; 500 for a fit that only chooses C
 
 
 @dataclass(frozen=True)
@@ -33,20 +38,17 @@ def linear_probe(
     test_X,
     test_y,
     *,
-    C: float | None = None,
+    C: float | Sequence[float] = CS,
     val: tuple | None = None,
-    Cs=CS,
-    folds: int = 3,
-    max_iter: int = 2000,
     seed: int = 0,
 ) -> Probe:
     """Logistic regression on standardised features (N, F); accuracy on the test set.
 
-    The inverse penalty C is given, or chosen from ``Cs`` by accuracy on
-    ``val=(X, y)``, or else by ``folds``-fold cross-validation inside the training
-    set; never on the test set.  Among equals the stronger penalty wins.
+    C: the inverse penalty, or several, of which one is chosen by accuracy on
+    ``val=(X, y)``, or else by three-fold cross-validation inside the training set;
+    never on the test set.  Among equals the stronger penalty wins.
     Deterministic.  Raises CourseError on unequal lengths, non-finite features or a
-    single class.  Alain & Bengio 2017; lesson 01.
+    single class.  Alain & Bengio 2017.
     """
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.preprocessing import StandardScaler
@@ -60,15 +62,15 @@ def linear_probe(
         )
     scaler = StandardScaler().fit(train_X)
     Z, test_Z = scaler.transform(train_X), scaler.transform(test_X)
-    fitted = {}
-    if C is None and val is not None:
+    Cs, fitted = np.ravel(C).tolist(), {}
+    if np.ndim(C) and val is not None:
         val_X, val_y = _checked("val", *val, width=train_X.shape[1])
         val_Z = scaler.transform(val_X)
-        fitted = {c: _fitted(Z, train_y, c, max_iter) for c in Cs}
+        fitted = {c: _fitted(Z, train_y, c) for c in Cs}
         C = _best(Cs, lambda c: _accuracy(fitted[c], val_Z, val_y))
-    elif C is None:
-        C = _best(Cs, lambda c: _cross_validated(train_X, train_y, c, folds, seed))
-    model = fitted[C] if C in fitted else _fitted(Z, train_y, C, max_iter)
+    elif np.ndim(C):
+        C = _best(Cs, lambda c: _cross_validated(train_X, train_y, c, seed))
+    model = fitted[C] if C in fitted else _fitted(Z, train_y, C)
     predictions = model.predict(test_Z)
     return Probe(
         accuracy=float((predictions == test_y).mean()),
@@ -76,7 +78,7 @@ def linear_probe(
         C=float(C),
         predictions=predictions,
         probabilities=model.predict_proba(test_Z),
-        converged=bool(model.n_iter_.max() < max_iter),
+        converged=bool(model.n_iter_.max() < MAX_ITER),
     )
 
 
@@ -100,7 +102,7 @@ def _checked(which, X, y, width=None):
     return X, y
 
 
-def _fitted(Z, y, C, max_iter):
+def _fitted(Z, y, C, max_iter: int = MAX_ITER):
     """Logistic regression on standardised features."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -119,7 +121,7 @@ def _best(Cs, score) -> float:
     return max(sorted(Cs), key=score)  # the first of equals: the strongest penalty
 
 
-def _cross_validated(X, y, C, folds, seed) -> float:
+def _cross_validated(X, y, C, seed) -> float:
     from sklearn.model_selection import StratifiedKFold
     from sklearn.preprocessing import StandardScaler
 
@@ -129,10 +131,31 @@ def _cross_validated(X, y, C, folds, seed) -> float:
             "linear_probe: a class has a single training example, so C cannot be "
             "cross-validated. Give C=..., or val=(X, y), or two examples a class."
         )
-    splits = StratifiedKFold(min(folds, smallest), shuffle=True, random_state=seed)
+    splits = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
     scores = []
     for fit, held_out in splits.split(X, y):
         scaler = StandardScaler().fit(X[fit])
         model = _fitted(scaler.transform(X[fit]), y[fit], C, 500)
         scores.append(_accuracy(model, scaler.transform(X[held_out]), y[held_out]))
     return float(np.mean(scores))
+
+
+def pooled(backbone, images: np.ndarray, batch_size: int = 200) -> tuple[dict, dict]:
+    """Mean and maximum over positions of every stage, in one pass over the images.
+
+    images: uint8 (N, H, W, 3).  Returns two dicts {stage: tensor (N, C)}.  Raises
+    CourseError for stages without maps.
+    """
+    stages = list(backbone.stages)
+    mean, peak = {s: [] for s in stages}, {s: [] for s in stages}
+    for start in range(0, len(images), batch_size):
+        x = backbone.preprocess(images[start : start + batch_size])
+        for stage, maps in features.activations(backbone, x, stages).items():
+            if maps.ndim != 4:
+                raise CourseError(
+                    f"pooled: {stage} gives shape {tuple(maps.shape)}, expected maps "
+                    "(N, C, h, w). Choose a convolutional network."
+                )
+            mean[stage].append(maps.mean((2, 3)).cpu())
+            peak[stage].append(maps.amax((2, 3)).cpu())
+    return tuple({s: torch.cat(parts) for s, parts in d.items()} for d in (mean, peak))

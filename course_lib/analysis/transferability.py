@@ -1,8 +1,7 @@
 """Transferability scores: which source suits a target, before any fine-tuning?
 
 Each score takes features Z (N, D) of the labelled target pictures, or the source
-head's probabilities, and gives one number; larger promises better transfer.  Whether
-the promise is kept is measured in lesson 06.
+head's probabilities, and gives one number; larger promises better transfer.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def logme(Z, y) -> float:
     precision alpha, noise of precision beta, both set where the evidence (Bishop 2006,
     equation 3.86) is largest.  The paper iterates MacKay's fixed point; here beta is
     eliminated and the ratio alpha / beta searched, which also holds for N < D.
-    Z (N, D), y (N,).  Raises CourseError on bad shapes.  You et al. 2021; lesson 06.
+    Z (N, D), y (N,).  Raises CourseError on bad shapes.  You et al. 2021.
     """
     Z, y = _checked(Z, y, "logme")
     U, s, _ = np.linalg.svd(Z, full_matrices=False)
@@ -71,7 +70,7 @@ def h_score(Z, y) -> float:
 
     Between 0 and min(D, classes - 1); the pseudo-inverse drops directions of no
     variance.  With N close to D it is biased upwards.  Z (N, D), y (N,).
-    Bao et al. 2019; lesson 06.
+    Bao et al. 2019.
     """
     Z, y = _checked(Z, y, "h_score")
     Z = Z - Z.mean(axis=0)
@@ -87,7 +86,7 @@ def leep(probabilities, y) -> float:
 
     probabilities (N, S) of the source classes on target pictures, rows that sum to 1;
     y (N,).  The empirical P(y | s) turns them into a prediction of y; at most 0.
-    Raises CourseError when rows are not probabilities.  Nguyen et al. 2020; lesson 06.
+    Raises CourseError when rows are not probabilities.  Nguyen et al. 2020.
     """
     P, y = _checked(probabilities, y, "leep")
     if (P < 0).any() or not np.allclose(P.sum(axis=1), 1, atol=1e-3):
@@ -106,7 +105,6 @@ def knn_accuracy(Z, y, k: int = 5) -> float:
     """Leave-one-out accuracy of the k nearest neighbours by cosine.
 
     Ties go to the class of the nearer neighbours.  Z (N, D), y (N,), N > k.
-    Lesson 06.
     """
     Z, y = _checked(Z, y, "knn_accuracy")
     if not 1 <= k < len(y):

@@ -15,7 +15,7 @@ from course_lib.course.findings import (
 from course_lib.course.grading import promises as probes
 from course_lib.course.grading import sandbox
 from course_lib.datasets import committed
-from course_lib.models import zoo
+from course_lib.models import hub
 
 
 def check_data() -> dict:
@@ -54,7 +54,7 @@ def public_models() -> tuple[list[str], list[str], float]:
             continue  # they come with the course
         size = megabytes(name)
         shown = name if size is None else f"{name} ({size:.0f} MB)"
-        if zoo.cached(name):
+        if hub.cached(name):
             here.append(name)
         else:
             absent.append(shown)

@@ -11,7 +11,7 @@ import io
 import numpy as np
 
 from course_lib import files, paths
-from course_lib.datasets import load
+from course_lib.datasets.catalogue import load
 from course_lib.datasets.committed import RENDERERS
 from course_lib.datasets.images import ImageDataset
 

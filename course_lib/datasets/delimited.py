@@ -3,7 +3,7 @@
 The encoding and the separator are found; a scan counts records and fields on its own,
 pandas reads them, and the two must agree.  A file in which a quotation mark or a
 separator may have joined, cut or moved something is an error that names the rows.
-RFC 4180; lesson 13.
+RFC 4180.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from course_lib.datasets.labels import tidy
+from course_lib.datasets.wording import listed
 from course_lib.errors import CourseError
 
-__all__ = ["ENCODINGS", "Cells", "decoded", "listed", "read", "split_lines"]
+__all__ = ["ENCODINGS", "Cells", "decoded", "read", "split_lines"]
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 ENCODINGS = ("UTF-8", "cp1252")  # tried in this order where no mark says which
@@ -32,7 +33,6 @@ MARKS = (  # UTF-32 before UTF-16, whose mark it begins with
 )
 COMMENTS = ("#", "//", "%")
 QUOTE = '"'
-FIRST = 12  # rows named in a message; all are counted
 LOOKED_AT = 20  # records among which the header is looked for
 
 
@@ -58,13 +58,6 @@ class Cells:
         """ "row 3, row 7 (line 9) ..." of records, by index; the first dozen."""
         words = self.row_words or (lambda i: f"row {self.rows[i]}")
         return listed([words(i) for i in indices])
-
-
-def listed(names: Collection) -> str:
-    """The first dozen names, and how many more there are."""
-    names = [str(name) for name in names]
-    more = len(names) - FIRST
-    return ", ".join(names[:FIRST]) + (f" and {more} more" if more > 0 else "")
 
 
 # -- bytes to text ----------------------------------------------------------------
@@ -266,7 +259,7 @@ def _closing(lines, i, position, escape):
         end = lines[i].find(QUOTE, position)
         if end < 0:
             i, position = i + 1, 0
-        elif escape and (end - len(lines[i][:end].rstrip("\\"))) % 2:
+        elif escape and (end - len(lines[i][:end].rstrip("\\"))) % 2:  # odd: \" is text
             position = end + 1
         elif not escape and lines[i][end + 1 : end + 2] == QUOTE:
             position = end + 2
@@ -284,6 +277,8 @@ def _chosen(lines, names, separator, suffix):
         candidates = [separator]
     else:
         candidates = [s for s in SEPARATORS if any(s in x for x in lines[:LOOKED_AT])]
+    # The best separator knows the header, then gives most rows of one width and least
+    # doubt; text with commas in every row would otherwise win over its real separator.
     best, score = None, None
     for sign in candidates:
         dialect, records = _with_quoting(lines, Dialect(sign), suffix)
@@ -449,6 +444,7 @@ def _check_swallowed(lines, records, frame, dialect, path, words) -> None:
     spread = [r for r in records if r.lines > 2]
     if not spread or not dialect.separator:
         return
+    # columns of few values, such as labels, by the rows that are beyond doubt
     single = [i for i, r in enumerate(records) if r.lines == 1]
     few = {}
     for column in frame.columns:
@@ -461,6 +457,8 @@ def _check_swallowed(lines, records, frame, dialect, path, words) -> None:
             continue
         width, own = record.width, lines[record.line : record.line + record.lines]
         for column, values in few.items():
+            # behind the text: every line but the last ends with a label; before it:
+            # every line but the first begins with one
             rows = own[:-1] if column > record.column else own[1:]
             cut = [line.split(dialect.sign) for line in rows]
             if all(len(c) == width and c[column].strip(QUOTE) in values for c in cut):
@@ -505,7 +503,10 @@ def _by_pandas(text, dialect, width, path, end):
     import pandas as pd
 
     options = {}
-    if end in (r"\n", r"\r"):
+    if end in (
+        r"\n",
+        r"\r",
+    ):  # else pandas ends a record at a carriage return in a text
         options["lineterminator"] = {r"\n": "\n", r"\r": "\r"}[end]
     if dialect.escape:
         options |= dict(escapechar="\\", doublequote=False)

@@ -35,7 +35,7 @@ def dealt(strata, groups, fractions, seed: int) -> np.ndarray:
     edges = np.cumsum(np.bincount(inverse))[:-1]
     members = np.split(order, edges)
     members = [members[i] for i in rng.permutation(len(members))]
-    members.sort(key=len, reverse=True)
+    members.sort(key=len, reverse=True)  # stable; small groups even out large ones
     n = int(strata.max()) + 1
     wanted = np.outer(fractions, np.bincount(strata, minlength=n))  # (parts, strata)
     missing = wanted.copy()

@@ -1,7 +1,7 @@
 """What every labelled data set can do, whatever its inputs are.
 
 Counting, taking a stratified sample, splitting: for pictures (:class:`ImageDataset`)
-and texts (:class:`TextDataset`) alike.  (Lessons 00, 02, 07 and 13.)
+and texts (:class:`TextDataset`) alike.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Labelled:
 
         Stratified (the default) keeps the class proportions of the data set; the same
         seed gives nested samples: take(25) is contained in take(50) when the classes
-        are balanced.  Raises CourseError when there are too few examples.  Lesson 02.
+        are balanced.  Raises CourseError when there are too few examples.
         """
         if (n is None) == (n_per_class is None):
             raise CourseError("take: give either n or n_per_class, and not both.")
@@ -111,7 +111,7 @@ class Labelled:
         """Disjoint stratified parts, one for each fraction (they sum to at most 1).
 
         Every class is divided in the same proportions.  Raises CourseError when a part
-        would be empty.  Lesson 13.
+        would be empty.
         """
         fractions = [float(fraction) for fraction in fractions]
         if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
@@ -178,6 +178,7 @@ def _shares(n: int, counts: Sequence[int]) -> list[int]:
 
 def _interleaved(groups: Sequence[np.ndarray]) -> np.ndarray:
     """Members of all groups, evenly mixed, so that a prefix is nearly balanced."""
+    # each member's place is its share of the way through its own group
     rank = [(np.arange(len(group)) + 0.5) / max(len(group), 1) for group in groups]
     members = np.concatenate(groups).astype(np.int64)
     return members[np.argsort(np.concatenate(rank), kind="stable")]

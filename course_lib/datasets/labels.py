@@ -2,7 +2,7 @@
 
 "leak", "Leak", "leak " and "ｌｅａｋ" are one class that several hands wrote; "a" and
 "A" may be two letters.  What is merged is said, with every spelling and its count, and
-a case that cannot be decided is an error that lists it.  Lesson 13.
+a case that cannot be decided is an error that lists it.
 """
 
 from __future__ import annotations
@@ -219,6 +219,8 @@ def indexed(
     classes = [str(name) for name in classes]
     index = {name: k for k, name in enumerate(classes)}
     if rule != "as_written":
+        # a label that is near to one class alone is of that class; its own spelling,
+        # where it is a class itself, goes before
         common = Counter(map(key, classes))
         near = {key(c): k for c, k in index.items() if common[key(c)] == 1}
         index = {n: near[key(n)] for n in set(names) if key(n) in near} | index

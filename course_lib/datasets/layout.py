@@ -3,7 +3,7 @@
 A set is a folder with a sub-folder for each class, or with parts (train, validation,
 test under their usual names) of such sub-folders.  Hidden and system files are never
 data, at any depth.  Every file is either a picture of a class or counted, by name and
-reason, among what is left out.  Lesson 13.
+reason, among what is left out.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from functools import partial
 from pathlib import Path
 
 from course_lib.datasets import labels, pictures
+from course_lib.datasets.wording import INSTALL, listed, shown
 from course_lib.errors import CourseError
 
-__all__ = ["Layout", "LeftOut", "listed", "part_of", "pictures_below", "scan"]
+__all__ = ["Layout", "LeftOut", "part_of", "pictures_below", "scan"]
 
 PARTS = {  # in several languages, without accents
     "train": ("train", "training", "trn", "trainings", "entrainement", "apprentissage",
@@ -49,28 +50,9 @@ SYSTEM = {
     "lost+found", "network trash folder", "temporary items", "icon\r", "dicomdir",
     "__pycache__", "found.000",
 }  # fmt: skip
-SHOWN = 12  # names in a message
 DEEPEST = 40  # folders below the root
 OFTEN = 8  # times that links may lead to one folder
 ASIDE = "_"  # a folder whose name begins so was put aside
-
-
-def listed(names: Sequence, most: int = SHOWN) -> str:
-    """The first names, and how many more there are."""
-    names = [str(name) for name in names]
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def shown(name) -> str:
-    """A file's name as it can be printed and stored: control characters and bytes that
-    are no UTF-8 are escaped."""
-    return "".join(
-        c.encode("unicode_escape").decode()
-        if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
-        else c
-        for c in str(name)
-    )
 
 
 def is_hidden(name: str) -> bool:
@@ -171,6 +153,8 @@ def _walked(path, root, left_out, above, visits) -> _Folder:
         reason = f"a folder that cannot be opened ({error.strerror})"
         left_out.add(reason, relative(path), True)
         return folder
+    # Links may lead back up (a circle: skipped) or to one folder from several places
+    # (allowed, within reason, or a few links would make a tree without end).
     above = (*above, (status.st_dev, status.st_ino))
     for entry in entries:
         own = Path(entry.path)
@@ -207,7 +191,7 @@ def _is_picture(path: Path, name: str, left_out: LeftOut) -> bool:
         if pictures.reader_of(path):
             return True
     except pictures.MissingReader as error:
-        reason = f"{error.what}, which needs {error.library} ({pictures.INSTALL})"
+        reason = f"{error.what}, which needs {error.library} ({INSTALL})"
         left_out.add(reason, name, True)
         return False
     unread = ending in pictures.UNREAD
@@ -291,6 +275,7 @@ def scan(path: str | Path, split: bool = True, reading=None) -> Layout:
     def rel(below: Path) -> str:
         return shown(below.relative_to(root).as_posix())
 
+    # parts at the top, else below a wrapping folder, else inside of the classes
     parts = _parts(whole, root, split, left_out, notes, rel)
     if parts is None:
         top = _inner(whole, left_out, rel)
@@ -563,7 +548,7 @@ def _what_else(folder: _Folder) -> str:
         return ""
     said = ", ".join(f"{ending} {count:,}" for ending, count in endings.most_common(6))
     missing = [e for e in endings if e in pictures.LIBRARIES]
-    needs = f" {listed(missing)}: {pictures.INSTALL}" if missing else ""
+    needs = f" {listed(missing)}: {INSTALL}" if missing else ""
     return f"\nIt holds files that are not read: {said}.{needs}"
 
 
@@ -590,6 +575,7 @@ def _sorting(files: Sequence[Path]) -> str:
         re.split(r"[\s._\-(]*\d|[._\-\s]", file.stem, maxsplit=1)[0].lower()
         for file in files
     )
+    # names such as cat_001, dog_002: few beginnings that cover most of the files
     common = [(name, n) for name, n in starts.most_common(5) if name and n > 1]
     if len(common) > 1 and sum(n for _, n in common) > 0.8 * len(files):
         said = ", ".join(f"{name} ({n:,})" for name, n in common)

@@ -13,8 +13,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["picture_groups", "text_groups"]
+from course_lib import files
+from course_lib.errors import CourseError
 
+__all__ = ["merged", "picture_groups", "stored_groups", "text_groups"]
+
+FILE = "near_duplicates.npz"  # in data/: the groups of the public data sets
+MADE_BY = "python -m course_lib.datasets.stored_groups"
 BLOCK = 1000  # rows compared at a time
 
 
@@ -33,6 +38,7 @@ def picture_groups(images, correlation: float = 0.97, side: int = 64) -> np.ndar
         row = np.asarray(small, dtype=np.float64).ravel()
         row -= row.mean()
         rows.append(row / max(float(np.linalg.norm(row)), 1e-12))
+    # of such rows the product is the correlation
     return _connected(np.array(rows), correlation)
 
 
@@ -54,6 +60,7 @@ def merged(a, b) -> np.ndarray:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    # a graph with a node for each group of a and of b; every example joins two of them
     a, b = (np.unique(x, return_inverse=True)[1] for x in (a, b))
     n = int(a.max()) + 1
     size = n + int(b.max()) + 1
@@ -67,6 +74,7 @@ def _connected(rows, above: float) -> np.ndarray:
     from scipy.sparse import coo_array, issparse
     from scipy.sparse.csgraph import connected_components
 
+    # N x N products would not fit into memory; the pairs above the bound are few
     ends: list = []
     for first in range(0, rows.shape[0], BLOCK):
         products = rows[first : first + BLOCK] @ rows.T
@@ -76,3 +84,15 @@ def _connected(rows, above: float) -> np.ndarray:
     i, j = (np.concatenate(part) for part in zip(*ends))
     links = coo_array((np.ones(len(i)), (i, j)), shape=(rows.shape[0],) * 2)
     return connected_components(links, directed=False)[1]
+
+
+def stored_groups(name: str, n: int) -> np.ndarray:
+    """Group numbers (n,) of one data set.  Raises CourseError for another length."""
+    with np.load(files.verified(FILE), allow_pickle=False) as stored:
+        found = stored[name].astype(np.int64)
+    if len(found) != n:
+        raise CourseError(
+            f"data/{FILE} holds {len(found)} groups of {name}, and the set has {n} "
+            f"examples.\nExpected: one for each.\nDo: `{MADE_BY}`."
+        )
+    return found

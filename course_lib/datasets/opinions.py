@@ -17,8 +17,7 @@ import numpy as np
 
 from course_lib import assets
 from course_lib.datasets.grouped_split import grouped_split
-from course_lib.datasets.near_duplicates import merged, text_groups
-from course_lib.datasets.stored_groups import stored_groups
+from course_lib.datasets.near_duplicates import merged, stored_groups, text_groups
 from course_lib.datasets.texts import TextDataset
 from course_lib.errors import CourseError
 
@@ -52,7 +51,7 @@ def load(
         )
     if not threshold > 0:
         raise CourseError(f"opinions: threshold={threshold!r}.\nExpected: above 0.")
-    rows = _table()
+    rows = table()
     sure = np.abs(rows["rating"]) >= threshold
     part = splits()["train" if split == "unlabelled" else split]
     keep = (rows["domain"] == domain) & part
@@ -69,7 +68,7 @@ def load(
 
 
 @lru_cache(maxsize=1)
-def _table() -> dict[str, np.ndarray]:
+def table() -> dict[str, np.ndarray]:
     """All texts in the order of DOMAINS and files: domain, id, rating, text."""
     found: dict[str, list] = {"domain": [], "id": [], "rating": [], "text": []}
     for domain, name in DOMAINS.items():
@@ -88,7 +87,7 @@ def _table() -> dict[str, np.ndarray]:
 
 def find_groups() -> np.ndarray:
     """Groups (23703,): one review or editorial, and near-duplicates, stay together."""
-    rows, parts, first = _table(), [], 0
+    rows, parts, first = table(), [], 0
     for domain in DOMAINS:
         at = np.flatnonzero(rows["domain"] == domain)
         own = text_groups([rows["text"][i] for i in at])
@@ -102,13 +101,13 @@ def find_groups() -> np.ndarray:
 
 def groups() -> np.ndarray:
     """The stored groups (23703,)."""
-    return stored_groups("opinions", len(_table()["id"]))
+    return stored_groups("opinions", len(table()["id"]))
 
 
 @lru_cache(maxsize=1)
 def splits() -> dict[str, np.ndarray]:
     """{split: boolean (23703,)}: whole groups, stratified by domain and label."""
-    rows = _table()
+    rows = table()
     level = np.digitize(rows["rating"], (-THRESHOLD, THRESHOLD))
     strata = np.char.add(rows["domain"], level.astype(str))
     return grouped_split(strata, groups(), SHARES, SPLIT_SEED)

@@ -1,10 +1,10 @@
-"""Picture files as people have them, and the one rule that makes a set uint8 RGB.
+"""Picture files as people have them: which there are, what they hold, their values.
 
 A file is opened by what it holds, not by its name: Pillow for the usual formats, and
 through the extra `formats` pillow-heif (HEIC), pydicom (DICOM) and tifffile (TIFF of
 many channels, in planes or of floats).  Values keep their own depth until a
-:class:`Rule` scales them, by the same numbers for every picture of a set.
-No file is executed, and none is read whose reader would (PostScript).  Lesson 13.
+:class:`scaling.Rule` scales them, by the same numbers for every picture of a set.
+No file is executed, and none is read whose reader would (PostScript).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -21,28 +21,24 @@ from pathlib import Path
 
 import numpy as np
 
+from course_lib.datasets.wording import INSTALL
 from course_lib.errors import CourseError
 
 __all__ = [
     "Look",
     "MissingReader",
     "Picture",
-    "Rule",
+    "Unreadable",
     "decode",
+    "full_scale",
+    "has_alpha_band",
     "look",
     "reader_of",
-    "rgb",
 ]
 
 EIGHT, SIXTEEN, WHOLE, FLOATS, DICOM = (
     "8 bits", "16 bits", "whole numbers", "floats", "DICOM values",
 )  # fmt: skip
-FULL = {  # usual full scales, from which the smallest that holds all values is taken
-    SIXTEEN: (255, 1023, 4095, 16383, 65535),
-    WHOLE: (255, 1023, 4095, 16383, 65535),
-    FLOATS: (1, 255, 4095, 65535),
-    DICOM: (255, 1023, 4095, 16383, 65535),
-}
 NEVER = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # stubs, and what runs programs
 HEIF_ENDINGS = (".heic", ".heif", ".hif")
 DICOM_ENDINGS = (".dcm", ".dicom", ".dic", ".ima")
@@ -52,7 +48,6 @@ LIBRARIES = {
     **dict.fromkeys(DICOM_ENDINGS, "pydicom"),
     **dict.fromkeys(TIFF_ENDINGS, "tifffile"),
 }
-INSTALL = 'python -m pip install -c constraints.txt -e ".[formats]"'
 # Pictures of kinds that nothing here reads: they are counted among the pictures.
 UNREAD = set(
     ".3fr .ai .arw .avi .cr2 .cr3 .czi .dng .eps .exr .hdr .jxl .jxr .lif .mha .mhd "
@@ -63,10 +58,6 @@ LOGGERS = ("tifffile", "pydicom", "PIL")  # what they say, a CourseError says be
 LONG = 5  # sides' ratio from which on four fifths lie outside the middle square
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-# Share of a fourth channel that is fully opaque or fully clear where it is
-# transparency.  Formats that define it as such are believed sooner than TIFF, in which
-# programs mark near infrared, depth or a mask as "alpha", too.
-BINARY = {"TIFF": 0.25, "other": 0.01}
 SAMPLED = 100_000  # values of a picture that its 99.9 % quantile is taken from
 
 
@@ -210,6 +201,7 @@ def look(path: Path) -> Look:
         head = _checked_head(path)
         if not (_is_dicom(head, path) or _is_heif(head)):
             with _pillow(path, head) as opened:
+                # 8 bits need no rule: the header is enough, no pixel is decoded
                 if opened is not None and _is_plain(opened):
                     return Look(facts=_facts(opened) | _clear_parts(opened))
     picture = decode(path)
@@ -225,6 +217,7 @@ def look(path: Path) -> Look:
     if picture.kind == EIGHT:
         return Look(**about)
     values = picture.values.reshape(-1)
+    # a quantile sorts: every k-th value is enough for it, not for the extremes
     some = values[:: max(1, len(values) // SAMPLED)]
     low, high = values.min(), values.max()
     between = values[(values > low) & (values < high)]
@@ -253,10 +246,14 @@ def decode(path: Path, size: int | None = None) -> Picture:
         with _pillow(path, head) as opened:
             if opened is not None and not _is_cut(opened):
                 if size is not None:
+                    # JPEG is decoded at 1/2 to 1/8 of its size; four times what is
+                    # wanted leaves Lanczos' filter as good as all of it
                     opened.draft("RGB", (4 * size, 4 * size))
                 return _from_pillow(opened)
             facts = _facts(opened) if opened is not None else {}
             halves = opened is not None and _has_halves(opened)
+            # Pillow would cut these to 8 bits.  TIFF goes to tifffile, evenly packed
+            # 16 bits are read in halves, of the rest the upper 8 bits are kept and told
             colours = ("RGB", "RGBA", "RGBX", "LA")
             if opened is not None and not halves and not (
                 opened.format == "TIFF" and opened.mode in colours
@@ -278,6 +275,7 @@ class _named_errors:
         self.caught = warnings.catch_warnings()
         self.caught.__enter__()
         warnings.simplefilter("ignore")
+        # what a reader logs or warns of goes to the terminal of a learner otherwise
         self.levels = {name: logging.getLogger(name).level for name in LOGGERS}
         for name in LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -410,10 +408,10 @@ def _is_plain(opened) -> bool:
     """8 bits without a fourth channel in doubt."""
     if _is_deep(opened.mode) or _is_cut(opened):
         return False
-    return not _has_alpha_band(opened) or _certain_alpha(opened)
+    return not has_alpha_band(opened) or _certain_alpha(opened)
 
 
-def _has_alpha_band(image) -> bool:
+def has_alpha_band(image) -> bool:
     return "A" in image.getbands() and image.mode != "LAB"  # whose A is a colour
 
 
@@ -426,7 +424,8 @@ def _is_cut(opened) -> bool:
     if opened.format == "AVIF":
         return _bits_of_avif(opened) > 8
     if opened.format == "TIFF":  # Pillow reads planes of 16 bits as if they had 8
-        return max(np.atleast_1d(opened.tag_v2.get(258, 1))) > 8
+        return max(np.atleast_1d(opened.tag_v2.get(258, 1))) > 8  # BitsPerSample
+    # elsewhere the raw mode of a tile says how many bits are unpacked
     for tile in opened.tile:
         arguments = tile[3]
         arguments = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -441,7 +440,7 @@ def _is_cut(opened) -> bool:
 
 def _bits_of_jpeg2000(opened) -> int:
     head = _head(Path(opened.filename))
-    box = head.find(b"ihdr")
+    box = head.find(b"ihdr")  # height, width, channels, then bits - 1 and a sign
     if box >= 0 and head[box + 14] != 255:
         return (head[box + 14] & 0x7F) + 1
     size = head.find(b"\xff\x51")  # the marker SIZ; its first Ssiz
@@ -450,7 +449,7 @@ def _bits_of_jpeg2000(opened) -> int:
 
 def _bits_of_avif(opened) -> int:
     head = _head(Path(opened.filename))
-    box = head.find(b"av1C")
+    box = head.find(b"av1C")  # its third byte holds high_bitdepth and twelve_bit
     if not 0 <= box < len(head) - 6:
         return 8
     return 8 + 2 * bool(head[box + 6] & 0x40) + 2 * bool(head[box + 6] & 0x20)
@@ -462,7 +461,7 @@ def _facts(opened) -> dict[str, str]:
     if opened.format != "MPO" and getattr(opened, "n_frames", 1) > 1:
         facts["frames"] = str(opened.n_frames)
     if opened.format == "TIFF":
-        samples = opened.tag_v2.get(277, 1)
+        samples = opened.tag_v2.get(277, 1)  # SamplesPerPixel
         used = len(opened.getbands())
         if samples > used and opened.mode != "P":
             facts["channels"] = f"{samples} channels"
@@ -485,21 +484,21 @@ def _from_pillow(opened) -> Picture:
     image = ImageOps.exif_transpose(opened)
     if not _is_deep(image.mode):
         fourth = None
-        if _has_alpha_band(image) and not certain:
+        if has_alpha_band(image) and not certain:
             fourth = np.asarray(image.getchannel("A"))
         elif certain:
             image = image.convert("RGBA")
         image.load()
         return Picture(image.copy(), EIGHT, fourth, container, facts=facts)
     values = np.asarray(image)
-    unsigned = 1 in np.atleast_1d(tag.get(339, 1))
+    unsigned = 1 in np.atleast_1d(tag.get(339, 1))  # SampleFormat
     if is_ppm and image.mode == "I":  # Pillow has scaled these to 16 bits
         values = values.astype(np.uint16)
     elif container == "TIFF" and image.mode == "I" and unsigned:
         values = values.view(np.uint32)  # what Pillow reads as signed
     elif opened.format == "PNG" and image.mode == "I":
         values = values.astype(np.uint16)
-    inverted = container == "TIFF" and tag.get(262) == 0  # white is zero
+    inverted = container == "TIFF" and tag.get(262) == 0  # Photometric: white is zero
     return _deep(values, container=container, facts=facts, inverted=inverted)
 
 
@@ -559,12 +558,12 @@ def _swapped(tile):
     return tile._replace(args=raw)
 
 
-def _turned(plane, turn: int, ops):
-    """A plane (H, W) upright by an EXIF orientation."""
-    flips = {2: (1,), 3: (0, 1), 4: (0,), 5: (), 6: (), 7: (), 8: ()}[turn]
-    if turn <= 4:
-        return np.flip(plane, flips)
+def _turned(plane, turn: int):
+    """A plane (H, W) upright by an EXIF orientation, 2 to 8."""
     return {
+        2: np.flip(plane, 1),
+        3: np.flip(plane, (0, 1)),
+        4: np.flip(plane, 0),
         5: plane.T,
         6: np.rot90(plane, -1),
         7: np.rot90(plane, 2).T,
@@ -647,7 +646,7 @@ def _from_tiff(path: Path, facts) -> Picture:
                 "imagecodecs; install it, or save the file without compression"
             ) from None
         extra, photometric = page.extrasamples, page.photometric.name
-        turn = page.tags.get(274).value if 274 in page.tags else 1
+        turn = page.tags.get(274).value if 274 in page.tags else 1  # Orientation
     facts = dict(facts)
     if pages > 1:
         facts["frames"] = str(pages)
@@ -663,7 +662,7 @@ def _from_tiff(path: Path, facts) -> Picture:
         )
     if turn in range(2, 9):
         planes = values[..., None] if values.ndim == 2 else values
-        planes = [_turned(planes[..., c], turn, None) for c in range(planes.shape[2])]
+        planes = [_turned(planes[..., c], turn) for c in range(planes.shape[2])]
         values = np.stack(planes, axis=-1) if len(planes) > 1 else planes[0]
     values, fourth, channels = _channels(values, extra)
     facts |= channels | _proportions(values.shape[1], values.shape[0])
@@ -676,7 +675,7 @@ def _channels(values: np.ndarray, extra=()):
     if values.ndim == 2 or values.shape[2] == 1:
         return values.reshape(values.shape[:2]), None, {}
     channels = values.shape[2]
-    marked = any(int(kind) in (1, 2) for kind in extra or ())
+    marked = any(int(kind) in (1, 2) for kind in extra or ())  # as alpha, of two kinds
     if channels == 2 and marked:
         return values[..., 0], values[..., 1], {}
     if channels == 2:
@@ -726,252 +725,3 @@ def _window(data) -> tuple[float, float] | None:
     centre, width = (float(np.atleast_1d(v)[0]) for v in (centre, width))
     low = centre - 0.5 - (width - 1) / 2
     return (low, low + width - 1) if width > 1 else None
-
-
-# -- the rule of a set ------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How the pictures of one set become uint8 RGB: the same numbers for all.
-
-    ranges: {kind of numbers: (low, high)}; low becomes 0, high 255, what lies beyond is
-    cut.  8 bits stay as they are.  transparent: {"TIFF" or "other": is a fourth channel
-    transparency, laid over white, or left out}.  told: sentences on how the rule was
-    found.
-    """
-
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    transparent: Mapping[str, bool] = field(default_factory=dict)
-    told: tuple[str, ...] = field(default=(), compare=False)
-
-    @classmethod
-    def found(cls, looks: Sequence[Look], value_range=None, where="the set") -> Rule:
-        """The rule that fits these pictures: those of the training part.
-
-        Of one kind of numbers alone: from 0 (or the smallest value, where it is below)
-        to the usual full scale (1, 255, 1023, 4095, 16383, 65535) that holds the
-        largest value, or to the largest value itself where that is below half of it.
-        Of several kinds: each to its full scale, so that they stay comparable.  DICOM
-        files that name a window: what their windows cover together.
-        value_range: (low, high) for all deeper pictures instead.
-        """
-        kinds = sorted({one.kind for one in looks})
-        ranges, told = {}, []
-        for kind in kinds:
-            if kind == EIGHT:
-                continue
-            own = [one for one in looks if one.kind == kind]
-            if value_range is not None:
-                ranges[kind], how = tuple(map(float, value_range)), "as asked for"
-            else:
-                ranges[kind], how = _range(kind, own, alone=len(kinds) == 1)
-            told.append(_range_sentence(kind, len(own), ranges[kind], how, where))
-            told += _outliers(ranges[kind], own) or _marks(ranges[kind], own)
-        if value_range is not None and kinds == [EIGHT]:
-            told.append("A value range has no effect: all pictures have 8 bits.")
-        if len(kinds) > 1:
-            if EIGHT in kinds:
-                ranges[EIGHT] = (0.0, 255.0)
-            counts = ", ".join(
-                f"{kind} {sum(one.kind == kind for one in looks):,}" for kind in kinds
-            )
-            told.append(
-                f"Pictures of several depths are in {where}: {counts}. Each depth has "
-                "one scale; check that no class has a depth of its own."
-            )
-        return cls(ranges, _transparent(looks), tuple(told))
-
-    @classmethod
-    def of_one(cls, one: Look) -> Rule:
-        """For a picture that is read alone: the full scale of its depth."""
-        if one.kind == EIGHT:
-            return cls({}, _transparent([one], alone=True))
-        scales = {SIXTEEN: (65535,), FLOATS: (1, 255, 65535)}.get(
-            one.kind, (255, 65535)
-        )
-        full = next((s for s in scales if one.high <= s), one.high)
-        low = min(one.low, 0.0)
-        span = one.window or (low, full)
-        return cls({one.kind: span}, _transparent([one], alone=True))
-
-    @classmethod
-    def from_dict(cls, values: Mapping | None) -> Rule:
-        """The inverse of :meth:`to_dict`; None is the rule of earlier models."""
-        if values is None:
-            spans = {EIGHT: (0.0, 255.0), SIXTEEN: (0.0, 65535.0)}
-            return cls(spans, {"TIFF": True, "other": True})
-        ranges = {kind: tuple(span) for kind, span in values["ranges"].items()}
-        return cls(ranges, dict(values["transparent"]))
-
-    def to_dict(self) -> dict:
-        """Plain values, for model.json."""
-        return {
-            "ranges": {kind: list(span) for kind, span in self.ranges.items()},
-            "transparent": dict(self.transparent),
-        }
-
-    def extended(self, looks: Sequence[Look]) -> Rule:
-        """With full scales for the depths that the rule was not found on, and told."""
-        ranges, transparent, told = dict(self.ranges), dict(self.transparent), []
-        for kind in sorted({one.kind for one in looks} - {EIGHT, *self.ranges}):
-            own = [one for one in looks if one.kind == kind]
-            ranges[kind], how = _range(kind, own, alone=False)
-            told.append(
-                _range_sentence(kind, len(own), ranges[kind], how, "these pictures")
-                + " The model was not trained on this depth: its answers may be wrong."
-            )
-        eight = sum(one.kind == EIGHT for one in looks)
-        if eight and self.ranges and EIGHT not in self.ranges:
-            told.append(
-                f"Pictures of 8 bits, taken as they are: {eight:,}. The model was "
-                f"trained with {' and '.join(self.ranges)}: its answers may be wrong."
-            )
-        for container, is_alpha in _transparent(looks).items():
-            transparent.setdefault(container, is_alpha)
-        return Rule(ranges, transparent, tuple(told))
-
-
-def _range(kind: str, own: Sequence[Look], alone: bool):
-    """((low, high) of one kind of numbers, how it was found)."""
-    windows = {one.window for one in own}
-    if None not in windows:
-        low, high = min(w[0] for w in windows), max(w[1] for w in windows)
-        how = "the window that the files name"
-        if len(windows) > 1:
-            how = f"what the {len(windows)} different windows of the files cover"
-        return (low, high), how
-    low, high = min(one.low for one in own), max(one.high for one in own)
-    if low < 0:
-        return (low, max(high, low + 1)), "the smallest and the largest value"
-    full = next((float(scale) for scale in FULL[kind] if high <= scale), None)
-    if full is not None and (not alone or high > full / 2):
-        return (0.0, full), f"the usual full scale that holds the largest, {high:g}"
-    return (0.0, high or 1.0), "the largest value"
-
-
-def _range_sentence(kind, count, span, how, where) -> str:
-    return (
-        f"Pictures with {kind} ({count:,}): values from {span[0]:g} to {span[1]:g} "
-        f"became 0 to 255, in all of them alike ({how} of {where})."
-    )
-
-
-def _outliers(span, own) -> list[str]:
-    """Is most of the scale spent on few bright values, or on none?"""
-    least, most = min(one.low for one in own), max(one.most for one in own)
-    low, high = span
-    if any(one.window for one in own) or most - max(least, low) >= (high - low) / 8:
-        return []
-    if most - low < (high - low) / 8:
-        return [
-            f"99.9 % of the values of each picture lie below {most:g}: few grey levels "
-            "are left for them. If what is brighter carries nothing, "
-            f"{_asked(low, most)} gives them all."
-        ]
-    top = max(one.high for one in own)
-    if top <= least:
-        return []
-    return [
-        f"No value lies below {_number(least)}, the largest is {_number(top)}: few "
-        f"grey levels are left for them. {_asked(least, top)} gives them all."
-    ]
-
-
-def _marks(span, own) -> list[str]:
-    """Does one value, such as -9999 for "missing", take more than half of the scale?"""
-    low, high = min(one.low for one in own), max(one.high for one in own)
-    inner = [value for one in own for value in (*(one.inner or ()), one.low, one.high)]
-    inner = [value for value in inner if low < value < high]
-    if not inner or any(one.window for one in own) or not _inside(span, low, high):
-        return []
-    first, last = min(inner), max(inner)
-    if first - low > (high - low) / 2:
-        value, first, last = low, first, high
-    elif high - last > (high - low) / 2:
-        value, first, last = high, low, last
-    else:
-        return []
-    return [
-        f"The value {value:g} stands far from all others ({first:g} to {last:g}), as a "
-        "mark of missing pixels does, and takes most of the grey levels. To give them "
-        f"to the others: {_asked(first, last)}."
-    ]
-
-
-def _asked(low, high) -> str:
-    """How a user asks for a range: in a configuration, and of the command without."""
-    low, high = _number(low), _number(high)
-    return (
-        f"value_range: [{low}, {high}] (of `course diagnose`: "
-        f"--value-range {low} {high})"
-    )
-
-
-def _number(value: float) -> str:
-    """Whole numbers with all digits, others with six."""
-    whole = float(value).is_integer() and abs(value) < 2**53
-    return str(int(value)) if whole else f"{value:g}"
-
-
-def _inside(span, low, high) -> bool:
-    return span[0] <= low and high <= span[1]
-
-
-def _transparent(looks: Iterable[Look], alone: bool = False) -> dict[str, bool]:
-    """Is the fourth channel transparency?  One answer for all files of a container."""
-    sums: dict[str, np.ndarray] = {}
-    for one in looks:
-        if one.fourth is not None:
-            sums[one.container] = sums.get(one.container, 0) + np.array(one.fourth)
-    found = {}
-    for container, (opaque, clear, pixels) in sums.items():
-        binary = (opaque + clear) / pixels >= BINARY[container]
-        found[container] = bool(binary and (opaque > 0 or alone))
-    return found
-
-
-def rgb(picture: Picture, rule: Rule):
-    """(Pillow image RGB of 8 bits, was anything beyond the range cut?)."""
-    from PIL import Image
-
-    beyond = False
-    if picture.kind == EIGHT:
-        image = picture.values
-    else:
-        levels, beyond = _levels(picture, rule)
-        image = Image.fromarray(levels).convert("RGB")
-        if picture.fourth is not None:
-            alpha = picture.fourth / full_scale(picture.fourth.dtype) * 255
-            alpha = np.floor(alpha + 0.5).clip(0, 255).astype(np.uint8)
-            image.putalpha(Image.fromarray(alpha))
-    if picture.kind == EIGHT and picture.inverted:
-        from PIL import ImageOps
-
-        image = ImageOps.invert(image.convert("RGB"))
-    if image.mode == "RGB":
-        return image, beyond
-    has_alpha = _has_alpha_band(image) or "a" in image.mode
-    if picture.fourth is not None and not rule.transparent.get(picture.container, True):
-        has_alpha = False
-        image = image.convert("RGBA")  # of LA, too; the fourth channel is dropped
-    if has_alpha:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB"), beyond
-
-
-def _levels(picture: Picture, rule: Rule):
-    """(uint8 values by the range of the kind, was anything beyond it?)."""
-    if picture.kind not in rule.ranges:
-        known = " and ".join([EIGHT, *rule.ranges])
-        raise Unreadable(f"it holds {picture.kind}, and its rule is for {known}")
-    low, high = rule.ranges[picture.kind]
-    values = picture.values.astype(np.float64)
-    beyond = bool(values.min() < low or values.max() > high)
-    if picture.kind == DICOM and picture.window:
-        beyond = False  # a window is meant to cut
-    scaled = (values - low) * (255.0 / (high - low))
-    levels = np.floor(scaled + 0.5).clip(0, 255).astype(np.uint8)
-    return (255 - levels if picture.inverted else levels), beyond

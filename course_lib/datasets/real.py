@@ -16,7 +16,7 @@ SIDE = 64
 
 
 def photographs() -> dict[str, np.ndarray]:
-    """{"china", "flower"}: uint8 (427, 640, 3) RGB photographs.  Lesson 01."""
+    """{"china", "flower"}: uint8 (427, 640, 3) RGB photographs."""
     from sklearn.datasets import load_sample_images
 
     sample = load_sample_images()
@@ -51,7 +51,7 @@ def _upscaled(grey: np.ndarray) -> np.ndarray:
 def digits(split: str = "train") -> ImageDataset:
     """scikit-learn's 1,797 digits (8x8) enlarged bicubically to uint8 (N, 64, 64, 3).
 
-    Fixed stratified splits: train 600, validation 500, test 697.  Lesson 03.
+    Fixed stratified splits: train 600, validation 500, test 697.
     """
     from sklearn.datasets import load_digits
 

@@ -3,7 +3,7 @@
 The tickets are of the kind of `tickets`: the same frames, wordings and authors.  But
 each has *one* lot, tool, step and place throughout, so that a report can state them: it
 has five lines in a fixed order, "not stated" where the ticket says nothing, and the
-action that the fab's handbook prescribes for the defect.  Lesson 10.
+action that the fab's handbook prescribes for the defect.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Other domains of the wafer micrographs, made on purpose.
 
-Lesson 11 asks what happens to a classifier when the world it meets is no longer the one
-it was trained in.  Each function takes the micrographs of the first fab and gives those
+They show what happens to a classifier when the world it meets is no longer the one it
+was trained in.  Each function takes the micrographs of the first fab and gives those
 of a second one, which differs in exactly one way:
 
 ==========  ==========================================================================
@@ -43,7 +43,6 @@ def shifted(data: ImageDataset, kind: str, seed: int = 0) -> ImageDataset:
     kind: one of ``KINDS``, or several joined by " + ", applied in the order of
     ``KINDS``.  Every picture's noise is drawn from (seed, place in the data set).
     Raises CourseError for an unknown kind, or data that are no micrographs.
-    Lesson 11.
     """
     wanted = [part.strip() for part in kind.split("+")]
     if unknown := set(wanted) - set(KINDS):
@@ -137,7 +136,6 @@ def marked(data: ImageDataset, shares, seed: int = 0) -> ImageDataset:
     shares: for each class the probability that its pictures carry the mark, a small
     bright frame; the column ``mark`` of the metadata says which do.  The defect is
     untouched.  Raises CourseError unless there is one probability for each class.
-    Lesson 11.
     """
     shares = np.asarray(shares, dtype=np.float64)
     if (

@@ -21,9 +21,9 @@ from io import BytesIO
 import numpy as np
 
 from course_lib import assets, files, paths
+from course_lib.datasets.grouped_split import grouped_split
 from course_lib.datasets.images import ImageDataset
-from course_lib.datasets.near_duplicates import picture_groups
-from course_lib.datasets.stored_groups import stored_groups
+from course_lib.datasets.near_duplicates import picture_groups, stored_groups
 from course_lib.errors import CourseError
 
 BINARY = ("functional", "defective")
@@ -58,7 +58,7 @@ def load(
         raise CourseError(
             f"solar_cells: kind={kind!r}.\nExpected: 'mono', 'poly', or None for both."
         )
-    rows = _table()
+    rows = table()
     keep = splits()[split].copy()
     if labels == "binary":
         keep &= np.isin(rows["level"], (0, 3))
@@ -78,7 +78,7 @@ def load(
 
 
 @lru_cache(maxsize=1)
-def _table() -> dict[str, np.ndarray]:
+def table() -> dict[str, np.ndarray]:
     """Columns of labels.csv: file, probability, kind, and the level 0 to 3."""
     text = (assets.folder("solar-cells") / "labels.csv").read_text(encoding="utf-8")
     rows = [line.split() for line in text.splitlines() if line.strip()]
@@ -107,7 +107,7 @@ def _kept(size: int) -> np.ndarray:
     source = files.read_json(assets.place("solar-cells") / assets.RECORD)["sha256"]
     key = f"solar_cells-{source[:12]}-{size}-pillow{PIL.__version__}.npy"
     path = paths.CACHE / "pictures" / key
-    shape = (len(_table()["file"]), size, size)
+    shape = (len(table()["file"]), size, size)
     try:
         kept = np.load(path, allow_pickle=False)
         if kept.shape == shape and kept.dtype == np.uint8:
@@ -125,9 +125,9 @@ def _decoded(size: int) -> np.ndarray:
     """uint8 (2624, size, size) from the PNG files, resized by Lanczos' filter."""
     from PIL import Image
 
-    grey = np.empty((len(_table()["file"]), size, size), dtype=np.uint8)
+    grey = np.empty((len(table()["file"]), size, size), dtype=np.uint8)
     with zipfile.ZipFile(assets.folder("solar-cells") / "pictures.zip") as archive:
-        for i, name in enumerate(_table()["file"]):
+        for i, name in enumerate(table()["file"]):
             image = Image.open(BytesIO(archive.read(str(name)))).convert("L")
             if size != FULL_SIDE:
                 image = image.resize((size, size), Image.Resampling.LANCZOS)
@@ -142,14 +142,12 @@ def find_groups() -> np.ndarray:
 
 def groups() -> np.ndarray:
     """The stored groups of near-duplicates (2624,)."""
-    return stored_groups("solar_cells", len(_table()["file"]))
+    return stored_groups("solar_cells", len(table()["file"]))
 
 
 @lru_cache(maxsize=1)
 def splits() -> dict[str, np.ndarray]:
     """{split: boolean (2624,)}: whole groups, stratified by kind and level."""
-    from course_lib.datasets.grouped_split import grouped_split
-
-    rows = _table()
+    rows = table()
     strata = np.char.add(rows["kind"], rows["level"].astype(str))
     return grouped_split(strata, groups(), SHARES, SPLIT_SEED)

@@ -3,7 +3,6 @@
 Every value is read as text ("007", "NA" and "1.0" stay as they are written).  No row is
 lost and no text is cut without a word: what is doubtful is an error that names the
 rows, what is left out or understood in a certain way is a sentence in ``notes``.
-Lesson 13.
 """
 
 from __future__ import annotations
@@ -15,14 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from course_lib.datasets import delimited
-from course_lib.datasets.delimited import Cells, listed, plain_name
+from course_lib.datasets import delimited, pictures, workbooks
+from course_lib.datasets.delimited import Cells, plain_name
 from course_lib.datasets.labels import indexed, tidy
+from course_lib.datasets.layout import part_of
+from course_lib.datasets.wording import listed, missing_library
 from course_lib.errors import CourseError
 
 __all__ = [
     "ENDINGS", "IMAGE", "LABEL", "TEXT", "Examples", "Reading", "Table", "examples",
-    "listed", "read",
+    "read",
 ]  # fmt: skip
 
 # Names under which a column is looked for, the first before the others.
@@ -35,7 +36,6 @@ IMAGE = ("image", "images", "picture", "photo", "img", "file_name", "filename",
          "filepath", "file_path", "file path", "file", "path")  # fmt: skip
 ENDINGS = (".csv", ".tsv", ".tab", ".xlsx", ".xlsm", ".parquet", ".jsonl", ".ndjson",
            ".json")  # fmt: skip
-EXTRA = 'python -m pip install -c constraints.txt -e ".[formats]"'
 MISSING = {"na", "n/a", "nan", "null", "none", "nil", "-", "?", "#n/a", "unknown",
            "missing", "<na>", "undefined", "tbd"}  # fmt: skip
 TRUTHS = ({"1", "true", "yes", "y", "t"}, {"0", "false", "no", "n", "f"})
@@ -223,7 +223,7 @@ def read(
 
     wanted: names of columns that are looked for; where a file leaves a choice (of
     separator, sheet, header line) they decide it.  Raises CourseError that names file,
-    row or column and what to do.  Lesson 13.
+    row or column and what to do.
     """
     path, reading = Path(path), reading or Reading()
     names = {plain_name(name) for name in wanted}
@@ -244,8 +244,6 @@ def read(
     if kind == "parquet":
         return _parquet(path, reading)
     if kind == "excel":
-        from course_lib.datasets import workbooks
-
         return _with_header(workbooks.read(path, names, reading), path, names, reading)
     text, notes = delimited.decoded(content, path, reading.encoding, reading.option)
     if kind == "json":
@@ -257,8 +255,6 @@ def read(
 
 
 def _refuse_picture(path: Path) -> None:
-    from course_lib.datasets import pictures
-
     try:
         picture = path.suffix and pictures.reader_of(path)
     except pictures.MissingReader:
@@ -311,15 +307,6 @@ def _kind(path, content: bytes) -> str:
     )
 
 
-def missing_library(path, name: str) -> CourseError:
-    """What brings the library that reads a kind of file."""
-    return CourseError(
-        f"{path} needs the library {name}, which is not installed here.\nExpected: "
-        f"the extra `formats` of the course.\nDo: {EXTRA} (in the course's folder), or "
-        "save the table as CSV."
-    )
-
-
 @dataclass
 class Examples:
     """The rows of a table as inputs and numbered labels.
@@ -355,7 +342,7 @@ def examples(
 
     kind: "text" or "image".  column, label_column: None takes a usual name.  classes:
     their order; None takes all labels, sorted.  Raises CourseError as :func:`read`, and
-    for fewer than two classes.  Lesson 13.
+    for fewer than two classes.
     """
     usual = TEXT if kind == "text" else IMAGE
     key, reading = f"{kind}_column", reading or Reading()
@@ -434,8 +421,6 @@ def _truths(labels, classes, what) -> list[str]:
 
 def _own_split(table, used) -> list[str]:
     """A sentence about columns that say train or test, for they are not followed."""
-    from course_lib.datasets.layout import part_of
-
     said = []
     for name in table.others(used):
         counts = Counter(table[name])
@@ -546,6 +531,7 @@ def _check_widths(cells, body, top, width, path) -> int:
     if cells.widths is None:  # a rectangle
         return max(width, most)
     header = cells.widths[top]
+    # rows alike and longer than the names: separators at the end of each line
     widths = {cells.widths[i] for i in body}
     if len(widths) == 1 and width <= min(widths) and most <= header:
         return max(width, most)
@@ -616,6 +602,7 @@ def _typed(path, columns: dict[str, list], rows, reading, notes) -> Table:
     unusable, texts = {}, {}
     for name, values in columns.items():
         kinds = Counter(type(v).__name__ for v in values if not _nothing(v))
+        # pandas gives whole numbers beside a gap as floats: 7.0 was written 7
         whole = all(
             float(v).is_integer() for v in values if isinstance(v, float)
             and not math.isnan(v)
@@ -683,6 +670,7 @@ def _parquet(path, reading) -> Table:
 
 def _json(text, path, notes, reading) -> Table:
     """JSON lines (an object a line), or a JSON list of objects."""
+    # "1.0" and 1e3 stay as they are written, for a label is a text
     as_written = dict(parse_float=str, parse_int=str, parse_constant=str)
     records, rows, wrong = [], [], []
     if text.lstrip().startswith("["):

@@ -1,12 +1,11 @@
 """Labelled texts: tickets, reports, a learner's own CSV.
 
 A :class:`TextDataset` is to strings what an ImageDataset is to pictures: same labels,
-same samples and splits.  (Lessons 07 to 09, 12 and 13.)
+same samples and splits.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from course_lib.datasets import tables
 from course_lib.datasets.labelled import Labelled, check_labels
+from course_lib.datasets.wording import tell
 from course_lib.errors import CourseError
 
 
@@ -24,7 +24,6 @@ class TextDataset(Labelled):
 
     texts: N strings.  labels: int64 (N,), indices into ``classes``.  metadata:
     optional columns of length N.  Raises CourseError when types or labels do not fit.
-    Lesson 07.
     """
 
     holds = "texts"
@@ -72,11 +71,10 @@ def texts_from_csv(
     path: CSV and its relatives, Excel, Parquet or JSON lines.  text_column,
     label_column: None looks for "text", "label" and other usual names.  What was left
     out or merged on the way is a warning.  Raises CourseError naming the rows or
-    columns at fault, and for fewer than two classes.  Lessons 07 and 13.
+    columns at fault, and for fewer than two classes.
     """
     found = tables.examples(path, "text", text_column, label_column, classes, reading)
-    for note in found.notes:
-        warnings.warn(note, stacklevel=2)
+    tell(found.notes)
     return from_examples(found, split)
 
 

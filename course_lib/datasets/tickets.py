@@ -4,7 +4,7 @@ A ticket names one defect that is at fault, in one of many wordings, and often o
 that are not: denied, cleared, on another wafer, or harmless.  Counting words therefore
 cannot decide it.  Wordings and authors are divided: the few labelled tickets show part
 of both, the test set all of them.  Every probability below was set before any model
-was run (data/cards/tickets.md).  Lessons 07 to 10.
+was run (data/cards/tickets.md).
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def without_article(wording: str) -> str:
     return re.sub(r"^an? ", "", wording)
 
 
-def _misspelt(rng, word: str) -> str:
+def misspelt(rng, word: str) -> str:
     """Two neighbouring letters swapped, one dropped or one doubled."""
     if len(word) < 4 or not word.isalpha():
         return word
@@ -257,7 +257,7 @@ def written(rng, text: str, author: str) -> str:
         if short and token.lower() in ABBREVIATIONS:
             token = ABBREVIATIONS[token.lower()]
         elif rng.random() < MISSPELT[author]:
-            token = _misspelt(rng, token)
+            token = misspelt(rng, token)
         words.append(token)
     return "".join(words)
 

@@ -393,34 +393,100 @@ def _buried_layer(rng, layout: Layout) -> np.ndarray:
     return np.clip(0.5 + 0.5 * layout.box(centre, *rng.uniform(10, 40, 2)), 0.0, 1.0)
 
 
-def render_one(rng, label: int, difficulty: float = DIFFICULTY):
-    """One micrograph: uint8 (64, 64, 3), and its settings as a dict."""
-    name = CLASSES[label]
-    kind = BACKGROUNDS[rng.integers(0, len(BACKGROUNDS))]
-    layout = Layout(rng, kind, difficulty)
-    tool = int(rng.integers(0, len(TOOLS)))
-    noise, banding, red, blue, vignetting = TOOLS[tool]
-    noise *= _between(0.6, 1.2, difficulty) * rng.uniform(0.7, 1.3)
-    optics_step = int(rng.integers(9, int(_between(14, 21, difficulty))))
-    optics = _OPTICS[optics_step]
+class Camera:
+    """The tool that takes a picture and its focus, both drawn before what it sees."""
 
-    def seen(layer, window=WHOLE):  # (64, 64)
-        return optics[:, window[0]] @ layer @ optics[:, window[1]].T
+    def __init__(self, rng, difficulty: float):
+        self.tool = int(rng.integers(0, len(TOOLS)))
+        noise, self.banding, *gains, self.vignetting = TOOLS[self.tool]
+        self.gains = np.array([gains[0], 1.0, gains[1]])
+        noise *= _between(0.6, 1.2, difficulty) * rng.uniform(0.7, 1.3)
+        self.noise = noise
+        step = int(rng.integers(9, int(_between(14, 21, difficulty))))
+        self.blur, self._optics = 0.05 * step, _OPTICS[step]
 
-    pattern_contrast = rng.uniform(
-        _between(0.10, 0.16, difficulty), _between(0.20, 0.44, difficulty)
-    )
-    strength = rng.uniform(
-        _between(0.50, 0.22, difficulty), _between(0.80, 0.42, difficulty)
-    )
+    def seen(self, layer, window=WHOLE) -> np.ndarray:
+        """A layer of the fine grid as the optics give it: (64, 64)."""
+        return self._optics[:, window[0]] @ layer @ self._optics[:, window[1]].T
+
+    def expose(self, rng, image, difficulty: float) -> np.ndarray:
+        """Light, colour gains and noise on reflectances (64, 64, 3), as uint8."""
+        light = _illumination(rng, self.vignetting, difficulty)
+        light *= rng.uniform(0.85, 1.15)
+        grain = self.noise * rng.standard_normal((SIDE, SIDE))
+        grain += self.banding * rng.standard_normal((SIDE, 1))
+        image *= light[..., None] * self.gains
+        image += grain[..., None]
+        return _digitise(image)
+
+
+def _defect_size(rng, name: str, difficulty: float) -> float:
+    """Length or diameter in px; of a bridge, in pitches of the pattern."""
     scale = rng.uniform(_between(0.8, 0.5, difficulty), 1.0)
-    size = {
+    return {
         "scratch": 26 + 34 * scale,
         "crack": 18 + 22 * scale,
-        "particle": 3.5 + 7.5 * scale * rng.uniform(0.5, 1.0),
+        "particle": 3.5 + 7.5 * scale * rng.uniform(0.5, 1.0),  # drawn for every class
         "residue": 14 + 18 * scale,
         "bridge": 0.5 + 0.9 * scale,
     }[name]
+
+
+def _surroundings(rng, camera: Camera, layout: Layout, upper, difficulty) -> np.ndarray:
+    """Grey (64, 64) of what is harmless: stains, polish, edges, lower layer, dust."""
+    grey = 0.03 * smooth_field(rng, 7, fine=False)  # faint stains
+    grey += rng.uniform(0.0, _between(0.004, 0.012, difficulty)) * _stripes(rng)
+    grey += rng.uniform(-0.4, 0.4) * upper * (1 - upper)  # light caught by the edges
+    if rng.random() < _between(0.1, 0.4, difficulty):
+        grey += rng.uniform(-0.10, 0.10) * camera.seen(_buried_layer(rng, layout))
+    _add_dust(rng, grey, rng.poisson(_between(1.0, 4.0, difficulty)))
+    return grey
+
+
+def _add_defect(rng, name, size, strength, camera: Camera, image, grey, sign) -> None:
+    """Put a defect that lies on the pattern into image and grey, in place.
+
+    ``size`` is (x, y, length) in px; ``sign`` +1 for bright, -1 for dark.
+    """
+    seen, brightness = camera.seen, image.mean()
+    if name == "scratch":
+        window, groove, rim = scratch(rng, *size)
+        profile = groove - rng.uniform(0.0, 0.7) * rim
+        grey += sign * 1.5 * strength * seen(profile, window)
+    elif name == "crack":
+        window, path = crack(rng, *size)
+        grey += sign * 1.5 * strength * seen(path, window)
+    elif name == "particle":
+        window, body, light, halo = particle(rng, *size)
+        shade = 0.45 + sign * (0.15 + 0.5 * strength) + rng.normal(0.0, 0.04, 3)
+        opacity = min(0.6 + strength, 1.0) * seen(body, window)
+        image += opacity[..., None] * (shade - image)
+        grey *= 1 - opacity
+        grey += strength * seen(light - 0.45 * sign * halo, window)
+    elif name == "residue":
+        window, film, rim = residue(rng, *size)
+        tint = film_colour(rng.uniform(60, 500), 1.5, -0.25, 0.25) + 0.45 * sign
+        film = strength * seen(film, window)
+        image += film[..., None] * (tint - 0.5 * (image - brightness))
+        grey -= sign * rng.uniform(0.0, 0.5) * strength * seen(rim, window)
+
+
+def render_one(rng, label: int, difficulty: float = DIFFICULTY):
+    """One micrograph: uint8 (64, 64, 3), and its settings as a dict.
+
+    The order of the draws from ``rng`` is part of the data set: another order gives
+    other pictures, and the manifest knows the bytes of these.
+    """
+
+    def drawn(low: tuple[float, float], high: tuple[float, float]) -> float:
+        return rng.uniform(_between(*low, difficulty), _between(*high, difficulty))
+
+    name = CLASSES[label]
+    kind = BACKGROUNDS[rng.integers(0, len(BACKGROUNDS))]
+    layout, camera = Layout(rng, kind, difficulty), Camera(rng, difficulty)
+    pattern_contrast = drawn((0.10, 0.16), (0.20, 0.44))
+    strength = drawn((0.50, 0.22), (0.80, 0.42))
+    size = _defect_size(rng, name, difficulty)
     x, y = rng.uniform(14, 50, 2)
 
     distance = draw_pattern(layout)
@@ -429,56 +495,25 @@ def render_one(rng, label: int, difficulty: float = DIFFICULTY):
         faulty, size = disturb_pattern(rng, layout, distance, size)
         height = np.clip(strength / 0.25, 0.6, 1.0)  # of the pattern, at the fault
         upper += height * (_coverage(faulty) - upper)
-    upper = seen(upper)
+    upper = camera.seen(upper)
     lower_colour, upper_colour = stack_colours(rng, pattern_contrast, difficulty)
     image = lower_colour + upper[..., None] * (upper_colour - lower_colour)
-    brightness = image.mean()
-    sign = 1.0 if rng.random() < np.clip(2.0 - 3.0 * brightness, 0.1, 0.9) else -1.0
-
-    grey = 0.03 * smooth_field(rng, 7, fine=False)  # faint stains
-    grey += rng.uniform(0.0, _between(0.004, 0.012, difficulty)) * _stripes(rng)
-    grey += rng.uniform(-0.4, 0.4) * upper * (1 - upper)  # light caught by the edges
-    if rng.random() < _between(0.1, 0.4, difficulty):
-        grey += rng.uniform(-0.10, 0.10) * seen(_buried_layer(rng, layout))
-    _add_dust(rng, grey, rng.poisson(_between(1.0, 4.0, difficulty)))
-    if name == "scratch":
-        window, groove, rim = scratch(rng, x, y, size)
-        profile = groove - rng.uniform(0.0, 0.7) * rim
-        grey += sign * 1.5 * strength * seen(profile, window)
-    elif name == "crack":
-        window, path = crack(rng, x, y, size)
-        grey += sign * 1.5 * strength * seen(path, window)
-    elif name == "particle":
-        window, body, light, halo = particle(rng, x, y, size)
-        shade = 0.45 + sign * (0.15 + 0.5 * strength) + rng.normal(0.0, 0.04, 3)
-        opacity = min(0.6 + strength, 1.0) * seen(body, window)
-        image += opacity[..., None] * (shade - image)
-        grey *= 1 - opacity
-        grey += strength * seen(light - 0.45 * sign * halo, window)
-    elif name == "residue":
-        window, film, rim = residue(rng, x, y, size)
-        tint = film_colour(rng.uniform(60, 500), 1.5, -0.25, 0.25) + 0.45 * sign
-        film = strength * seen(film, window)
-        image += film[..., None] * (tint - 0.5 * (image - brightness))
-        grey -= sign * rng.uniform(0.0, 0.5) * strength * seen(rim, window)
-
-    light = _illumination(rng, vignetting, difficulty) * rng.uniform(0.85, 1.15)
-    grain = noise * rng.standard_normal((SIDE, SIDE))
-    grain += banding * rng.standard_normal((SIDE, 1))
+    bright = np.clip(2.0 - 3.0 * image.mean(), 0.1, 0.9)  # dark ground, bright defect
+    sign = 1.0 if rng.random() < bright else -1.0
+    grey = _surroundings(rng, camera, layout, upper, difficulty)
+    _add_defect(rng, name, (x, y, size), strength, camera, image, grey, sign)
     image += grey[..., None]
-    image *= light[..., None] * np.array([red, 1.0, blue])
-    image += grain[..., None]
     settings = {
         "background": kind,
         "pitch": layout.p,
         "angle": layout.angle,
         "defect_size": float(size),
         "contrast": strength,
-        "blur": 0.05 * optics_step,
-        "noise": noise,
-        "tool": tool,
+        "blur": camera.blur,
+        "noise": camera.noise,
+        "tool": camera.tool,
     }
-    return _digitise(image), settings
+    return camera.expose(rng, image, difficulty), settings
 
 
 def _digitise(image: np.ndarray) -> np.ndarray:
@@ -497,7 +532,7 @@ def render(
     """``n`` micrographs, uint8 (n, 64, 64, 3); image i has the label i mod 5.
 
     Image i depends only on (seed, split, i, difficulty), so that any part can be made
-    alone (``first``) and splits never share an image.  Lesson 00.
+    alone (``first``) and splits never share an image.
     """
     images = np.empty((n, SIDE, SIDE, 3), dtype=np.uint8)
     labels = (first + np.arange(n, dtype=np.int64)) % len(CLASSES)

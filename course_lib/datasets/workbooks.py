@@ -1,6 +1,6 @@
 """Excel workbooks as cells: sheets, merged cells, formulas and errors are told.
 
-pandas reads the values with openpyxl; no macro and no formula is run.  Lesson 13.
+pandas reads the values with openpyxl; no macro and no formula is run.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import datetime
 import math
 import warnings
 
-from course_lib.datasets.delimited import LOOKED_AT, Cells, listed, plain_name
+from course_lib.datasets.delimited import LOOKED_AT, Cells, plain_name
+from course_lib.datasets.wording import listed, missing_library
 from course_lib.errors import CourseError
 
 __all__ = ["read"]
@@ -75,8 +76,6 @@ def read(path, names: set[str], reading) -> Cells:
 
 def _opened(path):
     import pandas as pd
-
-    from course_lib.datasets.tables import missing_library
 
     try:
         with warnings.catch_warnings():  # styles and validations that it leaves out

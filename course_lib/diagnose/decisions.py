@@ -76,9 +76,8 @@ class Situation:
         """Does training ``model`` by "lora" or "qlora" fit on the card?  Lesson 10."""
         from course_lib import memory
 
-        planned = memory.plan(
-            memory.describe(self.model), method, sequence=self.sequence
-        )
+        options = memory.Options(method, sequence=self.sequence)
+        planned = memory.plan(memory.describe(self.model), options)
         return memory.fits(planned, self.gpu_gb).fits
 
 

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from course_lib import files, paths
-from course_lib.analysis.gains import MATTERS
+from course_lib.analysis.statistics import MATTERS
 from course_lib.diagnose import training_runs as runs
 from course_lib.diagnose.judging import concluded
 from course_lib.diagnose.own_samples import prepared

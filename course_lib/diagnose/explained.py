@@ -6,7 +6,6 @@ from html import escape
 
 import numpy as np
 
-from course_lib.analysis import hierarchy
 from course_lib.show import plots
 from course_lib.show.pages import bullets, page, percent, table
 from course_lib.training import History
@@ -361,7 +360,7 @@ def depth_figure(d):
     known, random = (np.array(d.depth[k]) for k in ("pretrained", "random"))
     stages = d.depth["stages"]
     best = stages[int(known.mean(axis=0).argmax())]
-    figure = hierarchy.by_stage(
+    figure = plots.by_stage(
         {"pretrained weights": known, "random weights": random},
         stages,
         f"A probe on {best} reads the classes best",

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course_lib.analysis import shift
-from course_lib.analysis.gains import (
+from course_lib.analysis.calibration import expected_calibration_error, reliability
+from course_lib.analysis.negative_transfer import errors_follow_source, falls_and_rises
+from course_lib.analysis.statistics import (
     crossed_interval,
     judge,
-    needed,
     resampled_interval,
+    size_needed,
 )
-from course_lib.analysis.negative_transfer import errors_follow_source, falls_and_rises
+from course_lib.analysis.subgroups import subgroup_table
 
 __all__ = ["concluded", "overall"]
 
@@ -101,7 +102,11 @@ def _gain(job, arms, ours: Sequence[str], theirs: Sequence[str]) -> dict:
         interval = resampled_interval(gains, train, test, tested)
     matters = job.options["matters"]
     kind, code = judge(interval, matters)
-    return interval | {"kind": kind, "code": code, "needed": needed(interval, matters)}
+    return interval | {
+        "kind": kind,
+        "code": code,
+        "needed": size_needed(interval, matters),
+    }
 
 
 def concluded(job, plan, looked, rows) -> dict:
@@ -205,9 +210,9 @@ def _calibration(job, arms, names: Sequence[str]) -> dict:
         parts.append((arm.predictions[r], arm.confidence[r], arm.labels[r]))
     columns = [np.concatenate(column) for column in zip(*parts)]
     errors = [
-        shift.expected_calibration_error(_spread(p, c, classes), y) for p, c, y in parts
+        expected_calibration_error(_spread(p, c, classes), y) for p, c, y in parts
     ]
-    rows = shift.reliability(_spread(*columns[:2], classes), columns[2], bins=10)
+    rows = reliability(_spread(*columns[:2], classes), columns[2], bins=10)
     return {"error": errors, "rows": rows}
 
 
@@ -238,7 +243,7 @@ def _subgroups(job, arms, sides) -> list[dict]:
     for side, taken in sides.items():
         predictions = _column(arms, taken, "predictions")
         answers = np.array([predictions[r][i] for r, i in first.values()])
-        tables[side] = shift.subgroup_table(labels, answers, groups)
+        tables[side] = subgroup_table(labels, answers, groups)
     before = {
         (row["column"], row["group"]): row["accuracy"] for row in tables["without"]
     }

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from course_lib import training
-from course_lib.analysis import probes, shift
+from course_lib.analysis import distances, probes
 from course_lib.analysis import transferability as scores
 from course_lib.errors import CourseError
 from course_lib.models import features, zoo
@@ -67,8 +67,9 @@ def _seconds_of(job) -> Callable[[int], float]:
     train, validation, test = job.images(0)
     classes = len(job.data.classes)
     net = random_start(job.backbone, 0).to_classes(classes)
+    recipe = training.Recipe(batch_size=BATCH)
     timed = [
-        training.fit(net, train, steps=steps, batch_size=BATCH).seconds
+        training.fit(net, train, steps=steps, recipe=recipe).seconds
         for steps in (2, 10)
     ]
     picture = max(timed[1] - timed[0], 1e-3) / 8 / min(BATCH, n)  # forward, backward
@@ -160,7 +161,7 @@ def _trained(job, r: int, start, source=None) -> dict:
 def _fitted(job, r: int, net, lr: float) -> dict | None:
     """Train; the history with validation looked at ten times, None if it diverged."""
     train, validation, _ = job.images(r)
-    seen = []
+    augment, seen = AUGMENTATIONS[job.options["augment"]], []
 
     def look_at(*_):
         found = training.evaluate(net, validation)
@@ -171,12 +172,14 @@ def _fitted(job, r: int, net, lr: float) -> dict | None:
             net,
             train,
             steps=job.steps,
-            eval_every=max(1, job.steps // EVALUATIONS),
             lr=lr,
-            batch_size=BATCH,
-            augment=AUGMENTATIONS[job.options["augment"]](min(train.images.shape[1:3])),
             seed=job.seed(r),
-            on_epoch=lambda epoch, *_: look_at() if epoch else None,
+            recipe=training.Recipe(
+                batch_size=BATCH,
+                augment=augment(min(train.images.shape[1:3])),
+                eval_every=max(1, job.steps // EVALUATIONS),
+                on_epoch=lambda epoch, *_: look_at() if epoch else None,
+            ),
         )
         look_at()
     except CourseError as error:
@@ -269,7 +272,7 @@ def _probed(job, r: int, X: dict[str, np.ndarray]) -> dict:
             Z[first:],
             y[first:],
             val=(Z[first:second], y[first:second]),
-            Cs=PENALTIES,
+            C=PENALTIES,
         )
         held = second - first
         P = probe.probabilities
@@ -361,10 +364,10 @@ def look(job) -> dict:
     found["distance"] = {
         "pictures": n,
         "stage": stage,
-        "a_distance": shift.proxy_a_distance(target, one),
-        "a_floor": shift.proxy_a_distance(other, one),
-        "frechet": shift.frechet_distance(target, one),
-        "frechet_floor": shift.frechet_distance(other, one),
+        "a_distance": distances.proxy_a_distance(target, one),
+        "a_floor": distances.proxy_a_distance(other, one),
+        "frechet": distances.frechet_distance(target, one),
+        "frechet_floor": distances.frechet_distance(other, one),
     }
     return found
 

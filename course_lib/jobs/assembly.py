@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from course_lib import training
 from course_lib.diagnose.training_runs import AUGMENTATIONS
 from course_lib.errors import CourseError
 from course_lib.jobs.configuration import Config
@@ -122,8 +123,8 @@ def with_dropout(backbone, share: float):
     return backbone
 
 
-def recipe(config: Config, backbone, parts) -> dict:
-    """The options of training.fit that a configuration asks for.
+def recipe(config: Config, backbone, parts) -> training.Recipe:
+    """How the fine-tuned network is trained.
 
     Freezes what is to stay as it is, in place, and gives every layer group its rate.
     Raises CourseError for a part that the network does not have.
@@ -163,7 +164,9 @@ def recipe(config: Config, backbone, parts) -> dict:
             for member in groups[name]:
                 parameters[member].requires_grad_(False)
         first = layer_groups.decayed_groups(backbone, **rates)
-    return common(config, backbone, parts) | dict(param_groups=first, on_epoch=plan)
+    shared = common(config, backbone, parts)
+    optimization = replace(shared.optimization, param_groups=first)
+    return replace(shared, optimization=optimization, on_epoch=plan)
 
 
 def _plan(config, backbone, groups):
@@ -193,7 +196,7 @@ def _plan(config, backbone, groups):
     return plan
 
 
-def common(config, backbone, parts) -> dict:
+def common(config, backbone, parts) -> training.Recipe:
     """What the fine-tuned network and the one from scratch have in common."""
     slanted = config.schedule == "slanted"
     augment = None
@@ -202,18 +205,18 @@ def common(config, backbone, parts) -> dict:
     loss = None
     if config.class_weights == "balanced":
         loss = _balanced_loss(parts.train, config.label_smoothing)
-    return dict(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        patience=config.patience,
+    optimization = training.Optimization(
         schedule=schedules.slanted_triangular() if slanted else config.schedule,
         warmup=0.0 if slanted else config.warmup,
         weight_decay=config.weight_decay,
-        label_smoothing=config.label_smoothing,
         clip_norm=config.clip_norm,
-        loss=loss,
+    )
+    return training.Recipe(
+        batch_size=config.batch_size,
+        patience=config.patience,
         augment=augment,
-        seed=config.seed,
+        optimization=optimization,
+        objective=training.Objective(loss, config.label_smoothing),
     )
 
 

@@ -27,13 +27,14 @@ from torch import nn
 
 from course_lib import datasets, files, training
 from course_lib.datasets import delimited, layout, tables
-from course_lib.datasets.images import named_file
+from course_lib.datasets.image_files import named_file
 from course_lib.datasets.layout import LeftOut
-from course_lib.datasets.pictures import Rule
+from course_lib.datasets.scaling import Rule
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly
 from course_lib.models import text as text_models
 from course_lib.models import zoo
+from course_lib.models.encoders import text_encoder
 from course_lib.models.preprocessing import Preprocess
 
 __all__ = ["TOLERANCE", "Answers", "Exported", "answers", "export", "load", "predict"]
@@ -274,7 +275,7 @@ def load(folder: str | Path) -> Exported:
     classes = tuple(about["classes"])
     if about["kind"] == "text":
         where = str(folder / "text")
-        backbone = zoo.text_encoder(where, about["model"], False, {}, offline=True)
+        backbone = text_encoder(where, about["model"], False, {}, offline=True)
         backbone.preprocess.max_length = about["preprocessing"]["max_length"]
     else:
         backbone = zoo.load(about["model"], pretrained=False)

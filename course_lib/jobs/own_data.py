@@ -19,8 +19,8 @@ from course_lib import datasets
 from course_lib.datasets import tables, texts
 from course_lib.datasets.grouped_split import dealt
 from course_lib.datasets.labelled import Labelled
-from course_lib.datasets.layout import listed
 from course_lib.datasets.near_duplicates import merged
+from course_lib.datasets.wording import listed
 from course_lib.errors import CourseError
 
 __all__ = ["Parts", "digests", "read", "split"]
@@ -107,7 +107,7 @@ def read(
 def _cut(whole, found, path: Path, config) -> Parts:
     """Data in three parts: split here, or as their folder gives them.
 
-    whole: not split yet, or None.  found: datasets.images.Folder, None for texts.
+    whole: not split yet, or None.  found: datasets.image_files.Folder, None for texts.
     """
     given = None
     if whole is None:

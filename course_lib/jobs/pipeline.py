@@ -28,7 +28,8 @@ import torch
 from torch import nn
 
 from course_lib import files, training
-from course_lib.analysis import audit, measure, shift
+from course_lib.analysis import audit, calibration, statistics
+from course_lib.analysis.subgroups import subgroup_table
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly, configuration, own_data
 from course_lib.jobs.configuration import Config
@@ -145,24 +146,23 @@ def run(
         on_data(parts)
     first = assembly.model(config, len(parts.classes), first)
     assembly.check_forward(config, first, parts)
-    options = assembly.recipe(config, first, parts)
-    findings = _audited(config, first, options, parts)
+    recipe = assembly.recipe(config, first, parts)
+    findings = _audited(config, first, recipe, parts)
     key = _key(config, parts)
     folder = _Folder(out, key, again)
     together = distributed.current()
     notes = [*parts.notes, *first.notes, *_notes(config, first, together)]
-    notes.append(_rates_note(first, options["param_groups"]))
-    shared = dict(device=device, amp=precision)
+    notes.append(_rates_note(first, recipe.optimization.param_groups))
+    runtime = training.Runtime(device=device, amp=precision)
     wanted = config.baseline and config.weights == "pretrained"
     rate = config.head_rate if config.strategy == "head" else config.backbone_rate
     with _bars(progress and together.rank == 0) as bar:
         state, advance = folder.state("transfer"), bar("training")
-        transfer = _trained(
-            config, first, parts, options | shared, rate, state, advance
-        )
+        recipe = replace(recipe, runtime=_runtime(runtime, state, advance))
+        transfer = _trained(config, first, parts, recipe, rate)
         baseline = None
         if wanted:
-            baseline = _baseline(fitted, parts, shared, folder, bar)
+            baseline = _baseline(fitted, parts, runtime, folder, bar)
     result = _concluded(config, parts, first, transfer, baseline, findings, notes)
     result.data |= {"columns": parts.columns, "tokens": tokens}
     result.seconds["this session"] = round(time.perf_counter() - began, 1)
@@ -244,15 +244,12 @@ def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
     return replace(config, max_length=length), tokens, [said]
 
 
-def _audited(config, backbone, options, parts) -> list[str]:
+def _audited(config, backbone, recipe, parts) -> list[str]:
     """Findings of the check before training; with audit: stop there must be none.
 
     A few training examples go through one step, which is undone, and the network goes
     to a file and back into one that was built anew.
     """
-    criterion = options["loss"] or nn.CrossEntropyLoss(
-        label_smoothing=options["label_smoothing"]
-    )
     fresh = replace(config, weights="random")
     rows = np.unique(np.linspace(0, len(parts.train) - 1, AUDITED).astype(int))
     some = parts.train.subset(rows)
@@ -260,16 +257,18 @@ def _audited(config, backbone, options, parts) -> list[str]:
     inputs = list(inputs) if config.task == "text" else inputs
     found = audit.audit(
         backbone,
-        options["param_groups"],
+        recipe.optimization.param_groups,
         parts.train,
         parts.validation,
         parts.test,
-        preprocess=backbone.preprocess,
-        batch_size=min(config.batch_size, len(parts.train)),
         batch=(backbone.preprocess(inputs), torch.as_tensor(some.labels)),
-        loss=lambda net, batch: criterion(forward(net, batch[0]), batch[1]),
-        rebuild=lambda: assembly.model(fresh, len(parts.classes)),
-        tokenizer=getattr(backbone.preprocess, "tokenizer", None),
+        loop=audit.Loop(
+            preprocess=backbone.preprocess,
+            tokenizer=getattr(backbone.preprocess, "tokenizer", None),
+            batch_size=min(config.batch_size, len(parts.train)),
+            loss=lambda net, batch: recipe.objective(forward(net, batch[0]), batch[1]),
+        ),
+        run=audit.Run(rebuild=lambda: assembly.model(fresh, len(parts.classes))),
     )
     if found and config.audit == "stop":
         raise CourseError(
@@ -325,17 +324,23 @@ def _key(config, parts) -> str:
 # -- training ---------------------------------------------------------------------
 
 
-def _trained(config, backbone, parts, options, rate, state, advance) -> dict:
+def _runtime(runtime, state, advance) -> training.Runtime:
+    """The same with a file for the state of the run and a bar that advances."""
+    return replace(runtime, checkpoint=state, progress=advance or False)
+
+
+def _trained(config, backbone, parts, recipe, rate) -> dict:
     """Train in place; the history and what validation and test part say."""
     history = training.fit(
         backbone,
         parts.train,
         parts.validation,
-        checkpoint=state,
-        progress=advance or False,
-        **options,
+        epochs=config.epochs,
+        lr=rate,
+        seed=config.seed,
+        recipe=recipe,
     )
-    if advance:  # a run that was finished before shows a full bar
+    if advance := recipe.runtime.progress:  # finished before: it shows a full bar
         advance(history.steps, history.steps, history)
     seconds, history.seconds = history.seconds, 0.0
     return {
@@ -352,7 +357,7 @@ def _tested(backbone, data) -> dict:
     found = training.evaluate(backbone, data)
     P, labels = found["probabilities"], found["labels"]
     right = int((found["predictions"] == labels).sum())
-    low, high = measure.wilson_interval(right, len(labels))
+    low, high = statistics.wilson_interval(right, len(labels))
     return {
         "n": len(labels),
         "loss": found["loss"],
@@ -360,25 +365,24 @@ def _tested(backbone, data) -> dict:
         "low": low,
         "high": high,
         "balanced_accuracy": found["balanced_accuracy"],
-        "calibration_error": shift.expected_calibration_error(P, labels, 10),
-        "reliability": shift.reliability(P, labels, 10),
+        "calibration_error": calibration.expected_calibration_error(P, labels, 10),
+        "reliability": calibration.reliability(P, labels, 10),
         "predictions": found["predictions"].tolist(),
         "confidence": np.round(P.max(axis=1), 6).tolist(),
         "labels": labels.tolist(),
     }
 
 
-def _baseline(config, parts, shared, folder, bar) -> dict | None:
+def _baseline(config, parts, runtime, folder, bar) -> dict | None:
     """The same network from scratch, at the rate that validation prefers."""
     tried = []
     for rate in config.baseline_rates:
         net = assembly.model(replace(config, weights="random"), len(parts.classes))
-        options = assembly.common(config, net, parts) | shared | dict(lr=rate)
         name = f"scratch-{rate:g}"
+        where = _runtime(runtime, folder.state(name), bar(name))
+        recipe = replace(assembly.common(config, net, parts), runtime=where)
         try:
-            found = _trained(
-                config, net, parts, options, rate, folder.state(name), bar(name)
-            )
+            found = _trained(config, net, parts, recipe, rate)
         except CourseError as error:
             if not str(error).startswith("The loss is"):
                 raise
@@ -411,9 +415,9 @@ def _concluded(config, parts, backbone, transfer, baseline, findings, notes) -> 
     np.add.at(counts, (test.labels, predictions), 1)
     columns = {"class": np.array(classes)[test.labels]}
     columns |= {k: v for k, v in test.metadata.items() if k in config.groups}
-    subgroups = shift.subgroup_table(test.labels, predictions, columns)
+    subgroups = subgroup_table(test.labels, predictions, columns)
     gain = (
-        measure.paired_accuracies(_right(transfer), _right(baseline))
+        statistics.paired_accuracies(_right(transfer), _right(baseline))
         if baseline
         else None
     )

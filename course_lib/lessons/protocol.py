@@ -8,15 +8,21 @@ it changes that one.
 from functools import lru_cache
 
 from course_lib import datasets, training
-from course_lib.lessons import results
 from course_lib.models import zoo
 from course_lib.pretraining import patterns, recipes
+from course_lib.training import freezing
 
 BACKBONE = "bundled/resnet10-patterns"
 TARGET = "wafer_micrographs"
 FILES = ("wafer_micrographs.npz",)
 STEPS = {25: 300, 100: 300, 500: 640, 2500: 1600, 10_000: 3200}  # updates by labels
-SEEDS = (0, 1, 2)
+RATES = {  # scratch and full: by validation; a logistic regression has none
+    "scratch": 3e-3,
+    "frozen": None,
+    "frozen_mlp": 1e-3,  # untuned
+    "last_stage": 1e-3,  # untuned
+    "full": 1e-3,
+}
 AUGMENT = training.compose(training.random_dihedral(), training.random_crop(4))
 
 
@@ -25,6 +31,15 @@ def labelled(n, seed):
     if n <= 500:
         return datasets.load(TARGET, "train").take(n, seed=seed)
     return datasets.load(TARGET, "pool", n=n, seed=seed)
+
+
+def adapted(strategy, seed, num_classes=5):
+    """A backbone made ready for a strategy: random or pretrained, frozen or not."""
+    pretrained = strategy != "scratch"
+    backbone = zoo.load(BACKBONE, num_classes, seed=seed, pretrained=pretrained)
+    if strategy == "last_stage":
+        freezing.freeze_until(backbone, "layer3")
+    return backbone
 
 
 @lru_cache(maxsize=1)
@@ -42,11 +57,12 @@ def source_accuracy(backbone, original):
     return recipes.head_accuracy(model, pool, original.card["heads"])
 
 
-def train(backbone, data, *, steps, seed, evaluations=10, **changed):
-    """The training protocol; `changed`: the options of fit that a grid asks about."""
-    options = dict(eval_every=steps // evaluations, augment=AUGMENT) | changed
+def train(backbone, data, *, steps, seed, lr=1e-3, evaluations=10, **changed):
+    """The training protocol; `changed`: fields of the recipe that a grid asks about."""
+    fields = dict(eval_every=steps // evaluations, augment=AUGMENT) | changed
     validation = datasets.load(TARGET, "validation")
-    return training.fit(backbone, data, validation, steps=steps, seed=seed, **options)
+    length, recipe = dict(steps=steps, seed=seed), training.Recipe(**fields)
+    return training.fit(backbone, data, validation, lr=lr, recipe=recipe, **length)
 
 
 def scored(backbone):
@@ -64,26 +80,3 @@ def forgetting(backbone):
     """Accuracy that is left on the source task, one number a head."""
     kept = source_accuracy(backbone, zoo.load(BACKBONE))
     return {f"source_{head}": share for head, share in kept.items()}
-
-
-def validation_accuracy(row):
-    """By what rates are chosen; larger is better."""
-    return row["val_accuracy"]
-
-
-def chosen(rows, by=validation_accuracy, **params):
-    """Rows of all seeds at the rate that validation prefers, among those they all ran.
-
-    rows: of a grid with ``lr``, ``seed`` and what ``by`` reads; params: which of them.
-    """
-    by_rate = {}
-    for row in sorted(results.select(rows, **params), key=lambda row: row["seed"]):
-        by_rate.setdefault(row["lr"], []).append(row)
-    most = max(map(len, by_rate.values()))
-    complete = [found for found in by_rate.values() if len(found) == most]
-    return max(complete, key=lambda found: sum(map(by, found)))
-
-
-def first_choice(rows, by=validation_accuracy, **params):
-    """The rate that validation prefers with the first seed."""
-    return max(results.select(rows, seed=SEEDS[0], **params), key=by)["lr"]

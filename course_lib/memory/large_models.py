@@ -2,8 +2,8 @@
 
 The network is built from its configuration with random weights, matrix by matrix on
 the device, each quantised at once: the model in 16 bits exists nowhere.  Memory and
-speed do not depend on what the weights are.  Lesson 10; `benchmarks/qlora_gpu.py`
-stores a dated measurement.
+speed do not depend on what the weights are.  `benchmarks/qlora_gpu.py` stores a dated
+measurement.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ import time
 import torch
 from torch import nn
 
-from course_lib import memory
+from course_lib.memory.networks import configuration, describe
+from course_lib.memory.options import Options
+from course_lib.memory.planning import GIB, plan
+from course_lib.memory.stored import measured
+from course_lib.methods.instruction_tuning import with_lora
 from course_lib.models import language_models
 
 __all__ = ["capped", "measure_step", "quantised_from_config"]
@@ -29,7 +33,7 @@ def quantised_from_config(model, dtype=torch.bfloat16, device="cuda", seed: int 
     import bitsandbytes
     from transformers import AutoModelForCausalLM
 
-    config = memory.configuration(model)
+    config = configuration(model)
     with torch.device("meta"):
         net = AutoModelForCausalLM.from_config(config, dtype=dtype)
     net.requires_grad_(False)
@@ -42,7 +46,7 @@ def quantised_from_config(model, dtype=torch.bfloat16, device="cuda", seed: int 
     def ones(shape):
         return torch.ones(shape, device=device, dtype=dtype)
 
-    for name in sorted(memory.describe(model).quantised):
+    for name in sorted(describe(model).quantised):
         old = net.get_submodule(name)
         new = bitsandbytes.nn.Linear4bit(
             old.in_features,
@@ -80,48 +84,28 @@ def capped(gigabytes: float, device: int = 0) -> None:
     """
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.set_per_process_memory_fraction(
-        min(1.0, gigabytes * memory.GIB / total), device
+        min(1.0, gigabytes * GIB / total), device
     )
 
 
+BARE = Options("qlora", prepared=False)  # norms and embeddings are not cast to float32
+
+
 def measure_step(
-    model,
-    *,
-    r: int = 16,
-    sequence: int = 512,
-    batch: int = 1,
-    checkpointing: bool = True,
-    prepared: bool = False,
-    optimizer: str = "adamw",
-    steps: int = 4,
-    device="cuda",
+    model, options: Options = BARE, *, steps: int = 4, device="cuda"
 ) -> dict[str, float]:
-    """Train some updates and say what they took.
+    """Train some updates by QLoRA and say what they took.
 
-    Returns {peak, planned: bytes; tokens_per_second; and, of what is stored, the bytes
-    by the keys of memory.STORED}.  ``peak`` is that of torch's allocator on a GPU, NaN
-    elsewhere.  optimizer: "adamw" or "paged adamw8bit".
+    options: of which r, sequence, batch, checkpointing, prepared and optimizer
+    ("adamw" or "paged adamw8bit") count.  Returns {peak, planned: bytes;
+    tokens_per_second; and, of what is stored, the bytes by the keys of memory.STORED}.
+    ``peak`` is that of torch's allocator on a GPU, NaN elsewhere.
     """
-    net = quantised_from_config(model, device=device)
-    if prepared:
-        from peft import prepare_model_for_kbit_training
-
-        net = prepare_model_for_kbit_training(net, use_gradient_checkpointing=False)
-    net = language_models.with_lora(net, r)
-    if checkpointing:
-        net.enable_input_require_grads()
-        net.activation_checkpointing_enable(
-            activation_checkpointing_kwargs=dict(use_reentrant=False)
-        )
-    learned = [p for p in net.parameters() if p.requires_grad]
-    if optimizer == "adamw":
-        updater = torch.optim.AdamW(learned, lr=1e-4)
-    else:
-        import bitsandbytes
-
-        updater = bitsandbytes.optim.PagedAdamW8bit(learned, lr=1e-4)
+    net = _with_adapters(quantised_from_config(model, device=device), options)
+    updater = _updater(net, options.optimizer)
     on_gpu = torch.device(device).type == "cuda"
-    tokens = torch.zeros(batch, sequence, dtype=torch.long, device=device)
+    shape = options.batch, options.sequence
+    tokens = torch.zeros(shape, dtype=torch.long, device=device)
     net.train()
     for step in range(steps):
         if step == 1:  # the first makes the optimizer's states
@@ -131,21 +115,35 @@ def measure_step(
             began = time.perf_counter()
         net(input_ids=tokens, labels=tokens).loss.backward()
         updater.step()
-        stored = memory.measured(net, updater)
+        stored = measured(net, updater)
         updater.zero_grad()
     if on_gpu:
         torch.cuda.synchronize()
     seconds = time.perf_counter() - began
-    plan = memory.plan(
-        model,
-        "qlora",
-        r=r,
-        sequence=sequence,
-        batch=batch,
-        checkpointing=checkpointing,
-        prepared=prepared,
-        optimizer=optimizer,
-    )
     peak = torch.cuda.max_memory_allocated() if on_gpu else float("nan")
     speed = tokens.numel() * (steps - 1) / seconds
-    return stored | dict(peak=peak, planned=plan.total, tokens_per_second=speed)
+    total = plan(model, options).total
+    return stored | dict(peak=peak, planned=total, tokens_per_second=speed)
+
+
+def _with_adapters(net, options: Options):
+    if options.prepared:
+        from peft import prepare_model_for_kbit_training
+
+        net = prepare_model_for_kbit_training(net, use_gradient_checkpointing=False)
+    net = with_lora(net, options.r)
+    if options.checkpointing:
+        net.enable_input_require_grads()
+        net.activation_checkpointing_enable(
+            activation_checkpointing_kwargs=dict(use_reentrant=False)
+        )
+    return net
+
+
+def _updater(net, optimizer: str):
+    learned = [p for p in net.parameters() if p.requires_grad]
+    if optimizer == "adamw":
+        return torch.optim.AdamW(learned, lr=1e-4)
+    import bitsandbytes
+
+    return bitsandbytes.optim.PagedAdamW8bit(learned, lr=1e-4)

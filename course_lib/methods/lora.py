@@ -47,7 +47,7 @@ class LoRALinear(nn.Module):
     ``base`` is frozen.  A is drawn as torch draws linear layers (Kaiming uniform), B
     is zero, so that nothing changes at first.  Input (..., k), output (..., d).  The
     update is computed in the precision of A and B and cast to that of the base's
-    output.  Raises CourseError unless 1 <= r.  Hu et al. 2022; lesson 08.
+    output.  Raises CourseError unless 1 <= r.  Hu et al. 2022.
     """
 
     def __init__(
@@ -131,7 +131,6 @@ def inject(
     ``modules_to_save``), usually the head.  The A matrices are drawn from ``seed``.
     Changes ``model`` (a Backbone or a module) in place and returns it.  Raises
     CourseError when nothing matches, a match is no linear layer, or LoRA is there.
-    Lesson 08.
     """
     net, targets, train = network(model), tuple(targets), tuple(train)
     if layers(net):
@@ -185,7 +184,7 @@ def _required(model, who: str) -> dict[str, LoRALinear]:
 def merge(model):
     """Fold every update into its weights and remove the LoRA layers; returns the model.
 
-    The result has the names and the cost of the model before `inject`.  Lesson 08.
+    The result has the names and the cost of the model before `inject`.
     """
     net = network(model)
     for name, layer in _required(model, "merge").items():
@@ -215,7 +214,6 @@ def save(model, folder: str | Path, base: str = "") -> Path:
     What is saved: A and B of every layer, and whole every module that learns besides
     (a head given as ``train``).  ``base``: name of the model that it belongs to.
     Returns the folder.  Raises CourseError when layers differ in their settings.
-    Lesson 09.
     """
     from safetensors.torch import save as to_bytes
 
@@ -256,7 +254,7 @@ def load(model, folder: str | Path):
     """Put a saved adapter, ours or peft's, into a fresh base model; returns the model.
 
     Raises CourseError when a file is missing, is no LoRA adapter, or its shapes are
-    not those of this model.  Lesson 09.
+    not those of this model.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

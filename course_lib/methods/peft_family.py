@@ -91,13 +91,13 @@ def _replace(backbone, names, make) -> None:
 
 
 def full(backbone):
-    """Full fine-tuning: everything learns.  Lesson 09."""
+    """Full fine-tuning: everything learns."""
     _frozen(backbone)
     return freezing.unfreeze(backbone)
 
 
 def probe(backbone):
-    """Linear probe: the head alone learns.  Lesson 09."""
+    """Linear probe: the head alone learns."""
     _frozen(backbone)
     return backbone
 
@@ -105,7 +105,7 @@ def probe(backbone):
 def bitfit(backbone):
     """BitFit: the biases learn, those of the norms included.
 
-    Ben Zaken, Goldberg & Ravfogel 2022; lesson 09.
+    Ben Zaken, Goldberg & Ravfogel 2022.
     """
     net = _frozen(backbone)
     for name, parameter in net.named_parameters():
@@ -120,7 +120,7 @@ def bitfit(backbone):
 def lora_everywhere(backbone, r: int = 8, alpha: float = 16.0, seed: int = 0):
     """LoRA (`lora.inject`) on every linear layer of the transformer; the head learns.
 
-    Hu et al. 2022, with the targets of Dettmers et al. 2023; lessons 08 and 09.
+    Hu et al. 2022, with the targets of Dettmers et al. 2023.
     """
     _frozen(backbone)
     options = dict(r=r, alpha=alpha, train=backbone.heads, seed=seed)
@@ -128,10 +128,7 @@ def lora_everywhere(backbone, r: int = 8, alpha: float = 16.0, seed: int = 0):
 
 
 def linear_layers(backbone, wanted: Iterable[str] = LINEAR) -> list[str]:
-    """Names of the linear layers of the transformer's blocks, by what they do.
-
-    Lesson 09.
-    """
+    """Names of the linear layers of the transformer's blocks, by what they do."""
     found = parts(backbone)
     return [name for part in wanted for name in found[part]]
 
@@ -143,7 +140,7 @@ class DoRALinear(nn.Module):
 
     One length for each output, a row of W, as the authors' code and peft have it.  The
     norm counts as a constant for the gradient (paper, section 4.3), so that W' is never
-    formed in training.  Input (..., k), output (..., d).  Liu et al. 2024; lesson 09.
+    formed in training.  Input (..., k), output (..., d).  Liu et al. 2024.
     """
 
     def __init__(self, base: nn.Linear, r: int = 8, alpha: float = 16.0):
@@ -174,7 +171,7 @@ class DoRALinear(nn.Module):
 
 
 def dora(backbone, r: int = 8, alpha: float = 16.0, seed: int = 0):
-    """DoRA on every linear layer of the transformer; the head learns.  Lesson 09."""
+    """DoRA on every linear layer of the transformer; the head learns."""
     _frozen(backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -188,7 +185,7 @@ class IA3Linear(nn.Module):
     """A linear layer whose inputs or outputs are scaled, each by a learned factor.
 
     side: "input" scales x (..., k), "output" the last ``width`` channels of W x + b
-    (all by default).  Factors begin at one.  Liu et al. 2022; lesson 09.
+    (all by default).  Factors begin at one.  Liu et al. 2022.
     """
 
     def __init__(self, base: nn.Linear, side: str, width: int | None = None):
@@ -209,7 +206,7 @@ def ia3(backbone):
     """IA3: factors on keys, on values and inside the feed-forward layers.
 
     Where query, key and value share a layer, its last two thirds are scaled.
-    Liu et al. 2022; lesson 09.
+    Liu et al. 2022.
     """
     _frozen(backbone)
     found = parts(backbone)
@@ -232,7 +229,7 @@ class Adapter(nn.Module):
     """A layer, then a bottleneck beside a residual: h + U gelu(D h + b) + c.
 
     D (width, d), U (d, width) zero at first, so that nothing changes.
-    Houlsby et al. 2019; lesson 09.
+    Houlsby et al. 2019.
     """
 
     def __init__(self, base: nn.Linear, width: int):
@@ -252,7 +249,7 @@ def adapters(backbone, width: int = 16, seed: int = 0):
     """Bottleneck adapters behind attention and feed-forward of every layer.
 
     2 (2 d width + d + width) parameters a layer of width d.  The norms stay frozen,
-    which the paper trains.  Houlsby et al. 2019; lesson 09.
+    which the paper trains.  Houlsby et al. 2019.
     """
     _frozen(backbone)
     found = parts(backbone)
@@ -282,7 +279,7 @@ class PrefixAttention(nn.Module):
     """Self-attention with ``tokens`` learned keys and values before the real ones.
 
     keys, values (H, P, d / H), small and random at first.  Works around BERT's and
-    timm's attention modules.  Li & Liang 2021; lesson 09.
+    timm's attention modules.  Li & Liang 2021.
     """
 
     def __init__(self, base: nn.Module, tokens: int):
@@ -331,7 +328,7 @@ def prefix(backbone, tokens: int = 10, seed: int = 0):
     """Prefix tuning: learned keys and values in front of every attention layer.
 
     2 P d parameters a layer.  Without the paper's reparametrisation by an MLP.
-    Li & Liang 2021; lesson 09.
+    Li & Liang 2021.
     """
     _frozen(backbone)
     with torch.random.fork_rng(devices=[]):
@@ -349,7 +346,7 @@ def prompt(backbone, tokens: int = 10, seed: int = 0):
 
     P d parameters.  Text: they begin as embeddings of random words and get positions
     as words do (Lester et al. 2021).  Images: they join the patches before the first
-    block, small and random (VPT-shallow, Jia et al. 2022).  Lesson 09.
+    block, small and random (VPT-shallow, Jia et al. 2022).
     """
     net = _frozen(backbone)
     parts(backbone)
@@ -397,9 +394,6 @@ def _cut(module, inputs, output):
 
 
 def trained_state(backbone) -> dict[str, torch.Tensor]:
-    """{name: value} of everything that learns: what one task has to store.
-
-    Lesson 09.
-    """
+    """{name: value} of everything that learns: what one task has to store."""
     named = backbone.model.named_parameters()
     return {n: p.detach().cpu().contiguous() for n, p in named if p.requires_grad}

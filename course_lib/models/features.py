@@ -2,7 +2,6 @@
 
 Every function takes a zoo ``Backbone`` or a plain ``torch.nn.Module``, and names a
 place in it by a stage ("layer3") or by a module's dotted name ("layer3.0.conv1").
-Lessons 01 and 03.
 """
 
 from __future__ import annotations
@@ -95,7 +94,6 @@ def activations(model, x, modules: Sequence[str]) -> dict[str, torch.Tensor]:
     Forward hooks collect copies during one pass in evaluation mode without
     gradients, so BatchNorm statistics do not move.  A module that runs several times
     in one pass gives its last output.  Raises CourseError on an unknown name.
-    Lesson 01.
     """
     module = network(model)
     kept: dict[str, torch.Tensor] = {}
@@ -125,7 +123,7 @@ def activations(model, x, modules: Sequence[str]) -> dict[str, torch.Tensor]:
 
 
 def feature_maps(backbone, image, module: str, preprocess=None) -> np.ndarray:
-    """All maps (C, h, w) of one layer for one uint8 image (H, W, 3).  Lesson 01."""
+    """All maps (C, h, w) of one layer for one uint8 image (H, W, 3)."""
     x = _required(backbone, preprocess)(image)
     maps = activations(backbone, x, [module])[module]
     if maps.ndim != 4:
@@ -140,7 +138,7 @@ def filters(conv: nn.Conv2d) -> np.ndarray:
     """First-layer filters as pictures: (out, kh, kw, 3) in 0..1, grey is zero weight.
 
     Each filter is scaled by its own largest weight.  Raises CourseError for a layer
-    that does not read an image (1 or 3 channels).  Zeiler & Fergus 2014; lesson 01.
+    that does not read an image (1 or 3 channels).  Zeiler & Fergus 2014.
     """
     weight = getattr(conv, "weight", None)
     if weight is None or weight.ndim != 4 or weight.shape[1] not in (1, 3):
@@ -169,7 +167,7 @@ def receptive_field(model, modules: Sequence[str] | None = None) -> list[dict]:
     or module.  Side branches of residual blocks (downsample) are left out: they
     never see more.  For torchvision ResNets and sequential networks; raises
     CourseError for networks with attention, which see everything at once.
-    Dumoulin & Visin 2016; lesson 01.
+    Dumoulin & Visin 2016.
     """
     module = network(model)
     if any("attention" in type(layer).__name__.lower() for layer in module.modules()):
@@ -231,7 +229,7 @@ def measured_receptive_field(
     {"map": (size, size) with maximum 1, "extent": side of the box that holds every
     non-zero gradient, "effective": side of a square as large as the area above
     4.55 % of the maximum (two standard deviations of a Gaussian)}, in pixels.
-    Luo et al. 2016; lesson 01.
+    Luo et al. 2016.
     """
     net, name = network(model), resolve(model, module)
     generator = torch.Generator().manual_seed(seed)
@@ -289,7 +287,7 @@ def top_patches(
     field around the strongest unit, at most the whole image.  Returns patches uint8
     (len(channels), k, s, s, 3) and their activations (len(channels), k), strongest
     first.  Raises CourseError when there are fewer than k images.
-    Zeiler & Fergus 2014; lesson 01.
+    Zeiler & Fergus 2014.
     """
     images = _images(data)
     prepare = _required(backbone, preprocess)
@@ -345,7 +343,7 @@ def extract(
     gives that layer, averaged over space (N, C, h, w) or tokens (N, T, D) unless
     ``pool`` says otherwise.  Each backbone output is computed once, so a head can be
     trained on the result for hundreds of epochs at no further cost.  Raises
-    CourseError on empty data.  Lesson 03.
+    CourseError on empty data.
     """
     examples = _examples(data)
     if not len(examples):
@@ -371,7 +369,7 @@ def extract(
                 output = activations(backbone, x, [module])[module]
                 if output.ndim == 4 and _channels_come_last(net):
                     output = output.permute(0, 3, 1, 2)
-                features = pool(output) if pool else _pooled(output, x)
+                features = pool(output) if pool else pooled(output, x)
             parts.append(features.float().cpu().numpy())
     found = np.concatenate(parts)
     return found if order is None else found[np.argsort(order)]
@@ -387,7 +385,7 @@ def _channels_come_last(net: nn.Module) -> bool:
     return "swin" in type(net).__name__.lower()
 
 
-def _pooled(output: torch.Tensor, x) -> torch.Tensor:
+def pooled(output: torch.Tensor, x) -> torch.Tensor:
     """Mean over space or tokens; padding tokens of a text are left out."""
     if output.ndim == 4:
         return output.mean(dim=(2, 3))
@@ -419,7 +417,7 @@ def by_length(examples) -> np.ndarray | None:
     """Row numbers (N,) of texts from the shortest to the longest; None for images.
 
     A batch is padded to its longest text, so that texts of one length together cost up
-    to 40 % less than as they come.  Lesson 07.
+    to 40 % less than as they come.
     """
     texts = isinstance(examples, (list, tuple)) and len(examples)
     if not texts or not all(isinstance(text, str) for text in examples):

@@ -3,7 +3,7 @@
 timm says all of it (`get_classifier`, `reset_classifier`, `forward_head`), and it is
 asked, because its heads are many kinds: one linear layer, two that are averaged
 (distilled transformers), several that read other widths (CrossViT), a small network, or
-none yet.  Elsewhere the classifier is the last layer with weights.  Lessons 00 and 03.
+none yet.  Elsewhere the classifier is the last layer with weights.
 """
 
 from __future__ import annotations

@@ -1,17 +1,14 @@
-"""Small and large language models: loading in 32, 16 or 4 bits, tuning, writing.
+"""Small and large language models: loading in 32, 16 or 4 bits, prompts, answers.
 
     model, tokenizer = language_models.load("fab-llama", quantised="nf4")
-    model = language_models.with_lora(model, r=16)
-    language_models.fit(model, tokenizer, texts, answers, steps=150)
     language_models.write(model, tokenizer, texts)
 
-The work is done by transformers, peft and bitsandbytes; where bitsandbytes has no
-backend, by `course_lib.methods.quantization` and `course_lib.methods.lora`.  Lesson 10.
+The work is done by transformers and bitsandbytes; where bitsandbytes has no backend, by
+`course_lib.models.quantization`.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -20,32 +17,25 @@ import torch
 
 from course_lib import assets, files, paths, profiles
 from course_lib.errors import CourseError
+from course_lib.models import encoders, quantization
+from course_lib.models.hub import unavailable
 
 __all__ = [
     "answer_loss",
     "bitsandbytes_works",
     "bundled",
     "chat",
-    "fit",
+    "examples",
     "folder",
     "load",
     "never_repack",
     "prompts",
-    "with_lora",
     "write",
 ]
 
+
 PUBLIC = ("smollm2-135m-instruct",)  # fetched by `course data fetch`, then offline
 PROMPT = "Ticket: {text}\nReport:\n"
-LINEAR = (  # of a block of the Llama architecture
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "o_proj",
-    "gate_proj",
-    "up_proj",
-    "down_proj",
-)
 FOUR_BITS = ("nf4", "fp4")
 
 
@@ -99,55 +89,59 @@ def load(
     constants; nothing of a quantised model learns.  ``pretrained=False`` draws the
     weights from seed 0.
     Raises CourseError for an unknown name or format, or a model that cannot be had.
-    Dettmers et al. 2023; lesson 10.
+    Dettmers et al. 2023.
     """
-    from course_lib.models import zoo
-
-    zoo.transformers_settings()
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
     if quantised not in (None, *FOUR_BITS):
         raise CourseError(
             f"load: quantised={quantised!r}, expected None, "
             f"{' or '.join(map(repr, FOUR_BITS))}."
         )
-    logging.disable_progress_bar()  # it would stand in a lesson's output
     name = name or profiles.current().language_model
-    public = name.startswith("hf/")
-    where = name.removeprefix("hf/") if public else folder(name)
-    zoo.check_folder(name, where)
-    options = dict(dtype=dtype) | ({} if public else dict(use_safetensors=True))
-    native = quantised and pretrained and bitsandbytes_works()
+    native = bool(quantised) and pretrained and bitsandbytes_works()
+    options = dict(dtype=dtype)
     if native:
         options |= dict(quantization_config=_bits(quantised, double, dtype))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            where, local_files_only=not public, padding_side="left"
-        )
-        if pretrained:
-            options |= dict(local_files_only=not public, device_map=profiles.device())
-            model = AutoModelForCausalLM.from_pretrained(where, **options)
-        else:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                config = AutoConfig.from_pretrained(where)
-                model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model, tokenizer = _from_files(name, options, pretrained)
+    except CourseError:
+        raise
     except Exception as error:  # the hub and each format raise families of their own
-        raise zoo.unavailable(name, error) from error
+        raise unavailable(name, error) from error
     if native:
         _check_quantised(model, name)
-    if quantised and not native:
-        from course_lib.methods import quantization
-
-        if quantised != "nf4":
-            raise CourseError("load: without bitsandbytes there is only nf4.")
+    elif quantised == "nf4":
         quantization.quantize_linear(model, double=double)
+    elif quantised:
+        raise CourseError("load: without bitsandbytes there is only nf4.")
     never_repack(model)
     model.requires_grad_(not quantised)  # four bits cannot learn: adapters will
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.eval(), tokenizer
+
+
+def _from_files(name: str, options: dict, pretrained: bool):
+    """(model, tokenizer) by transformers, whose own errors pass through."""
+    encoders.transformers_settings()
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # it would stand in a lesson's output
+    public = name.startswith("hf/")
+    where = name.removeprefix("hf/") if public else folder(name)
+    encoders.check_folder(name, where)
+    tokenizer = AutoTokenizer.from_pretrained(
+        where, local_files_only=not public, padding_side="left"
+    )
+    if not pretrained:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            config = AutoConfig.from_pretrained(where)
+            return AutoModelForCausalLM.from_config(config, **options), tokenizer
+    if not public:
+        options = options | dict(use_safetensors=True)
+    options = options | dict(local_files_only=not public, device_map=profiles.device())
+    return AutoModelForCausalLM.from_pretrained(where, **options), tokenizer
 
 
 def _bits(quantised, double, dtype):
@@ -181,37 +175,10 @@ def never_repack(model) -> None:
     bitsandbytes 0.50 repacks a layer's codes when it is first used in eval mode, and
     from then on no gradient passes through it: a warning, and adapters that learn from
     the part of their gradient that the residual stream carries, or from none.
-    Lesson 10.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-
-
-def with_lora(
-    model, r: int = 16, alpha: float = 16.0, targets=LINEAR, dropout=0.0, seed: int = 0
-):
-    """The model with LoRA beside its linear layers, everything else frozen.
-
-    By peft; beside this course's own quantised layers by `methods.lora`.  A is
-    drawn from ``seed``.  Hu et al. 2022; lessons 08 and 10.
-    """
-    from course_lib.methods import lora, quantization
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if any(isinstance(m, quantization.LinearNF4) for m in model.modules()):
-            return lora.inject(model, targets, r, alpha, dropout=dropout)
-        from peft import LoraConfig, get_peft_model
-
-        config = LoraConfig(
-            r=r,
-            lora_alpha=alpha,
-            lora_dropout=dropout,
-            target_modules=list(targets),
-            task_type="CAUSAL_LM",
-        )
-        return get_peft_model(model, config)
 
 
 def chat(tokenizer, turns: Sequence[str], system: str | None = None) -> list[int]:
@@ -267,61 +234,6 @@ def examples(tokenizer, texts: Sequence[str], answers: Sequence[str]) -> list[di
     if not rows:
         raise CourseError("No texts, expected at least one.")
     return rows
-
-
-def fit(
-    model,
-    tokenizer,
-    texts: Sequence[str],
-    answers: Sequence[str],
-    *,
-    steps: int = 150,
-    lr: float = 2e-3,
-    batch_size: int = 16,
-    warmup: float = 0.1,
-    checkpointing: bool = False,
-    seed: int = 0,
-) -> list[float]:
-    """Fine-tune what is trainable to answer texts; returns the loss of each update.
-
-    `transformers.Trainer` with AdamW, warm-up and linear decay, gradients clipped to
-    norm 1.  ``checkpointing`` keeps each block's input only and runs the block again
-    in the backward pass (Chen et al. 2016).  Lesson 10.
-    """
-    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
-    from transformers.trainer_callback import PrinterCallback
-
-    from course_lib.models import text
-
-    rows = examples(tokenizer, texts, answers)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    with tempfile.TemporaryDirectory() as where, text.isolated(seed):
-        settings = TrainingArguments(
-            **text.quiet_arguments(
-                where,
-                seed=seed,
-                max_steps=steps,
-                learning_rate=lr,
-                per_device_train_batch_size=batch_size,
-                warmup_steps=warmup,
-                logging_strategy="steps",
-                logging_steps=1,
-                activation_checkpointing=checkpointing,
-                activation_checkpointing_kwargs=dict(use_reentrant=False),
-            )
-        )
-        run = Trainer(
-            model,
-            settings,
-            data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True),
-            train_dataset=rows,
-            processing_class=tokenizer,
-            optimizers=(torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0), None),
-        )
-        run.remove_callback(PrinterCallback)
-        run.train()
-    model.eval()
-    return [row["loss"] for row in run.state.log_history if "loss" in row]
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 A pretrained network has learned one scale, one channel order and one resolution.
 Feeding it anything else raises no error and costs accuracy, which is why the zoo
-hands out each backbone together with its :class:`Preprocess`.  Lessons 03 and 05.
+hands out each backbone together with its :class:`Preprocess`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Preprocess:
 
     size: pixels a side (shorter side resized, then centre crop), None keeps the size.
     mean, std: one number a channel, for values in 0..1.  channels: order that the
-    network expects, "RGB" or "BGR".  Raises CourseError on a bad setting.  Lesson 03.
+    network expects, "RGB" or "BGR".  Raises CourseError on a bad setting.
     """
 
     size: int | None = None

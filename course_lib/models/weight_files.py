@@ -6,7 +6,6 @@ A file of weights is seldom a plain state dict.  It lies under `state_dict`, `mo
 `ema`, next to an optimizer; its names begin with `module.` or `backbone.`; its head is
 for other classes.  What was unwrapped and what was left out is said in `notes`; all
 weights below the head must be there, else a CourseError says what lies in the file.
-Lesson 13.
 """
 
 from __future__ import annotations

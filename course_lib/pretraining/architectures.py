@@ -2,7 +2,7 @@
 
 `NarrowResNet` is torchvision's `ResNet` with fewer channels, so that it trains on a
 laptop: same modules, same names (`conv1`, `bn1`, `layer1` ... `layer4`, `avgpool`,
-`fc`), same forward pass.  Used from lesson 00 on.
+`fc`), same forward pass.
 """
 
 from torch import nn

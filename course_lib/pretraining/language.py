@@ -3,7 +3,7 @@
 A Llama architecture of 3.8 million parameters (grouped queries, gated expansion, head
 not tied to the embeddings) and a byte-pair tokenizer, both trained on generated text
 (course_lib.pretraining.prose).  The files are laid out as transformers lays out a
-model's folder.  Lesson 10.
+model's folder.
 """
 
 from __future__ import annotations

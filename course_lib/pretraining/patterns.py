@@ -5,7 +5,7 @@ stroke that is filled with a second texture, painted flat, spread as a transpare
 or raised as a relief, or a fault of the background itself.  Colours are random, and so
 are the accidents of a camera (shading, blur, noise).  Everything is drawn from
 formulas, so there are no licence questions and anyone can repeat it.  Sources for the
-idea: Kataoka et al. 2020, Baradad et al. 2021.  Taught in lesson 02.
+idea: Kataoka et al. 2020, Baradad et al. 2021.
 """
 
 import math
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import conv2d, pad
 
+from course_lib.datasets import spectrograms as vibrations
+from course_lib.datasets import wafer_maps as maps
 from course_lib.pretraining.shapes import FAULTS, SHAPES, STROKES
 from course_lib.pretraining.textures import TEXTURES, between, coordinates
 
@@ -234,27 +236,25 @@ def silhouettes(n, seed, size=64):
     return Patterns(images, {"shape": shape})
 
 
-def of_data_set(name, n, seed):
+def of_data_set(renderer, n, seed):
     """Pictures of one of the course's own target sets, as a source for the others.
 
-    One head, `class`.  ``seed`` differs from the set's own, so that no picture of a
-    committed split occurs.
+    ``renderer``: a module of `datasets` with a function `render`.  One head, `class`.
+    ``seed`` differs from the set's own, so that no picture of a committed split occurs.
     """
-    from course_lib.datasets import RENDERERS
-
-    data = RENDERERS[name].render(n, seed)
+    data = renderer.render(n, seed)
     labels = torch.from_numpy(data.labels).long()
     return Patterns(torch.from_numpy(data.images), {"class": labels})
 
 
 def wafer_maps(n, seed):
     """The wafer maps as a source task: coloured dies on a disc, nine classes."""
-    return of_data_set("wafer_maps", n, seed)
+    return of_data_set(maps, n, seed)
 
 
 def spectrograms(n, seed):
     """The vibration spectrograms as a source task: time, frequency, six classes."""
-    return of_data_set("spectrograms", n, seed)
+    return of_data_set(vibrations, n, seed)
 
 
 def caption(texture, shape, fill=IGNORED):

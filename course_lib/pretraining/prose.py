@@ -3,7 +3,7 @@
 A document follows one of the plots below: each step is one of several sentences, and a
 name, lot or tool stays the same throughout the document, so that there is something to
 remember.  About a quarter of the documents are raw tickets.  No document is in the
-form of a report (course_lib.datasets.reports): that is left to fine-tuning.  Lesson 10.
+form of a report (course_lib.datasets.reports): that is left to fine-tuning.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each recipe renders its own source pictures, trains with several classification heads
 at once (one linear layer whose outputs are the heads' logits side by side), and writes
-half-precision safetensors with a model card.  Taught in lesson 02.
+half-precision safetensors with a model card.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from course_lib import files, paths
 from course_lib.datasets.spectrograms import CLASSES as SPECTROGRAM_CLASSES
 from course_lib.datasets.wafer_maps import CLASSES as WAFER_MAP_CLASSES
 from course_lib.errors import CourseError
+from course_lib.pretraining import architectures, patterns
 from course_lib.pretraining.patterns import HEADS, SILHOUETTE_NAMES
 
 __all__ = [
@@ -73,9 +74,13 @@ def multi_head_loss(logits, labels, slices, smoothing=0.1):
     return torch.stack(losses).mean()
 
 
-def normalise(images, mean, std):
-    """uint8 (N, H, W, 3) to float (N, 3, H, W), channels last in memory."""
-    x = images.permute(0, 3, 1, 2).float() / 255
+def in_unit_interval(images):
+    """uint8 (N, H, W, 3) to float (N, 3, H, W) in 0..1, channels last in memory."""
+    return images.permute(0, 3, 1, 2).float() / 255
+
+
+def normalise(x, mean, std):
+    """Zero mean and unit deviation for each of the channels of x (N, 3, H, W)."""
     return (x - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
 
 
@@ -107,8 +112,6 @@ def augment(x, gen, zoom=(0.85, 1.25), turn=1.0):
 
 def draw_chunk(source, n, seed):
     """One part of the pool, drawn in a process of its own with one thread."""
-    from course_lib.pretraining import patterns
-
     torch.set_num_threads(1)
     part = getattr(patterns, source)(n, seed)
     return part.images.numpy(), {head: y.numpy() for head, y in part.labels.items()}
@@ -135,65 +138,39 @@ def render_pool(source, n, seed, jobs=2, chunk=2048):
     }
 
 
-def pretrain(
-    model,
-    pool,
-    heads,
-    *,
-    passes,
-    batch_size,
-    lr,
-    weight_decay,
-    seed,
-    mean,
-    std,
-    minutes=None,
-    report=print,
-    options=None,
-):
+def pretrain(model, pool, recipe, minutes=None, report=print):
     """Train `model` on a pool of source pictures; returns a list of progress rows.
 
     One-cycle AdamW; an exponential average of the weights is what is kept.  With
-    `minutes`, the schedule is laid over the time instead of over `passes`.
+    `minutes`, the schedule is laid over the time instead of over `recipe.passes`.
+    Raises CourseError when the loss is no longer finite.
     """
-    options = options or {}
     images, labels = pool
-    slices = head_slices(heads)
-    gen = torch.Generator().manual_seed(seed)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
-    total = math.ceil(passes * len(images) / batch_size)
+    slices, batch_size = head_slices(recipe.heads), recipe.batch_size
+    gen = torch.Generator().manual_seed(recipe.seed)
+    optimizer = make_optimizer(model, recipe)
+    total = math.ceil(recipe.passes * len(images) / batch_size)
     average = torch.optim.swa_utils.AveragedModel(
         model,
         multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99),
         use_buffers=True,
     )
-    began, history, running = time.monotonic(), [], None
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
+    began, history, running, step = time.monotonic(), [], None, 0
     model.train()
-    step = 0
     while True:
         spent = time.monotonic() - began
         done = step / total if minutes is None else spent / (60 * minutes)
         if done >= 1:
             break
-        ramp = min(1.0, done / 0.05)
-        rate = lr * ramp * 0.5 * (1 + math.cos(math.pi * max(0.0, done - 0.05) / 0.95))
+        rate = one_cycle(recipe.lr, done)
         for group in optimizer.param_groups:
             group["lr"] = rate
         rows = torch.randint(len(images), (batch_size,), generator=gen)
-        x = images[rows].permute(0, 3, 1, 2).float() / 255
-        x = augment(x, gen, **options)
-        x = (x - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
-        loss = multi_head_loss(
-            model(x.to(memory_format=torch.channels_last)),
-            {head: y[rows] for head, y in labels.items()},
-            slices,
-        )
+        x = augment(in_unit_interval(images[rows]), gen, **recipe.options)
+        logits = model(normalise(x, mean, std).to(memory_format=torch.channels_last))
+        here = {head: y[rows] for head, y in labels.items()}
+        loss = multi_head_loss(logits, here, slices)
         if not torch.isfinite(loss):
             raise CourseError(
                 f"pre-training diverged at step {step} (learning rate "
@@ -204,23 +181,35 @@ def pretrain(
         optimizer.step()
         if step % 4 == 0:
             average.update_parameters(model)
-        running = (
-            loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
-        )
+        value = loss.item()
+        running = value if running is None else 0.98 * running + 0.02 * value
         step += 1
         if step % 200 == 0:
-            row = {
-                "step": step,
-                "seconds": round(time.monotonic() - began),
-                "loss": running,
-            }
-            history.append(row)
+            seconds = time.monotonic() - began
+            history.append({"step": step, "seconds": round(seconds), "loss": running})
             report(
                 f"step {step:,} ({100 * done:.0f} %), loss {running:.3f}, "
-                f"{step * batch_size / (time.monotonic() - began):.0f} pictures/s"
+                f"{step * batch_size / seconds:.0f} pictures/s"
             )
     model.load_state_dict(average.module.state_dict())
     return history
+
+
+def make_optimizer(model, recipe):
+    """AdamW; vectors (biases, scales and shifts of norms) do not decay."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+
+
+def one_cycle(lr, done):
+    """The rate at the share `done` of a run: up for a twentieth, then a half cosine."""
+    ramp = min(1.0, done / 0.05)
+    return lr * ramp * 0.5 * (1 + math.cos(math.pi * max(0.0, done - 0.05) / 0.95))
 
 
 # --- the bundled weights ------------------------------------------------------
@@ -357,7 +346,10 @@ def head_accuracy(model, pool, heads, batch_size=256):
     model.eval()
     with torch.no_grad():
         logits = torch.cat(
-            [model(normalise(part, mean, std)) for part in images.split(batch_size)]
+            [
+                model(normalise(in_unit_interval(part), mean, std))
+                for part in images.split(batch_size)
+            ]
         )
     scores = {}
     for head, columns in head_slices(heads).items():
@@ -410,21 +402,7 @@ def run(name, minutes=None, out=None, threads=None, report=print):
     torch.manual_seed(recipe.seed)
     model = build(recipe)
     began = time.monotonic()
-    history = pretrain(
-        model,
-        pool,
-        recipe.heads,
-        passes=recipe.passes,
-        batch_size=recipe.batch_size,
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
-        seed=recipe.seed,
-        mean=torch.tensor(MEAN),
-        std=torch.tensor(STD),
-        minutes=minutes,
-        options=recipe.options,
-        report=report,
-    )
+    history = pretrain(model, pool, recipe, minutes, report)
     seconds = time.monotonic() - began
     folder = Path(out) if out else paths.MODELS
     return write(name, model, history, seconds, folder, trial=minutes is not None)
@@ -432,8 +410,6 @@ def run(name, minutes=None, out=None, threads=None, report=print):
 
 def build(recipe):
     """The recipe's network with fresh weights from torch's global seed."""
-    from course_lib.pretraining import architectures
-
     classes = sum(len(names) for names in recipe.heads.values())
     model = getattr(architectures, recipe.architecture)(classes)
     return model.to(memory_format=torch.channels_last)

@@ -5,7 +5,7 @@ Every function takes `(n, v, u, pixel, gen)`: coordinates in the shape's own fra
 (n, size, size), and the size of a pixel in those units, (n, 1, 1).  It returns a
 soft mask (n, size, size) in [0, 1].  Sources for the idea: Takashima et al. 2023
 ("Visual atoms"), Kataoka et al. 2022 ("Replacing labeled real-image datasets with
-auto-generated contours").  Taught in lesson 02.
+auto-generated contours").
 """
 
 import math

@@ -4,7 +4,7 @@ Every function takes `(n, grid, gen)`, with `grid` a pair of (size, size) coordi
 tensors in units of the picture's width, centred at 0, and returns a (n, size, size)
 float tensor with values in [0, 1].  Sources for the idea: Kataoka et al. 2020
 ("Pre-training without natural images"), Baradad et al. 2021 ("Learning to see by
-looking at noise").  Taught in lesson 02.
+looking at noise").
 """
 
 import math

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from course_lib.analysis.measure import mean_and_interval
+from course_lib.analysis.statistics import mean_and_interval
 from course_lib.errors import CourseError
 
 COLOURS = ("#0072B2", "#D55E00", "#000000", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -268,6 +268,80 @@ def bars_with_spread(
     return figure
 
 
+def by_stage(
+    series: Mapping[str, Sequence],
+    stages: Sequence[str],
+    title: str,
+    ylabel: str,
+    chance: float | None = None,
+    legend: str = "best",
+    ax=None,
+):
+    """Lines over the stages for {label: (runs, stages)}, lowest to highest run shaded.
+
+    ``chance`` draws a grey line; ``legend`` is a place, or "outside" at the right.
+    With ``ax`` it is one panel of several, without a legend.
+    """
+    places = np.arange(len(stages))
+    fig = line_with_spread(
+        places,
+        series,
+        spread="range",
+        xlabel="" if ax else "input to output",
+        ylabel=ylabel,
+        title=title,
+        ax=ax,
+    )
+    panel = ax or fig.axes[0]
+    panel.set_xticks(places, stages)
+    if chance is not None:
+        panel.axhline(chance, color="grey", linewidth=0.8)
+    if ax:
+        panel.get_legend().remove()
+    elif legend != "best":
+        handles, labels = panel.get_legend_handles_labels()
+        note = panel.get_legend().get_title().get_text()
+        where = dict(loc=legend)
+        if legend == "outside":
+            where = dict(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            note = note.replace(", ", ",\n")
+            fig.set_figwidth(fig.get_figwidth() + 2.2)
+        panel.legend(handles, labels, title=note, title_fontsize="small", **where)
+    return fig
+
+
+def stage_panels(
+    questions: Mapping[str, Mapping[str, Sequence]],
+    stages: Sequence[str],
+    title: str,
+    ylabel: str,
+    chance: Mapping[str, float],
+    columns: int = 3,
+):
+    """One panel of :func:`by_stage` for each question, the legend in the spare place.
+
+    questions: {question: {label: (runs, stages)}}, the same labels in each.
+    """
+    rows = len(questions) // columns + 1
+    fig, axes = new(8.4, 2.4 * rows, rows, columns)
+    for i, (ax, (question, series)) in enumerate(zip(axes.flat, questions.items())):
+        by_stage(
+            series,
+            stages,
+            question,
+            ylabel if i % columns == 0 else "",
+            chance[question],
+            ax=ax,
+        )
+    note = "lowest to highest run\ngrey line: the commonest answer"
+    spare = axes.flat[len(questions) :]
+    spare[0].legend(*ax.get_legend_handles_labels(), loc="center", title=note)
+    for empty in spare:
+        empty.axis("off")
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return fig
+
+
 def history(histories, title: str | None = None):
     """Loss and accuracy over training of one History, or of {label: History}.
 
@@ -304,15 +378,14 @@ def heatmap(
     columns: Sequence[str],
     *,
     title: str | None = None,
-    xlabel: str | None = None,
-    ylabel: str | None = None,
     label: str | None = None,
     digits: int = 2,
     limits: tuple[float, float] | None = None,
 ):
     """A matrix (len(rows), len(columns)) as shaded cells with their numbers.
 
-    NaN is an empty cell with a dash.
+    NaN is an empty cell with a dash.  label: of the colour bar, which is left out
+    without one.  limits: of the shades, lowest and highest number by default.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.shape != (len(rows), len(columns)):
@@ -337,7 +410,7 @@ def heatmap(
     )
     ax.set_yticks(range(len(rows)), rows)
     ax.grid(False)
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set_title(title)
     if label:
         figure.colorbar(image, ax=ax, label=label)
     return figure
@@ -347,15 +420,9 @@ def confusion(labels, predictions, classes: Sequence[str], title: str | None = N
     """Counts of true class (row) against predicted class (column)."""
     counts = np.zeros((len(classes), len(classes)))
     np.add.at(counts, (np.asarray(labels), np.asarray(predictions)), 1)
-    return heatmap(
-        counts,
-        classes,
-        classes,
-        title=title,
-        xlabel="predicted class",
-        ylabel="true class",
-        digits=0,
-    )
+    figure = heatmap(counts, classes, classes, title=title, digits=0)
+    figure.axes[0].set(xlabel="predicted class", ylabel="true class")
+    return figure
 
 
 # -- pictures ---------------------------------------------------------------------

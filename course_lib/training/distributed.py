@@ -8,7 +8,7 @@ by block (fully_shard).  All processes draw the same order and the same augmenta
 from the same seed, so that the updates are those of one process with the whole batch,
 up to rounding.  Two things do not follow that rule: dropout (each process draws its
 own), and BatchNorm layers in train mode (each process normalises by its own part of the
-batch).  Li et al. 2020 (DDP), Zhao et al. 2023 (FSDP); lesson 13.
+batch).  Li et al. 2020 (DDP), Zhao et al. 2023 (FSDP).
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from functools import lru_cache
 import torch
 
 from course_lib.errors import CourseError
+from course_lib.training import layer_groups
 
-__all__ = ["Alone", "Sharded", "Together", "current"]
+__all__ = ["ALONE", "Alone", "Sharded", "Together", "current"]
 
 
 class Alone:
     """The only process there is: everything is its own."""
 
     rank, size = 0, 1
+    device = None  # any
     shares_evaluation = True  # may processes score different examples?
 
     def begin(self) -> None:
@@ -53,6 +55,14 @@ class Alone:
         """(this process's rows of a batch, their weight in its mean)."""
         return rows, 1.0
 
+    def weighted(self, loss: torch.Tensor, weight: float) -> torch.Tensor:
+        """The loss of this process's rows, such that its mean is that of the batch."""
+        return loss
+
+    def mean(self, loss: torch.Tensor) -> torch.Tensor:
+        """The mean of a weighted loss over all processes."""
+        return loss
+
     def total(self, *numbers: float) -> tuple[float, ...]:
         """Sums over all processes."""
         return numbers
@@ -63,6 +73,9 @@ class Alone:
 
     def wait(self) -> None:
         """Until every process has come here."""
+
+
+ALONE = Alone()
 
 
 class Together(Alone):
@@ -94,6 +107,12 @@ class Together(Alone):
         if not len(own):  # fewer rows than processes: one runs along and counts nothing
             return rows[:1], 0.0
         return own, len(own) * self.size / len(rows)
+
+    def weighted(self, loss, weight):
+        return loss * weight
+
+    def mean(self, loss):
+        return torch.tensor(self.total(float(loss.detach()) / self.size)[0])
 
     def total(self, *numbers):
         values = torch.tensor(numbers, dtype=torch.float64, device=self.device)
@@ -143,8 +162,6 @@ class Sharded(Together):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        from course_lib.training import layer_groups
-
         mesh = init_device_mesh(self.device.type, (self.size,))
         cut = copy.deepcopy(net)
         for parameter in cut.parameters():
@@ -183,6 +200,6 @@ class Sharded(Together):
 def current() -> Alone:
     """This process and its siblings, by the environment that a launcher sets."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return Alone()
+        return ALONE
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("true", "1")
     return Sharded() if sharded else Together()

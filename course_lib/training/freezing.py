@@ -2,7 +2,7 @@
 
 A frozen parameter has ``requires_grad = False``.  That alone does not freeze a
 BatchNorm layer: its running mean and variance are no parameters, and they move with
-every batch that passes in train mode.  Lessons 03 and 05.
+every batch that passes in train mode.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from course_lib.models.features import network, resolve
 
 
 def freeze(module):
-    """No parameter of ``module`` learns any more.  Returns it.  Lesson 03."""
+    """No parameter of ``module`` learns any more.  Returns it."""
     network(module).requires_grad_(False)
     return module
 
@@ -37,7 +37,7 @@ def freeze_until(backbone, stage: str | None):
     ``stage`` is a stage name or a dotted module name; None leaves everything
     trainable.  "Before" means registered before it, which for the networks of the
     zoo is the order of the forward pass.  Raises CourseError on an unknown stage.
-    Yosinski et al. 2014; lessons 01 and 03.
+    Yosinski et al. 2014.
     """
     net = network(backbone)
     unfreeze(backbone)
@@ -57,7 +57,6 @@ def freeze_backbone(backbone):
     """Freeze everything but the head: feature extraction.  Returns the backbone.
 
     Raises CourseError for a plain module, which does not say what its head is.
-    Lesson 03.
     """
     if isinstance(backbone, nn.Module):
         raise CourseError(
@@ -71,17 +70,17 @@ def freeze_backbone(backbone):
 
 
 def total_parameters(model) -> int:
-    """Number of parameters.  Lesson 03."""
+    """Number of parameters."""
     return sum(p.numel() for p in network(model).parameters())
 
 
 def trainable_parameters(model) -> int:
-    """Number of parameters that learn.  Lesson 03."""
+    """Number of parameters that learn."""
     return sum(p.numel() for p in network(model).parameters() if p.requires_grad)
 
 
 def parameter_table(backbone) -> list[dict]:
-    """Rows {stage, parameters, trainable}, input to output, head last.  Lesson 03.
+    """Rows {stage, parameters, trainable}, input to output, head last.
 
     A parameter belongs to the first stage whose modules end at or after it.
     """
@@ -124,7 +123,7 @@ def train_mode(model) -> None:
     In train mode such a layer would normalise by the statistics of the current batch
     and let its running mean and variance drift, although ``requires_grad`` is False:
     the "frozen" features change from epoch to epoch.  :func:`course_lib.training.fit`
-    calls this at the start of every epoch.  Lesson 05.
+    calls this at the start of every epoch.
     """
     network(model).train()
     for _, layer in _frozen_batchnorm(model):
@@ -135,7 +134,7 @@ def freeze_batchnorm(model) -> list[str]:
     """Put frozen BatchNorm layers in eval mode for good; returns their names.
 
     ``model.train()`` no longer reaches these layers, so a hand-written loop keeps
-    their statistics too; :func:`unfreeze` releases them.  Lesson 05.
+    their statistics too; :func:`unfreeze` releases them.
     """
     names = []
     for name, layer in _frozen_batchnorm(model):
@@ -152,6 +151,6 @@ def _ignore_train(layer, mode: bool = True):
 def frozen_in_train_mode(model) -> list[str]:
     """Names of frozen BatchNorm layers that are in train mode: they would drift.
 
-    Empty when all is well.  Lesson 05.
+    Empty when all is well.
     """
     return [name for name, layer in _frozen_batchnorm(model) if layer.training]

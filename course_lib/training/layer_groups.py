@@ -4,7 +4,7 @@ Discriminative learning rates (Howard & Ruder 2018) and gradual unfreezing need 
 parameters of a network cut into groups: the stem, one group a block, the head.  The cut
 is derived from the network itself: timm models say it (`group_matcher`); elsewhere the
 shallowest family of numbered siblings (`layer1` ... `layer4`, `features.0` ...,
-`encoder.layer.0` ...) are the blocks.  Taught in lesson 04.
+`encoder.layer.0` ...) are the blocks.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import re
 
 from torch import nn
 
-from course_lib import training
 from course_lib.errors import CourseError
 from course_lib.models.features import network
 from course_lib.models.heads import find, inside
+from course_lib.training.optimization import exempt_from_decay
 
 __all__ = ["decayed_groups", "layer_groups", "layer_rates"]
 
@@ -32,7 +32,6 @@ def layer_groups(model, blocks: str = "blocks") -> dict[str, list[str]]:
     head; embeddings belong to the stem wherever they are registered.  ``blocks`` is
     "blocks", or "stages" for a timm model's coarser cut.  A network without a head (a
     bare encoder) has no group `head`.  Raises CourseError when no blocks are found.
-    Lesson 04.
     """
     if blocks not in ("blocks", "stages"):
         raise CourseError(f"blocks={blocks!r}, expected 'blocks' or 'stages'.")
@@ -162,7 +161,7 @@ def layer_rates(
     l counts the groups below the head from 0 (stem) to L (last block), so that the last
     block gets ``lr`` and each group below it ``alpha`` times the one above; the head
     gets ``lr * head_factor``.  alpha = 1 is one flat rate; Howard & Ruder (2018) use
-    1/2.6.  Raises CourseError unless lr > 0 and 0 < alpha <= 1.  Lesson 04.
+    1/2.6.  Raises CourseError unless lr > 0 and 0 < alpha <= 1.
     """
     if not (lr > 0 and 0 < alpha <= 1 and head_factor > 0):
         raise CourseError(
@@ -182,18 +181,18 @@ def decayed_groups(
     head_factor: float = 1.0,
     groups: dict[str, list[str]] | None = None,
 ) -> list[dict]:
-    """Optimizer groups with a rate a layer group: for `training.fit(param_groups=)`.
+    """Optimizer groups with a rate a layer group: for `Optimization(param_groups=)`.
 
     Each layer group gives up to two: matrices with ``weight_decay``; norms, biases and
     what the model exempts (`no_weight_decay`) without.  Frozen parameters are left out.
     Keys: name, params, lr, weight_decay.  Raises CourseError when ``groups`` is not an
-    exact partition of the parameters.  Howard & Ruder 2018; lesson 04.
+    exact partition of the parameters.  Howard & Ruder 2018.
     """
     net = network(model)
     groups = layer_groups(model) if groups is None else groups
     parameters = dict(net.named_parameters())
     _check_partition(groups, parameters)
-    exempt = training.exempt_from_decay(net)
+    exempt = exempt_from_decay(net)
     result = []
     for name, rate in layer_rates(groups, lr, alpha, head_factor).items():
         decay, plain = [], []

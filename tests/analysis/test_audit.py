@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from audits import audited
 from torch import nn
 
 from course_lib import datasets, training
@@ -200,7 +201,7 @@ def tiny_text_classifier():
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda f: f.__name__)
 def test_a_planted_mistake_is_found_and_named(plant, parts):
     setup, where = plant(parts)
-    findings = audit.audit(**setup)
+    findings = audited(**setup)
     assert PLANTED[plant] in {finding.check for finding in findings}
     named = [f for f in findings if f.check == PLANTED[plant] and where in f.where]
     assert named, f"{where!r} is in none of: {audit.report(findings)}"
@@ -273,7 +274,9 @@ def other_source(parts):
 def trained(parts):
     train, val, test = parts
     one = backbone()
-    history = training.fit(one, train, val, steps=4, eval_every=1)
+    history = training.fit(
+        one, train, val, steps=4, recipe=training.Recipe(eval_every=1)
+    )
     return dict(
         model=one, train=train, val=val, test=test, history=history, training=False
     )
@@ -348,7 +351,7 @@ CORRECT = (
 
 @pytest.mark.parametrize("build", CORRECT, ids=lambda f: f.__name__)
 def test_no_false_alarm(build, parts):
-    findings = audit.audit(**build(parts))
+    findings = audited(**build(parts))
     assert not findings, audit.report(findings)
     assert "no mistake" in audit.report(findings)
 
@@ -358,28 +361,28 @@ def test_the_audit_changes_nothing(parts):
     one.model.train()
     before = {k: v.clone() for k, v in one.model.state_dict().items()}
     modes = [m.training for m in one.model.modules()]
-    audit.audit(one, adamw(one.model), *parts, preprocess=Preprocess())
+    audited(one, adamw(one.model), *parts, preprocess=Preprocess())
     assert modes == [m.training for m in one.model.modules()]
     assert all(torch.equal(v, before[k]) for k, v in one.model.state_dict().items())
 
 
 def test_a_strange_optimizer_is_refused():
     with pytest.raises(CourseError, match="optimizer"):
-        audit.audit(backbone(), optimizer=3)
+        audited(backbone(), optimizer=3)
 
 
 def test_the_report_names_the_checks_that_had_nothing_to_look_at(parts):
     train, val, test = parts
     one = backbone()
-    bare = audit.audit(one)
+    bare = audited(one)
     assert "not looked at" in audit.report(bare) and "unshuffled" in bare.unseen
     loader = torch.utils.data.DataLoader(train, batch_size=16, shuffle=True)
     history = training.History(val_loss=[0.9, 0.5], best_epoch=1)
-    whole = audit.audit(one, adamw(one.model), loader, val, test, history=history)
+    whole = audited(one, adamw(one.model), loader, val, test, history=history)
     assert "unsaved-head" in whole.foreign and "unshuffled" not in whole.unseen
     assert whole.wanted["lost-gradient"] == "batch"
     seen = len(audit.CHECKS) - len(whole.unseen) - len(whole.foreign)
     assert f"by {seen} checks" in audit.report(whole)
     batch = one.preprocess(train.images[:8]), train.labels[:8]
-    more = audit.audit(one, adamw(one.model), loader, val, test, batch=batch)
+    more = audited(one, adamw(one.model), loader, val, test, batch=batch)
     assert "lost-gradient" not in more.unseen and "moving-buffer" not in more.unseen

@@ -11,6 +11,7 @@ import math
 import pytest
 import tiny
 import torch
+from audits import audited
 from torch import nn
 
 from course_lib import training
@@ -478,7 +479,7 @@ def _(wrong, folder):
 
 @pair("untied-weights", "the head was quantised, the embeddings were not")
 def _(wrong, folder):
-    from course_lib.methods import quantization
+    from course_lib.models import quantization
 
     net = llama(tied=True)
     skip = () if wrong else ("lm_head",)
@@ -1138,12 +1139,12 @@ BESIDE = {  # one mistake that has two sides
 def test_the_mistake_is_found_and_its_twin_is_not(check, build, tmp_path):
     for name in ("wrong", "right"):
         (tmp_path / name).mkdir()
-    found = audit.audit(**build(True, tmp_path / "wrong"))
+    found = audited(**build(True, tmp_path / "wrong"))
     names = {finding.check for finding in found}
     assert check in names, audit.report(found)
     assert names - {check} <= BESIDE.get(check, set()), audit.report(found)
     twin = build(False, tmp_path / "right")
-    found = audit.audit(**twin)
+    found = audited(**twin)
     assert not found, audit.report(found)
     # the twin was looked at: its silence means something
     assert check not in (*found.unseen, *found.foreign) or check in SILENT_BY_NATURE
@@ -1199,7 +1200,7 @@ def test_other_adapters_raise_no_alarm(method):
     batch = token_batch()
     batch["input_ids"][:, :2] = torch.tensor([5, 6])
     rebuild = None if method == "prefix" else llama
-    found = audit.audit(net, adamw(net), batch=batch, rebuild=rebuild)
+    found = audited(net, adamw(net), batch=batch, rebuild=rebuild)
     assert not found, audit.report(found)
 
 
@@ -1215,7 +1216,7 @@ def test_networks_of_timm_raise_no_alarm(name):
     net = build().train()
     batch = torch.randn(4, 3, 160, 160), torch.tensor([0, 1, 2, 0])
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    found = audit.audit(net, adamw(net), batch=batch, rebuild=build)
+    found = audited(net, adamw(net), batch=batch, rebuild=build)
     assert not found, audit.report(found)
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
@@ -1242,7 +1243,7 @@ def test_models_with_other_labels_raise_no_alarm():
     words["labels"] = torch.where(torch.arange(8) == 2, words["input_ids"], -100)
     words["input_ids"][:, 2] = 4
     for net, batch in ((t5, token_batch()), (masked, words)):
-        found = audit.audit(net, batch=batch, tokenizer=Tokenizer(), rebuild=True)
+        found = audited(net, batch=batch, tokenizer=Tokenizer(), rebuild=True)
         assert not found, audit.report(found)
         assert {"unlearned-end", "shifted-labels"} <= set(found.foreign)
 
@@ -1262,7 +1263,7 @@ def test_schedulers_that_cannot_be_stepped_freely(kind):
     else:
         parts = [schedulers.LinearLR(optimizer), schedulers.StepLR(optimizer, 2)]
         scheduler = schedulers.SequentialLR(optimizer, parts, [2])
-    found = audit.audit(net, optimizer, scheduler=scheduler)
+    found = audited(net, optimizer, scheduler=scheduler)
     assert not found, audit.report(found)
 
 
@@ -1285,7 +1286,7 @@ def test_everything_that_runs_is_undone(tmp_path):
 
     before, modes = state(), [m.training for m in one.model.modules()]
     held = [p.grad for p in one.model.parameters()]
-    audit.audit(
+    audited(
         one,
         adamw(one.model),
         batch=(x, y),
@@ -1318,7 +1319,7 @@ def test_a_scheduler_is_only_copied():
     ):
         before = copy.deepcopy(scheduler.state_dict())
         rates = [group["lr"] for group in optimizer.param_groups]
-        audit.audit(one, optimizer, scheduler=scheduler)
+        audited(one, optimizer, scheduler=scheduler)
         assert scheduler.state_dict() == before
         assert rates == [group["lr"] for group in optimizer.param_groups]
 
@@ -1377,7 +1378,7 @@ def test_rates_of_groups_without_an_optimizer():
 )
 def test_what_cannot_be_run_is_said(given, words):
     with pytest.raises(CourseError, match=words) as caught:
-        audit.audit(tiny.mlp(), **given)
+        audited(tiny.mlp(), **given)
     assert "Expected: " in str(caught.value) and "Do: " in str(caught.value)
 
 
@@ -1388,7 +1389,7 @@ def test_what_cannot_be_run_is_said(given, words):
 def test_prompts_that_are_not_those_of_the_batch(prompts, words):
     tokenizer = Tokenizer(ids={"a": [2, 2, 2, 2]})
     with pytest.raises(CourseError, match=words):
-        audit.audit(llama(), batch=answer_batch(), prompts=prompts, tokenizer=tokenizer)
+        audited(llama(), batch=answer_batch(), prompts=prompts, tokenizer=tokenizer)
 
 
 def test_a_file_with_code_is_not_run(tmp_path):
@@ -1396,4 +1397,4 @@ def test_a_file_with_code_is_not_run(tmp_path):
     path = tmp_path / "weights.bin"
     path.write_bytes(b"cbuiltins\nprint\n(S'run'\ntR.")
     with pytest.raises(CourseError, match="cannot be read as weights"):
-        audit.audit(tiny.mlp(), saved=path)
+        audited(tiny.mlp(), saved=path)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tiny
 
-from course_lib.analysis.probes import CS, linear_probe
+from course_lib.analysis.probes import CS, linear_probe, pooled
 from course_lib.errors import CourseError
+from course_lib.models import zoo
+from course_lib.models.backbone import vision
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def test_C_is_the_strongest_penalty_among_the_best_on_validation(noisy):
     scores = scores_by_C(lambda m: m.fit(train_X, train_y).score(X[:200], y[:200]))
     best = min(C for C in CS if scores[C] == max(scores.values()))
     probe = linear_probe(
-        train_X, train_y, X[200:], y[200:], val=(X[:200], y[:200]), Cs=CS[::-1]
+        train_X, train_y, X[200:], y[200:], val=(X[:200], y[:200]), C=CS[::-1]
     )
     assert probe.C == best and len(set(scores.values())) > 1
 
@@ -99,3 +101,25 @@ def test_unusable_input_is_named(noisy, spoil, word):
     train_X, train_y, X, y = noisy
     with pytest.raises(CourseError, match=word):
         linear_probe(*spoil(train_X, train_y), X, y)
+
+
+def test_pooled_gives_mean_and_maximum_of_every_stage():
+    backbone = zoo.load("bundled/resnet10-patterns")
+    images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+    mean, peak = pooled(backbone, images, batch_size=2)
+    assert list(mean) == list(peak) == list(backbone.stages)
+    assert mean["layer4"].shape == (5, backbone.num_features)
+    assert (peak["layer2"] >= mean["layer2"]).all()
+    whole, _ = pooled(backbone, images)
+    assert np.allclose(whole["layer4"], mean["layer4"], atol=1e-4)
+
+
+def test_pooled_refuses_a_network_without_maps():
+    pytest.importorskip("timm")
+    from course_lib.models.preprocessing import Preprocess
+    from course_lib.pretraining.architectures import small_vit
+
+    model = small_vit(5)
+    backbone = vision(model, Preprocess(), "vit", {})
+    with pytest.raises(CourseError, match="convolutional"):
+        pooled(backbone, np.zeros((2, 64, 64, 3), np.uint8))

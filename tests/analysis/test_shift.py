@@ -12,7 +12,7 @@ from scipy import optimize, stats
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 
-from course_lib.analysis import shift
+from course_lib.analysis import calibration, distances, shift, statistics, subgroups
 from course_lib.errors import CourseError
 
 ALPHA = 0.05
@@ -47,10 +47,10 @@ def test_mmd_by_three_loops():
     within_Y = np.mean([k(a, b) for a, b in itertools.permutations(Y, 2)])
     between = np.mean([k(a, b) for a in X for b in Y])
     expected = within_X + within_Y - 2 * between
-    assert shift.mmd(X, Y) == pytest.approx(expected, abs=1e-12)
-    assert shift.mmd(X, Y, bandwidth) == pytest.approx(expected, abs=1e-12)
-    assert shift.mmd(Y, X) == pytest.approx(expected, abs=1e-12)
-    far = shift.mmd(X + 1e6, Y + 1e6)  # nothing is lost far from the origin
+    assert distances.mmd(X, Y) == pytest.approx(expected, abs=1e-12)
+    assert distances.mmd(X, Y, bandwidth) == pytest.approx(expected, abs=1e-12)
+    assert distances.mmd(Y, X) == pytest.approx(expected, abs=1e-12)
+    far = distances.mmd(X + 1e6, Y + 1e6)  # nothing is lost far from the origin
     assert far == pytest.approx(expected, abs=1e-6)
 
 
@@ -60,7 +60,7 @@ def test_mmd_is_unbiased_between_gaussians():
     expected = 2 * inside * (1 - np.exp(-(by**2) / (2 * (width**2 + 2))))
     for shift_by, closed in ((0.0, 0.0), (by, expected)):
         values = [
-            shift.mmd(*two_samples(20, 30, d, seed, shift_by), width)
+            distances.mmd(*two_samples(20, 30, d, seed, shift_by), width)
             for seed in range(400)
         ]
         error = np.std(values) / np.sqrt(len(values))
@@ -69,22 +69,22 @@ def test_mmd_is_unbiased_between_gaussians():
 
 def test_mmd_of_rows_that_are_alike():
     X = np.ones((4, 2))
-    assert shift.mmd(X, X) == 0
-    assert shift.mmd_test(X, X) == (0, 1)
+    assert distances.mmd(X, X) == 0
+    assert distances.mmd_test(X, X) == (0, 1)
     Y = np.concatenate([np.ones((9, 2)), np.zeros((1, 2))])  # the median distance is 0
-    assert np.isfinite(shift.mmd(X, Y))
+    assert np.isfinite(distances.mmd(X, Y))
 
 
 def test_mmd_test_permutes_the_rows():
     X, Y = two_samples(12, 9, 2, seed=3, by=0.7)
-    value, p = shift.mmd_test(X, Y, permutations=300, seed=1)
-    assert value == pytest.approx(shift.mmd(X, Y))
+    value, p = distances.mmd_test(X, Y, permutations=300, seed=1)
+    assert value == pytest.approx(distances.mmd(X, Y))
     assert (p * 301) == pytest.approx(round(p * 301))
     pooled, rng = np.concatenate([X, Y]), np.random.default_rng(9)
     values = []
     for _ in range(2000):
         order = rng.permutation(21)
-        values.append(shift.mmd(pooled[order[:12]], pooled[order[12:]]))
+        values.append(distances.mmd(pooled[order[:12]], pooled[order[12:]]))
     exact = np.mean(np.array(values) >= value)
     assert p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 300) + 0.01)
 
@@ -93,11 +93,11 @@ def test_mmd_test_permutes_the_rows():
 
 
 def p_mmd(X, Y, seed):
-    return shift.mmd_test(X, Y, permutations=99, seed=seed)[1]
+    return distances.mmd_test(X, Y, permutations=99, seed=seed)[1]
 
 
 def p_classifier(X, Y, seed):
-    return shift.classifier_test(X, Y, seed=seed, permutations=99)[1]
+    return distances.classifier_test(X, Y, seed=seed, permutations=99)[1]
 
 
 @pytest.mark.parametrize("test", [p_mmd, p_classifier])
@@ -139,35 +139,35 @@ def test_classifier_accuracy_step_by_step(n, m, features):
     rng = np.random.default_rng(7)  # as classifier_test assigns the folds
     fold_of = np.concatenate([rng.permutation(np.arange(k) % 5) for k in (n, m)])
     expected = slow_discriminant(X, Y, 5, fold_of)
-    accuracy, _ = shift.classifier_test(X, Y, seed=7, permutations=9)
+    accuracy, _ = distances.classifier_test(X, Y, seed=7, permutations=9)
     assert accuracy == pytest.approx(expected, abs=1e-12)
 
 
 def test_classifier_accuracy_is_that_of_the_gaussians():
     X, Y = two_samples(3000, 1000, 2, seed=0, by=1.5)
-    accuracy, p = shift.classifier_test(X, Y, permutations=99)
+    accuracy, p = distances.classifier_test(X, Y, permutations=99)
     assert accuracy == pytest.approx(stats.norm.cdf(0.75), abs=0.03)
     assert p == 0.01
     X = np.ones((10, 3))
-    assert shift.classifier_test(X, X) == (0.5, 1.0)
+    assert distances.classifier_test(X, X) == (0.5, 1.0)
 
 
 def test_proxy_a_distance():
     for by in (0.0, 1.0, 2.0):
         X, Y = two_samples(1500, 500, 2, seed=1, by=by)
         expected = 2 * (1 - 2 * stats.norm.cdf(-by / 2))
-        assert shift.proxy_a_distance(X, Y) == pytest.approx(expected, abs=0.12)
+        assert distances.proxy_a_distance(X, Y) == pytest.approx(expected, abs=0.12)
     X, Y = two_samples(30, 30, 2, seed=1, by=20)
-    assert shift.proxy_a_distance(X, Y) == 2
-    assert shift.proxy_a_distance(*two_samples(20, 20, 50, seed=2)) >= 0
+    assert distances.proxy_a_distance(X, Y) == 2
+    assert distances.proxy_a_distance(*two_samples(20, 20, 50, seed=2)) >= 0
 
 
 def test_global_random_state_is_left_alone():
     X, Y = two_samples(20, 20, 2, seed=0)
     before = np.random.get_state()[1].copy()
-    first = shift.classifier_test(X, Y), shift.mmd_test(X, Y)
+    first = distances.classifier_test(X, Y), distances.mmd_test(X, Y)
     assert (np.random.get_state()[1] == before).all()
-    assert first == (shift.classifier_test(X, Y), shift.mmd_test(X, Y))
+    assert first == (distances.classifier_test(X, Y), distances.mmd_test(X, Y))
 
 
 # -- Frechet distance -------------------------------------------------------------
@@ -189,8 +189,8 @@ def test_frechet_of_commuting_covariances():
     X = with_moments(40, means[0], Q @ np.diag(a) @ Q.T, 1)
     Y = with_moments(30, means[1], Q @ np.diag(b) @ Q.T, 2)
     expected = ((means[0] - means[1]) ** 2).sum() + ((a**0.5 - b**0.5) ** 2).sum()
-    assert shift.frechet_distance(X, Y) == pytest.approx(expected)
-    assert shift.frechet_distance(Y, X) == pytest.approx(expected)
+    assert distances.frechet_distance(X, Y) == pytest.approx(expected)
+    assert distances.frechet_distance(Y, X) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("n, m", [(12, 9), (60, 80)])
@@ -202,10 +202,12 @@ def test_frechet_by_matrix_roots(n, m):
     shared = np.sqrt(np.linalg.eigvalsh(root @ B @ root).clip(0)).sum()
     means = ((X.mean(0) - Y.mean(0)) ** 2).sum()
     expected = means + np.trace(A) + np.trace(B) - 2 * shared
-    assert shift.frechet_distance(X, Y) == pytest.approx(expected, rel=1e-5)
-    assert shift.frechet_distance(Y, X) == pytest.approx(shift.frechet_distance(X, Y))
-    assert shift.frechet_distance(X, X) == pytest.approx(0, abs=1e-9)
-    assert shift.frechet_distance(X, X + 3) == pytest.approx(30 * 9)
+    assert distances.frechet_distance(X, Y) == pytest.approx(expected, rel=1e-5)
+    assert distances.frechet_distance(Y, X) == pytest.approx(
+        distances.frechet_distance(X, Y)
+    )
+    assert distances.frechet_distance(X, X) == pytest.approx(0, abs=1e-9)
+    assert distances.frechet_distance(X, X + 3) == pytest.approx(30 * 9)
 
 
 # -- label shift ------------------------------------------------------------------
@@ -264,7 +266,7 @@ def test_predicted_counts_against_scipy():
     assert shift.label_shift_test(source, source, 4) == pytest.approx(1)
     assert shift.label_shift_test([1, 1], [1], 2) == 1
     small = stats.chi2_contingency([[9, 1], [1, 3]], correction=False).statistic
-    few = shift._counts_test(np.repeat([0, 1], [9, 1]), np.repeat([0, 1], [1, 3]), 0)
+    few = shift.counts_test(np.repeat([0, 1], [9, 1]), np.repeat([0, 1], [1, 3]), 0)
     assert few[0] == pytest.approx(small)
     exact = stats.fisher_exact([[9, 1], [1, 3]]).pvalue  # here the same ordering
     assert few[1] == pytest.approx(exact, abs=0.01)
@@ -292,7 +294,7 @@ def test_resample_to():
     assert set(np.bincount(many)[80:].tolist()) == {2, 3}
     thirds = shift.resample_to(labels, np.ones(3) / 3, 50)
     assert sorted(np.bincount(labels[thirds])) == [16, 17, 17]
-    size = shift._largest_resample(labels, np.array([0.1, 0.1, 0.8]))
+    size = shift.largest_resample(labels, np.array([0.1, 0.1, 0.8]))
     assert size == 25
     with pytest.raises(CourseError, match="class 3"):
         shift.resample_to(labels, [0.5, 0, 0, 0.5], 10)
@@ -423,10 +425,10 @@ def test_level_of_the_fit_with_a_weak_predictor():
     for seed in range(60):
         (X, y, says), (Y, said), _ = world("label", 200 + seed, weak=True)
         p = shift.estimate_label_shift(says, y, said, 4)
-        fit = shift._label_shift_fit((X, y, says), (Y, said), p, 4, seed, 99)
+        fit = shift.label_shift_fit((X, y, says), (Y, said), p, seed, 99)
         p_values.append(fit[1])
-        chosen = shift.resample_to(y, p, shift._largest_resample(y, p), seed)
-        again = shift.classifier_test(X[chosen], Y, seed=seed, permutations=99)
+        chosen = shift.resample_to(y, p, shift.largest_resample(y, p), seed)
+        again = distances.classifier_test(X[chosen], Y, seed=seed, permutations=99)
         plain.append(again[1])
     assert keeps_its_level(p_values)
     assert np.mean(np.array(plain) <= ALPHA) > np.mean(np.array(p_values) <= ALPHA)
@@ -486,10 +488,10 @@ def test_report():
 
 
 def test_holm():
-    found = shift._holm({"a": 0.03, "b": 0.012, "c": 0.6, "d": 0.01}, 0.05)
+    found = statistics.holm({"a": 0.03, "b": 0.012, "c": 0.6, "d": 0.01}, 0.05)
     assert found == {"b", "d"}  # 0.01 <= .05/4, 0.012 <= .05/3, 0.03 > .05/2
-    assert shift._holm({"a": 0.02, "b": 0.04}, 0.05) == {"a", "b"}
-    assert shift._holm({"a": 0.03, "b": 0.04}, 0.05) == set()
+    assert statistics.holm({"a": 0.02, "b": 0.04}, 0.05) == {"a", "b"}
+    assert statistics.holm({"a": 0.03, "b": 0.04}, 0.05) == set()
 
 
 @pytest.mark.slow
@@ -500,7 +502,7 @@ def test_a_thousand_examples_of_256_features_take_seconds():
     start = time.process_time()
     shift.examine((X, y, y), (Y, z), (z[:50], z[:50]))
     middle = time.process_time()
-    shift.mmd_test(X, Y)
+    distances.mmd_test(X, Y)
     assert middle - start < 5 and time.process_time() - middle < 3
 
 
@@ -512,7 +514,7 @@ def test_subgroups_have_wilson_intervals():
     predictions = np.zeros(100, int)
     predictions[:12] = 1
     groups = ["a"] * 40 + ["b"] * 59 + [("c", 1)]
-    table = shift.subgroup_table(labels, predictions, groups)
+    table = subgroups.subgroup_table(labels, predictions, groups)
     assert [row["group"] for row in table] == ["a", "b", ("c", 1)]
     assert [row["n"] for row in table] == [40, 59, 1]
     for row in table:
@@ -520,7 +522,7 @@ def test_subgroups_have_wilson_intervals():
         interval = stats.binomtest(right, row["n"]).proportion_ci(method="wilson")
         assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
     assert table[0]["accuracy"] == 0.7
-    assert shift.worst_gap(table) == pytest.approx(0.3)
+    assert subgroups.worst_gap(table) == pytest.approx(0.3)
 
 
 def test_each_column_is_audited_by_itself():
@@ -529,21 +531,21 @@ def test_each_column_is_audited_by_itself():
         "tool": np.array(["A", "B", "A", "B"]),
         "lot": np.array([1.0, 1.0, 1.0, np.nan]),
     }
-    table = shift.subgroup_table(labels, predictions, columns)
+    table = subgroups.subgroup_table(labels, predictions, columns)
     found = [(row["column"], row["group"], row["n"]) for row in table]
     expected = [("tool", "A", 2), ("tool", "B", 2), ("lot", 1.0, 3)]
     assert found == [*expected, ("lot", "missing", 1)]
     json.dumps(table)
-    assert shift.worst_gap(table) == 0.5  # within the tools, not across columns
-    assert shift.worst_gap(table, smallest=3) == 0
+    assert subgroups.worst_gap(table) == 0.5  # within the tools, not across columns
+    assert subgroups.worst_gap(table, smallest=3) == 0
     with pytest.raises(CourseError, match="no group"):
-        shift.worst_gap(table, smallest=5)
+        subgroups.worst_gap(table, smallest=5)
 
 
 def test_calibration_by_hand():
     P = np.array([[0.95, 0.05], [0.9, 0.1], [0.3, 0.7], [0.65, 0.35], [0.5, 0.5]])
     labels = np.array([0, 1, 1, 0, 1])
-    rows = shift.reliability(P, labels, bins=5)
+    rows = calibration.reliability(P, labels, bins=5)
     assert [(row["low"], row["high"], row["n"]) for row in rows] == [
         (0.4, 0.6, 1),
         (0.6, 0.8, 2),
@@ -552,9 +554,9 @@ def test_calibration_by_hand():
     assert [row["accuracy"] for row in rows] == [0, 1, 0.5]
     assert [row["confidence"] for row in rows] == pytest.approx([0.5, 0.675, 0.925])
     expected = (0.5 * 1 + 0.325 * 2 + 0.425 * 2) / 5
-    found = shift.expected_calibration_error(P, labels, bins=5)
+    found = calibration.expected_calibration_error(P, labels, bins=5)
     assert found == pytest.approx(expected)
-    edge = shift.reliability([[0.6, 0.4]], [0], bins=5)
+    edge = calibration.reliability([[0.6, 0.4]], [0], bins=5)
     assert edge[0]["high"] == 0.6  # a bin holds its upper end
 
 
@@ -562,9 +564,9 @@ def test_calibrated_probabilities_have_little_error():
     rng = np.random.default_rng(0)
     P = rng.dirichlet(np.ones(4), 20_000)
     labels = (rng.random((20_000, 1)) > P.cumsum(axis=1)).sum(axis=1)
-    assert shift.expected_calibration_error(P, labels) < 0.015
+    assert calibration.expected_calibration_error(P, labels) < 0.015
     sharp = P**3 / (P**3).sum(axis=1, keepdims=True)
-    assert shift.expected_calibration_error(sharp, labels) > 0.15
+    assert calibration.expected_calibration_error(sharp, labels) > 0.15
 
 
 # -- bad input --------------------------------------------------------------------
@@ -575,7 +577,7 @@ NAMES = ["mmd", "mmd_test", "proxy_a_distance", "classifier_test", "frechet_dist
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_features_are_named(name):
-    measure = getattr(shift, name)
+    measure = getattr(distances, name)
     hole = GOOD.copy()
     hole[2, 1] = np.nan
     for bad, says in (
@@ -595,13 +597,13 @@ def test_bad_features_are_named(name):
 
 def test_bad_settings_are_named():
     with pytest.raises(CourseError, match="bandwidth"):
-        shift.mmd(GOOD, GOOD, bandwidth=0)
+        distances.mmd(GOOD, GOOD, bandwidth=0)
     with pytest.raises(CourseError, match="permutations"):
-        shift.mmd_test(GOOD, GOOD, permutations=0)
+        distances.mmd_test(GOOD, GOOD, permutations=0)
     with pytest.raises(CourseError, match="folds"):
-        shift.classifier_test(GOOD, GOOD, folds=1)
+        distances.classifier_test(GOOD, GOOD, folds=1)
     with pytest.raises(CourseError, match="N >= 9"):
-        shift.proxy_a_distance(GOOD, GOOD, folds=9)
+        distances.proxy_a_distance(GOOD, GOOD, folds=9)
 
 
 @pytest.mark.parametrize("bad", [[], [0.0, 1.0], [[0], [1]], [-1, 0], [0, 5]])
@@ -637,12 +639,12 @@ def test_bad_examinations_are_named():
 
 def test_bad_tables_are_named():
     with pytest.raises(CourseError, match="2 labels, 1 groups"):
-        shift.subgroup_table([0, 1], [0, 1], ["a"])
+        subgroups.subgroup_table([0, 1], [0, 1], ["a"])
     with pytest.raises(CourseError, match="probabilities"):
-        shift.reliability([[0.5, 0.6]], [0])
+        calibration.reliability([[0.5, 0.6]], [0])
     with pytest.raises(CourseError, match="NaN"):
-        shift.expected_calibration_error([[np.nan, 0.6]], [0])
+        calibration.expected_calibration_error([[np.nan, 0.6]], [0])
     with pytest.raises(CourseError, match="whole numbers"):
-        shift.expected_calibration_error([[0.4, 0.6]], [2])
+        calibration.expected_calibration_error([[0.4, 0.6]], [2])
     with pytest.raises(CourseError, match="bins"):
-        shift.reliability([[0.4, 0.6]], [0], bins=0)
+        calibration.reliability([[0.4, 0.6]], [0], bins=0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from course_lib.analysis import similarity
+from course_lib.analysis import orientation, similarity
 from course_lib.errors import CourseError
 
 rng = np.random.default_rng(0)
@@ -48,18 +48,18 @@ def test_selectivity_of_known_units():
     flat = np.ones(12)
     theta = np.pi * np.arange(12) / 12
     cosine = 1 + np.cos(2 * (theta - 0.4))  # resultant of exactly one half
-    got = similarity.orientation_selectivity(np.stack([one, flat, cosine, 0 * one], 1))
+    got = orientation.orientation_selectivity(np.stack([one, flat, cosine, 0 * one], 1))
     assert got[:3] == pytest.approx([1, 0, 0.5])
     assert np.isnan(got[3])
 
 
 def test_selectivity_refuses_negative_responses():
     with pytest.raises(CourseError, match="negative"):
-        similarity.orientation_selectivity(-np.ones((4, 2)))
+        orientation.orientation_selectivity(-np.ones((4, 2)))
 
 
 def test_gratings_have_their_orientation_and_wavelength():
-    shown = similarity.gratings(n_orientations=4, wavelength=8, n_phases=2, size=32)
+    shown = orientation.gratings(n_orientations=4, wavelength=8, n_phases=2, size=32)
     assert shown.shape == (4, 2, 32, 32, 3) and shown.dtype == np.uint8
     grey = shown[..., 0].astype(float)
     assert np.ptp(grey[0, 0], axis=0).max() == 0  # varies along x only
@@ -80,8 +80,10 @@ def test_a_bar_detector_is_tuned_and_a_blob_is_not():
     blob = torch.exp(-(x[:, None] ** 2 + x[None] ** 2) / 2)
     weight[1] = blob - blob.mean()
     backbone.model.conv1.weight.data = weight
-    tuning = similarity.orientation_tuning(backbone, "conv1", n_orientations=8, size=32)
+    tuning = orientation.orientation_tuning(
+        backbone, "conv1", n_orientations=8, size=32
+    )
     assert tuning.shape == (8, 8)
     assert tuning[:, 0].argmax() == 0
-    selectivity = similarity.orientation_selectivity(tuning)
-    assert selectivity[0] > 0.5 > 0.1 > selectivity[1]
+    index = orientation.orientation_selectivity(tuning)
+    assert index[0] > 0.5 > 0.1 > index[1]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from course_lib import datasets, paths
-from course_lib.datasets import committed, images, real, wafer_maps
+from course_lib.datasets import catalogue, committed, image_files, real, wafer_maps
 from course_lib.errors import CourseError
 
 RENDERED = tuple(committed.RENDERERS)
@@ -15,7 +15,7 @@ SPLITS = ("train", "validation", "test")
 
 
 @pytest.fixture(scope="module")
-def committed():
+def every():
     return {
         (name, split): datasets.load(name, split)
         for name in RENDERED
@@ -28,8 +28,8 @@ def committed():
 
 @pytest.mark.parametrize("name", RENDERED)
 @pytest.mark.parametrize("split", SPLITS)
-def test_rendering_again_gives_the_committed_bytes(committed, name, split):
-    stored = committed[name, split]
+def test_rendering_again_gives_the_committed_bytes(every, name, split):
+    stored = every[name, split]
     for first in (0, len(stored) - 3):  # any part can be rendered alone
         again = committed.RENDERERS[name].render(3, split=split, first=first)
         part = slice(first, first + 3)
@@ -40,9 +40,9 @@ def test_rendering_again_gives_the_committed_bytes(committed, name, split):
 
 
 @pytest.mark.parametrize("name", RENDERED)
-def test_sizes_and_balance(committed, name):
+def test_sizes_and_balance(every, name):
     for split in SPLITS:
-        dataset = committed[name, split]
+        dataset = every[name, split]
         renderer = committed.RENDERERS[name]
         assert len(dataset) == renderer.SIZES[split]
         assert dataset.images.shape[1:] == (64, 64, 3)
@@ -52,8 +52,8 @@ def test_sizes_and_balance(committed, name):
 
 
 @pytest.mark.parametrize("name", RENDERED)
-def test_no_image_occurs_twice(committed, name):
-    sets = [committed[name, split] for split in SPLITS]
+def test_no_image_occurs_twice(every, name):
+    sets = [every[name, split] for split in SPLITS]
     sets.append(committed.RENDERERS[name].render(20))  # a pool
     hashes = [image.tobytes() for dataset in sets for image in dataset.images]
     assert len(set(hashes)) == len(hashes)
@@ -87,7 +87,6 @@ def _copied_data(tmp_path, monkeypatch):
     for name in ("manifest.json", "wafer_maps.npz"):
         shutil.copy(paths.DATA / name, data / name)
     monkeypatch.setattr(paths, "DATA", data, raising=False)
-    datasets._read_once.cache_clear()
     return data
 
 
@@ -128,7 +127,7 @@ def test_loaded_arrays_are_the_callers_own():
 
 def test_pool_is_cached_nested_and_apart_by_seed(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "CACHE", tmp_path, raising=False)
-    monkeypatch.setattr(datasets, "POOL_BLOCK", 9)
+    monkeypatch.setattr(catalogue, "POOL_BLOCK", 9)
     small = datasets.load("wafer_maps", "pool", n=10, seed=1)
     large = datasets.load("wafer_maps", "pool", n=20, seed=1)
     np.testing.assert_array_equal(small.images, large.images[:10])
@@ -144,8 +143,8 @@ def test_pool_is_cached_nested_and_apart_by_seed(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.images, large.images)
 
 
-def test_wafer_map_picture_shows_its_grid(committed):
-    maps = committed["wafer_maps", "train"].take(18)
+def test_wafer_map_picture_shows_its_grid(every):
+    maps = every["wafer_maps", "train"].take(18)
     for k in range(len(maps)):
         grid = wafer_maps.grid(maps, k)
         assert set(np.unique(grid)) <= {0, 1, 2}
@@ -285,7 +284,7 @@ def test_from_folder_reads_every_mode_alike(tmp_path):
 
 def test_transparent_pixels_become_white(tmp_path):
     Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert images.read_image(tmp_path / "clear.png", 8).min() == 255
+    assert image_files.read_image(tmp_path / "clear.png", 8).min() == 255
 
 
 def test_square_crop_pad_and_stretch(tmp_path):
@@ -293,14 +292,14 @@ def test_square_crop_pad_and_stretch(tmp_path):
     picture[:, 20:40] = 255  # the central square is white
     Image.fromarray(picture).save(tmp_path / "wide.png")
     share = {
-        square: images.read_image(tmp_path / "wide.png", 30, square).mean() / 255
-        for square in images.SQUARE
+        square: image_files.read_image(tmp_path / "wide.png", 30, square).mean() / 255
+        for square in image_files.SQUARE
     }
     assert share["crop"] > 0.95
     assert abs(share["pad"] - 1 / 9) < 0.03
     assert abs(share["stretch"] - 1 / 3) < 0.03
     with pytest.raises(CourseError, match="crop"):
-        images.read_image(tmp_path / "wide.png", 30, "squash")
+        image_files.read_image(tmp_path / "wide.png", 30, "squash")
 
 
 def test_exif_orientation_is_applied(tmp_path):
@@ -308,7 +307,7 @@ def test_exif_orientation_is_applied(tmp_path):
     exif = picture.getexif()
     exif[0x0112] = 6
     picture.save(tmp_path / "turned.jpg", exif=exif)
-    assert images.read_image(tmp_path / "turned.jpg", None).shape == (20, 10, 3)
+    assert image_files.read_image(tmp_path / "turned.jpg", None).shape == (20, 10, 3)
 
 
 def test_from_folder_names_the_unreadable_file(tmp_path):

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from course_lib import datasets
-from course_lib.datasets import images, pictures
-from course_lib.datasets.pictures import Rule, decode, look, rgb
+from course_lib.datasets import image_files, pictures
+from course_lib.datasets.pictures import decode, look
+from course_lib.datasets.scaling import Rule, rgb
+from course_lib.datasets.wording import INSTALL
 from course_lib.errors import CourseError
 from course_lib.jobs import configuration, own_data
 
@@ -210,7 +212,7 @@ def test_a_stored_rule_is_applied_and_other_depths_are_told(tmp_path):
         "not trained on this depth" in notes and "8 bits, taken as they are: 1" in notes
     )
     grey(tmp_path / "old.png", np.full((16, 16), 257 * 9, dtype=np.uint16))
-    old = images.read_image(tmp_path / "old.png", 8, rule=Rule.from_dict(None))
+    old = image_files.read_image(tmp_path / "old.png", 8, rule=Rule.from_dict(None))
     assert old.max() == 9
 
 
@@ -262,15 +264,15 @@ def test_deep_alpha_grey_alpha_and_unmarked_channels(tmp_path):
 
     values = deep(channels=4)
     values[..., 3] = np.where(np.arange(16) < 8, 65535, 0)
-    shown = images.read_image(png16(tmp_path / "rgba.png", values), None)
+    shown = image_files.read_image(png16(tmp_path / "rgba.png", values), None)
     assert shown[:, 8:].min() == 255 and shown[:, :8].min() < 200
     grey_alpha = np.stack([values[..., 0], values[..., 3]], axis=-1)
-    shown = images.read_image(png16(tmp_path / "la.png", grey_alpha), None)
+    shown = image_files.read_image(png16(tmp_path / "la.png", grey_alpha), None)
     assert shown[:, 8:].min() == 255 and np.ptp(shown, axis=-1).max() == 0
     unmarked = four(0, 255)
     tifffile.imwrite(tmp_path / "x.tif", unmarked, photometric="rgb", extrasamples=[0])
     assert look(tmp_path / "x.tif").facts == {"channels": "4 channels"}
-    shown = images.read_image(tmp_path / "x.tif", None)
+    shown = image_files.read_image(tmp_path / "x.tif", None)
     assert np.array_equal(shown, unmarked[..., :3])
 
 
@@ -282,7 +284,7 @@ def test_microscopy_tiff_of_many_channels_and_pages(channels, planar, tmp_path):
     stored = values if planar == 1 else np.moveaxis(values, -1, 0)
     tifffile.imwrite(tmp_path / "x.tif", stored, photometric="minisblack",
                      planarconfig=planar)  # fmt: skip
-    shown = images.read_image(tmp_path / "x.tif", None)
+    shown = image_files.read_image(tmp_path / "x.tif", None)
     n = 1 if channels == 2 else 3  # two channels: grey from the first
     assert np.array_equal(shown[..., :n], values[..., :n])
     assert look(tmp_path / "x.tif").facts == {"channels": f"{channels} channels"}
@@ -298,10 +300,10 @@ def test_animations_long_sides_and_ordinary_jpeg(tmp_path):
         path = tmp_path / f"x.{ending}"
         frames[0].save(path, save_all=True, append_images=frames[1:])
         assert look(path).facts == {"frames": "3"}, ending
-        assert abs(int(images.read_image(path, None)[0, 0, 0]) - 40) < 8
+        assert abs(int(image_files.read_image(path, None)[0, 0, 0]) - 40) < 8
     Image.new("L", (1, 10_000), 90).save(tmp_path / "line.png")
     assert look(tmp_path / "line.png").facts == {"long": "1 x 10000"}
-    assert images.read_image(tmp_path / "line.png", 8).min() == 90
+    assert image_files.read_image(tmp_path / "line.png", 8).min() == 90
     frames[0].save(tmp_path / "plain.jpg")
     assert look(tmp_path / "plain.jpg") == pictures.Look()
 
@@ -318,7 +320,7 @@ def test_heic_is_read_under_any_name(tmp_path):
     made.save(tmp_path / "x.HEIC", quality=90)
     (tmp_path / "renamed.jpg").write_bytes((tmp_path / "x.HEIC").read_bytes())
     for name in ("x.HEIC", "renamed.jpg"):
-        shown = images.read_image(tmp_path / name, None)
+        shown = image_files.read_image(tmp_path / name, None)
         assert shown.shape == values.shape
         assert np.abs(shown.astype(int) - values)[:, :20].max() < 12
 
@@ -397,7 +399,7 @@ def test_without_the_extra_the_kind_is_named(library, ending, tmp_path, monkeypa
         (tmp_path / name / f"x{ending}").write_bytes(b"something")
     found = datasets.read_folder(tmp_path, datasets.Reader(8))
     said = " ".join(found.notes())
-    assert f"{ending}, which needs {library}" in said and pictures.INSTALL in said
+    assert f"{ending}, which needs {library}" in said and INSTALL in said
     assert f": 2 (a/x{ending}, b/x{ending})" in said and found.left_out.pictures == 2
 
 
@@ -438,7 +440,7 @@ def test_mutated_files_end_in_a_picture_or_in_a_reason(tmp_path):
             changed = tmp_path / f"changed{file.suffix}"
             changed.write_bytes(content.tobytes())
             try:
-                assert images.read_image(changed, 8).shape == (8, 8, 3)
+                assert image_files.read_image(changed, 8).shape == (8, 8, 3)
             except CourseError as error:
                 told += "cannot be read: " in str(error)
     assert told > 60
@@ -457,7 +459,7 @@ def test_damage_is_named_with_its_reason(name, tmp_path):
     content, reason = DAMAGE[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CourseError, match=f"{name} cannot be read: .*{reason}"):
-        images.read_image(tmp_path / name)
+        image_files.read_image(tmp_path / name)
 
 
 def test_all_damaged_files_are_listed_or_skipped(tmp_path):
@@ -508,7 +510,7 @@ def test_pictures_beyond_the_limit_say_how_to_go_on(tmp_path, monkeypatch):
     dicom(tmp_path / "x.dcm", values[..., 0])
     for name in ("x.png", "deep.png", "float.tif", "x.dcm"):
         with pytest.raises(CourseError, match="than the 100 that are read.*into tiles"):
-            images.read_image(tmp_path / name)
+            image_files.read_image(tmp_path / name)
 
 
 def test_a_table_and_lazy_reading_scale_as_a_folder_does(tmp_path):

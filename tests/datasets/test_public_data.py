@@ -141,7 +141,7 @@ def test_unlabelled_opinions_are_of_the_training_part_alone():
 
 
 def test_no_opinion_is_lost_or_cut_on_the_way():
-    rows = opinions._table()
+    rows = opinions.table()
     assert len(rows["text"]) == len(opinions.groups()) == 23_703
     assert sum((rows["domain"] == d).sum() for d in opinions.DOMAINS) == 23_703
     assert all(isinstance(text, str) and text for text in rows["text"])
@@ -155,8 +155,8 @@ def same_groups(a, b) -> bool:
 
 @pytest.mark.slow
 def test_the_stored_groups_of_tweets_are_found_again():
-    at = opinions._table()["domain"] == "tweets"
-    texts = opinions._table()["text"][at]
+    at = opinions.table()["domain"] == "tweets"
+    texts = opinions.table()["text"][at]
     assert same_groups(near_duplicates.text_groups(texts), opinions.groups()[at])
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from course_lib import datasets
-from course_lib.datasets import tables, workbooks
+from course_lib.datasets import tables
 from course_lib.errors import CourseError
 
 WANTED = [*tables.TEXT, *tables.LABEL]
@@ -425,9 +425,6 @@ def test_a_missing_library_is_named_with_what_brings_it(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, module, None)
             if module == "openpyxl":
-                patch.setattr(
-                    workbooks, "_opened", workbooks._opened
-                )  # pandas asks for it by name
                 patch.setattr(pd, "ExcelFile", _without_library)
             with pytest.raises(CourseError, match=r"(?s)needs the library.*formats\]"):
                 read(tmp_path / name)

@@ -77,8 +77,8 @@ def test_misspelling_changes_one_place_only():
     rng = np.random.default_rng(0)
     for word in ("surface", "inspection", "wafer"):
         for _ in range(20):
-            assert abs(len(tickets._misspelt(rng, word)) - len(word)) <= 1
-    assert tickets._misspelt(rng, "CMP-03") == "CMP-03"
+            assert abs(len(tickets.misspelt(rng, word)) - len(word)) <= 1
+    assert tickets.misspelt(rng, "CMP-03") == "CMP-03"
     text = "We found a scratch near the edge."
     assert re.sub(r"\W", "", tickets.written(rng, text, "complaint"))
 

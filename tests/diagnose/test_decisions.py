@@ -7,7 +7,7 @@ from course_lib import paths
 from course_lib.diagnose import decisions
 from course_lib.diagnose.decisions import Situation, decide
 from course_lib.errors import CourseError
-from course_lib.lessons import gains, results
+from course_lib.lessons import lesson12_gains
 from course_lib.show import plots
 
 
@@ -70,19 +70,19 @@ def test_the_reasons_name_lessons_that_there_are():
 
 
 def test_the_figures_of_the_reasons_are_those_of_the_grids():
-    rows = [row for row in gains.all_gains() if row["source"] != "random"]
+    rows = lesson12_gains.all_gains()
 
     def mean(**which):
-        return 100 * np.mean([row["gain"] for row in results.select(rows, **which)])
+        return 100 * np.mean([row["gain"] for row in rows.select(**which)])
 
     worst = min(
         mean(source=s, target=t, labels=n, strategy="last stage")
-        for s, t in gains.PAIRS
+        for s, t in lesson12_gains.PAIRS
         if s != "random"
-        for n in gains.LABELS
+        for n in lesson12_gains.LABELS
     )
     assert f"by up to {-worst:.0f} points" in decisions.BASELINE.why
-    patterns, far = gains.SOURCES[-1], ("wafer_maps", "spectrograms", "digits")
+    patterns, far = lesson12_gains.SOURCES[-1], ("wafer_maps", "spectrograms", "digits")
     few = [mean(source=patterns, target=t, labels=25, strategy="full") for t in far]
     assert [gain > 0 for gain in few] == [False, True, True]
     assert mean(source=patterns, target=far[0], labels=100, strategy="full") > 0

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from scipy import stats
 from torch import nn
 
 from course_lib import training
-from course_lib.analysis import gains, negative_transfer
+from course_lib.analysis import statistics
 from course_lib.datasets import from_arrays
 from course_lib.diagnose import explained
 from course_lib.diagnose import training_runs as runs
@@ -96,215 +95,6 @@ def test_more_labels_than_there_are_is_refused():
         splits(np.arange(30) % 3, 8, repeats=2)
 
 
-# -- intervals --------------------------------------------------------------------
-
-
-def mean_squares(D):
-    """The two-way table without replication, by sums of squares."""
-    R, n = D.shape
-    grand, rows, columns = D.mean(), D.mean(axis=1), D.mean(axis=0)
-    of_rows = n * ((rows - grand) ** 2).sum() / (R - 1)
-    of_columns = R * ((columns - grand) ** 2).sum() / (n - 1)
-    whole = ((D - grand) ** 2).sum()
-    rest = whole - (R - 1) * of_rows - (n - 1) * of_columns
-    return of_rows, of_columns, rest / ((R - 1) * (n - 1))
-
-
-def planted(rng, R=4, n=200, gain=0.05, repeats=0.02, pictures=0.25, noise=0.3):
-    return (
-        gain
-        + rng.normal(0, repeats, (R, 1))
-        + rng.normal(0, pictures, n)
-        + rng.normal(0, noise, (R, n))
-    )
-
-
-def test_the_interval_is_that_of_two_crossed_random_effects():
-    D = planted(np.random.default_rng(0), repeats=0.1)
-    R, n = D.shape
-    of_repeats, of_pictures, rest = mean_squares(D)
-    variance = (of_repeats + of_pictures - rest) / (n * R) + 1 / (n + 2) ** 2
-    degrees = (R - 1) * (variance / (of_repeats / (n * R))) ** 2
-    half = stats.t.ppf(0.975, min(degrees, n - 1)) * variance**0.5
-    interval = gains.crossed_interval(D)
-    assert interval["mean"] == pytest.approx(D.mean())
-    assert interval["half_width"] == pytest.approx(half)
-    assert interval["high"] - interval["low"] == pytest.approx(2 * half)
-
-
-def test_with_one_source_of_chance_it_is_the_t_interval_of_that_one():
-    rng = np.random.default_rng(1)
-    by_repeat = rng.normal(0.1, 0.05, 5)
-    interval = gains.crossed_interval(np.repeat(by_repeat[:, None], 10_000, axis=1))
-    half = stats.t.ppf(0.975, 4) * stats.sem(by_repeat)
-    assert interval["half_width"] == pytest.approx(half, rel=0.01)
-    by_picture = rng.normal(0.1, 0.4, 500)
-    interval = gains.crossed_interval(np.repeat(by_picture[None], 3, axis=0))
-    half = stats.t.ppf(0.975, 499) * stats.sem(by_picture)
-    assert interval["half_width"] == pytest.approx(half, rel=0.02)
-
-
-def test_classes_weigh_the_same_whatever_their_size():
-    rng = np.random.default_rng(2)
-    classes = np.repeat([0, 1], [20, 300])
-    d = rng.normal(0, 0.3, 320) + 0.2 * (classes == 0)
-    interval = gains.crossed_interval(np.stack([d, d, d]), classes)
-    parts = [d[classes == c] for c in (0, 1)]
-    assert interval["mean"] == pytest.approx(np.mean([p.mean() for p in parts]))
-    variance = sum(p.var(ddof=1) / len(p) for p in parts) / 4
-    size = 4 / (1 / 20 + 1 / 300)
-    variance += 1 / (size + 2) ** 2
-    half = stats.t.ppf(0.975, 319) * variance**0.5
-    assert interval["half_width"] == pytest.approx(half)
-
-
-@pytest.mark.parametrize("repeats, pictures", [(0.0, 0.3), (0.05, 0.0), (0.03, 0.3)])
-def test_the_interval_covers_the_truth_in_95_of_100_cases(repeats, pictures):
-    rng = np.random.default_rng(3)
-    covered = 0
-    for _ in range(400):
-        D = planted(rng, gain=0.05, repeats=repeats, pictures=pictures)
-        interval = gains.crossed_interval(D)
-        covered += interval["low"] <= 0.05 <= interval["high"]
-    assert covered >= 368  # 95 % of 400, less three standard deviations
-
-
-def test_no_difference_seen_is_no_proof_of_none():
-    few = gains.crossed_interval(np.zeros((3, 30)))
-    many = gains.crossed_interval(np.zeros((3, 2000)))
-    assert few["half_width"] > 0.05 and gains.judge(few) == ("no evidence", 0)
-    assert gains.judge(many) == ("no difference", 0)
-
-
-def test_repeats_that_share_pictures_get_a_wider_interval():
-    values = np.array([0.02, 0.08, 0.05])
-    interval = gains.resampled_interval(values, n_train=40, n_test=20, pictures=100)
-    variance = values.var(ddof=1) * (1 / 3 + 20 / 40) + 1 / 102**2
-    half = stats.t.ppf(0.975, 2) * variance**0.5
-    assert interval["half_width"] == pytest.approx(half)
-    assert half > stats.t.ppf(0.975, 2) * stats.sem(values)
-
-
-@pytest.mark.parametrize(
-    "mean, half, kind, code",
-    [
-        (0.061, 0.012, "helps", 1),
-        (-0.05, 0.02, "hurts", -1),
-        (0.001, 0.018, "no difference", 0),
-        (0.005, 0.019, "no evidence", 0),  # it may be 2.4 points
-        (0.03, 0.05, "no evidence", 0),
-        (0.012, 0.003, "no difference", 0),  # sure, and too little to matter
-        (-0.022, 0.012, "hurts", -1),
-        (-0.01, 0.03, "no evidence", 0),
-    ],
-)
-def test_what_an_interval_allows_to_be_said(mean, half, kind, code):
-    interval = dict(mean=mean, half_width=half, low=mean - half, high=mean + half)
-    assert gains.judge(interval) == (kind, code)
-
-
-def test_more_is_needed_where_nothing_could_be_said():
-    open_ = dict(mean=-0.017, low=-0.036, high=0.002, half_width=0.019)
-    open_ |= dict(repeats=7, pictures=1000, repeat_variance=2e-4, picture_variance=0.06)
-    more = gains.needed(open_)
-    assert gains.judge(open_) == ("no evidence", 0)
-    assert more["repeats"] > 7 or more["pictures"] > 1000
-
-
-def test_what_matters_is_the_asker_s_to_say():
-    small = dict(mean=-0.022, low=-0.034, high=-0.01, half_width=0.012)
-    assert gains.judge(small, matters=0.03) == ("hurts", -1)
-    assert gains.judge(small, matters=0.05) == ("no difference", 0)
-    assert gains.judge(dict(small, low=-0.06), matters=0.05) == ("hurts", -1)
-
-
-def test_as_much_as_is_said_to_be_needed_decides():
-    rng = np.random.default_rng(4)
-    options = dict(gain=0.06, repeats=0.05, pictures=0.5)
-    decided = 0
-    for _ in range(20):
-        interval = gains.crossed_interval(planted(rng, 3, 80, **options))
-        truth = dict(interval, mean=0.06)
-        truth |= dict(repeat_variance=0.05**2, picture_variance=0.5**2)
-        more = gains.needed(truth)
-        assert more["repeats"] >= 3 and more["pictures"] > 80
-        D = planted(rng, more["repeats"], more["pictures"], noise=0.0, **options)
-        decided += gains.judge(gains.crossed_interval(D))[1]
-    assert decided >= 8  # half of them lie above, as twice the error is the gain
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: gains.crossed_interval(np.zeros((1, 30))),
-        lambda: gains.crossed_interval(np.zeros(30)),
-        lambda: gains.crossed_interval(np.zeros((3, 4)), [0, 1, 1, 1]),
-        lambda: gains.resampled_interval([0.1], 10, 5, 5),
-    ],
-)
-def test_too_few_repeats_or_pictures_have_no_interval(call):
-    with pytest.raises(CourseError, match="xpected"):
-        call()
-
-
-# -- signs ------------------------------------------------------------------------
-
-
-def test_errors_that_follow_the_source_are_seen():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 120)
-    s = rng.integers(0, 4, 120)
-    follow = np.where(s % 2 == 0, (y + 1) % 3, (y + 2) % 3)
-    seen = negative_transfer.errors_follow_source(s, y, follow)
-    assert seen["p"] < 0.01 and seen["information"] > 2 * seen["expected"]
-    assert seen["cramers_v"] > 0.1
-
-
-def test_errors_that_follow_the_true_class_alone_are_not():
-    """The source sees each class as something, and each class has its own mistake."""
-    rng = np.random.default_rng(1)
-    y = rng.integers(0, 3, 90)
-    s, wrong = 2 * y, (y + 1) % 3
-    seen = negative_transfer.errors_follow_source(s, y, wrong)
-    assert seen["cramers_v"] == pytest.approx(1) and seen["p"] == 1
-
-
-def test_the_p_value_of_unrelated_errors_is_level():
-    rng = np.random.default_rng(2)
-    small = 0
-    for k in range(100):
-        y, s = rng.integers(0, 3, 60), rng.integers(0, 8, 60)
-        wrong = (y + rng.integers(1, 3, 60)) % 3
-        seen = negative_transfer.errors_follow_source(s, y, wrong, 99, seed=k)
-        small += seen["p"] <= 0.05
-    assert small <= 12
-
-
-def test_a_few_errors_say_nothing():
-    seen = negative_transfer.errors_follow_source([0] * 9, [0] * 9, [1] * 9)
-    assert seen["pictures"] == 9 and seen["p"] is None
-
-
-@pytest.mark.parametrize(
-    "train, val, sign",
-    [
-        ((2, 1, 0.5, 0.2, 0.1), (1.0, 1.2, 1.4, 1.6, 1.8), True),
-        ((2, 1, 0.5, 0.2, 0.1), (1.4, 1.2, 1.4, 1.6, 1.8), True),
-        ((2, 1, 0.5, 0.2, 0.1), (1.6, 1.4, 1.0, 1.2, 1.4), False),
-        ((2, 1, 0.5, 0.2, 0.1), (1.0, 1.0, 1.01, 1.02, 1.02), False),
-        ((1, 1, 1.1, 1.1, 1.2), (1.0, 1.2, 1.4, 1.6, 1.8), False),
-        ((2, 1), (1, 2), False),
-    ],
-)
-def test_validation_loss_that_rises_from_the_start(train, val, sign):
-    history = dict(train_loss=list(train), val_loss=list(val))
-    assert negative_transfer.falls_and_rises(history) is sign
-
-
-def test_a_run_that_diverged_has_no_such_sign():
-    assert negative_transfer.falls_and_rises(None) is False
-
-
 # -- the random start -------------------------------------------------------------
 
 
@@ -377,7 +167,7 @@ def test_the_gain_is_the_difference_of_the_arms_that_validation_prefers(found):
         best[side] = found.chosen[side]["test"]
     gain = best["with"] - best["without"]
     assert found.gains["transfer"]["mean"] == pytest.approx(gain)
-    assert found.code == gains.judge(found.gains["transfer"])[1]
+    assert found.code == statistics.judge(found.gains["transfer"])[1]
 
 
 def test_a_diagnosis_survives_json(found, tmp_path):
@@ -553,7 +343,7 @@ def test_the_source_of_a_bundled_backbone_is_looked_at(tmp_path):
 def judged(found, mean, half, arm="frozen"):
     """The diagnosis as it would read with another gain."""
     interval = dict(mean=mean, half_width=half, low=mean - half, high=mean + half)
-    kind, code = gains.judge(interval)
+    kind, code = statistics.judge(interval)
     gain = found.gains["transfer"] | interval | {"kind": kind, "code": code}
     chosen = found.chosen | {"with": found.chosen["with"] | {"arm": arm}}
     changed = dict(gains=found.gains | {"transfer": gain}, kind=kind, code=code)

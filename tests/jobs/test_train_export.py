@@ -13,6 +13,7 @@ from course_lib.course import cli
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly, configuration, exported, pipeline
 from course_lib.models import zoo
+from course_lib.models.encoders import text_encoder
 from course_lib.models.preprocessing import Preprocess
 
 
@@ -54,7 +55,7 @@ def tiny_models(monkeypatch, text_folder):
         if name in ("tiny/text", "minilm"):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                return zoo.text_encoder(str(text_folder), name, pretrained, {}, True)
+                return text_encoder(str(text_folder), name, pretrained, {}, True)
         return load(name, num_classes, seed, pretrained)
 
     monkeypatch.setattr(zoo, "load", chosen)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -172,37 +173,40 @@ def test_strategies_open_what_they_say(name, dropout):
     body = [g for g in groups if g != "head"]
     expected = {"head": [], "last": body[-1:], "full": body, "gradual": []}
     for strategy, opened in expected.items():
-        backbone, _, options = started(name, strategy=strategy, dropout=dropout)
+        backbone, _, recipe = started(name, strategy=strategy, dropout=dropout)
         learning = {n for n, p in backbone.model.named_parameters() if p.requires_grad}
         named = layer_groups.layer_groups(backbone)
         assert learning == {n for g in [*opened, "head"] for n in named[g]}
-        held = [p for group in options["param_groups"] for p in group["params"]]
+        held = [
+            p for group in recipe.optimization.param_groups for p in group["params"]
+        ]
         assert len(held) == len(learning)
 
 
 def test_rates_follow_the_configuration():
-    _, _, options = started(head_rate=0.02, backbone_rate=0.01, layer_decay=0.5)
-    rates = {group["name"]: group["lr"] for group in options["param_groups"]}
+    _, _, recipe = started(head_rate=0.02, backbone_rate=0.01, layer_decay=0.5)
+    rates = {group["name"]: group["lr"] for group in recipe.optimization.param_groups}
     assert rates == pytest.approx(
         {"head": 0.02, "layer4": 0.01, "layer3": 0.005, "layer2": 0.0025,
          "layer1": 0.00125, "stem": 0.000625}
     )  # fmt: skip
-    _, _, options = started(strategy="head", head_rate=0.02)
-    assert {group["lr"] for group in options["param_groups"]} == {0.02}
+    _, _, recipe = started(strategy="head", head_rate=0.02)
+    assert {group["lr"] for group in recipe.optimization.param_groups} == {0.02}
 
 
 def test_an_unfreezing_plan_is_followed():
     plan = {1: "layer4", 3: ["layer2", "all"]}
-    backbone, parts, options = started(strategy="gradual", unfreeze=plan, epochs=5)
+    backbone, parts, recipe = started(strategy="gradual", unfreeze=plan, epochs=5)
     seen = []
 
     def watch(epoch, model, optimizer):
-        training._call(options["on_epoch"], epoch, model, optimizer)
+        recipe.before_epoch(epoch, model, optimizer)
         groups = layer_groups.layer_groups(model)
         net = dict(model.model.named_parameters())
         seen.append({g for g, names in groups.items() if net[names[0]].requires_grad})
 
-    training.fit(backbone, parts.train, **options | dict(on_epoch=watch))
+    watched = replace(recipe, on_epoch=watch)
+    training.fit(backbone, parts.train, epochs=5, recipe=watched)
     assert seen[0] == {"head"} and seen[1] == seen[2] == {"head", "layer4"}
     assert seen[3] == seen[4] == set(layer_groups.layer_groups(backbone))
 

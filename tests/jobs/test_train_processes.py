@@ -11,7 +11,7 @@ import tiny
 import torch
 
 from course_lib import training
-from course_lib.training import distributed
+from course_lib.training import distributed, evaluation
 
 PROGRAM = """
 import json, sys
@@ -21,27 +21,34 @@ from safetensors.torch import save_file
 from course_lib import training
 from course_lib.training import freezing, distributed, schedules
 
+def sgd(**changed):
+    return training.Optimization(optimizer="sgd", **changed)
+
 def vit():
     # batches of 8 of 25 pictures: the last of each pass has a single row
-    return tiny.vit(), dict(epochs=2, batch_size=8)
+    return tiny.vit(), dict(epochs=2), {}
 
 def uneven():
-    return tiny.vit(), dict(steps=7, eval_every=3, batch_size=5, clip_norm=1.0)
+    recipe = dict(eval_every=3, batch_size=5)
+    return tiny.vit(), dict(steps=7), recipe | dict(optimization=sgd(clip_norm=1.0))
 
 def adam():
-    return tiny.vit(), dict(epochs=2, batch_size=8, optimizer="adamw", lr=1e-3)
+    recipe = dict(optimization=training.Optimization())
+    return tiny.vit(), dict(epochs=2, lr=1e-3), recipe
 
 def gradual():
     backbone = tiny.vit()
     first, plan = schedules.gradual_unfreezing(backbone, 0.02, 0.5)
-    return backbone, dict(epochs=3, batch_size=8, param_groups=first, on_epoch=plan)
+    return backbone, dict(epochs=3), dict(
+        on_epoch=plan, optimization=sgd(param_groups=first)
+    )
 
 def frozen_batchnorm():
     backbone = freezing.freeze_backbone(tiny.resnet())
-    return backbone, dict(epochs=2, batch_size=8)
+    return backbone, dict(epochs=2), {}
 
 def learning_batchnorm():
-    return tiny.resnet(), dict(epochs=2, batch_size=8)
+    return tiny.resnet(), dict(epochs=2), {}
 
 class Killed(Exception):
     pass
@@ -51,14 +58,17 @@ def killed(epoch, model, optimizer):
         raise Killed
 
 def interrupted():
-    return tiny.vit(), dict(epochs=4, batch_size=8)
+    return tiny.vit(), dict(epochs=4), {}
 
-def fitted(name, backbone, **options):
-    options = dict(optimizer="sgd", lr=0.02) | options
+def fitted(name, backbone, options, changed):
+    state = f"{out}/{name}-state.safetensors"
+    usual = dict(
+        batch_size=8, augment=training.random_flips(), optimization=sgd(),
+        runtime=training.Runtime(threads=1, device="cpu", checkpoint=state),
+    )
     return training.fit(
-        backbone, tiny.images(25), tiny.images(9, seed=1), threads=1, device="cpu",
-        augment=training.random_flips(),
-        checkpoint=f"{out}/{name}-state.safetensors", **options,
+        backbone, tiny.images(25), tiny.images(9, seed=1),
+        recipe=training.Recipe(**usual | changed), **dict(lr=0.02) | options,
     )
 
 out, report = sys.argv[1], {}
@@ -66,13 +76,13 @@ together = distributed.current()
 for make in (
     vit, uneven, adam, gradual, interrupted, frozen_batchnorm, learning_batchnorm
 ):
-    backbone, options = make()
+    backbone, options, changed = make()
     if make is interrupted and together.size > 1:
         try:
-            fitted(make.__name__, backbone, on_epoch=killed, **options)
+            fitted(make.__name__, backbone, options, dict(on_epoch=killed))
         except Killed:
-            backbone, options = make()
-    history = fitted(make.__name__, backbone, **options)
+            backbone, options, changed = make()
+    history = fitted(make.__name__, backbone, options, changed)
     report[make.__name__] = history.val_loss + history.train_loss
     if together.rank == 0:
         state = {k: v.contiguous() for k, v in backbone.model.state_dict().items()}
@@ -225,7 +235,7 @@ def test_alone_nothing_is_shared(monkeypatch):
 def test_validation_is_shared_out_and_complete():
     net, data = tiny.mlp(), tiny.blobs(31)
     examples = training.Examples(data, None, 8, "validation")
-    whole = training._score(net, examples, "cpu", 8)
+    whole = evaluation.score(net, examples, "cpu", 8)
     parts = []
 
     class Counting(Pretended):
@@ -234,7 +244,7 @@ def test_validation_is_shared_out_and_complete():
             return numbers
 
     for rank in range(3):
-        training._score(net, examples, "cpu", 8, Counting(rank, 3))
+        evaluation.score(net, examples, "cpu", 8, Counting(rank, 3))
     loss, right, n = map(sum, zip(*parts))
     assert n == 31
     assert (loss / n, right / n) == pytest.approx(whole, abs=1e-6)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,14 @@ from torch import nn
 
 from course_lib import training
 from course_lib.errors import CourseError
-from course_lib.training import checkpoints, freezing, schedules
+from course_lib.training import (
+    Optimization,
+    Recipe,
+    Runtime,
+    freezing,
+    resume,
+    schedules,
+)
 
 
 class Killed(Exception):
@@ -29,7 +37,7 @@ def stopping(at, plan=None):
     def hook(epoch, model, optimizer):
         if epoch == at:
             raise Killed
-        training._call(plan, epoch, model, optimizer)
+        Recipe(on_epoch=plan).before_epoch(epoch, model, optimizer)
 
     return hook
 
@@ -40,33 +48,36 @@ def resnet():
     head = nn.Sequential(nn.Dropout(0.3), backbone.model.fc)
     backbone.model.fc = head
     backbone.head = "fc"
-    return backbone, {"lr": 1e-2, "clip_norm": 1.0}
+    return backbone, {"lr": 1e-2}, Recipe(optimization=Optimization(clip_norm=1.0))
 
 
 def momentum():
-    return tiny.resnet(), {"lr": 1e-2, "optimizer": "sgd"}
+    recipe = Recipe(optimization=Optimization(optimizer="sgd"))
+    return tiny.resnet(), {"lr": 1e-2}, recipe
 
 
 def gradual():
-    backbone, options = resnet()
+    backbone, options, _ = resnet()
     first, plan = schedules.gradual_unfreezing(backbone, 1e-2, 0.5)
-    return backbone, options | {"param_groups": first, "on_epoch": plan}
+    optimization = Optimization(param_groups=first, clip_norm=1.0)
+    return backbone, options, Recipe(on_epoch=plan, optimization=optimization)
 
 
 def frozen():
-    return freezing.freeze_until(tiny.resnet(), "layer3"), {"lr": 1e-2}
+    return freezing.freeze_until(tiny.resnet(), "layer3"), {"lr": 1e-2}, Recipe()
 
 
 def vit_in_half_precision():
-    return tiny.vit(), {"lr": 1e-2, "amp": "bf16"}
+    return tiny.vit(), {"lr": 1e-2}, Recipe(runtime=Runtime(amp="bf16"))
 
 
 def stopped_early():
-    return tiny.resnet(), {"lr": 0.3, "patience": 2, "clip_norm": 0.5}
+    recipe = Recipe(patience=2, optimization=Optimization(clip_norm=0.5))
+    return tiny.resnet(), {"lr": 0.3}, recipe
 
 
 def mid_pass():
-    return tiny.resnet(), {"lr": 1e-2, "steps": 17, "eval_every": 2}
+    return tiny.resnet(), {"lr": 1e-2, "steps": 17}, Recipe(eval_every=2)
 
 
 SETUPS = [resnet, momentum, gradual, frozen, vit_in_half_precision, stopped_early,
@@ -75,19 +86,22 @@ SETUPS = [resnet, momentum, gradual, frozen, vit_in_half_precision, stopped_earl
 
 def trained(make, path=None, stop=None):
     """(weights, history) of a run, killed before epoch ``stop`` if that is given."""
-    backbone, options = make()
-    options = {"batch_size": 7, **options}
+    backbone, options, recipe = make()
     if "steps" not in options:
         options["epochs"] = 6
-    plan = options.pop("on_epoch", None)
+    recipe = replace(
+        recipe,
+        batch_size=7,
+        augment=training.compose(training.random_flips(), training.random_crop(2)),
+        on_epoch=stopping(stop, recipe.on_epoch),
+        runtime=replace(recipe.runtime, checkpoint=path),
+    )
     history = training.fit(
         backbone,
         tiny.images(24),
         tiny.images(9, seed=1),
-        augment=training.compose(training.random_flips(), training.random_crop(2)),
-        checkpoint=path,
-        on_epoch=stopping(stop, plan),
         seed=3,
+        recipe=recipe,
         **options,
     )
     history.seconds = 0.0
@@ -123,7 +137,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
 def test_what_is_stored_is_no_pickle_and_holds_what_is_needed(tmp_path):
     path = tmp_path / "run.safetensors"
     trained(momentum, path)
-    tensors, values = checkpoints.load(path)
+    tensors, values = resume.load(path)
     kinds = {name.partition(".")[0] for name in tensors}
     assert kinds == {"model", "best", "optimizer", "batches", "random"}
     assert values["history"]["steps"] == 24 and json.dumps(values)
@@ -151,7 +165,12 @@ def test_a_loader_keeps_its_order_to_itself(tmp_path):
         torch.utils.data.TensorDataset(torch.rand(8, 4), torch.arange(8) % 3)
     )
     with pytest.raises(CourseError, match="(?s)DataLoader.*in memory"):
-        training.fit(tiny.mlp(), loader, epochs=1, checkpoint=tmp_path / "x")
+        training.fit(
+            tiny.mlp(),
+            loader,
+            epochs=1,
+            recipe=Recipe(runtime=Runtime(checkpoint=tmp_path / "x")),
+        )
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
@@ -236,4 +255,4 @@ def test_kill_9_changes_nothing(tmp_path):
 
 
 def epochs_in(state) -> int:
-    return len(checkpoints.load(state)[1]["history"]["step"])
+    return len(resume.load(state)[1]["history"]["step"])

@@ -18,13 +18,14 @@ from course_lib.diagnose import diagnosis
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly, configuration, exported, own_data, pipeline
 from course_lib.models import text, zoo
+from course_lib.models.encoders import minilm_folder, text_encoder
 
 
 def encoder(folder, kind="Bert", **values):
     """A text encoder of two layers, as a folder that the zoo can read."""
     import transformers
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(zoo.minilm_folder())
+    tokenizer = transformers.AutoTokenizer.from_pretrained(minilm_folder())
     shape = dict(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2,
                  num_attention_heads=2, intermediate_size=16)  # fmt: skip
     config = getattr(transformers, f"{kind}Config")(**shape | values)
@@ -49,7 +50,7 @@ def tiny_models(monkeypatch, folders):
     def chosen(name=None, num_classes=None, seed=0, pretrained=True):
         if name in ("tiny/40", "tiny/512"):
             where = str(folders[int(name[5:])])
-            return zoo.text_encoder(where, name, pretrained, {}, True)
+            return text_encoder(where, name, pretrained, {}, True)
         if name == "tiny/resnet":
             return tiny.resnet(seed=seed)
         return load(name, num_classes, seed, pretrained)
@@ -293,7 +294,7 @@ def test_tokens_are_counted_and_the_limit_is_the_encoders_own(tmp_path):
     assert lengths.tolist() == [4, 92]
     where = encoder(tmp_path / "r", "Roberta", max_position_embeddings=34,
                     pad_token_id=1)  # fmt: skip
-    roberta = zoo.text_encoder(str(where), "r", False, {}, True)
+    roberta = text_encoder(str(where), "r", False, {}, True)
     assert text.token_limit(roberta) == 32  # positions begin behind padding's
     cut, words = text.cut_share(np.array([3, 9, 10]), 9)
     assert cut == 1 and words == "1 of 3 texts (33.3 %)"

@@ -6,11 +6,12 @@ import json
 import pytest
 
 from course_lib import files, paths
+from course_lib.analysis import statistics
 from course_lib.errors import CourseError
-from course_lib.lessons import results
+from course_lib.lessons import experiments, results
 
 GRID = [{"labels": n, "seed": s} for n in (10, 20) for s in (0, 1)]
-calls = []
+calls, calls_allowed = [], []
 
 
 @pytest.fixture
@@ -20,9 +21,8 @@ def grid(tmp_path, monkeypatch):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     files.atomic_write_bytes(paths.DATA / "images.npz", b"pixels")
     files.update_manifest(["images.npz"], "course data rebuild")
-    monkeypatch.setattr(results, "_experiments", {})
-    monkeypatch.setattr(results, "DEFINED_IN", "course_lib.no_such_module")
     calls.clear()
+    calls_allowed.clear()
 
     @results.experiment(
         "curve",
@@ -33,9 +33,12 @@ def grid(tmp_path, monkeypatch):
     )
     def cell(labels, seed):
         calls.append((labels, seed))
+        if calls_allowed and len(calls) > calls_allowed[0]:
+            raise KeyboardInterrupt
         return {"accuracy": labels / 30 + seed / 7, "seconds": len(calls)}
 
-    return cell
+    yield cell
+    del results.EXPERIMENTS["curve"]
 
 
 def stored():
@@ -43,7 +46,7 @@ def stored():
 
 
 def test_a_grid_is_computed_stored_and_loaded(grid):
-    results.recompute("curve", progress=False)
+    experiments.recompute("curve", progress=False)
     rows = results.load("curve")
     assert [(r["labels"], r["seed"]) for r in rows] == [
         (10, 0),
@@ -60,74 +63,67 @@ def test_a_grid_is_computed_stored_and_loaded(grid):
     assert '{"labels": 20, "seed": 1, ' in text and json.loads(text) == table
 
 
-def test_a_killed_run_goes_on_where_it_stopped(grid, monkeypatch):
-    real = results._run_cell
-
-    def killed_at_third(module, name, params):
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(module, name, params)
-
-    monkeypatch.setattr(results, "_run_cell", killed_at_third)
+def test_a_killed_run_goes_on_where_it_stopped(grid):
+    calls_allowed.append(2)
     with pytest.raises(KeyboardInterrupt):
-        results.recompute("curve", progress=False)
+        experiments.recompute("curve", progress=False)
     assert not stored().exists()
     (journal,) = (paths.CACHE / "results").iterdir()
     with open(journal, "a") as stream:
         stream.write('\n[{"labels": 20, "se')  # killed while writing a line
-    monkeypatch.setattr(results, "_run_cell", real)
-    results.recompute("curve", progress=False)
-    assert calls == [(10, 0), (10, 1), (20, 0), (20, 1)]
+    calls_allowed.clear()
+    experiments.recompute("curve", progress=False)
+    assert calls == [(10, 0), (10, 1), (20, 0), (20, 0), (20, 1)]
     assert len(results.load("curve")) == 4 and not journal.exists()
 
 
 def test_a_part_can_be_computed_again(grid):
-    results.recompute("curve", progress=False)
-    results.recompute("curve", only={"seed": 1}, progress=False)
+    experiments.recompute("curve", progress=False)
+    experiments.recompute("curve", only={"seed": 1}, progress=False)
     assert calls[4:] == [(10, 1), (20, 1)]
     rows = results.load("curve")
     assert [r["seconds"] for r in rows] == [1, 5, 3, 6]
 
 
 def test_results_of_other_weights_are_refused(grid):
-    results.recompute("curve", progress=False)
+    experiments.recompute("curve", progress=False)
     files.atomic_write_bytes(paths.DATA / "images.npz", b"other pixels")
     files.update_manifest(["images.npz"], "course data rebuild")
     with pytest.raises(CourseError, match="stale.*\n.*\n.*--recompute curve"):
         results.load("curve")
-    results.recompute("curve", progress=False)
+    experiments.recompute("curve", progress=False)
     assert len(results.load("curve")) == 4
 
 
 def test_the_sample_finds_an_invented_number_and_a_missing_cell(grid):
-    results.recompute("curve", progress=False)
-    assert results.check_sample("curve") == []
+    experiments.recompute("curve", progress=False)
+    assert experiments.check_sample("curve") == []
     text = stored().read_text()
     row = results.load("curve")[3]["accuracy"]
     within, beyond = str(row + 0.009), str(row + 0.011)
     stored().write_text(text.replace(str(row), within))
-    assert results.check_sample("curve") == []
+    assert experiments.check_sample("curve") == []
     stored().write_text(text.replace(str(row), beyond))
-    (problem,) = results.check_sample("curve")
+    (problem,) = experiments.check_sample("curve")
     assert "accuracy" in problem and beyond in problem
     document = json.loads(text)
     document["rows"].pop(1)
     stored().write_text(json.dumps(document))
-    (problem,) = results.check_sample("curve")
+    (problem,) = experiments.check_sample("curve")
     assert "no row" in problem
 
 
 def test_a_live_cell_is_confirmed_or_refused(grid):
-    results.recompute("curve", progress=False)
+    experiments.recompute("curve", progress=False)
     row = results.load("curve")[2]
     live = {"accuracy": row["accuracy"] + 0.009}
-    assert results.confirm("curve", live, labels=20, seed=0) == row
+    assert experiments.confirm("curve", live, labels=20, seed=0) == row
     with pytest.raises(CourseError, match="in the file, .* when computed again"):
-        results.confirm(
+        experiments.confirm(
             "curve", {"accuracy": row["accuracy"] - 0.011}, labels=20, seed=0
         )
     with pytest.raises(CourseError, match="in the file"):
-        results.confirm("curve", {"accuracy": float("nan")}, labels=20, seed=0)
+        experiments.confirm("curve", {"accuracy": float("nan")}, labels=20, seed=0)
     for live, params, message in (
         ({"accuracy": 0.5}, dict(labels=20), "has no cell"),
         ({"accuracy": 0.5}, dict(labels=30, seed=0), "has no cell"),
@@ -135,7 +131,7 @@ def test_a_live_cell_is_confirmed_or_refused(grid):
         ({}, dict(labels=20, seed=0), "nothing cannot be compared"),
     ):
         with pytest.raises(CourseError, match=message):
-            results.confirm("curve", live, **params)
+            experiments.confirm("curve", live, **params)
 
 
 def test_what_a_lesson_confirms_needs_no_sample(grid):
@@ -143,7 +139,7 @@ def test_what_a_lesson_confirms_needs_no_sample(grid):
         raise AssertionError("nothing is sampled")
 
     tolerance = {"accuracy": 0.01, "other": 0.1}
-    results.recompute("curve", progress=False)
+    experiments.recompute("curve", progress=False)
     for live, problems in (
         ({"10": ("accuracy", "other")}, 0),
         ({"10": ("accuracy",)}, 1),  # "other" is compared nowhere
@@ -151,7 +147,7 @@ def test_what_a_lesson_confirms_needs_no_sample(grid):
         results.experiment(
             "curve", grid=GRID, tolerance=tolerance, data=["images.npz"], live=live
         )(cell)
-        assert len(results.check_sample("curve")) == problems
+        assert len(experiments.check_sample("curve")) == problems
     with pytest.raises(CourseError, match="or a lesson that confirms one"):
         results.experiment("x", grid=GRID, tolerance={})
     with pytest.raises(CourseError, match="without tolerance"):
@@ -160,8 +156,8 @@ def test_what_a_lesson_confirms_needs_no_sample(grid):
 
 LIVE = [
     (name, lesson, numbers)
-    for name in results.names()
-    for lesson, numbers in results.get(name).live.items()
+    for name in experiments.names()
+    for lesson, numbers in experiments.get(name).live.items()
 ]
 
 
@@ -174,7 +170,8 @@ def test_the_lesson_that_stands_for_a_sample_confirms_a_cell(name, lesson, numbe
         node
         for source in code
         for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "results.confirm"
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "experiments.confirm"
     ]
     (call,) = (c for c in calls if ast.literal_eval(c.args[0]) == name)
     strings = {
@@ -186,28 +183,85 @@ def test_the_lesson_that_stands_for_a_sample_confirms_a_cell(name, lesson, numbe
     assert set(numbers) <= strings and len(call.args) == 2
 
 
-def test_curves_for_a_plot(grid):
-    rows = [
-        dict(strategy=s, labels=n, seed=k, accuracy=n + k)
-        for s in ("tuned", "frozen")
-        for n in (5, 9)
-        for k in (1, 0)
-    ]
-    x, series = results.curves(rows, "accuracy", x="labels", series="strategy")
+PLANTED = results.Grid(
+    dict(strategy=s, labels=n, seed=k, accuracy=n + k)
+    for s in ("tuned", "frozen")
+    for n in (5, 9)
+    for k in (1, 0)
+)
+
+
+def test_a_grid_is_a_sequence_of_rows_and_can_be_joined():
+    assert len(PLANTED + [PLANTED[0]]) == 9 and PLANTED[-1] in PLANTED
+    assert list(PLANTED[:2]) == [*PLANTED][:2]
+    assert len(PLANTED.select(strategy="tuned", labels=5)) == 2
+    assert len(PLANTED.select(labels=(5, 9), seed=range(1))) == 4
+    assert len(PLANTED.select(seed=7)) == 0
+    with pytest.raises(CourseError, match="no row has 'label'.*\n.*labels"):
+        PLANTED.select(label=5)
+
+
+def test_values_are_one_number_a_seed_in_the_order_of_seeds():
+    assert PLANTED.values("accuracy", strategy="tuned", labels=9).tolist() == [9, 10]
+    assert PLANTED.values("accuracy", labels=7).size == 0
+    with pytest.raises(CourseError, match="one row a seed.*\n.*strategy"):
+        PLANTED.values("accuracy", labels=5)
+    with pytest.raises(CourseError, match="one row a seed"):
+        results.Grid([dict(case="a", gain=1)]).values("gain")
+    with pytest.raises(CourseError, match="1 of 9 rows have no 'accuracy'.*\n.*los"):
+        (PLANTED + [dict(strategy="tuned", seed=3, loss=1.0)]).values("accuracy")
+
+
+def test_a_difference_is_paired_by_the_seeds_that_both_have():
+    one = results.Grid(dict(seed=k, accuracy=k**2) for k in (3, 1, 0, 2))
+    other = results.Grid(dict(seed=k, accuracy=k) for k in (0, 1, 2, 5))
+    found = one.minus(other)
+    assert found.mean == pytest.approx((0 + 0 + 2) / 3)
+    assert found == statistics.paired_difference([0, 1, 4], [0, 1, 2])
+
+
+def test_curves_for_a_plot():
+    x, series = PLANTED.curves("accuracy", x="labels", series="strategy")
     assert list(x) == [5, 9] and list(series) == ["tuned", "frozen"]
     assert series["tuned"].tolist() == [[5, 9], [6, 10]]
     with pytest.raises(CourseError, match="expected one"):
-        results.curves(rows[1:], "accuracy", x="labels", series="strategy")
-    _, series = results.curves(rows[1:], "accuracy", "labels", "strategy", partial=True)
+        PLANTED[1:].curves("accuracy", x="labels", series="strategy")
+    with pytest.raises(CourseError, match="2 rows .*expected one"):
+        (PLANTED + PLANTED[:1]).curves("accuracy", "labels", "strategy", partial=True)
+    _, series = PLANTED[1:].curves("accuracy", "labels", "strategy", partial=True)
     assert [list(r) for r in series["tuned"] != series["tuned"]] == [[0, 0], [1, 0]]
-    assert len(results.select(rows, strategy="tuned", labels=5)) == 2
+
+
+def test_the_best_rate_is_that_of_most_seeds_which_validation_prefers():
+    rows = results.Grid(
+        [
+            dict(seed=1, lr=0.1, val_accuracy=0.2, kind="a"),
+            dict(seed=0, lr=0.1, val_accuracy=0.8, kind="a"),
+            dict(seed=0, lr=0.2, val_accuracy=0.7, kind="a"),
+            dict(seed=0, lr=0.3, val_accuracy=0.9, kind="b"),
+            dict(seed=1, lr=0.2, val_accuracy=0.9, kind="a"),
+            dict(seed=4, lr=0.1, val_accuracy=1.9, kind="a"),  # compared over 0 to 2
+            dict(seed=0, lr=0.5, val_accuracy=0.95, kind="a"),
+        ]
+    )
+    found = rows.best(kind="a")
+    assert [(row["seed"], row["lr"]) for row in found] == [(0, 0.2), (1, 0.2)]
+    lowest = rows.best(kind="a", lowest=True)
+    assert [(row["seed"], row["lr"]) for row in lowest] == [
+        (0, 0.1),
+        (1, 0.1),
+        (4, 0.1),
+    ]
+    assert rows.select(seed=0).best(kind="a")[0]["lr"] == 0.5
+    with pytest.raises(CourseError, match="no row has .*'c'"):
+        rows.best(kind="c")
 
 
 def test_misuse_is_named(grid):
     with pytest.raises(CourseError, match="missing"):
         results.load("curve")
     with pytest.raises(CourseError, match="no experiment"):
-        results.get("curv")
+        experiments.get("curv")
     with pytest.raises(CourseError, match="sample"):
         results.experiment("x", grid=GRID, sample=[{"labels": 1}], tolerance={})
 
@@ -226,7 +280,7 @@ def test_several_processes_give_the_same_file(grid, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     import some_experiments  # noqa: F401
 
-    results.recompute("squares", jobs=2, progress=False)
+    experiments.recompute("squares", jobs=2, progress=False)
     rows = results.load("squares")
     assert [row["square"] for row in rows] == [0, 1, 4, 9]
     assert {row["threads"] for row in rows} == {1}
@@ -236,6 +290,6 @@ def test_several_processes_give_the_same_file(grid, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", results.names())
+@pytest.mark.parametrize("name", experiments.names())
 def test_committed_results_can_be_computed_again(name):
-    assert results.check_sample(name) == []
+    assert experiments.check_sample(name) == []

@@ -4,27 +4,33 @@ import numpy as np
 import pytest
 
 from course_lib.datasets import shifted, wafer_micrographs
-from course_lib.lessons import adaptation, gains, remedies, results, sources
+from course_lib.lessons import (
+    lesson06,
+    lesson11,
+    lesson12_gains,
+    lesson12_remedies,
+    results,
+)
 
 
 def test_the_mix_enters_the_accuracy_by_the_classes_weights():
     labels = np.repeat(np.arange(5), [1, 2, 3, 4, 10])
     scores = np.eye(5)[labels]
     scores[labels == 0] = np.eye(5)[1]  # every scratch is taken for a particle
-    assert adaptation.scored(scores, labels, "tool + mix") == pytest.approx(0.5)
-    assert adaptation.scored(scores, labels, "tool") == pytest.approx(0.8)
+    assert lesson11.scored(scores, labels, "tool + mix") == pytest.approx(0.5)
+    assert lesson11.scored(scores, labels, "tool") == pytest.approx(0.8)
 
 
-@pytest.mark.parametrize("kind", adaptation.SETS)
+@pytest.mark.parametrize("kind", lesson11.SETS)
 def test_every_set_carries_the_mark_as_often(kind):
-    shares = adaptation.mark_shares(kind)
-    assert np.mean(shares) == pytest.approx(adaptation.SHARE)
-    assert shares[adaptation.NAMED] == adaptation.SETS[kind]
+    shares = lesson11.mark_shares(kind)
+    assert np.mean(shares) == pytest.approx(lesson11.SHARE)
+    assert shares[lesson11.NAMED] == lesson11.SETS[kind]
 
 
 def test_balanced_groups_part_mark_and_class():
     data = shifted.marked(wafer_micrographs.render(200), [0.1, 0.9, 0.1, 0.1, 0.1])
-    even = adaptation.balanced_groups(data, seed=0)
+    even = lesson11.balanced_groups(data, seed=0)
     groups = 2 * even.labels + even.metadata["mark"]
     assert set(np.bincount(groups)) == {len(even) // 10}
 
@@ -32,7 +38,7 @@ def test_balanced_groups_part_mark_and_class():
 def test_masked_pictures_do_not_show_the_mark():
     data = wafer_micrographs.render(20)
     with_it = shifted.marked(data, [1.0] * 5)
-    one, other = (adaptation.masked(d.images).astype(int) for d in (data, with_it))
+    one, other = (lesson11.masked(d.images).astype(int) for d in (data, with_it))
     assert np.abs(one - other).max() <= 8  # the mean grey of the picture moves a little
     middle = slice(shifted.CORNER, -shifted.CORNER)
     assert np.array_equal(one[:, middle, middle], data.images[:, middle, middle])
@@ -43,28 +49,28 @@ def test_the_audit_counts_the_same_pictures_with_and_without_the_mark():
 
     def fooled(images):  # sees a particle wherever the mark is, else knows everything
         known = {x.tobytes(): y for x, y in zip(test.images, test.labels)}
-        return np.array([known.get(x.tobytes(), adaptation.NAMED) for x in images])
+        return np.array([known.get(x.tobytes(), lesson11.NAMED) for x in images])
 
-    found = adaptation.audited(fooled, test)
+    found = lesson11.audited(fooled, test)
     assert found["aligned"] == 1.0 and found["pulled"] == 1.0
     assert found["conflicting"] == pytest.approx(0.2)  # the particles without the mark
 
     def blind(images):
         return np.resize(test.labels, len(images))
 
-    found = adaptation.audited(blind, test)
+    found = lesson11.audited(blind, test)
     assert found == {"aligned": 1.0, "conflicting": 1.0, "pulled": 0.0}
 
 
 def test_gains_are_differences_to_the_random_start_of_the_same_seed():
-    rows = gains.all_gains()
+    rows = lesson12_gains.all_gains()
     assert not [r for r in rows if r["source"] == "random" and r["strategy"] == "full"]
-    one = dict(source=sources.SOURCES[-1], target="digits", labels=25, seed=1)
-    tuned = results.select(results.load("gains"), **one)[0]["accuracy"]
-    scratch = results.select(results.load("gains"), **one | {"source": "random"})
-    gain = results.select(rows, strategy="full", **one)[0]["gain"]
+    one = dict(source=lesson06.SOURCES[-1], target="digits", labels=25, seed=1)
+    tuned = results.load("gains").select(**one)[0]["accuracy"]
+    scratch = results.load("gains").select(**one | {"source": "random"})
+    gain = rows.select(strategy="full", **one)[0]["gain"]
     assert gain == pytest.approx(tuned - scratch[0]["accuracy"])
-    at100 = results.select(rows, strategy="full", labels=100)
+    at100 = rows.select(strategy="full", labels=100)
     assert len(at100) == 14 * 3
 
 
@@ -79,13 +85,16 @@ def test_frozen_and_tuned_networks_get_the_same_pictures():
 
 
 def test_a_remedy_keeps_what_it_promises():
-    data = sources.datasets.load("wafer_maps", "train").take(25, seed=3)
-    full = sources.load_source(remedies.BACKBONE).model.state_dict()
-    kept, _ = remedies.prepared("lower layers only", data, 3)
+    data = lesson06.datasets.load("wafer_maps", "train").take(25, seed=3)
+    full = lesson06.load_source(lesson12_remedies.BACKBONE).model.state_dict()
+    kept, _ = lesson12_remedies.prepared("lower layers only", data, 3)
     state = kept.model.state_dict()
     assert (state["layer2.0.conv1.weight"] == full["layer2.0.conv1.weight"]).all()
     assert not (state["layer3.0.conv1.weight"] == full["layer3.0.conv1.weight"]).all()
-    assert remedies.best_by_logme(data) not in (remedies.BACKBONE, "random")
-    _, how = remedies.prepared("smaller early rates", data, 3)
+    assert lesson12_remedies.best_by_logme(data) not in (
+        lesson12_remedies.BACKBONE,
+        "random",
+    )
+    _, how = lesson12_remedies.prepared("smaller early rates", data, 3)
     rates = [group["lr"] for group in how["param_groups"]]
-    assert min(rates) < max(rates) == remedies.LAYERED
+    assert min(rates) < max(rates) == lesson12_remedies.LAYERED

@@ -25,7 +25,7 @@ def config():
 def test_the_network_is_what_the_planner_counts(config):
     net = large_models.quantised_from_config(config, device="cpu")
     stored = memory.measured(net)
-    plan = memory.plan(config, "qlora", prepared=False)
+    plan = memory.plan(config, memory.Options("qlora", prepared=False))
     for part in ("quantised", "weights"):
         assert stored[part] == pytest.approx(plan.parts[part], rel=0.02)
     assert not any(p.is_meta for p in net.parameters())
@@ -39,8 +39,9 @@ def test_the_network_is_what_the_planner_counts(config):
 
 
 def test_a_step_is_made_and_compared_with_the_plan(config):
-    row = large_models.measure_step(config, r=4, sequence=32, steps=2, device="cpu")
-    plan = memory.plan(config, "qlora", r=4, sequence=32, prepared=False)
+    options = memory.Options("qlora", r=4, sequence=32, prepared=False)
+    row = large_models.measure_step(config, options, steps=2, device="cpu")
+    plan = memory.plan(config, options)
     for part in ("adapters", "gradients", "optimizer"):
         assert row[part] == pytest.approx(plan.parts[part], rel=0.02)
     assert row["planned"] == plan.total and row["tokens_per_second"] > 0

@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_leaves
 from course_lib import memory, paths
 from course_lib.course import cli
 from course_lib.errors import CourseError
+from course_lib.memory import Options
+from course_lib.show import memory_bars
 
 torch.set_num_threads(1)
 ATTENTION = ("q_proj", "v_proj")
@@ -126,7 +128,7 @@ def agree(planned, found, tolerance=0.02):
 def test_stored_bytes_in_16_and_32_bits(options):
     shapes = config(256, 704)
     net = live(shapes, **options)
-    agree(memory.plan(shapes, **options), memory.measured(net, step(net)))
+    agree(memory.plan(shapes, Options(**options)), memory.measured(net, step(net)))
 
 
 def test_tied_embeddings_are_stored_once():
@@ -134,7 +136,7 @@ def test_tied_embeddings_are_stored_once():
     shapes = config(words=4000, tie_word_embeddings=True)
     net = live(shapes, **options)
     found = memory.measured(net, step(net, lambda p: torch.optim.SGD(p, 1, 0.9)))
-    agree(memory.plan(shapes, **options), found)
+    agree(memory.plan(shapes, Options(**options)), found)
     untied = memory.describe(config(words=4000)).parameters
     assert untied - memory.describe(shapes).parameters == 4000 * 128
 
@@ -145,7 +147,7 @@ def test_stored_bytes_in_4_bits(double, prepared, folder):
     net = in_4_bits(folder, double, prepared)
     options = dict(r=8, double_quantisation=double, prepared=prepared)
     found = memory.measured(net, step(net))
-    agree(memory.plan(folder, "qlora", **options), found)
+    agree(memory.plan(folder, Options("qlora", **options)), found)
     assert found["quantised"] > found["adapters"] > found["constants"] > 0
 
 
@@ -156,16 +158,22 @@ def test_states_of_8_bit_adam():
     for r in (8, 32):  # at rank 8 most tensors are too small for 8 bits
         net = live(shapes, "lora", r)
         found = memory.measured(net, step(net, AdamW8bit))
-        agree(memory.plan(shapes, "lora", r=r, optimizer="adamw_8bit"), found)
+        agree(
+            memory.plan(shapes, Options("lora", r=r, optimizer="adamw_8bit")),
+            found,
+        )
 
 
 def test_the_course_s_own_layers_are_counted():
-    from course_lib.methods import lora, quantization
+    from course_lib.methods import lora
+    from course_lib.models import quantization
 
     shapes = config(256, 704)
     net = quantization.quantize_linear(live(shapes))
     lora.inject(net, ATTENTION, r=8)
-    planned = memory.plan(shapes, "qlora", r=8, targets=ATTENTION, prepared=False)
+    planned = memory.plan(
+        shapes, Options("qlora", r=8, targets=ATTENTION, prepared=False)
+    )
     parts = planned.parts | {
         # bitsandbytes keeps its two tables anew for each matrix
         "constants": planned.parts["constants"] - len(planned.model.quantised) * 1088
@@ -227,7 +235,7 @@ def test_activations_are_what_autograd_saves(name):
     shapes, options = prepared_run(RUNS[name])
     net = live(shapes, **options)
     found = saved_for_backward(net, tokens(net, options["batch"], options["sequence"]))
-    planned = memory.plan(shapes, **options).parts["activations"]
+    planned = memory.plan(shapes, Options(**options)).parts["activations"]
     assert planned == pytest.approx(found, rel=0.05)
 
 
@@ -235,9 +243,11 @@ def test_activations_are_what_autograd_saves(name):
 def test_activations_in_4_bits(prepared, folder):
     net = in_4_bits(folder, prepared=prepared)
     planned = memory.plan(
-        folder, "qlora", r=8, batch=2, sequence=64, checkpointing=False,
-        prepared=prepared,
-    )  # fmt: skip
+        folder,
+        Options(
+            "qlora", r=8, batch=2, sequence=64, checkpointing=False, prepared=prepared
+        ),
+    )
     found = saved_for_backward(net, tokens(net, 2, 64))
     assert planned.parts["activations"] == pytest.approx(found, rel=0.05)
 
@@ -250,8 +260,8 @@ def test_lora_in_16_bits_keeps_more_than_full_fine_tuning():
     assert kept["lora"] > 1.2 * kept["full"]
     shapes = config()
     options = dict(checkpointing=False, r=8)
-    same = memory.plan(shapes, "lora", **options, adapter_dtype="bfloat16")
-    full = memory.plan(shapes, "full", **options)
+    same = memory.plan(shapes, Options("lora", **options, adapter_dtype="bfloat16"))
+    full = memory.plan(shapes, Options("full", **options))
     assert same.parts["activations"] < full.parts["activations"]
 
 
@@ -316,7 +326,7 @@ def test_the_total_is_the_peak_of_a_step_with_accumulated_gradients(name):
             out.loss.backward()
             del out
         optimizer.step()
-    planned = memory.plan(shapes, **options)
+    planned = memory.plan(shapes, Options(**options))
     assert planned.total == pytest.approx(alive.top, rel=0.05)
 
 
@@ -358,14 +368,14 @@ def test_other_models_by_file_folder_configuration_and_name(tmp_path):
     assert minilm.parameters == sum(p.numel() for p in net.parameters())
     assert memory.installed() == ["fab-llama", "minilm"]
     assert all(memory.describe(name).parameters for name in memory.installed())
-    note = memory.plan("minilm", "lora", r=4).notes
+    note = memory.plan("minilm", Options("lora", r=4)).notes
     assert any("estimate" in line for line in note)
 
 
 def test_nothing_is_allocated_for_a_plan():
     memory.describe("minilm")  # all imports are done
     before = psutil.Process().memory_info().rss
-    large = memory._built(config(4096, 11008, layers=40), "large")
+    large = memory.build(config(4096, 11008, layers=40), "large")
     assert large.parameters > 5e9
     assert psutil.Process().memory_info().rss - before < 100e6
 
@@ -383,16 +393,16 @@ def test_7b_by_hand():
         (dict(master=False), 2 + 2 + 4),
         (dict(master=False, optimizer="sgd"), 2 + 2),
     ):
-        parts = memory.plan(shapes, "full", **options).parts
+        parts = memory.plan(shapes, Options("full", **options)).parts
         stored = sum(parts[part] for part in memory.STORED)
         assert stored == each * n + tables * ("optimizer" not in options)
     blocks = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
-    parts = memory.plan(shapes, "qlora", prepared=False).parts
+    parts = memory.plan(shapes, Options("qlora", prepared=False)).parts
     assert parts["quantised"] == blocks / 2
     assert parts["weights"] == 2 * (n - blocks)
     double = blocks / 64 + blocks / 64 / 256 * 4
     assert parts["constants"] == pytest.approx(double, rel=0.003)
-    parts = memory.plan(shapes, "qlora", double_quantisation=False).parts
+    parts = memory.plan(shapes, Options("qlora", double_quantisation=False)).parts
     assert parts["constants"] == pytest.approx(blocks / 16, rel=0.001)
     assert parts["weights"] == 4 * (n - blocks)
     r = 16 * 32 * (4 * (4096 + 4096) + 3 * (4096 + 11008))
@@ -401,10 +411,10 @@ def test_7b_by_hand():
 
 def test_paged_states_are_not_counted_but_shown():
     large, small = (
-        memory.plan("Llama-2-7B", "qlora", r=r, optimizer="paged_adamw_32bit")
+        memory.plan("Llama-2-7B", Options("qlora", r=r, optimizer="paged_adamw_32bit"))
         for r in (64, 8)
     )
-    assert large.options["optimizer"] == "paged adamw"
+    assert large.options.optimizer == "paged adamw"
     assert large.paged + large.parts["optimizer"] == 8 * large.trainable
     assert large.paged == 8 * large.trainable
     # at rank 8 no tensor has 100,000 numbers: 8 x 11008 are 88,064
@@ -418,7 +428,7 @@ def test_paged_states_are_not_counted_but_shown():
 def test_a_card_of_24_gb_has_24_gib():
     assert memory.capacity(24) == 25_769_803_776
     assert memory.capacity(24, "GB") == 24_000_000_000
-    planned = memory.plan("Llama-2-7B", "qlora")
+    planned = memory.plan("Llama-2-7B", Options("qlora"))
     verdict = memory.fits(planned, 24)
     assert verdict.fits and not verdict.changes
     assert verdict.spare == 23 * 2**30 - planned.total
@@ -430,7 +440,7 @@ def test_a_card_of_24_gb_has_24_gib():
 
 
 def test_what_to_change_is_planned_again():
-    planned = memory.plan("Llama-2-7B", "full", batch=8, checkpointing=False)
+    planned = memory.plan("Llama-2-7B", Options("full", batch=8, checkpointing=False))
     verdict = memory.fits(planned, 8)
     assert not verdict.fits and "missing" in str(verdict)
     words = [change.text for change in verdict.changes]
@@ -442,10 +452,9 @@ def test_what_to_change_is_planned_again():
         before = change.plan.total
     *rest, last = verdict.changes
     assert last.spare >= 0 and all(change.spare < 0 for change in rest)
-    o = last.plan.options
-    again = memory.plan("Llama-2-7B", **o)
+    again = memory.plan("Llama-2-7B", last.plan.options)
     assert again.total == last.plan.total and memory.fits(again, 8).fits
-    hopeless = memory.fits(memory.plan("Llama-3.1-70B", "qlora"), 16).changes
+    hopeless = memory.fits(memory.plan("Llama-3.1-70B", Options("qlora")), 16).changes
     assert hopeless and hopeless[-1].spare < 0
 
 
@@ -453,7 +462,7 @@ def test_what_to_change_is_planned_again():
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_the_largest_is_the_last_that_fits(what, attention):
     planned = memory.plan(
-        "Llama-2-7B", "qlora", checkpointing=False, attention=attention
+        "Llama-2-7B", Options("qlora", checkpointing=False, attention=attention)
     )
     best = memory.largest(planned, 24, what)
     assert best > 1
@@ -463,7 +472,7 @@ def test_the_largest_is_the_last_that_fits(what, attention):
 
 
 def test_no_sequence_is_longer_than_the_model_s():
-    planned = memory.plan("TinyLlama-1.1B", "qlora")
+    planned = memory.plan("TinyLlama-1.1B", Options("qlora"))
     assert memory.largest(planned, 80, "sequence") == 2048
     longer = memory.replan(planned, sequence=4096)
     assert any("2048 positions" in line for line in longer.notes)
@@ -493,8 +502,10 @@ def test_no_sequence_is_longer_than_the_model_s():
     ids=lambda value: str(value)[:30],
 )
 def test_errors_say_what_was_expected(options, words):
+    options = dict(options)
     with pytest.raises(CourseError, match=words):
-        memory.plan(**{"model": "Llama-2-7B", "method": "lora"} | options)
+        model = options.pop("model", "Llama-2-7B")
+        memory.plan(model, Options(**{"method": "lora"} | options))
 
 
 @pytest.mark.parametrize(
@@ -510,7 +521,7 @@ def test_errors_say_what_was_expected(options, words):
 def test_a_config_that_is_none_is_refused(content, tmp_path):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(CourseError, match="config"):
-        memory.plan(tmp_path, "full")
+        memory.plan(tmp_path, Options("full"))
 
 
 @pytest.mark.parametrize("gigabytes", [0, -1, math.nan, math.inf])
@@ -523,8 +534,8 @@ def test_impossible_cards_are_refused(gigabytes):
 
 
 def test_the_picture_shows_every_part_and_the_card():
-    plans = [memory.plan("Llama-2-7B", method) for method in memory.METHODS]
-    ax = memory.picture(plans, 24).axes[0]
+    plans = [memory.plan("Llama-2-7B", Options(method)) for method in memory.METHODS]
+    ax = memory_bars.picture(plans, 24).axes[0]
     for i, planned in enumerate(plans):
         drawn = sum(bars.patches[i].get_width() for bars in ax.containers)
         assert drawn * 1e9 == pytest.approx(planned.total)
@@ -539,7 +550,7 @@ def test_the_picture_shows_every_part_and_the_card():
     hatches = {b[0].get_hatch() for b in ax.containers}
     assert len(colours) == len(hatches) == len(ax.containers)  # told apart in grey too
     with pytest.raises(CourseError, match="no plan"):
-        memory.picture([])
+        memory_bars.picture([])
 
 
 def course(line, capsys):
@@ -552,7 +563,7 @@ def test_the_command(capsys, tmp_path):
     names = (*memory.MODELS, *memory.installed())
     assert code == 0 and all(name in out for name in names)
     code, out, _ = course("llama-3.1-8b --sequence 1024 --gb 24", capsys)
-    planned = memory.plan("Llama-3.1-8B", "qlora", sequence=1024)
+    planned = memory.plan("Llama-3.1-8B", Options("qlora", sequence=1024))
     assert code == 0 and "Fits in 24 GB: yes" in out
     assert f"{planned.total / 1e9:.2f}" in out and "25.8 x 10^9" in out
     line = "Llama-2-7B --method full --gb 24 --no-checkpointing --largest batch"
@@ -571,7 +582,9 @@ def test_the_command_for_programs(capsys):
     line = "Llama-2-7B --rank 64 --targets q_proj,v_proj --gb 24 --largest batch --json"
     code, out, _ = course(line, capsys)
     found = json.loads(out)
-    planned = memory.plan("Llama-2-7B", "qlora", r=64, targets=("q_proj", "v_proj"))
+    planned = memory.plan(
+        "Llama-2-7B", Options("qlora", r=64, targets=("q_proj", "v_proj"))
+    )
     assert code == 0 and found["bytes"] == planned.parts
     assert found["total"] == planned.total and found["card"]["fits"]
     assert found["largest"]["batch"] == memory.largest(planned, 24)

@@ -6,6 +6,7 @@ from test_memory import Alive
 
 from course_lib import memory
 from course_lib.errors import CourseError
+from course_lib.memory import Options
 
 SIZES = dict(
     hidden_size=64,
@@ -90,7 +91,7 @@ def test_what_learns_and_what_is_stored_is_counted_exactly(kind, tmp_path):
     from transformers import BitsAndBytesConfig
 
     config = configuration(kind)
-    lora = memory.plan(config, "lora", r=4)
+    lora = memory.plan(config, Options("lora", r=4))
     net = built(lora, config)
     assert lora.parts["weights"] == bytes_of(net)
     net.save_pretrained(tmp_path)
@@ -109,7 +110,7 @@ def test_what_learns_and_what_is_stored_is_counted_exactly(kind, tmp_path):
         tmp_path, dtype=torch.bfloat16, quantization_config=how
     )
     stored = memory.measured(loaded)
-    planned = memory.plan(config, "qlora", r=4, prepared=False)
+    planned = memory.plan(config, Options("qlora", r=4, prepared=False))
     for part in ("quantised", "constants"):
         assert planned.parts[part] == stored[part]
     own_kind = kind == "falcon"  # FalconLinear, which bitsandbytes is not given
@@ -143,14 +144,14 @@ def test_what_learns_and_what_is_stored_is_counted_exactly(kind, tmp_path):
 )
 def test_names_of_projections_mean_what_peft_takes_them_for(kind, targets):
     config = configuration(kind)
-    planned = memory.plan(config, "lora", r=8, targets=targets)
+    planned = memory.plan(config, Options("lora", r=8, targets=targets))
     net = learning(built(planned, config), 8, targets)
     assert planned.trainable == net.get_nb_trainable_parameters()[0]
 
 
 def test_one_of_two_joined_projections_is_refused():
     with pytest.raises(CourseError, match="w1.*\n?.*Expected: all"):
-        memory.plan(configuration("mixtral"), "lora", targets=("w1",))
+        memory.plan(configuration("mixtral"), Options("lora", targets=("w1",)))
 
 
 def test_experts_of_published_sizes():
@@ -160,9 +161,9 @@ def test_experts_of_published_sizes():
     arch = memory.describe(MixtralConfig())
     assert arch.parameters == 46_702_792_704
     experts = 32 * 8 * 3 * 4096 * 14336
-    bare = memory.plan(arch, "qlora", prepared=False)
+    bare = memory.plan(arch, Options("qlora", prepared=False))
     assert bare.parts["weights"] > 2 * experts
-    assert memory.plan(arch, "qlora").parts["weights"] > 4 * experts
+    assert memory.plan(arch, Options("qlora")).parts["weights"] > 4 * experts
     assert f"{2 * experts / 1e9:.2f} GB in 16 bits" in " ".join(bare.notes)
     attention = 32 * 16 * (4096 * 6 + 2 * 1024)
     fused = 32 * 8 * 16 * (2 * (4096 + 2 * 14336) + (14336 + 4096))
@@ -195,7 +196,7 @@ def test_the_peak_of_a_step_with_adapters(name):
     kind, dtype, checkpointing, more = PEAKS[name]
     config = configuration(kind, **WIDE | more)
     o = dict(r=8, batch=4, sequence=64, checkpointing=checkpointing, dtype=dtype)
-    planned = memory.plan(config, "lora", **o)
+    planned = memory.plan(config, Options("lora", **o))
     net = built(planned, config, getattr(torch, dtype))
     if checkpointing:
         net.enable_input_require_grads()
@@ -220,11 +221,15 @@ def test_the_peak_of_a_step_with_adapters(name):
 
 def test_capped_logits_keep_a_copy():
     plain, capped = (
-        memory.plan(configuration("gemma2", final_logit_softcapping=cap), "lora")
+        memory.plan(
+            configuration("gemma2", final_logit_softcapping=cap), Options("lora")
+        )
         for cap in (None, 30.0)
     )
     words = 512 * 300
     more = capped.transient["logits"] - plain.transient["logits"]
     assert more == 2 * words  # its tanh, in bfloat16
     assert memory.describe(configuration("gemma2")).attention == "eager"
-    assert memory.plan(configuration("llama"), "lora").options["attention"] == "sdpa"
+    assert (
+        memory.plan(configuration("llama"), Options("lora")).options.attention == "sdpa"
+    )

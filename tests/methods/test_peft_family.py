@@ -11,7 +11,8 @@ from course_lib import datasets
 from course_lib.errors import CourseError
 from course_lib.methods import peft_family
 from course_lib.models import text, zoo
-from course_lib.training import freezing
+from course_lib.models.backbone import Backbone
+from course_lib.training import freezing, hf_trainer
 
 METHODS = {
     "full": peft_family.full,
@@ -276,7 +277,7 @@ def test_the_trainer_moves_every_part_and_lowers_the_loss(method):
         return torch.nn.functional.cross_entropy(scores, torch.tensor(train.labels))
 
     before = loss()
-    text.fit(backbone, train, epochs=30, lr=1e-2, seed=1)
+    hf_trainer.fit(backbone, train, epochs=30, lr=1e-2, seed=1)
     end = peft_family.trained_state(backbone)
     assert not [name for name in start if torch.equal(start[name], end[name])]
     assert loss() < before - 0.05
@@ -289,7 +290,7 @@ def test_deberta_is_known_but_has_no_prefix():
     config = AutoConfig.for_model("deberta-v2", **sizes, intermediate_size=64)
     encoder = AutoModel.from_config(config)
     model = text.TextClassifier(encoder, 3)
-    backbone = zoo.Backbone(model, None, "deberta", "text", "head", {}, 32)
+    backbone = Backbone(model, None, "deberta", "text", "head", {}, 32)
     assert len(peft_family.linear_layers(backbone)) == 2 * 6
     adapted = peft_family.lora_everywhere(backbone.copy())
     ids = torch.ones(2, 5, dtype=torch.long)

@@ -180,13 +180,13 @@ def test_padding_does_not_change_the_features_of_a_text():
     output = torch.randn(1, 3, 4)
     padded = torch.cat([output, torch.full((1, 2, 4), 9.0)], dim=1)
     mask = {"attention_mask": torch.tensor([[1, 1, 1, 0, 0]])}
-    torch.testing.assert_close(features._pooled(padded, mask), output.mean(1))
+    torch.testing.assert_close(features.pooled(padded, mask), output.mean(1))
 
 
 def test_extract_reads_a_folder_one_batch_at_a_time(resnet, data, tmp_path):
     from PIL import Image
 
-    from course_lib.datasets.images import LazyImages
+    from course_lib.datasets import LazyImages
 
     for i, (image, label) in enumerate(data):
         folder = tmp_path / data.classes[label]

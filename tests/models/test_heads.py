@@ -14,6 +14,7 @@ from course_lib.analysis import audit
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly, exported
 from course_lib.models import heads, zoo
+from course_lib.models.backbone import vision
 from course_lib.training import freezing, layer_groups
 
 TOOL = Path(__file__).parents[2] / "benchmarks" / "timm_families.py"
@@ -29,7 +30,7 @@ def distilled(num_classes=3):
     torch.manual_seed(0)
     small = dict(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3)
     model = VisionTransformerDistilled(**small, num_classes=num_classes).eval()
-    return zoo.vision(model, tiny.PREPROCESS, "tiny/distilled", {})
+    return vision(model, tiny.PREPROCESS, "tiny/distilled", {})
 
 
 def without_head(**options):
@@ -39,7 +40,7 @@ def without_head(**options):
     torch.manual_seed(0)
     small = dict(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3)
     model = VisionTransformer(**small, num_classes=0, **options).eval()
-    return zoo.vision(model, tiny.PREPROCESS, "tiny/encoder", {})
+    return vision(model, tiny.PREPROCESS, "tiny/encoder", {})
 
 
 # -- each kind of head, by an architecture of timm that has it -------------------------

@@ -6,8 +6,8 @@ from torch import nn
 
 from course_lib import datasets, profiles
 from course_lib.errors import CourseError
-from course_lib.methods import lora, quantization
-from course_lib.models import language_models
+from course_lib.methods import instruction_tuning, lora
+from course_lib.models import language_models, quantization
 from course_lib.pretraining import language
 
 NAME = "fab-llama"
@@ -55,66 +55,15 @@ def test_without_bitsandbytes_the_course_quantises_itself(four_bits, monkeypatch
     with torch.no_grad():
         ours, theirs = model(**tokens).logits, four_bits[0](**tokens).logits
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
-    tuned = language_models.with_lora(model, r=4)
+    tuned = instruction_tuning.with_lora(model, r=4)
     assert len(lora.layers(tuned)) == 7 * 4
     before = language_models.answer_loss(tuned, tokenizer, DATA.texts, REPORTS)
-    language_models.fit(tuned, tokenizer, DATA.texts, REPORTS, steps=8, lr=1e-2)
+    instruction_tuning.fit(tuned, tokenizer, DATA.texts, REPORTS, steps=8, lr=1e-2)
     after = language_models.answer_loss(tuned, tokenizer, DATA.texts, REPORTS)
     assert after < before - 0.3
     assert any(isinstance(m, quantization.LinearNF4) for m in tuned.modules())
     with pytest.raises(CourseError, match="only nf4"):
         language_models.load(NAME, quantised="fp4")
-
-
-@pytest.mark.slow
-def test_qlora_trains_the_adapter_and_nothing_else(four_bits):
-    model, tokenizer = four_bits
-    tuned = language_models.with_lora(model, r=4, seed=3)
-    learned = {n for n, p in tuned.named_parameters() if p.requires_grad}
-    assert learned and all("lora_" in n for n in learned)
-    frozen = {
-        n: p.detach().clone() for n, p in tuned.named_parameters() if n not in learned
-    }
-    state = torch.get_rng_state()
-    losses = language_models.fit(
-        tuned, tokenizer, DATA.texts, REPORTS, steps=6, lr=1e-2
-    )
-    assert torch.equal(state, torch.get_rng_state())
-    assert len(losses) == 6 and losses[-1] < losses[0]
-    for name, value in frozen.items():
-        assert torch.equal(value, dict(tuned.named_parameters())[name])
-
-
-@pytest.mark.slow
-def test_the_same_seed_gives_the_same_adapter():
-    def losses(seed):
-        model, tokenizer = language_models.load(NAME)
-        model = language_models.with_lora(model, r=2, seed=seed)
-        return language_models.fit(
-            model, tokenizer, DATA.texts, REPORTS, steps=3, seed=seed
-        )
-
-    assert losses(0) == losses(0) != losses(1)
-
-
-@pytest.mark.slow
-def test_checkpointing_changes_memory_and_not_the_losses():
-    found = []
-    for checkpointing in (False, True):
-        model, tokenizer = language_models.load(NAME)
-        model = language_models.with_lora(model, r=2)
-        model.enable_input_require_grads()
-        found.append(
-            language_models.fit(
-                model,
-                tokenizer,
-                DATA.texts,
-                REPORTS,
-                steps=3,
-                checkpointing=checkpointing,
-            )
-        )
-    assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 def test_only_the_answer_counts():
@@ -210,7 +159,7 @@ def test_what_repacking_does_to_the_adapters(monkeypatch):
     def gradients():
         """{layer: gradient of its B} at the first update, after writing."""
         model, tokenizer = language_models.load(NAME, quantised="nf4")
-        model = language_models.with_lora(model, r=4)
+        model = instruction_tuning.with_lora(model, r=4)
         language_models.write(model, tokenizer, DATA.texts[:2], length=4)
         row = language_models.examples(tokenizer, DATA.texts[:1], REPORTS[:1])[0]
         model.train()

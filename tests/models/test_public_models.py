@@ -13,7 +13,7 @@ import torch
 
 from course_lib import profiles
 from course_lib.errors import CourseError
-from course_lib.models import language_models, zoo
+from course_lib.models import hub, language_models, zoo
 
 TOOL = Path(__file__).parents[2] / "tools" / "full_profile_check.py"
 spec = importlib.util.spec_from_file_location("full_profile_check", TOOL)
@@ -67,7 +67,7 @@ def test_timm_from_the_hubs_cache(cache):
     assert backbone.preprocess.interpolation == "bicubic"
     assert backbone.preprocess.mean == (0.5, 0.5, 0.5)
     assert backbone.features(backbone.preprocess(IMAGES)).shape[0] == 2
-    assert zoo.cached(f"timm/{TIMM}").name == "model.safetensors"
+    assert hub.cached(f"timm/{TIMM}").name == "model.safetensors"
 
 
 def test_a_text_encoder_from_the_hubs_cache(cache):
@@ -134,7 +134,7 @@ def test_a_weight_file_behind_the_name(cache, suffix):
     name = "features.0.weight"
     assert torch.equal(backbone.model.state_dict()[name], state[name].float())
     assert backbone.card["weights"] == path.name and len(backbone.card["sha256"]) == 64
-    assert zoo.cached(f"torchvision/squeezenet1_1@{path}") == path
+    assert hub.cached(f"torchvision/squeezenet1_1@{path}") == path
 
 
 class Evil:
@@ -177,7 +177,7 @@ def test_missing_models_are_explained(cache, name):
     with pytest.raises(CourseError, match="neither in this machine's cache") as told:
         zoo.load(name)
     assert name in str(told.value) and "COURSE_PROFILE=offline" in str(told.value)
-    assert zoo.cached(name) is None
+    assert hub.cached(name) is None
 
 
 def test_a_missing_language_model_is_explained(cache):
@@ -187,7 +187,7 @@ def test_a_missing_language_model_is_explained(cache):
 
 def test_damaged_safetensors_are_explained(cache):
     standins.put_encoder(cache, "a/b", "bert", **TINY)
-    file = zoo.cached("hf/a/b")
+    file = hub.cached("hf/a/b")
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(CourseError, match="cannot be loaded") as told:
         zoo.load("hf/a/b")
@@ -198,7 +198,7 @@ def test_an_incomplete_encoder_is_refused(cache):
     from safetensors.torch import load_file, save_file
 
     standins.put_encoder(cache, "a/b", "bert", **TINY)
-    file = zoo.cached("hf/a/b")
+    file = hub.cached("hf/a/b")
     state = {k: v for k, v in load_file(file).items() if "layer.1." not in k}
     save_file(state, file, metadata={"format": "pt"})
     with pytest.raises(CourseError, match="16 tensors of hf/a/b are not in its files"):
@@ -207,7 +207,7 @@ def test_an_incomplete_encoder_is_refused(cache):
 
 def test_gated_models_are_explained():
     error = OSError("You are trying to access a gated repo.\nMake sure to have access")
-    assert "licence" in str(zoo.unavailable("hf/meta-llama/Llama-3.1-8B", error))
+    assert "licence" in str(hub.unavailable("hf/meta-llama/Llama-3.1-8B", error))
 
 
 # -- one switch ------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import torch
 
 from course_lib import files, paths
 from course_lib.errors import CourseError
-from course_lib.models import zoo
+from course_lib.models import text, zoo
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
 BUNDLED = zoo.bundled()
@@ -169,4 +169,4 @@ def test_the_text_encoder_is_the_real_one():
 
 def test_text_must_be_a_list_of_strings():
     with pytest.raises(CourseError, match="list of strings"):
-        zoo.Tokenise(tokenizer=None)("one string")
+        text.Tokenise(tokenizer=None)("one string")

@@ -1,6 +1,7 @@
 """The source task: formula-driven pictures, their labels and the recipe."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -118,23 +119,11 @@ def test_the_loss_ignores_what_cannot_be_seen():
 @pytest.mark.slow
 def test_a_short_run_learns_the_source_task(tmp_path):
     """Two hundred steps bring the loss clearly below that of guessing."""
-    recipe = recipes.RECIPES["resnet10-silhouettes"]
+    recipe = replace(recipes.RECIPES["resnet10-silhouettes"], passes=13, batch_size=32)
     pool = recipes.render_pool(recipe.source, 512, seed=0, jobs=1)
     torch.manual_seed(0)
     model = recipes.build(recipe)
-    history = recipes.pretrain(
-        model,
-        pool,
-        recipe.heads,
-        passes=13,
-        batch_size=32,
-        lr=2e-3,
-        weight_decay=0.05,
-        seed=0,
-        mean=torch.tensor(recipes.MEAN),
-        std=torch.tensor(recipes.STD),
-        report=lambda text: None,
-    )
+    history = recipes.pretrain(model, pool, recipe, report=lambda text: None)
     assert history[-1]["loss"] < math.log(len(patterns.SILHOUETTE_NAMES)) - 0.2
     recipes.write("resnet10-silhouettes", model, [], 1.0, tmp_path, trial=True)
     suffixes = {path.suffix for path in tmp_path.iterdir()}

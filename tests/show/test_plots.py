@@ -139,3 +139,13 @@ def test_colours_stay_apart_in_grey_or_by_marker():
 def test_confusion_counts():
     fig = plots.confusion([0, 1, 1, 1], [0, 1, 0, 1], ["a", "b"])
     assert [text.get_text() for text in fig.axes[0].texts] == ["1", "0", "1", "2"]
+
+
+def test_figures_by_stage_have_a_line_for_each_label():
+    series = {"a": np.array([[0.1, 0.5], [0.2, 0.6]]), "b": [[0.3, 0.3]]}
+    fig = plots.by_stage(series, ["s", "t"], "title", "y", chance=0.2, legend="outside")
+    assert len(plots.png_bytes(fig)) > 1000
+    fig = plots.stage_panels(
+        {"p": series, "q": series}, ["s", "t"], "title", "y", {"p": 0.1, "q": 0.1}
+    )
+    assert [ax.get_title(loc="left") for ax in fig.axes[:2]] == ["p", "q"]

@@ -7,7 +7,7 @@ import torch
 from course_lib import datasets, training
 from course_lib.errors import CourseError
 from course_lib.models import zoo
-from course_lib.training import schedules
+from course_lib.training import Optimization, Recipe, schedules
 
 
 def test_the_triangle_rises_briefly_falls_long_and_keeps_its_floor():
@@ -28,11 +28,11 @@ def test_the_range_test_finds_the_fall_and_leaves_the_model_alone():
     backbone = zoo.load(num_classes=5)
     before = {k: v.clone() for k, v in backbone.model.state_dict().items()}
     train = datasets.load("wafer_micrographs", "train")
-    found = schedules.range_test(backbone, train, low=1e-5, high=3.0, steps=40)
+    found = training.range_test(backbone, train, low=1e-5, high=3.0, steps=40)
     assert 1e-5 < found.steepest < 1.0
     assert len(found.rates) == len(found.losses) == len(found.smooth)
     assert np.all(np.diff(found.rates) > 0)
-    again = schedules.range_test(backbone, train, low=1e-5, high=3.0, steps=40)
+    again = training.range_test(backbone, train, low=1e-5, high=3.0, steps=40)
     assert np.array_equal(found.losses, again.losses)
     for key, value in backbone.model.state_dict().items():
         assert torch.equal(value, before[key])
@@ -66,7 +66,12 @@ def test_groups_open_from_the_head_down_and_each_learns_from_then_on():
 
     train = datasets.load("wafer_micrographs", "train").take(50, seed=0)
     training.fit(
-        backbone, train, steps=6, eval_every=1, param_groups=first, on_epoch=watch
+        backbone,
+        train,
+        steps=6,
+        recipe=Recipe(
+            eval_every=1, on_epoch=watch, optimization=Optimization(param_groups=first)
+        ),
     )
     assert [len(names) for names, _ in still] == [1, 2, 3, 4, 5, 6]
     rates = still[-1][1]
@@ -83,6 +88,6 @@ def test_bad_settings_are_named():
     with pytest.raises(CourseError, match="cut"):
         schedules.slanted_triangular(cut=1.5)
     with pytest.raises(CourseError, match="low"):
-        schedules.range_test(zoo.load(num_classes=5), None, low=1.0, high=0.1)
+        training.range_test(zoo.load(num_classes=5), None, low=1.0, high=0.1)
     with pytest.raises(CourseError, match="head"):
         schedules.gradual_unfreezing(zoo.load("minilm"), lr=1e-3)

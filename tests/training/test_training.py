@@ -12,7 +12,14 @@ from torch import nn
 from course_lib import training
 from course_lib.errors import CourseError
 from course_lib.models import features
-from course_lib.training import freezing
+from course_lib.training import (
+    Objective,
+    Optimization,
+    Recipe,
+    Runtime,
+    batches,
+    freezing,
+)
 
 
 def state(model):
@@ -30,7 +37,7 @@ def test_it_learns_images_and_reports_plain_data():
     val = tiny.images(12, seed=1, split="val")
     before = training.evaluate(backbone, val)["loss"]
     history = training.fit(
-        backbone, tiny.images(24), val, epochs=4, lr=1e-2, batch_size=8
+        backbone, tiny.images(24), val, epochs=4, lr=1e-2, recipe=Recipe(batch_size=8)
     )
     after = training.evaluate(backbone, val)
     assert after["accuracy"] == 1.0 and after["loss"] < before / 2
@@ -44,7 +51,9 @@ def test_it_learns_images_and_reports_plain_data():
 def test_same_seed_same_weights_and_another_seed_another_order():
     def trained(seed):
         net = tiny.mlp()
-        training.fit(net, tiny.blobs(), epochs=2, seed=seed, batch_size=7)
+        training.fit(
+            net, tiny.blobs(), epochs=2, seed=seed, recipe=Recipe(batch_size=7)
+        )
         return state(net)
 
     first, second, other = trained(0), trained(0), trained(1)
@@ -72,9 +81,21 @@ def test_the_update_is_the_textbook_one():
     net, reference = nn.Linear(4, 3), nn.Linear(4, 3)
     reference.load_state_dict(net.state_dict())
     training.fit(
-        net, (X, y), epochs=2, lr=0.1, optimizer="sgd", momentum=0.9,
-        weight_decay=0.2, batch_size=6, schedule="constant", warmup=0,
-    )  # fmt: skip
+        net,
+        (X, y),
+        epochs=2,
+        lr=0.1,
+        recipe=Recipe(
+            batch_size=6,
+            optimization=Optimization(
+                optimizer="sgd",
+                momentum=0.9,
+                weight_decay=0.2,
+                schedule="constant",
+                warmup=0,
+            ),
+        ),
+    )
     velocity = {p: torch.zeros_like(p) for p in reference.parameters()}
     for _ in range(2):
         loss = nn.functional.cross_entropy(reference(torch.tensor(X)), torch.tensor(y))
@@ -93,9 +114,18 @@ def test_a_penalty_joins_the_gradient_and_not_the_reported_loss():
     net, reference = nn.Linear(4, 3), nn.Linear(4, 3)
     reference.load_state_dict(net.state_dict())
     history = training.fit(
-        net, (X, y), epochs=1, lr=0.1, optimizer="sgd", momentum=0, weight_decay=0,
-        batch_size=6, warmup=0, penalty=lambda: 2 * (net.weight**2).sum(),
-    )  # fmt: skip
+        net,
+        (X, y),
+        epochs=1,
+        lr=0.1,
+        recipe=Recipe(
+            batch_size=6,
+            optimization=Optimization(
+                optimizer="sgd", momentum=0, weight_decay=0, warmup=0
+            ),
+            objective=Objective(penalty=lambda: 2 * (net.weight**2).sum()),
+        ),
+    )
     loss = nn.functional.cross_entropy(reference(torch.tensor(X)), torch.tensor(y))
     (gradient,) = torch.autograd.grad(loss, reference.weight)
     expected = reference.weight - 0.1 * (gradient + 4 * reference.weight)
@@ -103,7 +133,12 @@ def test_a_penalty_joins_the_gradient_and_not_the_reported_loss():
     assert history.train_loss == pytest.approx([float(loss.detach())], rel=1e-5)
     with pytest.raises(CourseError, match="not finite|nan"):
         nan = torch.tensor(float("nan"))
-        training.fit(net, (X, y), epochs=1, penalty=lambda: nan)
+        training.fit(
+            net,
+            (X, y),
+            epochs=1,
+            recipe=Recipe(objective=Objective(penalty=lambda: nan)),
+        )
 
 
 # -- best checkpoint and length ---------------------------------------------------
@@ -120,7 +155,7 @@ def diverging(epoch, model, optimizer):
 def test_weights_of_the_lowest_validation_loss_come_back():
     net, val = tiny.mlp(), tiny.blobs(30, seed=1)
     history = training.fit(
-        net, tiny.blobs(), val, epochs=6, lr=3e-3, on_epoch=diverging
+        net, tiny.blobs(), val, epochs=6, lr=3e-3, recipe=Recipe(on_epoch=diverging)
     )
     assert history.best_epoch == int(np.argmin(history.val_loss)) < 5
     kept = training.evaluate(net, val)["loss"]
@@ -136,9 +171,15 @@ def test_batchnorm_statistics_belong_to_the_checkpoint():
         seen.append(model.model.bn1.running_mean.clone())
 
     history = training.fit(
-        backbone, tiny.images(16), tiny.images(6, seed=1), epochs=4, lr=0.5,
-        batch_size=8, on_epoch=watch, clip_norm=1.0,
-    )  # fmt: skip
+        backbone,
+        tiny.images(16),
+        tiny.images(6, seed=1),
+        epochs=4,
+        lr=0.5,
+        recipe=Recipe(
+            batch_size=8, on_epoch=watch, optimization=Optimization(clip_norm=1.0)
+        ),
+    )
     best = history.best_epoch
     if best < 3:
         assert torch.equal(backbone.model.bn1.running_mean, seen[best + 1])
@@ -147,9 +188,13 @@ def test_batchnorm_statistics_belong_to_the_checkpoint():
 
 def test_early_stopping_counts_evaluations_without_improvement():
     history = training.fit(
-        tiny.mlp(), tiny.blobs(), tiny.blobs(30, seed=1), epochs=50, patience=2,
-        lr=3e-3, on_epoch=diverging,
-    )  # fmt: skip
+        tiny.mlp(),
+        tiny.blobs(),
+        tiny.blobs(30, seed=1),
+        epochs=50,
+        lr=3e-3,
+        recipe=Recipe(patience=2, on_epoch=diverging),
+    )
     assert history.stopped_early
     assert len(history.val_loss) == history.best_epoch + 3
 
@@ -168,7 +213,7 @@ def test_steps_give_equal_numbers_of_updates(n, expected):
         return x
 
     history = training.fit(
-        tiny.mlp(), tiny.blobs(n), tiny.blobs(9), steps=40, augment=count
+        tiny.mlp(), tiny.blobs(n), tiny.blobs(9), steps=40, recipe=Recipe(augment=count)
     )
     assert len(calls) == expected == history.steps
     assert len(history.val_loss) <= 20 and history.step[-1] == 40
@@ -183,7 +228,10 @@ def test_every_example_is_seen_once_an_epoch():
         return x
 
     training.fit(
-        tiny.mlp(), (X, np.zeros(10, int)), epochs=3, batch_size=4, augment=watch
+        tiny.mlp(),
+        (X, np.zeros(10, int)),
+        epochs=3,
+        recipe=Recipe(batch_size=4, augment=watch),
     )
     passes = [seen[i : i + 10] for i in (0, 10, 20)]
     assert all(sorted(p) == list(range(10)) for p in passes)
@@ -196,7 +244,9 @@ def test_every_example_is_seen_once_an_epoch():
 def test_frozen_parts_do_not_move_at_all():
     backbone = freezing.freeze_until(tiny.resnet(), "layer3")
     before = state(backbone)
-    training.fit(backbone, tiny.images(), epochs=2, lr=1e-2, batch_size=8)
+    training.fit(
+        backbone, tiny.images(), epochs=2, lr=1e-2, recipe=Recipe(batch_size=8)
+    )
     names = moved(before, backbone)
     assert names and {name.split(".")[0] for name in names} == {"layer4", "fc"}
     assert any("running_mean" in name for name in names)
@@ -214,9 +264,15 @@ def test_a_schedule_of_unfreezing_adds_parameters_with_their_own_rate():
         rates.extend(group["lr"] for group in optimizer.param_groups)
 
     training.fit(
-        backbone, tiny.images(), epochs=3, lr=1e-2, on_epoch={1: open_last},
-        schedule="constant", warmup=0,
-    )  # fmt: skip
+        backbone,
+        tiny.images(),
+        epochs=3,
+        lr=1e-2,
+        recipe=Recipe(
+            on_epoch={1: open_last},
+            optimization=Optimization(schedule="constant", warmup=0),
+        ),
+    )
     opened = {name.split(".")[0] for name in moved(before, backbone)}
     assert opened == {"layer4", "fc"}
     assert rates == [1e-2, 1e-2, 1e-4, 1e-4]
@@ -229,7 +285,9 @@ def test_unfreezing_without_telling_the_optimizer_is_an_error():
         freezing.unfreeze(model.model.layer4)
 
     with pytest.raises(CourseError, match="(?s)layer4.*add_param_group"):
-        training.fit(backbone, tiny.images(), epochs=2, on_epoch={1: open_last})
+        training.fit(
+            backbone, tiny.images(), epochs=2, recipe=Recipe(on_epoch={1: open_last})
+        )
 
 
 # -- groups and schedule ----------------------------------------------------------
@@ -269,7 +327,12 @@ def test_every_group_follows_the_schedule():
         dict(params=list(net[2].parameters()), lr=1e-2),
     ]
     optimizer = torch.optim.SGD(groups)
-    history = training.fit(net, tiny.blobs(), steps=10, optimizer=optimizer, warmup=0)
+    history = training.fit(
+        net,
+        tiny.blobs(),
+        steps=10,
+        recipe=Recipe(optimization=Optimization(optimizer=optimizer, warmup=0)),
+    )
     last = training.lr_factor(9, 10, warmup=0)
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx(
         [1e-4 * last, 1e-2 * last]
@@ -347,18 +410,20 @@ def test_a_loader_trains_and_large_data_are_prepared_per_batch(monkeypatch):
 
     def trained():
         backbone = tiny.resnet()
-        training.fit(backbone, tiny.images(12), epochs=1, batch_size=4)
+        training.fit(backbone, tiny.images(12), epochs=1, recipe=Recipe(batch_size=4))
         return state(backbone)
 
     in_memory = trained()
-    monkeypatch.setattr(training, "CACHE_BYTES", 0)
+    monkeypatch.setattr(batches, "CACHE_BYTES", 0)
     per_batch = trained()
     assert all(torch.equal(in_memory[k], per_batch[k]) for k in in_memory)
 
 
 def test_a_single_left_over_example_does_not_break_batchnorm():
     backbone = tiny.resnet()
-    history = training.fit(backbone, tiny.images(9, size=8), epochs=2, batch_size=4)
+    history = training.fit(
+        backbone, tiny.images(9, size=8), epochs=2, recipe=Recipe(batch_size=4)
+    )
     assert history.step == [2, 4]
 
 
@@ -366,6 +431,7 @@ def test_a_single_left_over_example_does_not_break_batchnorm():
 
 X, y = tiny.blobs(12)
 IMAGES = tiny.images(6)
+ADAM = Optimization(optimizer="adam")
 
 
 @pytest.mark.parametrize(
@@ -380,8 +446,9 @@ IMAGES = tiny.images(6)
         (tiny.mlp(), [1, 2, 3], {}, "list"),
         (tiny.mlp(), (X, y), {"epochs": None}, "either epochs"),
         (tiny.mlp(), (X, y), {"epochs": 0}, ">= 1"),
-        (tiny.mlp(), (X, y), {"optimizer": "adam"}, "adamw"),
-        (tiny.mlp(), (X, y), {"amp": "half"}, "amp"),
+        (tiny.mlp(), (X, y), {"recipe": {"patience": 2}}, "type dict.*Recipe"),
+        (tiny.mlp(), (X, y), {"recipe": Recipe(optimization=ADAM)}, "adamw"),
+        (tiny.mlp(), (X, y), {"recipe": Recipe(runtime=Runtime(amp="half"))}, "amp"),
         (tiny.resnet().model, IMAGES, {}, "no\\s+preprocessing"),
         (tiny.resnet(1000), IMAGES, {}, r"1000 outputs.*3 classes"),
         (tiny.resnet(2), (IMAGES.images, IMAGES.labels), {}, "0 to 1"),
@@ -394,11 +461,16 @@ def test_unusable_input_is_named(model, data, options, word):
     assert re.search(word, str(error.value), re.DOTALL)
 
 
+def test_a_group_of_the_recipe_is_no_plain_value():
+    with pytest.raises(CourseError, match="(?s)type str.*training.Optimization"):
+        Recipe(optimization="sgd")
+
+
 def test_a_loss_that_is_not_finite_stops_at_once():
     bad = X.copy()
     bad[0] = np.inf
     with pytest.raises(CourseError, match=r"(?s)step 0.*rate.*lower lr"):
-        training.fit(tiny.mlp(), (bad, y), epochs=3, batch_size=12)
+        training.fit(tiny.mlp(), (bad, y), epochs=3, recipe=Recipe(batch_size=12))
 
 
 # -- heads on cached features -----------------------------------------------------
@@ -409,7 +481,7 @@ def test_a_head_on_cached_features_equals_the_naive_frozen_loop():
     naive = freezing.freeze_backbone(tiny.resnet())
     head = training.make_head(16, 3, seed=5)
     training.attach_head(naive, head)
-    options = dict(epochs=3, lr=1e-2, batch_size=8, seed=2)
+    options = dict(epochs=3, lr=1e-2, seed=2, recipe=Recipe(batch_size=8))
     slow = training.fit(naive, data, val, **options)
     backbone = tiny.resnet()
     cached = [(features.extract(backbone, d), d.labels) for d in (data, val)]
@@ -422,7 +494,12 @@ def test_fit_head_learns_and_its_head_takes_raw_features():
     F, labels = tiny.blobs(60)
     F = F * [1, 100, 1e-3, 1] + 5
     head, history = training.fit_head(
-        F, labels, (F, labels), hidden=16, dropout=0.1, epochs=40, lr=2e-2
+        F,
+        labels,
+        (F, labels),
+        head=training.Head(hidden=16, dropout=0.1),
+        epochs=40,
+        lr=2e-2,
     )
     assert training.evaluate(head, (F, labels))["accuracy"] == 1.0
     assert len(history.val_loss) == 40
@@ -451,7 +528,12 @@ def test_make_head_is_drawn_from_its_seed_only():
 def test_progress_is_one_line_and_silent_in_ci(capsys, monkeypatch, quiet):
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("COURSE_PROGRESS", "0" if quiet else "1")
-    training.fit(tiny.mlp(), tiny.blobs(), epochs=2, progress=True)
+    training.fit(
+        tiny.mlp(),
+        tiny.blobs(),
+        epochs=2,
+        recipe=Recipe(runtime=Runtime(progress=True)),
+    )
     out = capsys.readouterr()
     assert out.err == "" and "\n" not in out.out
     assert ("step 4 of 4" in out.out) is not quiet

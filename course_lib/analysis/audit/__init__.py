@@ -5,12 +5,10 @@ honesty.  :func:`audit` takes whatever there is, the model, the optimizer, the d
 batch, the history, and returns findings that name the parameter, layer, token or split.
 It changes nothing: what has to run, runs on copies, or weights, buffers, gradients,
 modes and random generators are put back.  :func:`rates` and :func:`rate_table` show at
-which rate each parameter group really learns.  Taught in lesson 05.
+which rate each parameter group really learns.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Sequence
 
 from course_lib.analysis.audit import (
     adapters,
@@ -26,10 +24,11 @@ from course_lib.analysis.audit import (
 )
 from course_lib.analysis.audit.findings import CHECKS, Finding, Findings, report
 from course_lib.analysis.audit.optimizers import rate_table, rates
-from course_lib.analysis.audit.setup import FOREIGN, Setup
+from course_lib.analysis.audit.setup import FOREIGN, Loop, Run, Setup
 
 __all__ = [
-    "CHECKS", "Finding", "Findings", "audit", "rate_table", "rates", "report"
+    "CHECKS", "Finding", "Findings", "Loop", "Run", "audit", "rate_table", "rates",
+    "report",
 ]  # fmt: skip
 
 SUBJECTS = (
@@ -45,54 +44,26 @@ def audit(
     val=None,
     test=None,
     *,
-    preprocess=None,
-    batch_size: int | None = None,
-    history=None,
-    kept: int | None = None,
-    training: bool = True,
-    smallest_batch: int = 8,
-    scheduler=None,
-    precision=None,
-    scaler=None,
     batch=None,
-    loss: Callable | None = None,
-    accumulate: Callable | None = None,
-    tokenizer=None,
-    prompts: Sequence | None = None,
-    saved=None,
-    rebuild: Callable | bool | None = None,
-    pooling: str | None = None,
+    loop: Loop | None = None,
+    run: Run | None = None,
 ) -> Findings:
     """Every mistake that can be seen from what is given; an empty list is good news.
 
     model: a Backbone, a module, or a peft model.  optimizer: a torch optimizer, or a
     list of parameter groups.  train, val, test: ImageDataset, TextDataset or a torch
     DataLoader; of a training loader one batch is drawn (it must be repeatable), its
-    scale and order are looked at, and the batch size is taken.  Further, by name:
-
-    preprocess: what turns the pictures into inputs in *your* loop, compared with the
-    Backbone's own.  batch_size: of training; smallest_batch: below which BatchNorm is
-    noise.  training: False after training or for a model that was loaded to be used.
-    history: a training.History, anything with ``val_loss``, a list of losses, or the
-    ``log_history`` of transformers; kept: index of the evaluation whose weights are
-    used.  scheduler: of torch, transformers or timm.  precision: of autocast ("fp16",
-    "bf16", a dtype); scaler: a GradScaler.  pooling: how your loop makes one vector of
-    the encoder's output ("mean", "cls", "last", "max").
-
-    batch: inputs, (inputs, labels) or a mapping with "labels", as your loop gives it to
-    the network.  With it one step is made and undone; ``loss`` (f(network, batch) ->
-    scalar) replaces the model's own loss or cross-entropy.  accumulate: f(network,
-    micro-batches), your accumulation of gradients without the update.  tokenizer, and
-    prompts (texts, or their numbers of tokens, one a row): of the batch.  saved: the
-    file or folder that the weights or the adapter came from or went to.  rebuild:
-    f() -> the base network as the program that serves it will build it, or True for
-    its own class; the model is then saved to a temporary folder, loaded and compared.
+    scale and order are looked at, and the batch size is taken.  batch: inputs,
+    (inputs, labels) or a mapping with "labels", as your loop gives it to the network;
+    with it one step is made and undone.  loop: how you train (:class:`Loop`), run:
+    what there is after training (:class:`Run`).
 
     Findings come in the order of CHECKS; ``unseen`` names the checks that were given
     nothing to look at.  Raises CourseError for inputs that the model cannot take.
-    Lesson 05.
     """
-    setup = Setup(**locals())
+    setup = Setup(
+        model, optimizer, train, val, test, batch, loop or Loop(), run or Run()
+    )
     found = [one for subject in SUBJECTS for one in subject.look(setup)]
     lacking: dict[str, str] = {}
     for subject in SUBJECTS:

@@ -28,11 +28,11 @@ def look(setup: Setup) -> Iterator[Finding]:
     if setup.adapted:
         yield from _few_findings(setup.net, setup.tuners)
         yield from _scale_findings(setup.tuners)
-        if setup.training:
+        if setup.run.training:
             yield from _frozen_findings(setup)
         else:
             yield from _idle_findings(setup.tuners)
-    if not setup.training:
+    if not setup.run.training:
         yield from _mode_findings(setup.net)
 
 
@@ -40,9 +40,9 @@ def wants(setup: Setup) -> dict[str, str]:
     """{check: input that it lacks}, FOREIGN without adapters."""
     lacking = {} if setup.adapted else dict.fromkeys(OF_ADAPTERS, FOREIGN)
     if setup.adapted:
-        other = "idle-adapter" if setup.training else "frozen-adapter"
-        lacking[other] = "training=False" if setup.training else "training=True"
-    if setup.training:
+        other = "idle-adapter" if setup.run.training else "frozen-adapter"
+        lacking[other] = "training=False" if setup.run.training else "training=True"
+    if setup.run.training:
         lacking["train-mode"] = "training=False"
     return lacking
 

@@ -16,16 +16,18 @@ from course_lib.training.freezing import frozen_in_train_mode
 
 def look(setup: Setup) -> Iterator[Finding]:
     """Findings about BatchNorm and, measured by one forward pass, other buffers."""
-    if not setup.training:
+    if not setup.run.training:
         return
-    yield from _batchnorm_findings(setup.net, setup.batch_size, setup.smallest_batch)
+    yield from _batchnorm_findings(
+        setup.net, setup.batch_size, setup.loop.smallest_batch
+    )
     if setup.batch is not None:
         yield from _moving_findings(setup.net, setup.batch)
 
 
 def wants(setup: Setup) -> dict[str, str]:
     """{check: input that it lacks}."""
-    if not setup.training:
+    if not setup.run.training:
         names = ("frozen-batchnorm", "tiny-batch", "moving-buffer")
         return dict.fromkeys(names, "training=True")
     lacking = {} if setup.batch_size is not None else {"tiny-batch": "batch_size"}

@@ -15,14 +15,14 @@ ORDINARY = 0.05  # nats: a loss does not fall from here to exactly 0 in one entr
 
 def look(setup: Setup) -> Iterator[Finding]:
     """Findings about the history of a run."""
-    if setup.history is not None:
-        yield from _kept_findings(setup.history, setup.kept)
-        yield from _nan_findings(setup.history)
+    if setup.run.history is not None:
+        yield from _kept_findings(setup.run.history, setup.run.kept)
+        yield from _nan_findings(setup.run.history)
 
 
 def wants(setup: Setup) -> dict[str, str]:
     """{check: input that it lacks}; NaN losses are measured too (`steps`)."""
-    return {} if setup.history is not None else {"last-checkpoint": "history"}
+    return {} if setup.run.history is not None else {"last-checkpoint": "history"}
 
 
 def _kept_findings(history, kept):

@@ -16,7 +16,7 @@ from course_lib.models import heads
 
 def look(setup: Setup) -> Iterator[Finding]:
     """Findings about inputs, the training loader, the head and the splits."""
-    yield from _input_findings(setup.model, setup.train, setup.preprocess)
+    yield from _input_findings(setup.model, setup.train, setup.loop.preprocess)
     yield from _loader_findings(setup.model, setup.loader)
     yield from _head_findings(setup.model, setup.net, setup.train)
     yield from _split_findings(setup.train, setup.val, setup.test)
@@ -28,7 +28,7 @@ def wants(setup: Setup) -> dict[str, str]:
     loader = setup.loader is not setup.train
     lacking = {
         "preprocessing": "preprocess and train"
-        if setup.train is None or (setup.preprocess is None and not loader)
+        if setup.train is None or (setup.loop.preprocess is None and not loader)
         else "",
         "unshuffled": "" if loader else "a training loader",
         "head-size": "train"

@@ -22,7 +22,7 @@ def look(setup: Setup) -> Iterator[Finding]:
         yield from _group_findings(setup.net, setup.groups)
         yield from _decay_findings(setup)
         yield from _zero_rate_findings(setup)
-    if setup.training:
+    if setup.run.training:
         yield from _state_findings(setup)
     yield from _scaler_findings(setup)
 
@@ -35,9 +35,9 @@ def wants(setup: Setup) -> dict[str, str]:
         lacking = dict.fromkeys((*names, "layer-decay", "zero-rate"), "optimizer")
     elif not any(_scale(group) is not None for group in setup.groups):
         lacking["layer-decay"] = FOREIGN
-    if not setup.training:
+    if not setup.run.training:
         lacking |= dict.fromkeys(("half-precision", "nothing-learns"), "training=True")
-    if setup.precision is None:
+    if setup.loop.precision is None:
         lacking["no-scaler"] = "precision"
     return lacking
 
@@ -179,7 +179,7 @@ def _decay_findings(setup):
     scales = {_scale(setup.groups[i]) for i in scaled}
     if len(scales) < 2:
         return
-    later = _coming_rates(setup.groups, setup.optimizer, setup.scheduler)
+    later = _coming_rates(setup.groups, setup.optimizer, setup.loop.scheduler)
     # the last state counts: a scheduler overwrites what was set by hand
     state = next((s for s in range(len(later[0]) - 1, -1, -1) if later[0][s]), 0)
     bases = [later[i][state] / _scale(setup.groups[i]) for i in scaled]
@@ -187,8 +187,8 @@ def _decay_findings(setup):
         return
     lowest, highest = (pick(later[i][state] for i in scaled) for pick in (min, max))
     by = "no scheduler was given"
-    if setup.scheduler is not None:
-        by = f"{type(setup.scheduler).__name__} does not read it"
+    if setup.loop.scheduler is not None:
+        by = f"{type(setup.loop.scheduler).__name__} does not read it"
     yield Finding(
         "layer-decay",
         f"{len(scaled)} groups with lr_scale from {min(scales):.3g} to "
@@ -201,10 +201,10 @@ def _decay_findings(setup):
 
 
 def _zero_rate_findings(setup):
-    later = _coming_rates(setup.groups, setup.optimizer, setup.scheduler)
+    later = _coming_rates(setup.groups, setup.optimizer, setup.loop.scheduler)
     names = {id(p): name for name, p in setup.net.named_parameters()}
     for number, (group, coming) in enumerate(zip(setup.groups, later)):
-        warming = setup.scheduler is None and group.get("initial_lr")
+        warming = setup.loop.scheduler is None and group.get("initial_lr")
         learning = [p for p in group["params"] if p.requires_grad]
         if max(coming) == 0 and learning and not warming:
             held = [names.get(id(p), "not in the model") for p in learning]
@@ -245,15 +245,19 @@ def _state_findings(setup):
 
 
 def _scaler_findings(setup):
-    fp16 = str(setup.precision).removeprefix("torch.") in ("fp16", "float16", "half")
-    on = setup.scaler is not None
-    on = on and getattr(setup.scaler, "is_enabled", lambda: True)()
-    if setup.precision is None or not fp16 or on:
+    fp16 = str(setup.loop.precision).removeprefix("torch.") in (
+        "fp16",
+        "float16",
+        "half",
+    )
+    on = setup.loop.scaler is not None
+    on = on and getattr(setup.loop.scaler, "is_enabled", lambda: True)()
+    if setup.loop.precision is None or not fp16 or on:
         return
     yield Finding(
         "no-scaler",
         "autocast in float16",
         "gradients below 6e-8 become zero, and nothing scales the loss"
-        + (" (the scaler is disabled)." if setup.scaler is not None else "."),
+        + (" (the scaler is disabled)." if setup.loop.scaler is not None else "."),
         "torch.amp.GradScaler, or bfloat16, whose range is that of float32.",
     )

@@ -12,6 +12,7 @@ from torch import nn
 
 from course_lib.analysis.audit.findings import Finding
 from course_lib.analysis.audit.setup import FOREIGN, Setup
+from course_lib.models.text import TextClassifier
 
 NAMES = {  # one spelling for each
     "token": "cls", "cls_token": "cls", "first": "cls",
@@ -54,8 +55,8 @@ def pooling_used(setup: Setup) -> str | None:
     Read from timm's networks, from the course's text classifier (mean), and from
     classifiers of transformers that read the first token.
     """
-    if setup.pooling is not None:
-        return _name(setup.pooling)
+    if setup.loop.pooling is not None:
+        return _name(setup.loop.pooling)
     return _of_timm(setup.net) or _of_classifier(setup.net)
 
 
@@ -71,8 +72,6 @@ def _of_timm(net: nn.Module) -> str | None:
 
 def _of_classifier(net: nn.Module) -> str | None:
     """How a classifier around an encoder of transformers makes one vector."""
-    from course_lib.models.text import TextClassifier
-
     core = net.get_base_model() if hasattr(net, "get_base_model") else net
     if isinstance(core, TextClassifier):
         return "mean"
@@ -83,11 +82,8 @@ def _of_classifier(net: nn.Module) -> str | None:
     if said:
         return _name(said)
     names = [name for name, _ in core.named_modules()]
-    first = (
-        "pooler",
-        "pre_classifier",
-        "classifier.dense",
-    )  # BERT, DistilBERT, RoBERTa
+    # of BERT, DistilBERT and RoBERTa
+    first = ("pooler", "pre_classifier", "classifier.dense")
     if any(name.endswith(first) for name in names):
         return "cls"
     return "last" if hasattr(core, "score") else None  # decoders: the last real token

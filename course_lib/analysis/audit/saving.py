@@ -21,6 +21,8 @@ from course_lib.analysis.audit.setup import (
     some_names,
 )
 from course_lib.errors import CourseError
+from course_lib.models import weight_files
+from course_lib.models.encoders import quiet
 from course_lib.models.features import network
 
 ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
@@ -35,7 +37,7 @@ def look(setup: Setup) -> Iterator[Finding]:
         yield from _unsaved_findings(setup.net)
         yield from _embedding_findings(setup)
     yield from _vocabulary_findings(setup)
-    if setup.saved is not None:
+    if setup.run.saved is not None:
         yield from _key_findings(setup)
     if _can_travel(setup):
         yield from _round_trip_findings(setup)
@@ -52,12 +54,12 @@ def wants(setup: Setup) -> dict[str, str]:
         lacking["unsaved-embeddings"] = "rebuild"
     if _input_rows(setup.net) is None:
         lacking["vocabulary"] = FOREIGN
-    elif not hasattr(setup.tokenizer, "__len__"):
+    elif not hasattr(setup.loop.tokenizer, "__len__"):
         lacking["vocabulary"] = "tokenizer"
-    if setup.saved is None:
+    if setup.run.saved is None:
         lacking["missing-keys"] = "saved"
     if not _can_travel(setup):
-        lacking["round-trip"] = "batch" if setup.rebuild else "rebuild"
+        lacking["round-trip"] = "batch" if setup.run.rebuild else "rebuild"
     return lacking
 
 
@@ -126,8 +128,8 @@ def base_rows(setup: Setup) -> int | None:
     From ``rebuild``, from the config.json of the base's folder, or from the folder of
     the tokenizer.
     """
-    if callable(setup.rebuild):
-        return _input_rows(network(setup.rebuild()))
+    if callable(setup.run.rebuild):
+        return _input_rows(network(setup.run.rebuild()))
     configs = getattr(setup.net, "peft_config", {})
     folders = [getattr(c, "base_model_name_or_path", None) for c in configs.values()]
     folders.append(getattr(getattr(setup.net, "config", None), "_name_or_path", None))
@@ -138,11 +140,11 @@ def base_rows(setup: Setup) -> int | None:
 
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             return getattr(config.get_text_config(), "vocab_size", None)
-    folder = getattr(setup.tokenizer, "name_or_path", None)
+    folder = getattr(setup.loop.tokenizer, "name_or_path", None)
     if folder and Path(folder).is_dir():
         from transformers import AutoTokenizer
 
-        added = len(setup.tokenizer) - len(
+        added = len(setup.loop.tokenizer) - len(
             AutoTokenizer.from_pretrained(folder, local_files_only=True)
         )
         rows = _input_rows(setup.net)
@@ -151,7 +153,7 @@ def base_rows(setup: Setup) -> int | None:
 
 
 def _vocabulary_findings(setup):
-    rows, tokens = _input_rows(setup.net), setup.tokenizer
+    rows, tokens = _input_rows(setup.net), setup.loop.tokenizer
     if rows is not None and hasattr(tokens, "__len__") and len(tokens) > rows:
         yield Finding(
             "vocabulary",
@@ -195,8 +197,6 @@ def read_tensors(path) -> dict[str, torch.Tensor]:
     safetensors, in one file or several, or torch files, of which only tensors are
     read.  Raises CourseError where there are none.
     """
-    from course_lib.models import weight_files
-
     path = Path(path)
     if path.is_dir():
         file = next(
@@ -236,7 +236,7 @@ def _is_adapter(stored: Mapping) -> bool:
 
 
 def _key_findings(setup):
-    stored, net = read_tensors(setup.saved), setup.net
+    stored, net = read_tensors(setup.run.saved), setup.net
     if isinstance(getattr(net, "peft_config", None), Mapping) and _is_adapter(stored):
         active = getattr(net, "active_adapters", None) or list(net.peft_config)
         active = active() if callable(active) else active
@@ -254,7 +254,7 @@ def _key_findings(setup):
         for n in expected
         if n in stored and tuple(stored[n].shape) != tuple(expected[n].shape)
     ]
-    where = str(setup.saved)
+    where = str(setup.run.saved)
     for names, what in (
         (
             missing,
@@ -271,7 +271,7 @@ def _key_findings(setup):
                 "build the model as it was trained (same head, same adapter config), "
                 "rename the keys, and look at what load_state_dict returns.",
             )
-    if not setup.training and not (missing or other):
+    if not setup.run.training and not (missing or other):
         yield from _value_findings(where, expected, stored)
     del raw
 
@@ -308,7 +308,7 @@ def _value_findings(where, expected, stored):
 
 
 def _can_travel(setup) -> bool:
-    return bool(setup.rebuild) and setup.batch is not None
+    return bool(setup.run.rebuild) and setup.batch is not None
 
 
 def reloaded(net: nn.Module, rebuild, folder) -> nn.Module:
@@ -369,7 +369,7 @@ def _round_trip_findings(setup):
         except Exception as error:
             raise refused("a forward pass on the batch", error) from error
         try:
-            twin = reloaded(setup.net, setup.rebuild, folder)
+            twin = reloaded(setup.net, setup.run.rebuild, folder)
             device = next(setup.net.parameters()).device
             after = _output(twin.to(device), batch)
         except CourseError:
@@ -416,6 +416,4 @@ def _quiet():
         return nullcontext()
     from transformers.utils import logging
 
-    from course_lib.models import zoo
-
-    return zoo.quiet(logging)
+    return quiet(logging)

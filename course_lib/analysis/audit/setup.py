@@ -18,38 +18,72 @@ from course_lib.models.features import forward, network
 FOREIGN = "-"  # instead of an input: the check does not concern such a model
 
 
+@dataclass(frozen=True)
+class Loop:
+    """How your training loop makes inputs of the examples, and steps of the batches.
+
+    preprocess: what turns the pictures into inputs, compared with the Backbone's own.
+    pooling: how one vector is made of the encoder's output ("mean", "cls", "last",
+    "max").  tokenizer, and prompts (texts, or their numbers of tokens, one a row): of
+    the batch that the audit is given.  batch_size: of training; smallest_batch: below
+    which BatchNorm is noise.  scheduler: of torch, transformers or timm.  precision:
+    of autocast ("fp16", "bf16", a dtype); scaler: a GradScaler.  loss: f(network,
+    batch) -> scalar, instead of the model's own loss or cross-entropy.  accumulate:
+    f(network, micro-batches), your accumulation of gradients without the update.
+    """
+
+    preprocess: Callable | None = None
+    pooling: str | None = None
+    tokenizer: Any = None
+    prompts: Sequence | None = None
+    batch_size: int | None = None
+    smallest_batch: int = 8
+    scheduler: Any = None
+    precision: Any = None
+    scaler: Any = None
+    loss: Callable | None = None
+    accumulate: Callable | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has left so far, and what its weights are to serve for.
+
+    history: a training.History, anything with ``val_loss``, a list of losses, or the
+    ``log_history`` of transformers; kept: index of the evaluation whose weights are
+    used.  training: False after training or for a model that was loaded to be used.
+    saved: the file or folder that the weights or the adapter came from or went to.
+    rebuild: f() -> the base network as the program that serves it will build it, or
+    True for its own class; the model is then saved to a temporary folder, loaded and
+    compared.
+    """
+
+    history: Any = None
+    kept: int | None = None
+    training: bool = True
+    saved: Any = None
+    rebuild: Callable | bool | None = None
+
+
 @dataclass
 class Setup:
     """The arguments of `audit`; data sets are taken out of their loaders."""
 
     model: Any
-    optimizer: Any = None
-    train: Any = None
-    val: Any = None
-    test: Any = None
-    preprocess: Callable | None = None
-    batch_size: int | None = None
-    history: Any = None
-    kept: int | None = None
-    training: bool = True
-    smallest_batch: int = 8
-    scheduler: Any = None
-    precision: Any = None
-    scaler: Any = None
-    batch: Any = None
-    loss: Callable | None = None
-    accumulate: Callable | None = None
-    tokenizer: Any = None
-    prompts: Sequence | None = None
-    saved: Any = None
-    rebuild: Callable | bool | None = None
-    pooling: str | None = None
+    optimizer: Any
+    train: Any
+    val: Any
+    test: Any
+    batch: Any
+    loop: Loop
+    run: Run
 
     def __post_init__(self):
         self.loader, self.net = self.train, network(self.model)
         self.train, self.val, self.test = map(
             data_of, (self.train, self.val, self.test)
         )
+        self.batch_size = self.loop.batch_size
         if self.batch_size is None:
             self.batch_size = getattr(self.loader, "batch_size", None)
         self.groups = parameter_groups(self.optimizer)

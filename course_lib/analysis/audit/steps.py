@@ -35,13 +35,13 @@ def look(setup: Setup) -> Iterator[Finding]:
     if setup.batch is None or not _has_loss(setup):
         return
     batch = on_device(setup.net, setup.batch)
-    value, reached = step(setup.net, batch, setup.loss)
-    yield from _loss_findings(value, setup.history)
+    value, reached = step(setup.net, batch, setup.loop.loss)
+    yield from _loss_findings(value, setup.run.history)
     if not math.isfinite(value):
         return  # gradients of NaN say nothing
-    if setup.training and any(p.requires_grad for p in setup.net.parameters()):
+    if setup.run.training and any(p.requires_grad for p in setup.net.parameters()):
         yield from _gradient_findings(setup, reached)
-        if setup.accumulate is not None:
+        if setup.loop.accumulate is not None:
             yield from _accumulation_findings(setup, batch)
 
 
@@ -51,17 +51,17 @@ def wants(setup: Setup) -> dict[str, str]:
     if setup.batch is None or not _has_loss(setup):
         what = "batch" if setup.batch is None else "labels or loss"
         lacking = dict.fromkeys(MEASURED, what)
-    elif not setup.training:
+    elif not setup.run.training:
         lacking = dict.fromkeys(MEASURED[:2], "training=True")
-    elif setup.accumulate is None:
+    elif setup.loop.accumulate is None:
         lacking["accumulated-loss"] = "accumulate"
-    if setup.history is not None:
+    if setup.run.history is not None:
         lacking.pop("nan-loss", None)
     return lacking
 
 
 def _has_loss(setup) -> bool:
-    return setup.loss is not None or parts_of(setup.batch)[1] is not None
+    return setup.loop.loss is not None or parts_of(setup.batch)[1] is not None
 
 
 # -- the step ---------------------------------------------------------------------
@@ -226,11 +226,11 @@ def _accumulation_findings(setup, batch):
     whole = take(batch, torch.arange(sum(map(rows_of, parts))))
 
     def at_once():
-        loss_of(net, whole, setup.loss).backward()
+        loss_of(net, whole, setup.loop.loss).backward()
 
     try:
         right = _gradients(net, at_once)
-        given = _gradients(net, lambda: setup.accumulate(net, parts))
+        given = _gradients(net, lambda: setup.loop.accumulate(net, parts))
     except Exception as error:
         raise refused("accumulate on two micro-batches", error) from error
     size = math.sqrt(sum(float((g * g).sum()) for g in right))

@@ -23,36 +23,36 @@ def look(setup: Setup) -> Iterator[Finding]:
         return
     batch = {k: v for k, v in setup.batch.items() if isinstance(v, torch.Tensor)}
     ids, labels = batch["input_ids"], batch["labels"]
-    real = real_tokens(batch, setup.tokenizer)
+    real = real_tokens(batch, setup.loop.tokenizer)
     counted = labels != IGNORED
     yield from _empty_findings(counted)
     if real is not None:
         yield from _padding_findings(counted, real, labels, ids)
-    if setup.prompts is not None:
-        lengths = prompt_lengths(ids, real, setup.prompts, setup.tokenizer)
+    if setup.loop.prompts is not None:
+        lengths = prompt_lengths(ids, real, setup.loop.prompts, setup.loop.tokenizer)
         yield from _prompt_findings(counted, real, lengths)
     if predicts_tokens(setup.net, ids, labels):
         yield from _shift_findings(ids, labels, counted)
-        yield from _end_findings(ids, labels, counted, setup.tokenizer)
+        yield from _end_findings(ids, labels, counted, setup.loop.tokenizer)
 
 
 def wants(setup: Setup) -> dict[str, str]:
     """{check: input that it lacks}, FOREIGN where labels are no tokens."""
     if setup.batch is None:
-        text = setup.tokenizer is not None or setup.prompts is not None
+        text = setup.loop.tokenizer is not None or setup.loop.prompts is not None
         text = text or hasattr(getattr(setup.net, "config", None), "vocab_size")
         return dict.fromkeys(CHECKS_OF_TOKENS, "batch" if text else FOREIGN)
     if not has_token_labels(setup.batch):
         return dict.fromkeys(CHECKS_OF_TOKENS, FOREIGN)
     lacking = {}
-    if setup.prompts is None:
+    if setup.loop.prompts is None:
         lacking["labels-on-prompt"] = "prompts"
-    if real_tokens(setup.batch, setup.tokenizer) is None:
+    if real_tokens(setup.batch, setup.loop.tokenizer) is None:
         lacking["labels-on-padding"] = "attention_mask or tokenizer"
     batch = setup.batch
     if not predicts_tokens(setup.net, batch["input_ids"], batch["labels"]):
         lacking |= {"shifted-labels": FOREIGN, "unlearned-end": FOREIGN}
-    elif setup.tokenizer is None:
+    elif setup.loop.tokenizer is None:
         lacking["unlearned-end"] = "tokenizer"
     return lacking
 

@@ -6,7 +6,7 @@ from course_lib import files, memory
 from course_lib.course.cli import options
 from course_lib.errors import CourseError
 from course_lib.pretraining import language, recipes
-from course_lib.show import plots
+from course_lib.show import memory_bars, plots
 from course_lib.show.console import print_json, print_table
 
 
@@ -45,10 +45,10 @@ def plan_memory(typed: options.Memory) -> int:
         )
     model, planned = memory.describe(typed.model), _settings(typed)
     methods = memory.METHODS if typed.compare else (typed.method,)
-    plans = {method: memory.plan(model, method, **planned) for method in methods}
+    plans = {m: memory.plan(model, memory.Options(m, **planned)) for m in methods}
     reports = {m: memory.report(p, typed.gb, typed.largest) for m, p in plans.items()}
     if typed.picture:
-        figure = memory.picture(plans.values(), typed.gb)
+        figure = memory_bars.picture(plans.values(), typed.gb)
         files.atomic_write_bytes(Path(typed.picture), plots.png_bytes(figure))
     if typed.json:
         print_json(reports if typed.compare else reports[methods[0]])
@@ -63,7 +63,7 @@ def plan_memory(typed: options.Memory) -> int:
 
 
 def _settings(typed: options.Memory) -> dict:
-    """The options of `memory.plan`."""
+    """The fields of `memory.Options` but the method."""
     names = tuple(filter(None, typed.targets.split(",")))
     return dict(
         r=typed.rank,

@@ -9,7 +9,7 @@ from course_lib.course.cli import options
 from course_lib.course.web import website
 from course_lib.errors import CourseError
 from course_lib.lessons import claims as ledger
-from course_lib.lessons import results
+from course_lib.lessons import experiments
 from course_lib.show.console import print_json, print_table
 
 
@@ -18,7 +18,7 @@ def recompute(names: list[str]) -> int:
 
     Raises CourseError for a name that is none.
     """
-    known = list(results.names())
+    known = list(experiments.names())
     for name in names:
         if name not in known:
             raise CourseError(
@@ -29,7 +29,7 @@ def recompute(names: list[str]) -> int:
     for name in names or known:
         print(f"{name} ...", flush=True)
         started = time.perf_counter()
-        results.recompute(name)
+        experiments.recompute(name)
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
     return 0
 

@@ -1,11 +1,11 @@
 # %% right: the library's interval
 def ahead(first, second):
-    from course_lib.analysis import measure
+    from course_lib.analysis import statistics
 
     seeds = [s for s in first if s in second]
     if len(seeds) < 2:
         return None, None, "undecided"
-    found = measure.paired_difference(
+    found = statistics.paired_difference(
         [first[s] for s in seeds], [second[s] for s in seeds]
     )
     if found.low > 0:

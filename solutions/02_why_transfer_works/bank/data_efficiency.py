@@ -10,9 +10,9 @@ def data_efficiency(counts, scratch, n, a):
 
 # %% right: the library's own function
 def data_efficiency(counts, scratch, n, a):
-    from course_lib.analysis import measure
+    from course_lib.analysis import statistics
 
-    needed = measure.labels_needed(counts, scratch, a)
+    needed = statistics.labels_needed(counts, scratch, a)
     return (counts[-1] / n, False) if math.isnan(needed) else (needed / n, True)
 
 

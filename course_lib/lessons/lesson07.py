@@ -1,0 +1,221 @@
+"""Grids of lesson 07: how to classify tickets with 50 to 500 labels.
+
+Every way that trains by gradient gets rates to choose from, chosen by validation
+accuracy with the first seed; the lesson reports the test accuracy of that rate over
+all seeds.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from course_lib import datasets
+from course_lib.analysis import probes
+from course_lib.lessons.results import SEEDS, experiment
+from course_lib.methods import self_supervised
+from course_lib.models import features, text, zoo
+from course_lib.training import hf_trainer, layer_groups
+
+FILES = ("tickets.csv",)
+LABELS = (50, 100, 500)
+STEPS = {50: 64, 100: 96, 500: 128, 5_000: 940}  # updates of 16 texts
+EVALUATIONS = 4
+TRIED = {  # rates with the first seed: AdamW, warm-up over 10 %, linear decay
+    ("full", 50): (1.5e-4, 5e-4, 1.5e-3),
+    ("full", 100): (1.5e-4, 5e-4, 1.5e-3, 5e-3),
+    ("full", 500): (5e-5, 1.5e-4, 5e-4, 1.5e-3),
+    ("by layer", 100): (5e-4, 1.5e-3),
+    ("by layer", 500): (1.5e-4, 5e-4, 1.5e-3),
+    ("scratch", 50): (5e-4,),
+    ("scratch", 100): (5e-4,),
+    ("scratch", 500): (1.5e-4, 5e-4),
+    ("small scratch", 50): (1.5e-4, 5e-4, 2e-3),
+    ("small scratch", 100): (1.5e-4, 5e-4, 2e-3),
+    ("small scratch", 500): (5e-4, 2e-3, 8e-3),
+    ("small scratch", 5_000): (5e-4, 2e-3),
+}
+CHOSEN = {  # the best of these by validation accuracy run with every seed
+    ("full", 50): (5e-4,),
+    ("full", 100): (5e-4, 1.5e-3),  # within half a point
+    ("full", 500): (5e-4,),
+    ("by layer", 500): (5e-4,),
+    ("small scratch", 50): (5e-4,),
+    ("small scratch", 100): (5e-4,),
+    ("small scratch", 500): (2e-3,),
+    ("small scratch", 5_000): (2e-3,),
+}
+ALPHA = 0.8  # of "by layer": rate of a layer over that of the next one
+SMALL = dict(  # an encoder that few labels may train better than a large one
+    hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512
+)
+SHORT = dict(steps=8, adapt_lr=1e-4, labels=50, lr=0.0, seed=0)  # for a test
+POOL = 4_800  # unlabelled tickets for continued pre-training, one pass in 300 steps
+
+
+def labelled(n, seed):
+    """n labelled tickets, classes balanced; above 500 from the pool."""
+    if n <= 500:
+        return datasets.load("tickets", "train").take(n, seed=seed)
+    return datasets.load("tickets", "pool", n=n, seed=seed)
+
+
+def scored(labels_of):
+    """Accuracy on test, also by whether wording and author occur in train."""
+    numbers = {}
+    for prefix, part in (("", "test"), ("val_", "validation")):
+        data = datasets.load("tickets", part)
+        right = labels_of(data) == data.labels
+        numbers[f"{prefix}accuracy"] = right.mean()
+        if part == "test":
+            known = np.asarray(data.metadata["familiar"])
+            numbers["familiar"] = right[known].mean()
+            numbers["unfamiliar"] = right[~known].mean()
+    return numbers
+
+
+def _fresh(seed, small):
+    """The encoder's architecture, or a small one, with random weights and a head."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    if not small:
+        return zoo.load("minilm", 5, seed=seed, pretrained=False)
+    backbone = zoo.load("minilm", seed=seed, pretrained=False)
+    config = BertConfig(vocab_size=backbone.model.config.vocab_size, **SMALL)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone.model = BertModel(config, add_pooling_layer=False)
+    return backbone.to_classes(5, seed)
+
+
+def fine_tuned(backbone, data, steps, lr, seed, groups=None):
+    """The recipe, with the weights of the lowest of four validation losses."""
+    every = steps // EVALUATIONS
+    chosen = dict(eval_steps=every, save_steps=every)
+    strategy = dict(eval_strategy="steps", save_strategy="steps")
+    recipe = hf_trainer.TrainerRecipe(groups=groups, arguments=chosen | strategy)
+    validation = datasets.load("tickets", "validation")
+    options = dict(steps=steps, lr=lr, seed=seed, recipe=recipe)
+    hf_trainer.fit(backbone, data, validation, **options)
+    return scored(lambda part: text.predict(backbone, part.texts).argmax(1))
+
+
+def _tfidf(data):
+    """The baseline: words and pairs of words; penalty chosen on validation."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    validation = datasets.load("tickets", "validation")
+    tried = []
+    for pairs in (1, 2):
+        for C in (1.0, 10.0, 100.0):
+            words = TfidfVectorizer(ngram_range=(1, pairs), sublinear_tf=True)
+            model = make_pipeline(words, LogisticRegression(C=C, max_iter=2000))
+            model.fit(data.texts, data.labels)
+            tried.append((model.score(validation.texts, validation.labels), model))
+    best = max(tried, key=lambda pair: pair[0])[1]
+    return scored(lambda part: best.predict(part.texts))
+
+
+def _probed(backbone, data):
+    """Logistic regression on mean-pooled features; penalty chosen on validation."""
+    names = ("validation", "test")
+    parts = {name: datasets.load("tickets", name) for name in names}
+    X = {name: features.extract(backbone, part.texts) for name, part in parts.items()}
+    chosen = (X["validation"], parts["validation"].labels)
+    mine = features.extract(backbone, data.texts)
+    return scored(
+        lambda part: (
+            probes.linear_probe(
+                mine, data.labels, X[part.split], part.labels, val=chosen
+            ).predictions
+        )
+    )
+
+
+def cells():
+    """Rates are compared with the first seed, the chosen one runs with all."""
+    grid = []
+    for seed in SEEDS:
+        for labels in STEPS:
+            for method in ("tfidf", "frozen"):
+                if labels in LABELS or method == "tfidf":
+                    grid.append(dict(labels=labels, method=method, lr=0.0, seed=seed))
+        for (method, labels), tried in TRIED.items():
+            again = CHOSEN.get((method, labels), ())
+            rates = tried if seed == SEEDS[0] else again
+            one = dict(labels=labels, method=method, seed=seed)
+            grid += [one | dict(lr=lr) for lr in rates]
+    return grid
+
+
+@experiment(
+    "tickets",
+    grid=cells(),
+    sample=[
+        dict(labels=50, method="tfidf", lr=0.0, seed=0),
+        dict(labels=50, method="small scratch", lr=5e-4, seed=0),
+    ],
+    tolerance={"accuracy": 0.04},
+    data=FILES,
+)
+def tickets(labels, method, lr, seed):
+    """One way to classify tickets, with so many labels."""
+    data = labelled(labels, seed)
+    if method == "tfidf":
+        return _tfidf(data)
+    if method == "frozen":
+        return _probed(zoo.load("minilm"), data)
+    if "scratch" in method:
+        backbone = _fresh(seed, small=method == "small scratch")
+    else:
+        backbone = zoo.load("minilm", 5, seed=seed)
+    groups = None
+    if method == "by layer":
+        groups = layer_groups.decayed_groups(backbone, lr=lr, alpha=ALPHA)
+    return fine_tuned(backbone, data, STEPS[labels], lr, seed, groups)
+
+
+@lru_cache(maxsize=1)
+def _adapted(steps, lr, seed):
+    """The encoder after continued pre-training; its state, and its last losses."""
+    backbone = zoo.load("minilm")
+    pool = datasets.load("tickets", "pool", n=POOL, seed=seed)
+    options = dict(steps=steps, lr=lr, batch_size=16, seed=seed)
+    losses = self_supervised.continue_on_texts(backbone, pool.texts, **options)
+    return backbone.model, float(np.mean(losses[-20:]))
+
+
+def adapted_cells():
+    """Frozen heads after three ways to adapt, and fine-tuning after the last.
+
+    Its rate was chosen by the masked loss, which needs no labels.
+    """
+    grid = [SHORT]
+    for steps, adapt_lr in ((40, 1e-4), (300, 1e-4), (300, 4e-4)):
+        one = dict(steps=steps, adapt_lr=adapt_lr)
+        grid += [one | dict(labels=n, lr=0.0, seed=0) for n in LABELS]
+    for seed in SEEDS:
+        grid += [one | dict(labels=n, lr=5e-4, seed=seed) for n in (100, 500)]
+    return grid
+
+
+@experiment(
+    "tickets_adapted",
+    grid=adapted_cells(),
+    sample=[SHORT],
+    tolerance={"accuracy": 0.03, "masked_loss": 0.05},
+    data=FILES,
+)
+def tickets_adapted(steps, adapt_lr, labels, lr, seed):
+    """Continued pre-training on the pool, then a frozen head (lr 0) or fine-tuning."""
+    encoder, loss = _adapted(steps, adapt_lr, seed)
+    data = labelled(labels, seed)
+    backbone = zoo.load("minilm")
+    backbone.model.load_state_dict(encoder.state_dict())
+    if not lr:
+        return _probed(backbone, data) | {"masked_loss": loss}
+    backbone.to_classes(5, seed)
+    numbers = fine_tuned(backbone, data, STEPS[labels], lr, seed)
+    return numbers | {"masked_loss": loss}

@@ -1,0 +1,71 @@
+"""Lesson 09: parameter-efficient fine-tuning of a vision transformer.
+
+The methods and the protocol of lesson08, on wafer pictures with 500 labels.
+"""
+
+from course_lib.lessons.lesson08 import LABELS, METHODS, cells, put
+from course_lib.lessons.protocol import FILES, labelled, scored, train
+from course_lib.lessons.results import experiment
+from course_lib.methods import peft_family
+from course_lib.models import zoo
+from course_lib.show import plots
+
+TRIED = {
+    "full": (1.5e-4, 5e-4, 1.5e-3),
+    "lora": (1.5e-3, 5e-3, 1.5e-2),
+    "adapters": (1.5e-3, 5e-3, 1.5e-2),
+    "bitfit": (5e-3, 1.5e-2, 5e-2),
+    "prefix": (1.5e-2, 5e-2, 1.5e-1),
+    "prompt": (1.5e-2, 5e-2, 1.5e-1),
+    "ia3": (1.5e-2, 5e-2, 1.5e-1),
+    "probe": (5e-3, 1.5e-2, 5e-2),
+}
+CHOSEN = {
+    "full": 5e-4,
+    "lora": 5e-3,
+    "adapters": 5e-3,
+    "bitfit": 1.5e-2,
+    "prefix": 1.5e-2,
+    "prompt": 1.5e-2,
+    "ia3": 5e-2,
+    "probe": 5e-3,
+}
+VIT = "bundled/vit-patterns"
+STEPS = 160
+
+
+@experiment(
+    "peft_images",
+    grid=cells(TRIED, CHOSEN),
+    sample=[dict(method="lora", lr=5e-3, seed=0)],
+    tolerance={"accuracy": 0.04},
+    models=(VIT,),
+    data=FILES,
+)
+def peft_images(method, lr, seed):
+    """One method on 500 wafer pictures and the vision transformer."""
+    backbone = put(zoo.load(VIT, 5, seed=seed), method, seed)
+    learning = sum(v.numel() for v in peft_family.trained_state(backbone).values())
+    data = labelled(LABELS, seed)
+    train(backbone, data, steps=STEPS, seed=seed, lr=lr, evaluations=1)
+    return scored(backbone) | {"trainable": learning}
+
+
+def accuracy_figure(stored):
+    """Accuracy of each method against what it trains; stored: {kind: Grid}, two."""
+    fig, axes = plots.new(width=7.6, height=4.2, columns=2)
+    for ax, (kind, rows) in zip(axes, stored.items()):
+        for i, method in enumerate(METHODS):
+            best = rows.best(method=method)
+            y, learn = best.values("accuracy"), best.values("trainable")[0]
+            spread = [[y.mean() - y.min()], [y.max() - y.mean()]]
+            look = dict(color=plots.COLOURS[i % 7], marker=plots.MARKERS[i % 7])
+            look["markerfacecolor"] = "white" if i >= 7 else look["color"]
+            ax.errorbar(learn, y.mean(), yerr=spread, capsize=3, label=method, **look)
+        ax.set(xscale="log", xlabel="parameters that learn", title=kind)
+    axes[0].set_ylabel("test accuracy, range of 3 seeds")
+    fig.suptitle(
+        "LoRA, DoRA and IA3 keep up with full fine-tuning; prompt and probe do not"
+    )
+    axes[1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig

@@ -1,0 +1,339 @@
+"""Grids of lesson 11: adaptation without target labels, and an inherited bias.
+
+Fixed before any target accuracy was seen: 300 updates at the rate of lesson 03, the
+weight 1 for the adversary and for MMD, CORAL relative to the size of the source's own
+covariance, a confidence of 0.9 for pseudo-labels.  Nothing is chosen on the target.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from course_lib import datasets, training
+from course_lib.analysis.distances import proxy_a_distance
+from course_lib.datasets import shifted
+from course_lib.lessons.protocol import (
+    AUGMENT,
+    BACKBONE,
+    FILES,
+    TARGET,
+    labelled,
+)
+from course_lib.lessons.results import SEEDS, experiment
+from course_lib.methods import alignment, test_time
+from course_lib.methods.self_supervised import continue_pretraining
+from course_lib.methods.self_training import pseudo_labelled
+from course_lib.models import features, zoo
+from course_lib.training import freezing, photometric
+from course_lib.training.mixup import Mixup
+
+SHIFTS = ("tool", "lighting", "mix")
+UNLABELLED, STEPS, LR, HEAD_LR = 1000, 300, 1e-3, 3e-3
+CONFIDENT = 0.9
+BLIND = ("source only", "imitation", "mixup")  # never see the second fab
+ALIGNED = ("dann", "mmd", "coral")
+METHODS = (*BLIND, *ALIGNED, "self-supervised", "pseudo-labels", "target labels")
+IMITATION = training.compose(  # what another tool or light might do, not these two
+    AUGMENT,
+    photometric.random_blur(1.0),
+    photometric.random_noise(0.3),
+    photometric.random_colour(0.3),
+    photometric.random_grey(0.2),
+)
+
+
+@lru_cache(maxsize=2)
+def second_fab(kind):
+    """(unlabelled pictures, test pictures) of the second fab.
+
+    A mix of products is reached by leaving pictures out, so more are drawn for it.
+    The test pictures keep equal classes: the mix enters by the weights of `scored`.
+    """
+    n = int(UNLABELLED / 0.4) if "mix" in kind else UNLABELLED
+    pool = shifted.shifted(datasets.load(TARGET, "pool", n=n, seed=1), kind, seed=1)
+    look = kind.replace(" + mix", "").replace("mix", "")
+    test = datasets.load(TARGET, "test")
+    return pool, shifted.shifted(test, look, seed=2) if look else test
+
+
+def scored(probabilities, labels, kind):
+    """Accuracy at the second fab's proportions of classes."""
+    right = probabilities.argmax(axis=1) == labels
+    recalls = [right[labels == c].mean() for c in range(probabilities.shape[1])]
+    weights = shifted.MIX if "mix" in kind else np.full(len(recalls), 1 / len(recalls))
+    return float(np.dot(recalls, weights))
+
+
+def coral_weight(backbone, data):
+    """1 / (||C_S||_F^2 / 4F^2): CORAL as a share of the source's own covariance."""
+    X = torch.from_numpy(features.extract(backbone, data))
+    return float(4 * X.shape[1] ** 2 / (torch.cov(X.T) ** 2).sum())
+
+
+@lru_cache(maxsize=3)
+def trained_at_home(method, seed):
+    """A network that learned from the first fab alone."""
+    backbone = zoo.load(BACKBONE, 5, seed=seed)
+    augment, loss = IMITATION if method == "imitation" else AUGMENT, None
+    if method == "mixup":
+        mix = Mixup(alpha=0.2)
+        augment, loss = training.compose(AUGMENT, mix), mix.loss
+    training.fit(
+        backbone,
+        labelled(500, seed),
+        datasets.load(TARGET, "validation"),
+        steps=STEPS,
+        lr=LR,
+        seed=seed,
+        recipe=training.Recipe(
+            augment=augment,
+            eval_every=STEPS // 5,
+            objective=training.Objective(loss=loss),
+        ),
+    )
+    return backbone
+
+
+def trained(method, kind, seed):
+    """A network trained by one method for one second fab; a fresh copy."""
+    if method in BLIND:
+        return trained_at_home(method, seed).copy()
+    source, (target, _) = labelled(500, seed), second_fab(kind)
+    recipe = training.Recipe(augment=AUGMENT)
+    options = dict(steps=STEPS, lr=LR, seed=seed, recipe=recipe)
+    if method in ALIGNED:
+        backbone = zoo.load(BACKBONE, 5, seed=seed)
+        weight = coral_weight(backbone, source) if method == "coral" else 1.0
+        alignment.fit_aligned(
+            backbone,
+            source,
+            None,
+            alignment.Alignment(method, target, weight, AUGMENT),
+            **options,
+        )
+        return backbone
+    if method == "pseudo-labels":
+        backbone = trained_at_home("source only", seed).copy()
+        guessed, _ = pseudo_labelled(backbone, target, CONFIDENT)
+        both = datasets.from_arrays(
+            np.concatenate([source.images, guessed.images]),
+            np.concatenate([source.labels, guessed.labels]),
+            classes=source.classes,
+        )
+        training.fit(backbone, both, **options)
+        return backbone
+    if method == "target labels":  # what labels there would have given
+        backbone = zoo.load(BACKBONE, 5, seed=seed)
+        training.fit(backbone, target.take(500, seed=seed), **options)
+        return backbone
+    if method == "self-supervised":
+        backbone = zoo.load(BACKBONE, 5, seed=seed)
+        pictures = np.concatenate([source.images, target.images])
+        continue_pretraining(
+            backbone, pictures, steps=STEPS, lr=3e-4, seed=seed, augment=IMITATION
+        )
+        validation = datasets.load(TARGET, "validation")
+        options["recipe"] = replace(recipe, eval_every=60)
+        training.fit(backbone, source, validation, **options)
+    return backbone
+
+
+@experiment(
+    "adaptation",
+    grid=[
+        dict(method=method, shift=kind, seed=seed)
+        for seed in SEEDS
+        for method in METHODS
+        for kind in SHIFTS
+        if kind != "mix" or method in (*BLIND, *ALIGNED)
+    ],
+    sample=[dict(method="coral", shift="tool", seed=0)],
+    live={"11": ("accuracy", "batchnorm", "tta", "home")},  # of "source only"
+    tolerance={"accuracy": 0.05, "batchnorm": 0.05, "tta": 0.05, "home": 0.04},
+    models=(BACKBONE,),
+    data=FILES,
+)
+def adapted(method, shift, seed):
+    """Accuracy in the second fab: as trained, with AdaBN, with turned copies, at home.
+
+    distance: the proxy A-distance of the features of the two fabs, each in its own
+    proportions of classes.  What is done to a finished network, AdaBN and turned
+    copies, is measured where nothing else adapts.
+    """
+    backbone = trained(method, shift, seed)
+    pool, test = second_fab(shift)
+    home = datasets.load(TARGET, "validation")
+    X, Y = (features.extract(backbone, data) for data in (home, pool))
+    logits = training.predict(backbone, test)
+    numbers = {
+        "accuracy": scored(logits, test.labels, shift),
+        "home": training.evaluate(backbone, home)["accuracy"],
+        "distance": proxy_a_distance(X, Y),
+    }
+    if method in ("source only", "imitation"):
+        renewed = test_time.adapt_batchnorm(backbone, pool.images)
+        for name, changed in (
+            ("batchnorm", training.predict(renewed, test)),
+            ("tta", test_time.predict_tta(backbone, test.images)),
+            ("both", test_time.predict_tta(renewed, test.images)),
+        ):
+            numbers[name] = scored(changed, test.labels, shift)
+    return numbers
+
+
+# --- an inherited bias ----------------------------------------------------------
+
+NAMED = 1  # the class that the mark goes with: particle
+SHARE = 0.22  # of all pictures, in every set
+SETS = {  # probability of the mark in the named class; the others make up the share
+    "clean": SHARE,
+    "biased a little": 0.5,
+    "biased": 0.9,
+}
+REMEDIES = ("none", "balanced groups", "head on fresh sample", "corners masked")
+FEW, FRESH = 100, 50
+
+
+def mark_shares(kind):
+    """Probability of the mark for each class; the same share over all pictures."""
+    others = (SHARE * 5 - SETS[kind]) / 4
+    return [SETS[kind] if c == NAMED else others for c in range(5)]
+
+
+def masked(images):
+    """Pictures without their corners, where the mark may be."""
+    images = images.copy()
+    side, cut = images.shape[1], shifted.CORNER
+    grey = images.mean(axis=(1, 2), keepdims=True).astype(np.uint8)  # (N, 1, 1, 3)
+    for rows in (slice(0, cut), slice(side - cut, side)):
+        for columns in (slice(0, cut), slice(side - cut, side)):
+            images[:, rows, columns] = grey
+    return images
+
+
+@lru_cache(maxsize=2)
+def trained_source(kind, seed):
+    """The bundled network after a first job in which the mark went with a class."""
+    pool = datasets.load(TARGET, "pool", n=2000, seed=3)
+    pool = shifted.marked(pool, mark_shares(kind), seed=seed)
+    backbone = zoo.load(BACKBONE, 5, seed=seed)
+    recipe = training.Recipe(augment=AUGMENT)
+    training.fit(backbone, pool, steps=400, lr=LR, seed=seed, recipe=recipe)
+    return backbone
+
+
+def second_job(kind, seed):
+    """(100 labelled, 500 for choosing) pictures of the second fab, marked."""
+    parts = []
+    for split, n, at in (("train", FEW, seed), ("validation", 500, 0)):
+        data = datasets.load(TARGET, split).take(n, seed=at)
+        data = shifted.shifted(data, "tool", seed=5 + seed)
+        parts.append(shifted.marked(data, mark_shares(kind), seed=10 + seed))
+    return parts
+
+
+def fresh_sample(seed):
+    """50 further labelled pictures of the second fab, the mark put on half of them."""
+    data = datasets.load(TARGET, "train").take(FEW + FRESH, seed=seed)
+    data = shifted.shifted(data.subset(np.arange(FEW, FEW + FRESH)), "tool", seed=7)
+    return shifted.marked(data, [0.5] * 5, seed=20 + seed)
+
+
+def balanced_groups(data, seed):
+    """As many pictures, drawn so that in every class half of them carry the mark."""
+    rng = np.random.default_rng((seed, 6))
+    groups = 2 * data.labels + data.metadata["mark"]
+    size = len(data) // len(np.unique(groups))
+    drawn = [
+        rng.choice(np.flatnonzero(groups == g), size, replace=True)
+        for g in np.unique(groups)
+    ]
+    return data.subset(rng.permutation(np.concatenate(drawn)))
+
+
+def audited(predict, test):
+    """What the mark does to the same pictures: without it, with it."""
+    with_it = np.stack([shifted.with_mark(x, i % 4) for i, x in enumerate(test.images)])
+    plain, marked = predict(test.images), predict(with_it)
+    named = test.labels == NAMED
+    right = {
+        "aligned": np.concatenate(
+            [marked[named] == NAMED, (plain == test.labels)[~named]]
+        ),
+        "conflicting": np.concatenate(
+            [plain[named] == NAMED, (marked == test.labels)[~named]]
+        ),
+    }
+    return {group: float(hits.mean()) for group, hits in right.items()} | {
+        "pulled": float(
+            (marked == NAMED)[~named].mean() - (plain == NAMED)[~named].mean()
+        )
+    }
+
+
+@experiment(
+    "inherited_bias",
+    grid=[
+        dict(source=source, target=target, strategy=strategy, remedy="none", seed=seed)
+        for seed in SEEDS
+        for source in ("clean", "biased")
+        for target in ("clean", "biased a little")
+        for strategy in ("frozen", "full")
+    ]
+    + [
+        dict(
+            source="biased",
+            target="biased a little",
+            strategy=strategy,
+            remedy=remedy,
+            seed=seed,
+        )
+        for seed in SEEDS
+        for strategy in ("frozen", "full")
+        for remedy in REMEDIES[1:]
+    ],
+    sample=[
+        dict(
+            source="clean",
+            target="biased a little",
+            strategy="frozen",
+            remedy="none",
+            seed=0,
+        )
+    ],
+    tolerance={"aligned": 0.05, "conflicting": 0.05},
+    models=(BACKBONE,),
+    data=FILES,
+)
+def inherited_bias(source, target, strategy, remedy, seed):
+    """Accuracy where the mark helps and where it misleads, after a second, small job.
+
+    source, target: how strongly the mark goes with one class in each.
+    """
+    backbone = trained_source(source, seed).copy().to_classes(5, seed)
+    train, validation = second_job(target, seed)
+    test = shifted.shifted(datasets.load(TARGET, "test"), "tool", seed=2)
+    if remedy == "corners masked":
+        train, validation = (
+            replace(part, images=masked(part.images)) for part in (train, validation)
+        )
+    if remedy == "balanced groups":
+        train = balanced_groups(train, seed)
+    if strategy == "frozen":
+        freezing.freeze_backbone(backbone)
+    recipe = training.Recipe(augment=AUGMENT, eval_every=20)
+    options = dict(seed=seed, recipe=recipe)
+    lr = HEAD_LR if strategy == "frozen" else LR
+    training.fit(backbone, train, validation, steps=200, lr=lr, **options)
+    if remedy == "head on fresh sample":
+        freezing.freeze_backbone(backbone)
+        training.fit(backbone, fresh_sample(seed), steps=100, lr=HEAD_LR, **options)
+    hide = masked if remedy == "corners masked" else (lambda images: images)
+
+    def predict(images):
+        data = (hide(images), np.zeros(len(images), dtype=np.int64))
+        return training.predict(backbone, data).argmax(axis=1)
+
+    return audited(predict, test)

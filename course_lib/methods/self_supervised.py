@@ -1,0 +1,209 @@
+"""Pre-training continued on a target's own pictures or texts, without a label.
+
+Pictures by Barlow Twins, texts by masked tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from course_lib import profiles, training
+from course_lib.errors import CourseError
+from course_lib.methods.unlabelled import (
+    check_vision,
+    checked_pair,
+    features_and_logits,
+    unlabelled,
+)
+from course_lib.models.features import network, preprocess_of, to_device
+from course_lib.models.text import required
+from course_lib.training.freezing import train_mode
+from course_lib.training.hf_trainer import Examples, isolated
+from course_lib.training.photometric import (
+    random_blur,
+    random_colour,
+    random_grey,
+    random_noise,
+)
+
+__all__ = [
+    "barlow_twins_loss",
+    "continue_on_texts",
+    "continue_pretraining",
+    "default_views",
+]
+
+
+def barlow_twins_loss(A, B, trade_off: float = 0.005) -> torch.Tensor:
+    """``sum_i (1 - C_ii)^2 + trade_off sum_i sum_j!=i C_ij^2``, C the correlations.
+
+    C (D, D) correlates the columns of A (N, D) and B (N, D), two views of the same N
+    images: each feature should survive the change of view, and say something of its
+    own.  Raises CourseError on shapes that do not fit.  Zbontar et al. 2021.
+    """
+    checked_pair(A, B, "barlow_twins_loss")
+    if len(A) != len(B):
+        raise CourseError(
+            f"barlow_twins_loss: {len(A)} and {len(B)} rows, expected two views of the "
+            "same images."
+        )
+    A, B = ((M - M.mean(dim=0)) / (M.std(dim=0, correction=0) + 1e-6) for M in (A, B))
+    C = A.T @ B / len(A)  # (D, D)
+    on_diagonal = ((1 - C.diagonal()) ** 2).sum()
+    off_diagonal = (C**2).sum() - (C.diagonal() ** 2).sum()
+    return on_diagonal + trade_off * off_diagonal
+
+
+def default_views() -> Callable:
+    """The augmentation of continue_pretraining: mirrored, shifted, other colours."""
+    return training.compose(
+        training.random_flips(vertical=True),
+        training.random_crop(8),
+        random_colour(0.5),
+        random_grey(0.2),
+        random_blur(1.0),
+        random_noise(0.2),
+    )
+
+
+def continue_pretraining(
+    backbone,
+    images,
+    *,
+    steps: int,
+    lr: float = 1e-3,
+    batch_size: int = 64,
+    seed: int = 0,
+    augment: Callable | None = None,
+) -> list[float]:
+    """Self-supervised training, in place, on images without labels: Barlow Twins.
+
+    Two augmented views of each image go through the backbone and a projector
+    (F -> 256 -> 128), which is thrown away; the head is not touched, so train or
+    replace it afterwards.  augment: f(x, generator), by default default_views();
+    features become blind to what it changes, so it must not change the class.
+    AdamW with a weight decay of 0.01.  Returns the loss of each step.  Raises
+    CourseError as soon as the loss is not finite.  Zbontar et al. 2021.
+    """
+    check_vision(backbone)
+    augment = augment or default_views()
+    net, device = network(backbone), profiles.device()
+    examples = unlabelled(images, preprocess_of(backbone), batch_size)
+    generator = torch.Generator().manual_seed(seed)
+    batches = examples.endless(batch_size, generator)
+    losses = []
+    with training.isolated(seed, None):
+        projector = _projector(backbone.num_features).to(device)
+        net.to(device)
+        groups = [
+            group
+            for part in (net, projector)
+            for group in training.param_groups(part, lr, 0.01)
+        ]
+        optimizer = training.make_optimizer(net, groups=groups, lr=lr)
+        train_mode(backbone)
+        for step in range(steps):
+            x, _ = next(batches)
+            views = [to_device(augment(x, generator), device) for _ in range(2)]
+            features, _ = features_and_logits(backbone, torch.cat(views))
+            loss = barlow_twins_loss(*projector(features.float()).chunk(2))
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise CourseError(
+                    f"continue_pretraining: the loss is {losses[-1]} at step {step}.\n"
+                    "Expected: a finite number.\nDo: lower lr by a factor of 3 to 10."
+                )
+            for group in optimizer.param_groups:
+                group["lr"] = lr * training.lr_factor(step, steps)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+    net.eval()
+    return losses
+
+
+def _projector(width: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(width, 256, bias=False),
+        nn.BatchNorm1d(256),
+        nn.ReLU(),
+        nn.Linear(256, 128, bias=False),
+    )
+
+
+def continue_on_texts(
+    backbone,
+    texts: Sequence[str],
+    *,
+    steps: int = 200,
+    lr: float = 1e-4,
+    batch_size: int = 32,
+    masked: float = 0.15,
+    seed: int = 0,
+) -> list[float]:
+    """Continue masked-language-model pre-training on unlabelled texts, in place.
+
+    15 % of the tokens are hidden (80 % as [MASK], 10 % another token, 10 % as they
+    are) and predicted from the rest, through a head whose output matrix is the input
+    embedding.  A sentence encoder has lost that head; its transform is learned anew.
+    Returns the losses (nats a hidden token).  Gururangan et al. 2020 (DAPT, TAPT),
+    Devlin et al. 2019.
+    """
+    from transformers import get_linear_schedule_with_warmup
+
+    model, tokenizer = required(backbone)
+    encoder = model.encoder if backbone.head else model
+    with isolated(seed):
+        batches = _masked_batches(tokenizer, texts, batch_size, masked, seed)
+        embedding = encoder.get_input_embeddings().weight  # (V, F)
+        width, device = embedding.shape[1], embedding.device
+        transform = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)
+        ).to(device)
+        bias = nn.Parameter(torch.zeros(len(embedding), device=device))
+        learned = [p for p in encoder.parameters() if p.requires_grad]
+        learning = [*learned, *transform.parameters(), bias]
+        optimizer = torch.optim.AdamW(learning, lr=lr, fused=True)
+        schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
+        encoder.train()
+        losses: list[float] = []
+        for _ in range(steps):
+            batch = to_device(next(batches), device)
+            labels = batch.pop("labels")  # (N, T), -100 where nothing is hidden
+            hidden = encoder(**batch).last_hidden_state
+            chosen = labels >= 0
+            logits = transform(hidden[chosen]) @ embedding.T + bias
+            loss = cross_entropy(logits, labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(learned, 1.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+    encoder.eval()
+    return losses
+
+
+def _masked_batches(tokenizer, texts, batch_size, masked, seed):
+    """Batches for ever, as dicts of tensors (N, T); every pass in an order of its own.
+
+    The end of one pass and the start of the next share a batch.
+    """
+    from transformers import DataCollatorForLanguageModeling
+
+    examples = Examples(tokenizer, texts)
+    collate = DataCollatorForLanguageModeling(
+        tokenizer, mlm_probability=masked, seed=seed
+    )
+    generator = torch.Generator().manual_seed(seed)
+    queue: list[int] = []
+    while True:
+        if len(queue) < batch_size:
+            queue += torch.randperm(len(examples), generator=generator).tolist()
+        rows, queue = queue[:batch_size], queue[batch_size:]
+        yield dict(collate([dict(examples[i]) for i in rows]))

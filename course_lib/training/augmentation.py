@@ -1,0 +1,68 @@
+"""Random changes of pictures that keep their class: augment(x, generator) -> x.
+
+Each works on a preprocessed batch (N, C, H, W) and draws from the torch.Generator that
+it is given, so that a seed repeats it.  Shorten & Khoshgoftaar 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["compose", "random_crop", "random_dihedral", "random_flips"]
+
+
+def random_flips(p: float = 0.5, vertical: bool = False) -> Callable:
+    """Mirror each image left-right with probability p, and top-bottom if asked."""
+
+    def augment(x, generator):
+        for axis in (3, 2) if vertical else (3,):
+            chosen = torch.rand(len(x), 1, 1, 1, generator=generator) < p
+            x = torch.where(chosen.to(x.device), x.flip(axis), x)
+        return x
+
+    return augment
+
+
+def random_dihedral() -> Callable:
+    """One of the eight turns and mirrorings of a square picture, each equally likely.
+
+    For square pictures without an up and a down, such as wafers under a microscope.
+    """
+    mirrored = random_flips(0.5, vertical=True)
+
+    def augment(x, generator):
+        chosen = torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5
+        x = torch.where(chosen.to(x.device), x.transpose(2, 3), x)
+        return mirrored(x, generator)
+
+    return augment
+
+
+def random_crop(pad: int) -> Callable:
+    """Shift each image by up to ``pad`` pixels; the border shows the mean colour."""
+
+    def augment(x, generator):
+        n, _, height, width = x.shape
+        shift = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=generator)
+        rows = (shift[0] + torch.arange(height)).to(x.device)  # (N, H)
+        columns = (shift[1] + torch.arange(width)).to(x.device)  # (N, W)
+        padded = F.pad(x, (pad, pad, pad, pad)).permute(0, 2, 3, 1)  # (N, H', W', C)
+        image = torch.arange(n, device=x.device)[:, None, None]
+        cropped = padded[image, rows[:, :, None], columns[:, None, :]]
+        return cropped.permute(0, 3, 1, 2)
+
+    return augment
+
+
+def compose(*augmentations: Callable) -> Callable:
+    """Several augmentations, one after the other."""
+
+    def augment(x, generator):
+        for one in augmentations:
+            x = one(x, generator)
+        return x
+
+    return augment

@@ -1,0 +1,277 @@
+"""From data to batches: what the loop takes its updates from.
+
+:class:`Examples` holds data of any accepted form, preprocessed once where that fits in
+memory; :class:`Batches` shuffles them for ever; :class:`Feed` augments a batch, brings
+it to the device and gives each of several processes its rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+
+from course_lib.errors import CourseError
+from course_lib.models.features import to_device
+
+__all__ = ["Batch", "Batches", "Examples", "Feed", "check_labels"]
+
+CACHE_BYTES = 1 << 29  # images whose tensors are larger are preprocessed per batch
+
+
+class Examples:
+    """Training or evaluation data in one of two forms.
+
+    ``inputs`` (a tensor, or a dict of tensors) and ``labels`` in memory; or, for a
+    torch Dataset or DataLoader, a ``loader`` that is iterated as it is.
+    """
+
+    def __init__(self, data, preprocess, batch_size: int, where: str, cache=True):
+        self.prepare = None
+        self.loader = None
+        self.classes = getattr(data, "classes", None)
+        if isinstance(data, torch.utils.data.DataLoader):
+            self.loader, self._preprocess = data, preprocess
+            self.n, self.steps = len(data.dataset), len(data)
+            self.classes = getattr(data.dataset, "classes", None)
+            return
+        images, labels = _inputs_and_labels(data, where)
+        self.labels = _checked_labels(labels, len(images), where)
+        self.n = len(self.labels)
+        if not self.n:
+            raise CourseError(
+                f"The {where} data are empty.\nExpected: at least one example.\n"
+                "Do: check the split or the folder that they were loaded from."
+            )
+        if self.classes is not None:
+            check_labels(self.labels, len(self.classes), where)
+        alone = self.n > 1 and self.n % batch_size == 1  # BatchNorm needs two examples
+        self.steps = math.ceil(self.n / batch_size) - alone
+        self.inputs, self.prepare = _prepared(images, preprocess, where, cache)
+
+    def batch(self, rows: torch.Tensor):
+        """Inputs and labels of the given rows; tokens end with the longest of them."""
+        if isinstance(self.inputs, Mapping):
+            some = {k: v[rows] for k, v in self.inputs.items()}
+            return _trimmed(some), self.labels[rows]
+        x = self.inputs[rows]
+        return (self.prepare(x) if self.prepare else x), self.labels[rows]
+
+    def endless(self, batch_size: int, generator: torch.Generator):
+        """Training batches for ever, reshuffled at the start of each pass."""
+        if self.loader is not None:
+            return _Loaded(self._loaded)
+        return Batches(self, batch_size, generator)
+
+    def once(self, batch_size: int, processes=None):
+        """Every example once, in order, for evaluation; of several processes, mine."""
+        if self.loader is not None:
+            yield from self._loaded()
+            return
+        for rows in torch.arange(self.n).split(batch_size):
+            own, weight = processes.share(rows) if processes else (rows, 1.0)
+            if weight:
+                yield self.batch(own)
+
+    def _loaded(self):
+        for x, y in self.loader:
+            if getattr(x, "dtype", None) == torch.uint8 and self._preprocess:
+                x = self._preprocess(x)
+            yield x, torch.as_tensor(y)
+
+
+class Batches:
+    """Training batches for ever, reshuffled at the start of each pass.
+
+    ``rows()`` gives the rows of the next batch alone.  ``state()`` and ``restore()``
+    bring the order back in the middle of a pass: the rows still to come and the
+    generator, which augmentations share.
+    """
+
+    def __init__(self, examples: Examples, batch_size: int, generator):
+        self.examples, self.batch_size = examples, batch_size
+        self.generator, self.left = generator, torch.empty(0, dtype=torch.int64)
+
+    def rows(self) -> torch.Tensor:
+        n = self.examples.n
+        if len(self.left) == 0 or (len(self.left) == 1 and n > 1):
+            self.left = torch.randperm(n, generator=self.generator)
+        rows, self.left = self.left[: self.batch_size], self.left[self.batch_size :]
+        return rows
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.examples.batch(self.rows())
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"left": self.left, "generator": self.generator.get_state()}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        self.left = state["left"]
+        self.generator.set_state(state["generator"].clone())
+
+
+class _Loaded:
+    """The batches of a DataLoader for ever: their order is its own affair."""
+
+    def __init__(self, passes: Callable):
+        self.batches = (batch for _ in iter(int, 1) for batch in passes())
+
+    def __iter__(self):
+        return self.batches
+
+    def __next__(self):
+        return next(self.batches)
+
+
+class Batch(NamedTuple):
+    """One process's part of a training batch.
+
+    inputs: a tensor (n, ...) or a dict of them.  labels: (n,).  weight: of its mean in
+    the mean over the whole batch.  size: examples in the whole batch.
+    """
+
+    inputs: torch.Tensor | Mapping[str, torch.Tensor]
+    labels: torch.Tensor
+    weight: float
+    size: int
+
+
+class Feed:
+    """Training batches as the loop takes them: augmented, on the device, shared out.
+
+    recipe: a training.Recipe, for batch size and augmentation.  Order and augmentation
+    draw from one generator, and an augmentation draws for the whole batch, so that one
+    process or several see the same pictures.
+    """
+
+    def __init__(self, examples: Examples, recipe, seed: int, device, processes):
+        self.generator = torch.Generator().manual_seed(seed)
+        self.batches = examples.endless(recipe.batch_size, self.generator)
+        self.augment = recipe.augment
+        self.device, self.processes = device, processes
+
+    def __iter__(self):
+        return self
+
+    def __next__(self) -> Batch:
+        if self.augment is None and isinstance(self.batches, Batches):
+            rows = self.batches.rows()
+            own, weight = self.processes.share(rows)
+            x, y = self.batches.examples.batch(own)
+            return Batch(
+                to_device(x, self.device), y.to(self.device), weight, len(rows)
+            )
+        x, y = next(self.batches)
+        x, y = to_device(x, self.device), y.to(self.device)
+        if self.augment is not None:
+            x = self.augment(x, self.generator)
+        if isinstance(x, Mapping):
+            own = {key: self.processes.share(values)[0] for key, values in x.items()}
+        else:
+            own, _ = self.processes.share(x)
+        labels, weight = self.processes.share(y)
+        return Batch(own, labels, weight, len(y))
+
+
+def _trimmed(tokens: dict) -> dict:
+    """Tokens (N, T) without the columns that are padding in every row."""
+    mask = tokens.get("attention_mask")
+    if mask is None or mask.ndim != 2:
+        return tokens
+    used = mask.any(dim=0).nonzero()
+    last = int(used.max()) + 1 if len(used) else 1
+    return {
+        k: v[:, :last] if v.shape[:2] == mask.shape else v for k, v in tokens.items()
+    }
+
+
+def _inputs_and_labels(data, where: str):
+    if hasattr(data, "texts") and hasattr(data, "labels"):
+        return data.texts, data.labels
+    if hasattr(data, "images") and hasattr(data, "labels"):
+        return data.images, data.labels
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        return data
+    if isinstance(data, torch.utils.data.Dataset):
+        pairs = [data[i] for i in range(len(data))]
+        inputs = [x if isinstance(x, str) else torch.as_tensor(x) for x, _ in pairs]
+        if inputs and isinstance(inputs[0], torch.Tensor):
+            inputs = torch.stack(inputs)
+        return inputs, torch.as_tensor([int(y) for _, y in pairs])
+    raise CourseError(
+        f"The {where} data are of type {type(data).__name__}.\n"
+        "Expected: an ImageDataset, a pair (inputs, labels), a torch Dataset or a "
+        "DataLoader.\nDo: course_lib.datasets.from_arrays or from_folder makes one."
+    )
+
+
+def _checked_labels(labels, n: int, where: str) -> torch.Tensor:
+    labels = torch.as_tensor(labels)
+    if labels.dtype.is_floating_point or labels.dtype == torch.bool:
+        raise CourseError(
+            f"The {where} labels are {labels.dtype}.\nExpected: whole numbers, the "
+            "index of the class.\nDo: labels.astype('int64')."
+        )
+    if len(labels) != n:
+        raise CourseError(
+            f"The {where} data hold {n} inputs and {len(labels)} labels.\n"
+            "Expected: one label for each input.\nDo: compare their order and lengths."
+        )
+    return labels.long()
+
+
+def check_labels(labels: torch.Tensor, classes: int, where: str) -> None:
+    """Raise CourseError unless all labels lie in 0 ... classes - 1."""
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise CourseError(
+            f"The {where} labels run from {low} to {high}.\nExpected: 0 to "
+            f"{classes - 1}, one number for each of {classes} classes.\n"
+            "Do: renumber the labels, or give the model a head of "
+            f"{high + 1} outputs (backbone.to_classes({high + 1}))."
+        )
+
+
+def _prepared(images, preprocess, where: str, cache: bool):
+    """(inputs, function applied per batch): preprocessed once when that fits."""
+    if isinstance(images, Mapping):
+        return images, None
+    if isinstance(images, (list, tuple)) and images and isinstance(images[0], str):
+        if preprocess is None:
+            raise CourseError(
+                f"The {where} data are texts; pass preprocess=tokenizer.\n"
+                "Expected: a model that carries its tokenizer, or the tokenizer.\n"
+                "Do: zoo.load('minilm', num_classes=n), or preprocess=tokenizer."
+            )
+        return dict(preprocess(list(images))), None
+    x = images if isinstance(images, torch.Tensor) else torch.as_tensor(images)
+    if x.dtype == torch.float64:
+        x = x.float()
+    if x.dtype.is_floating_point:
+        return x, None
+    if x.dtype != torch.uint8:
+        raise CourseError(
+            f"The {where} inputs are {x.dtype}.\nExpected: uint8 images (N, H, W, 3), "
+            "or float features that need no preprocessing.\n"
+            "Do: images.astype('uint8'), or features.astype('float32')."
+        )
+    if preprocess is None:
+        raise CourseError(
+            f"The {where} inputs are uint8 images, and the model carries no "
+            "preprocessing.\nExpected: the scaling that the weights were trained with."
+            "\nDo: pass preprocess=..., or a Backbone from course_lib.zoo.load."
+        )
+    if len(x) == 0:
+        return x.float(), None
+    example = preprocess(x[:1])
+    if not cache or example.numel() * example.element_size() * len(x) > CACHE_BYTES:
+        return x, preprocess
+    prepared = torch.empty((len(x), *example.shape[1:]), dtype=example.dtype)
+    for start in range(0, len(x), 512):
+        prepared[start : start + 512] = preprocess(x[start : start + 512])
+    return prepared, None
