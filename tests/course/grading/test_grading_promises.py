@@ -68,9 +68,8 @@ def test_the_doctor_says_which_hold(monkeypatch, capsys):
     monkeypatch.setattr(promises, "try_all", lambda: found)
     report = doctor.examine()
     check = report["checks"]["promises of grading"]
-    assert check[
-        "status"
-    ] == doctor_findings.WARNING and "1 of 2 hold; not: a lock" in str(check)
+    assert check["status"] == doctor_findings.WARNING
+    assert "1 of 2 hold; not: a lock" in str(check)
     assert "promises" not in report["profiles"]["offline"]["why"]
     doctor.show(report)
     said = capsys.readouterr().out

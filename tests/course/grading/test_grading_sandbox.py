@@ -820,8 +820,8 @@ def test_what_the_environment_broke_is_tried_again_after_the_others(monkeypatch)
 
     monkeypatch.setattr(classroom, "here", here)
     jobs = [{"student": name} for name in ("ann", "bob", "cem", "dan")]
-    tried = classroom.tried_again(jobs, 2, None)
-    found = [(j["student"], r["outcome"]) for j, r in tried]
+    outcomes = classroom.tried_again(jobs, 2, None)
+    found = [(j["student"], r["outcome"]) for j, r in outcomes]
     assert found == [
         ("ann", "graded"),
         ("dan", "graded"),
