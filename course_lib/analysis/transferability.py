@@ -1,8 +1,7 @@
 """Transferability scores: which source suits a target, before any fine-tuning?
 
 Each score takes features Z (N, D) of the labelled target pictures, or the source
-head's probabilities, and gives one number; larger promises better transfer.  Whether
-the promise is kept has to be measured.
+head's probabilities, and gives one number; larger promises better transfer.
 """
 
 from __future__ import annotations
