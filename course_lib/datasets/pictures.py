@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from course_lib.datasets.wording import INSTALL
+from course_lib.datasets.messages import INSTALL
 from course_lib.errors import CourseError
 
 __all__ = [
