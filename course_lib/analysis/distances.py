@@ -6,10 +6,13 @@ All take features X (N, F) of one domain and Y (M, F) of the other, rows indepen
 from __future__ import annotations
 
 import numpy as np
+import torch
+from scipy.spatial.distance import pdist
 
 from course_lib.analysis import arguments
 from course_lib.analysis.statistics import permutation_p
 from course_lib.errors import CourseError
+from course_lib.methods import alignment
 
 __all__ = [
     "classifier_test",
@@ -27,27 +30,31 @@ LEAST_SHRINKAGE = 1e-4  # keeps the covariance invertible
 # -- maximum mean discrepancy -----------------------------------------------------
 
 
-def _gaussian_kernel(X, Y, bandwidth) -> np.ndarray:
-    """exp(-d^2 / (2 bandwidth^2)) of the pooled sample, zeros on the diagonal."""
-    Z = np.concatenate([X, Y])
-    # ||x - y||^2 by one product; centring first keeps the digits of what is left
-    Z = Z - Z.mean(axis=0)
-    norms = (Z**2).sum(axis=1)
-    squared = np.maximum(norms[:, None] + norms - 2 * Z @ Z.T, 0)  # (n, n)
+def _widths(X, Y, bandwidth) -> list[float]:
+    """The one width of the kernel: by default the median distance of pooled rows."""
     if bandwidth is None:
-        distances = np.sqrt(squared[np.triu_indices(len(Z), 1)])
-        bandwidth = np.median(distances)
-        if not bandwidth > 0:  # most rows are alike
-            bandwidth = distances.mean() or 1.0
-    elif not 0 < bandwidth < np.inf:
+        apart = pdist(np.concatenate([X, Y]))
+        return [np.median(apart) or apart.mean() or 1.0]  # 0: most, or all, are alike
+    if not 0 < bandwidth < np.inf:
         raise CourseError(f"mmd: bandwidth={bandwidth!r}.\nExpected: a length > 0.")
-    kernel = np.exp(squared / (-2 * bandwidth**2))
-    np.fill_diagonal(kernel, 0)
-    return kernel
+    return [bandwidth]
 
 
-def _mmd_of(kernel, in_X) -> np.ndarray:
-    """Unbiased MMD^2 for each column of the indicator in_X (n, P) of the first side."""
+def mmd(X, Y, bandwidth: float | None = None) -> float:
+    """`methods.alignment.mmd` with one width, to report: unbiased, Gaussian kernel.
+
+    X (N, F), Y (M, F).  Equal domains give 0 on average, and a little below 0 half of
+    the time.  bandwidth: of the kernel, a distance; the median distance of the pooled
+    sample by default.  Needs memory for (N + M)^2 numbers.  Raises CourseError on bad
+    features.  Gretton et al. 2012.
+    """
+    X, Y = arguments.pair(X, Y, "mmd")
+    widths = _widths(X, Y, bandwidth)
+    return float(alignment.mmd(torch.tensor(X), torch.tensor(Y), widths))
+
+
+def _of_splits(kernel, in_X) -> np.ndarray:
+    """The same estimate for each column of in_X (n, P), which marks the first side."""
     n = in_X.sum(axis=0)
     m = len(in_X) - n
     mixed = kernel @ in_X  # (n, P)
@@ -55,21 +62,6 @@ def _mmd_of(kernel, in_X) -> np.ndarray:
     between = mixed.sum(axis=0) - within_X
     within_Y = kernel.sum() - within_X - 2 * between
     return within_X / (n * (n - 1)) + within_Y / (m * (m - 1)) - 2 * between / (n * m)
-
-
-def mmd(X, Y, bandwidth: float | None = None) -> float:
-    """Squared maximum mean discrepancy with a Gaussian kernel, unbiased.
-
-    X (N, F), Y (M, F).  Mean similarity within X, plus within Y, minus twice between
-    them; pairs of a row with itself are left out, so that equal domains give 0 on
-    average, and a little below 0 half of the time.  bandwidth: of the kernel, a
-    distance; the median distance of the pooled sample by default.  Needs memory for
-    (N + M)^2 numbers.  Raises CourseError on bad features.
-    Gretton et al. 2012.
-    """
-    X, Y = arguments.pair(X, Y, "mmd")
-    in_X = np.repeat([1.0, 0.0], [len(X), len(Y)])[:, None]
-    return float(_mmd_of(_gaussian_kernel(X, Y, bandwidth), in_X)[0])
 
 
 def mmd_test(
@@ -88,7 +80,9 @@ def mmd_test(
     rng = np.random.default_rng(seed)
     splits = rng.permuted(np.tile(in_X, (permutations, 1)), axis=1)
     columns = np.concatenate([in_X[None], splits]).T  # (N + M, 1 + permutations)
-    values = _mmd_of(_gaussian_kernel(X, Y, bandwidth), columns)
+    widths = _widths(X, Y, bandwidth)
+    kernel = alignment.gaussian_kernel(torch.tensor(X), torch.tensor(Y), widths)
+    values = _of_splits(kernel.numpy(), columns)
     return float(values[0]), permutation_p(values)
 
 

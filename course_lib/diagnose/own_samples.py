@@ -11,8 +11,8 @@ import numpy as np
 
 from course_lib import datasets, training
 from course_lib.datasets.labelled import joined
+from course_lib.datasets.messages import listed
 from course_lib.datasets.near_duplicates import digests
-from course_lib.datasets.wording import listed
 from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
 

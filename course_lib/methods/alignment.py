@@ -33,6 +33,7 @@ __all__ = [
     "DomainClassifier",
     "coral",
     "fit_aligned",
+    "gaussian_kernel",
     "gradient_reversal",
     "mmd",
     "reversal_strength",
@@ -99,27 +100,38 @@ class DomainClassifier(nn.Module):
 # -- distances as losses ----------------------------------------------------------
 
 
-def mmd(X, Y, bandwidths: Sequence[float] | None = None) -> torch.Tensor:
-    """Squared maximum mean discrepancy of X (N, F) and Y (M, F), differentiable.
+def gaussian_kernel(X, Y, bandwidths: Sequence[float] | None = None) -> torch.Tensor:
+    """Similarities (N + M, N + M) of the pooled rows, without those to themselves.
 
-    Mean over ``bandwidths`` sigma of Gaussian kernels exp(-d^2 / (2 sigma^2)); by
-    default 1/4, 1/2, 1, 2 and 4 times the median distance in the pooled batch, taken
-    as a constant.  The unbiased estimate (Gretton et al. 2012), which is 0 on average
-    for equal distributions and may be negative: the gradient of the biased one never
-    rests, it draws even aligned features together.  Raises CourseError on shapes that
-    do not fit.  Long et al. 2015.
+    Mean over ``bandwidths`` sigma of exp(-d^2 / (2 sigma^2)); by default 1/4, 1/2, 1, 2
+    and 4 times the median distance in the pooled batch (of an even number of distances
+    the lower middle one), taken as a constant.  Zeros on the diagonal.
     """
-    checked_pair(X, Y, "mmd")
-    n, m = len(X), len(Y)
     Z = torch.cat([X, Y])
     Z = Z - Z.detach().mean(dim=0)  # distances stay, rounding errors shrink
     square = (Z * Z).sum(dim=1)
-    D = (square[:, None] + square[None, :] - 2 * Z @ Z.T).clamp(min=0)  # (n+m, n+m)
+    D = (square[:, None] + square[None, :] - 2 * Z @ Z.T).clamp(min=0)  # d^2
     if bandwidths is None:
         median = torch.pdist(Z.detach()).median().clamp(min=1e-12)
         bandwidths = [factor * median for factor in BANDWIDTHS]
     K = sum(torch.exp(-D / (2 * sigma**2)) for sigma in bandwidths) / len(bandwidths)
-    K = K - torch.diag(K.diagonal())
+    return K - torch.diag(K.diagonal())
+
+
+def mmd(X, Y, bandwidths: Sequence[float] | None = None) -> torch.Tensor:
+    """Squared maximum mean discrepancy of X (N, F) and Y (M, F), differentiable.
+
+    Convention of this course: the *unbiased* estimate with a Gaussian kernel
+    (:func:`gaussian_kernel`), mean similarity within X, plus within Y, minus twice
+    between them, no row paired with itself (Gretton et al. 2012).  It is 0 on average
+    for equal distributions and may be negative: the gradient of the biased one never
+    rests, it draws even aligned features together.  bandwidths: as a loss the default,
+    five widths around the median (Long et al. 2015); as a distance to report, one.
+    Raises CourseError on shapes that do not fit.
+    """
+    checked_pair(X, Y, "mmd")
+    n, m = len(X), len(Y)
+    K = gaussian_kernel(X, Y, bandwidths)
     within = K[:n, :n].sum() / (n * (n - 1)) + K[n:, n:].sum() / (m * (m - 1))
     return within - 2 * K[:n, n:].mean()
 

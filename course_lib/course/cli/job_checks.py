@@ -7,7 +7,7 @@ from course_lib.show.console import print_json
 
 
 def train(typed: options.Train) -> int:
-    """Print an example or the schema, or read the configuration and do the job."""
+    """Print an example or the schema, or read the configuration and train."""
     if typed.example:
         print(configuration.example(typed.example))
         return 0

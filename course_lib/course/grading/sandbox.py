@@ -590,7 +590,7 @@ class Kernel:
             "stop_on_error": False,
         }
         message = self.session.msg("execute_request", content)
-        clock = _Clock(self, seconds)
+        clock = Clock(self, seconds)
         limits = self.limits
         whole = self.traffic if self._is_up else limits.traffic()
         traffic = Traffic(
@@ -607,7 +607,7 @@ class Kernel:
             whole.bytes -= start[0] - traffic.bytes
             whole.messages -= start[1] - traffic.messages
 
-    def _answer(self, request: str, kept: Kept, clock: _Clock):
+    def _answer(self, request: str, kept: Kept, clock: Clock):
         content, idle, wait, until = None, False, 0.1, None
         with selectors.DefaultSelector() as selector:
             for channel in (self.shell, self.iopub):
@@ -644,7 +644,7 @@ class Kernel:
         return self.session.deserialize(parts)
 
 
-class _Clock:
+class Clock:
     """The time of one run: its own, and what the machine made it wait."""
 
     def __init__(self, kernel: Kernel, seconds: float):

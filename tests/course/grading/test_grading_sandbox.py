@@ -129,7 +129,7 @@ def test_memory_that_no_process_holds_counts(name, counted_by, monkeypatch):
         with pytest.raises(KernelDied, match="MB of memory"):
             kernel.run(FILL + HIDDEN[name] + "\ntime.sleep(5)", 30)
         assert any("memory" in sentence for sentence in kernel.room.notices)
-    time.sleep(0.5)
+    time.sleep(0.1)
     assert before - psutil.virtual_memory().available < 2e9  # others use it too
 
 
@@ -377,6 +377,7 @@ print(ran.outputs[0]["text"] if ran.outputs else ran, serial(), search(b"from-in
 )
 
 
+@slow
 @pytest.mark.parametrize("filter", ["with", "without"])
 def test_no_key_of_the_session_is_seen_and_none_put_there(filter):
     inside = KEYS + "print(search(b'course-secret'), request(b'course-secret'), "
@@ -680,6 +681,7 @@ def graded_with(public, content, seconds=30):
     return grade.grade(content, public, CHECKS, 1, limits=limits, seconds=seconds)
 
 
+@slow
 @pytest.mark.parametrize(
     "source", ["import time; time.sleep(9)", "import os; os._exit(1)"]
 )
@@ -691,6 +693,7 @@ def test_a_released_cell_that_does_not_end_is_a_broken_environment(monkeypatch, 
     assert "imports" in record["reason"]
 
 
+@slow
 @pytest.mark.parametrize("problem", [OutOfTime(), KernelDied("it ended by itself")])
 def test_a_released_cell_that_fails_once_is_run_again(monkeypatch, problem):
     whole, failures = sandbox.Kernel.run, []
@@ -707,6 +710,7 @@ def test_a_released_cell_that_fails_once_is_run_again(monkeypatch, problem):
     assert failures and record["points"] == 5 and record["outcome"] == "graded"
 
 
+@slow
 def test_a_released_cell_stopped_by_a_learners_own_gives_no_points(monkeypatch):
     """It ends when it runs alone: the machine is not to blame."""
     monkeypatch.setattr(grade, "CELL_SECONDS", 1.0)
@@ -746,7 +750,7 @@ def test_time_that_the_machine_took_does_not_count(
     monkeypatch.setattr(resources, "waited_seconds", lambda pid: now["waited"])
     monkeypatch.setattr(resources, "cpu_seconds", lambda pids: now["cpu"])
     monkeypatch.setattr(time, "monotonic", lambda: now["time"])
-    clock = sandbox._Clock(Still, 1.0)
+    clock = sandbox.Clock(Still, 1.0)
     now["time"] += then
     now["waited"] += waited
     now["cpu"] += used
@@ -778,7 +782,7 @@ for child in children:
 def test_processes_that_keep_their_own_cell_waiting_cost_its_time():
     with sandbox.Kernel(sandbox.Limits()) as kernel:
         before, start = kernel.spent, time.monotonic()
-        clock = sandbox._Clock(kernel, 20)
+        clock = sandbox.Clock(kernel, 20)
         ran = kernel.run(CROWD, 20)
         wall, waited = time.monotonic() - start, clock.now_waited() - clock.waited
     assert not ran.error and waited > 1.5  # else this shows nothing
@@ -816,8 +820,8 @@ def test_what_the_environment_broke_is_tried_again_after_the_others(monkeypatch)
 
     monkeypatch.setattr(classroom, "here", here)
     jobs = [{"student": name} for name in ("ann", "bob", "cem", "dan")]
-    tried = classroom.tried_again(jobs, 2, None)
-    found = [(j["student"], r["outcome"]) for j, r in tried]
+    outcomes = classroom.tried_again(jobs, 2, None)
+    found = [(j["student"], r["outcome"]) for j, r in outcomes]
     assert found == [
         ("ann", "graded"),
         ("dan", "graded"),
@@ -830,6 +834,7 @@ def test_what_the_environment_broke_is_tried_again_after_the_others(monkeypatch)
 # -- records ---------------------------------------------------------------------------
 
 
+@slow
 def test_outputs_of_cells_that_run_after_a_check_are_dropped(monkeypatch):
     """A cell that is run again could show what a check has asked."""
     whole, runs = sandbox.Kernel.run, []
@@ -875,25 +880,39 @@ def test_two_runs_of_a_submission_give_the_same_record():
     assert "ZeroDivisionError" in json.dumps(shown)
 
 
+UNUSUAL = {  # torch without its import, which takes seconds
+    "import ctypes": "memory of the process",
+    "if False:\n    torch.Tensor.add_ = lambda self, x: self": "methods of others",
+    "import sys\nsys._getframe(1)": "frames",
+    "get_ipython().kernel.session": "the kernel",
+}
+
+
+@slow
+def test_what_is_unusual_is_noticed_and_costs_nothing():
+    """Alone, and all together beside a right answer and what is seen as it runs."""
+    for source, notice in UNUSUAL.items():
+        (found,) = notices.found(submitted(extra=[cell("own", source)]), release())
+        assert notice in found
+    flood = "for _ in range(1000): print('x' * 1000)"
+    own = [cell(f"own{i}", source) for i, source in enumerate((*UNUSUAL, flood))]
+    record = graded(submitted(DOUBLE, extra=own))
+    missing = [n for n in (*UNUSUAL.values(), "flood") if n not in record["notice"]]
+    assert missing == [] and record["points"] == 3
+
+
+@slow
 @pytest.mark.parametrize(
     "source, notice",
     [
         ("from course_lib.course.grading import plain\nplain.x = str", "grader's own"),
-        ("import ctypes", "memory of the process"),
         ("import sys\ndef double(x): sys.exit(0)", "odd packing"),
-        ("import torch\ntorch.Tensor.add_ = lambda self, x: self", "methods of others"),
-        ("import sys\nsys._getframe(1)", "frames"),
-        ("get_ipython().kernel.session", "the kernel"),
-        ("for _ in range(1000): print('x' * 1000)", "flood"),
     ],
 )
-def test_what_is_unusual_is_noticed_and_costs_nothing(source, notice):
-    if "torch" in source:  # without its import, which takes seconds
-        source = "if False:\n    " + source.replace("\n", "\n    ")
+def test_what_meddles_with_the_check_is_noticed(source, notice):
     own = [cell("own", source)]
     record = graded(submitted(source if "double" in source else DOUBLE, extra=own))
     assert notice in record["notice"]
-    assert record["points"] == 3 or "plain" in source or "exit" in source
 
 
 @pytest.mark.parametrize(

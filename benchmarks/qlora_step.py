@@ -1,0 +1,227 @@
+"""A QLoRA update of SmolLM2: packed against transformers.Trainer with its defaults.
+
+    python benchmarks/qlora_step.py [--pairs 7] [--updates 6]
+    python benchmarks/qlora_step.py --gradients
+
+Both load SmolLM2-135M-Instruct in NF4 by bitsandbytes (double quantisation, products
+in float32, its default) with adapters of rank 16 by peft beside all linear layers, and
+make the same updates with AdamW, gradients clipped to norm 1, on the same batches of 8
+tickets with their reports, of which the reports are to be learned.  The one is
+transformers.Trainer, which pads a batch and computes all logits; the other is
+course_lib.methods.packed_updates.
+
+A run is a process of its own.  Time is the median of its updates after the first, its
+peak memory (resident) that of the whole process as the system reports it.  Pairs
+alternate in order; whatever is done is kept in --results, and the same command goes on
+from there.  --gradients compares the gradients of both for one batch, in one process.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+# nothing heavy here: a child's peak memory counts that of the process it came from
+
+BATCH, RATE = 8, 1e-3
+METHODS = ("packed", "Trainer")
+
+
+def loaded(updates):
+    """The model with adapters, and the token lists of so many batches."""
+    from course_lib import datasets
+    from course_lib.methods import instruction_tuning
+    from course_lib.models import language_models
+
+    model, tokenizer = language_models.load("smollm2-135m-instruct", "nf4")
+    model = instruction_tuning.with_lora(model, r=16).train()
+    data = datasets.load("reports", "train")
+    texts, reports = data.texts, data.metadata["report"]
+    n = BATCH * updates
+    return model, tokenizer, language_models.examples(tokenizer, texts[:n], reports[:n])
+
+
+class Clock:
+    """Wall and processor seconds of each update."""
+
+    def __init__(self):
+        self.rows = []
+
+    def begin(self):
+        self.started = time.perf_counter(), time.process_time()
+
+    def end(self):
+        now = time.perf_counter(), time.process_time()
+        self.rows.append([b - a for a, b in zip(self.started, now)])
+
+
+def packed(model, tokenizer, rows, clock):
+    """The loop around packed_updates.backward."""
+    import torch
+
+    from course_lib.methods import packed_updates
+
+    learning = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=RATE, weight_decay=0.0)
+    for start in range(0, len(rows), BATCH):
+        clock.begin()
+        packed_updates.backward(model, rows[start : start + BATCH])
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        clock.end()
+
+
+def trainer(model, tokenizer, rows, clock):
+    """transformers.Trainer with its defaults, on batches in the order of the rows."""
+    import torch
+    from transformers import (
+        DataCollatorForSeq2Seq,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
+
+    class Timed(TrainerCallback):
+        def on_step_begin(self, *_, **__):
+            clock.begin()
+
+        def on_step_end(self, *_, **__):
+            clock.end()
+
+    class InOrder(Trainer):
+        def get_train_dataloader(self):
+            return torch.utils.data.DataLoader(
+                rows, batch_size=BATCH, collate_fn=self.data_collator
+            )
+
+    with tempfile.TemporaryDirectory() as where:
+        settings = TrainingArguments(
+            where,
+            num_train_epochs=1,
+            learning_rate=RATE,
+            use_cpu=True,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+        )
+        collate = DataCollatorForSeq2Seq(tokenizer, padding=True)
+        InOrder(
+            model,
+            settings,
+            train_dataset=rows,
+            data_collator=collate,
+            callbacks=[Timed()],
+        ).train()
+
+
+def child(method, updates):
+    """One run; prints the seconds of each update."""
+    clock = Clock()
+    {"packed": packed, "Trainer": trainer}[method](*loaded(updates), clock)
+    print(json.dumps(clock.rows))
+
+
+def gradients():
+    """Print the difference of the gradients of one batch, relative to their norm."""
+    import torch
+    from transformers import DataCollatorForSeq2Seq
+
+    from course_lib.methods import packed_updates
+
+    model, tokenizer, rows = loaded(1)
+    learning = [p for p in model.parameters() if p.requires_grad]
+    with torch.no_grad():  # B is zero at first, and A would have no gradient
+        for p in learning:
+            p.add_(0.01 * torch.randn(p.shape, generator=torch.manual_seed(0)))
+
+    def found():
+        vector = torch.cat([p.grad.flatten() for p in learning])
+        model.zero_grad(set_to_none=True)
+        return vector
+
+    batch = DataCollatorForSeq2Seq(tokenizer, padding=True)(rows)
+    loss = model(**batch).loss
+    loss.backward()
+    theirs, mine = found(), packed_updates.backward(model, rows)
+    difference = (found() - theirs).norm() / theirs.norm()
+    print(
+        f"batch {tuple(batch['input_ids'].shape)}: {int(batch['attention_mask'].sum())}"
+        f" tokens, {int((batch['labels'] >= 0).sum())} labels; loss {loss.item():.6f} "
+        f"and {mine:.6f}; gradients differ by {difference:.1e} of their norm"
+    )
+
+
+def run(args, method, pair):
+    """One process, kept in --results: seconds a step, processor seconds, MB."""
+    key = f"{method} {pair} updates {args.updates} threads {args.threads}"
+    path = Path(args.results)
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    if key not in kept:
+        threads = dict.fromkeys(
+            ("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(args.threads)
+        )
+        here = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+        running = subprocess.Popen(
+            [sys.executable, __file__, "--child", method]
+            + ["--updates", str(args.updates)],
+            env=os.environ | threads | here,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        output = running.stdout.read()
+        _, status, used = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+        if running.returncode:
+            sys.exit(f"{key}: failed")
+        steps = json.loads(output.splitlines()[-1])[1:]  # the first warms up
+        wall, cpu = (median(column) for column in zip(*steps))
+        kept[key] = dict(wall=wall, cpu=cpu, peak=used.ru_maxrss / 1024)
+        kept[key]["load"] = os.getloadavg()[0]
+        path.write_text(json.dumps(kept, indent=1))
+        print(f"{key}: {wall:.2f} s, processor {cpu:.2f} s a step", flush=True)
+    return kept[key]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--updates", type=int, default=6, help="of a run")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--results", default="qlora_step.json")
+    parser.add_argument("--gradients", action="store_true")
+    parser.add_argument("--child", choices=METHODS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        return child(args.child, args.updates)
+    if args.gradients:
+        return gradients()
+    pairs = []
+    for pair in range(args.pairs):
+        order = METHODS[:: 1 - 2 * (pair % 2)]
+        pairs.append({method: run(args, method, pair) for method in order})
+    for method in METHODS:
+        wall, cpu, peak = (
+            median(pair[method][k] for pair in pairs) for k in ("wall", "cpu", "peak")
+        )
+        print(f"{method:8} {wall:.2f} s, processor {cpu:.2f} s a step, {peak:.0f} MB")
+    wall, cpu = (
+        median(pair["Trainer"][k] / pair["packed"][k] for pair in pairs)
+        for k in ("wall", "cpu")
+    )
+    share = median(pair["packed"]["peak"] / pair["Trainer"]["peak"] for pair in pairs)
+    print(
+        f"packed is {wall:.2f} times as fast by the wall clock, {cpu:.2f} by processor "
+        f"time, with {share:.2f} of the memory (medians of {len(pairs)} pairs)"
+    )
+
+
+if __name__ == "__main__":
+    main()

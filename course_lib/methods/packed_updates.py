@@ -1,0 +1,133 @@
+"""Gradients of a causal language model without padding and without idle logits.
+
+    loss = packed_updates.backward(model, rows)   # then optimizer.step()
+
+The loss of fine-tuning on answers is read at the answers' tokens alone, and padding
+takes no part in it; yet the usual step computes 49,152 logits for every token of a
+padded batch.  Here the sequences of a batch stand one behind the other in a single row
+(packing without contamination, Krell et al. 2021): linear layers and norms see no
+padding, attention treats each sequence by itself, and the output matrix multiplies
+those hidden states alone that a label is for.  Sequences run in groups of a bounded
+number of tokens, whose gradients add up to the batch's, so that activations of one
+group are held at a time (gradient accumulation).
+
+It serves LoRA (Hu et al. 2022), QLoRA (Dettmers et al. 2023) and full fine-tuning: the
+layers stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from course_lib.errors import CourseError
+
+__all__ = ["TOKENS", "backward", "groups"]
+
+TOKENS = 256  # in a group; fewer cost time, since each group dequantises the weights
+IGNORED = -100  # the label of a token that is not to be learned
+
+
+def backward(model, rows: Sequence[Mapping], tokens: int = TOKENS) -> float:
+    """Add the gradient of a batch's loss to the parameters; returns the loss in nats.
+
+    model: a causal language model of transformers, with adapters of peft or without.
+    rows: {"input_ids", "labels"} each, lists of equal length, labels -100 where nothing
+    is to be learned.  The loss is the mean over all labels of the batch, as
+    transformers computes it.  Raises CourseError where no label is left.
+    """
+    pieces = groups([_needed(row) for row in rows], tokens)
+    count = sum(len(where) for group in pieces for _, where, _ in group)
+    if not count:
+        raise CourseError(
+            "backward: no token of the batch has a label.\nExpected: labels other than "
+            "-100 behind the first token.\nDo: check that the answers are not cut off."
+        )
+    total = 0.0
+    with _apart(model) as lengths:
+        for group in pieces:
+            loss = _loss(model, group, lengths) / count
+            loss.backward()
+            total += loss.item()
+    return total
+
+
+def groups(sequences: Sequence[tuple], tokens: int = TOKENS) -> list[list[tuple]]:
+    """Sequences (ids, ...) in groups of up to ``tokens`` tokens, long ones first.
+
+    Each goes into the first group with room (first-fit decreasing; Johnson 1973); one
+    that is longer stands alone.
+    """
+    made, room = [], []
+    for sequence in sorted(sequences, key=lambda s: -len(s[0])):
+        size = len(sequence[0])
+        if not size:
+            continue
+        place = next((i for i, free in enumerate(room) if free >= size), len(made))
+        if place == len(made):
+            made.append([])
+            room.append(tokens)
+        made[place].append(sequence)
+        room[place] -= size
+    return made
+
+
+def _needed(row: Mapping) -> tuple[list[int], list[int], list[int]]:
+    """Tokens up to the last that predicts a label, those that do, and the labels.
+
+    In a causal model no later token has a part in the loss.
+    """
+    after = list(row["labels"])[1:]
+    where = [i for i, label in enumerate(after) if label != IGNORED]
+    end = where[-1] + 1 if where else 0
+    return list(row["input_ids"])[:end], where, [after[i] for i in where]
+
+
+def _loss(model, group, lengths: list[int]) -> torch.Tensor:
+    """The summed cross-entropy of a group, whose sequences stand in one row."""
+    device = next(model.parameters()).device
+    ids, positions, kept, labels = [], [], [], []
+    for sequence, where, wanted in group:
+        kept += [len(ids) + i for i in where]
+        ids += sequence
+        positions += range(len(sequence))
+        labels += wanted
+    lengths[:] = [len(sequence) for sequence, _, _ in group]
+    logits = model(
+        input_ids=torch.tensor([ids], device=device),
+        position_ids=torch.tensor([positions], device=device),
+        logits_to_keep=torch.tensor(kept, device=device),
+        use_cache=False,
+    ).logits[0]
+    wanted = torch.tensor(labels, device=device)
+    return cross_entropy(logits.float(), wanted, reduction="sum")
+
+
+@contextmanager
+def _apart(model):
+    """Attention within each sequence of a row; gives the list that sets the lengths."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    lengths: list[int] = []
+
+    def attention(module, query, key, value, attention_mask, **options):
+        """(1, heads, T, d) each, to (1, T, heads, d)."""
+        options["is_causal"] = True
+        parts = zip(*(x.split(lengths, dim=2) for x in (query, key, value)))
+        out = [
+            sdpa_attention_forward(module, *qkv, None, **options)[0] for qkv in parts
+        ]
+        return torch.cat(out, dim=1), None
+
+    AttentionInterface.register("apart", attention)
+    AttentionMaskInterface.register("apart", lambda *_, **__: None)
+    before = model.config._attn_implementation
+    model.set_attn_implementation("apart")
+    try:
+        yield lengths
+    finally:
+        model.set_attn_implementation(before)
