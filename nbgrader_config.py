@@ -3,7 +3,7 @@
 They grade in the sandbox as `course grade` does.
 """
 
-from course_lib.course.grading import gradebook
+from course_lib.course.grading import nbgrader_settings
 
 c = get_config()  # noqa: F821 - given by nbgrader
-c.merge(gradebook.configuration())
+c.merge(nbgrader_settings.configuration())

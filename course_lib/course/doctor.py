@@ -3,7 +3,7 @@
 A check that breaks is itself a finding: nothing in here raises.
 """
 
-import importlib.metadata
+import importlib
 import json
 import os
 import platform
@@ -12,15 +12,19 @@ import sys
 import tomllib
 from pathlib import Path
 
-from course_lib import __version__, paths, profiles
+from course_lib import __version__, assets, paths, profiles
+from course_lib.course import runner
+from course_lib.course.doctor_findings import (
+    FAILED,
+    NOTE,
+    OK,
+    WARNING,
+    finding,
+    installed_version,
+)
+from course_lib.show.console import console
 
-OK, WARNING, FAILED, NOTE = "ok", "warning", "failed", "note"
 OLDEST, NEWEST = (3, 11), (3, 13)
-
-
-def finding(status: str, found: str, advice: str = "") -> dict:
-    """One line of the report."""
-    return {"status": status, "found": found, "advice": advice}
 
 
 # -- the checks: each returns one finding ---------------------------------------------
@@ -66,14 +70,6 @@ def needed_packages() -> list[str]:
     text = (paths.ROOT / "pyproject.toml").read_text(encoding="utf-8")
     wanted = tomllib.loads(text)["project"]["dependencies"]
     return [Requirement(line).name for line in wanted]
-
-
-def installed_version(package: str) -> str | None:
-    """The version of an installed package; None when it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def check_packages() -> dict:
@@ -144,27 +140,8 @@ def check_disk() -> dict:
     return finding(OK, found)
 
 
-def check_data() -> dict:
-    """Are data sets and bundled weights what was shipped?"""
-    from course_lib import files
-    from course_lib.datasets import committed
-
-    problems = committed.verify()
-    if problems:
-        shown = " ".join(str(problem) for problem in problems[:3])
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        return finding(
-            FAILED, shown + more, "`course data rebuild` or `git checkout -- data`."
-        )
-    entries = files.manifest().values()
-    megabytes = sum(entry["bytes"] for entry in entries) / 1e6
-    return finding(OK, f"{len(entries)} files, {megabytes:.0f} MB, sha256 as shipped")
-
-
 def check_assets() -> dict:
     """Are the public weights and data here, for use without a network?"""
-    from course_lib import assets
-
     states = {name: assets.problem(name, thorough=False) for name in assets.known()}
     wrong = [f"{name} ({said})" for name, said in states.items() if said]
     here = f"{len(states) - len(wrong)} of {len(states)} in {paths.ASSETS}"
@@ -176,109 +153,19 @@ def check_assets() -> dict:
 
 def check_lessons() -> dict:
     """Are the notebooks there?"""
-    from course_lib.course import runner
-
     found = [path.stem[:2] for path in runner.lessons()]
     if not found:
         return finding(FAILED, "no notebooks", "`git checkout -- notebooks`.")
     return finding(OK, ", ".join(found))
 
 
-def check_sandbox() -> dict:
-    """Can submissions be graded in a sandbox?  Only instructors need it."""
-    from course_lib.course.grading import sandbox
+def of_library(check: str):
+    """A function of `library_checks`, whose file is loaded when it is called.
 
-    problem = sandbox.probe()
-    if problem is None:
-        return finding(OK, "bubblewrap works (for grading)")
-    return finding(NOTE, f"{problem} (only for grading)", sandbox.INSTALL[4:])
-
-
-def promises() -> dict[str, dict]:
-    """{promise of grading: {"holds", "found"}}, each tried here.
-
-    Empty where nobody grades: without the extra `instructor` or without a sandbox.
+    A package that is missing shall be a finding, not the end of the doctor.
     """
-    from course_lib.course.grading import sandbox
-
-    if not installed_version("nbgrader") or sandbox.probe() is not None:
-        return {}
-    from course_lib.course.grading import promises as probes
-
-    found = probes.try_all().items()
-    return {name: {"holds": t.holds, "found": t.found} for name, t in found}
-
-
-def check_promises() -> dict:
-    """Does what grading promises hold on this machine?"""
-    try:
-        tried = promises()
-    except Exception as error:  # noqa: BLE001 - lessons run where grading does not
-        brief = " ".join(str(error).split())[:200]
-        return finding(
-            WARNING,
-            f"could not be tried ({type(error).__name__}: {brief})",
-            "Look at the line: sandbox; only grading needs it.",
-        )
-    if not tried:
-        return finding(NOTE, "not tried: only instructors with a sandbox need them")
-    broken = [name for name, one in tried.items() if one["holds"] is False]
-    held = sum(one["holds"] is True for one in tried.values())
-    found = f"{held} of {len(tried)} hold"
-    if not broken:
-        return finding(OK, found)
-    return finding(
-        WARNING,
-        f"{found}; not: {', '.join(broken)}",
-        "See SECURITY.md for what each protects; grade work of people whom you do not "
-        "know only where all of them hold.",
-    )
-
-
-def megabytes(name: str) -> float | None:
-    """What a public model's weights take to download, in 10^6 bytes, where known."""
-    source, _, model = name.partition("/")
-    if source == "torchvision" and "@" not in model:
-        from torchvision.models import get_model_weights
-
-        return get_model_weights(model).DEFAULT.meta["_file_size"]
-    return profiles.DOWNLOAD_MB.get(name)
-
-
-def public_models() -> tuple[list[str], list[str], float]:
-    """The full profile's models: those in the caches, those missing; MB to download.
-
-    Each with its size where that is known.  Uses no network.
-    """
-    from course_lib.models import hub
-
-    here, absent, total = [], [], 0.0
-    names = profiles.models(profiles.chosen(profiles.FULL)).values()
-    for name in (*names, profiles.CLIP):
-        if "/" not in name or name.startswith("bundled/"):
-            continue  # they come with the course
-        size = megabytes(name)
-        shown = name if size is None else f"{name} ({size:.0f} MB)"
-        if hub.cached(name):
-            here.append(name)
-        else:
-            absent.append(shown)
-            total += size or 0
-    return here, absent, total
-
-
-def check_public_models() -> dict:
-    """Which models of the full profile are in the libraries' caches?"""
-    here, absent, total = public_models()
-    found = f"{len(here)} of {len(here) + len(absent)} in the libraries' caches"
-    if here:
-        found += f": {', '.join(here)}"
-    if not absent:
-        return finding(OK, found)
-    found += f"; missing: {', '.join(absent)}"
-    return finding(
-        NOTE, found, f"Only the full profile wants them: {total:.0f} MB to download."
-    )
+    name = "course_lib.course.library_checks"
+    return lambda: getattr(importlib.import_module(name), check)()
 
 
 CHECKS = {
@@ -289,12 +176,12 @@ CHECKS = {
     "memory": check_memory,
     "GPU": check_gpu,
     "disk": check_disk,
-    "data and weights": check_data,
+    "data and weights": of_library("check_data"),
     "public data": check_assets,
     "lessons": check_lessons,
-    "public models": check_public_models,
-    "sandbox": check_sandbox,
-    "promises of grading": check_promises,
+    "public models": of_library("check_public_models"),
+    "sandbox": of_library("check_sandbox"),
+    "promises of grading": of_library("check_promises"),
 }
 
 
@@ -328,7 +215,7 @@ def can_full(checks: dict[str, dict]) -> dict:
             "why": f"{total:.1f} GB of memory, {full.ram_gb:g} GB are needed",
             "advice": "Stay with the offline profile: it has every lesson.",
         }
-    _, absent, megabytes = public_models()
+    _, absent, megabytes = of_library("public_models")()
     if absent:
         return {
             "can": False,
@@ -361,16 +248,13 @@ def guarded(check, *arguments) -> dict:
         return {**failed, "can": False, "why": failed["found"]}
 
 
-def _promises() -> dict[str, dict]:
-    try:
-        return promises()
-    except Exception:  # noqa: BLE001 - the check of the same name says why
-        return {}
-
-
 def examine() -> dict:
     """All checks and both profiles, as plain data; never raises."""
     checks = {name: guarded(check) for name, check in CHECKS.items()}
+    try:
+        promises = of_library("promises")()
+    except Exception:  # noqa: BLE001 - the check of the same name says why
+        promises = {}
     current = guarded(lambda: finding(OK, profiles.current().name))
     return {
         "course": __version__,
@@ -378,7 +262,7 @@ def examine() -> dict:
             name: {key: check[key] for key in ("status", "found", "advice")}
             for name, check in checks.items()
         },
-        "promises": _promises(),
+        "promises": promises,
         "profile": current["found"],
         "profiles": {
             name: {key: answer[key] for key in ("can", "why", "advice")}
@@ -428,18 +312,14 @@ def _joined(found: str, advice: str) -> str:
 
 
 def _show_table(title: str, rows) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     colour = {OK: "green", "can run": "green", FAILED: "red", "cannot": "red"}
     colour |= {"holds": "green", "does not hold": "red"}
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=100)
     table = Table("", "", "what was found, and -> what to do", title=title)
     section = len([row for row in rows if not row[0].startswith("profile")])
     for index, (name, status, text) in enumerate(rows):
         styled = Text(status, style=colour.get(status, "yellow"))
         table.add_row(name, styled, Text(text), end_section=index == section - 1)
-    console.print(table)
+    console().print(table)

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 
 from course_lib import files, paths
+from course_lib.course import runner
+from course_lib.course.grading import submission
 from course_lib.errors import CourseError
+from course_lib.show.console import print_json, print_table
 
 NOT_ATTEMPTED, INCORRECT, CORRECT = "not attempted", "incorrect", "correct"
 QUIZ = "quiz"  # where the quizzes' first answers stand in the file of progress
@@ -163,24 +168,27 @@ def worth(path: Path) -> tuple[dict[str, float], float]:
         return {}, 0.0
 
 
-def check(names: list[str]) -> int:
+def check(names: list[str] | None, as_json: bool = False) -> int:
     """Run the visible tests of exercises and show what they say; 0 when all pass.
 
     The notebook is put together as `course grade` does it, so both see the same
     answers.  No names: only show the progress over the course.  The notebooks stay as
-    they are.  Raises CourseError for one that is no notebook.
+    they are.  ``as_json``: the rows of the dashboard as JSON, what the tests say on
+    standard error.  Raises CourseError for one that is no notebook.
     """
     passed = True
     for path in notebooks(names) if names else []:
-        passed &= _check(path)
-    dashboard().show()
+        passed &= _check(path, sys.stderr if as_json else sys.stdout)
+    board = dashboard()
+    if as_json:
+        print_json([asdict(row) for row in board.rows])
+    else:
+        board.show()
     return 0 if passed else 1
 
 
-def _check(path: Path) -> bool:
+def _check(path: Path, stream) -> bool:
     """Run one exercise and show what its visible tests say; do all of them pass?"""
-    from course_lib.course import runner
-
     notebook, notes = rebuilt(path)
     number = path.stem[:2]
     before = progress().get(number, {})
@@ -196,9 +204,9 @@ def _check(path: Path) -> bool:
         for line in output.get("text", "").splitlines()
     ]
     said += [f"note: {name}: {why}" for name, why in notes.items()]
-    print("\n".join([f"{path.stem}:", *(f"  {line}" for line in said)]))
+    said += [result.failure] if result.failure else []
+    print("\n".join([f"{path.stem}:", *(f"  {line}" for line in said)]), file=stream)
     if result.failure:
-        print(f"  {result.failure}")
         for name, outcome in before.items():
             remember(number, name, outcome)
     return not result.failure and set(found.values()) <= {CORRECT}
@@ -211,8 +219,6 @@ def rebuilt(path: Path):
     file that is no notebook.
     """
     import nbformat
-
-    from course_lib.course.grading import submission
 
     try:
         content = submission.read(path.resolve())
@@ -313,14 +319,10 @@ class Dashboard:
 
     def show(self) -> None:
         """Print it."""
-        from course_lib.course.cli import print_table
-
         print_table(TITLE, FIELDS, self._cells())
         print("\n".join([*NOTE, self.next_step()]))
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         left = 'style="text-align: left; padding: 0.2em 0.8em"'
         heads = "".join(f'<th scope="col" {left}>{f}</th>' for f in (*FIELDS, "share"))
         lines = []

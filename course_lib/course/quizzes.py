@@ -7,6 +7,7 @@ option is right; a test measures it.
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +81,6 @@ def show(lesson: str) -> None:
         )
 
         def tell(change, number=number, question=question, said=said):
-            import html
-
             if change["new"] is not None:
                 said.value = html.escape(answered(question, change["new"]))
                 is_right = change["new"] == question.right

@@ -16,6 +16,7 @@ from pathlib import Path
 from course_lib import paths
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
+from course_lib.show.console import print_table
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -258,8 +259,6 @@ def run(lesson_paths, to="executed", timeout: int = 600, write: bool = False) ->
     """
     import nbformat
 
-    from course_lib.course.cli import print_table
-
     if not lesson_paths:
         raise CourseError(
             f"There are no lessons in {paths.NOTEBOOKS}.\n"
@@ -326,28 +325,6 @@ class _progress:
     def __exit__(self, *exception) -> None:
         if self.bar:
             self.bar.stop()
-
-
-def recompute(names: list[str]) -> None:
-    """Compute committed result files again: all of them, or those named.
-
-    Raises CourseError for a name that is none.
-    """
-    from course_lib.lessons import experiments
-
-    known = list(experiments.names())
-    for name in names:
-        if name not in known:
-            raise CourseError(
-                f"There are no results called {name!r}.\n"
-                f"Expected: among {', '.join(known) or '(none)'}.\n"
-                "Do: `course run --recompute` computes all of them."
-            )
-    for name in names or known:
-        print(f"{name} ...", flush=True)
-        started = time.perf_counter()
-        experiments.recompute(name)
-        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
 
 
 # -- JupyterLab ---------------------------------------------------------------------

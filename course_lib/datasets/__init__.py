@@ -23,6 +23,7 @@ from course_lib.datasets.image_files import (
     from_folder,
     read_folder,
     read_image,
+    read_own,
     read_table,
 )
 from course_lib.datasets.images import ImageDataset, from_arrays
@@ -43,6 +44,7 @@ __all__ = [
     "photographs",
     "read_folder",
     "read_image",
+    "read_own",
     "read_table",
     "series",
     "solar_cells",

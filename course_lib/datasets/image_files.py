@@ -37,6 +37,7 @@ __all__ = [
     "named_file",
     "read_folder",
     "read_image",
+    "read_own",
     "read_table",
 ]
 
@@ -339,6 +340,23 @@ class Folder:
             replace(part, images=self.reader.read(files, part.metadata["example"])[0])
             for part, files in zip(cut, where)
         ]
+
+
+def read_own(
+    path: str | Path,
+    reader: Reader,
+    columns: tuple[str | None, str | None] = (None, None),
+    reading: tables.Reading | None = None,
+) -> Folder:
+    """A learner's pictures: a folder, or a table that names them.
+
+    columns: of pictures and labels in a table, None for a usual name.  Errors as
+    :func:`read_folder` and :func:`read_table`.
+    """
+    path = Path(path)
+    if path.is_file() or path.suffix.lower() in tables.ENDINGS and not path.is_dir():
+        return read_table(path, reader, *columns, reading=reading)
+    return read_folder(path, reader, reading=reading)
 
 
 def read_folder(

@@ -139,6 +139,24 @@ class Labelled:
         return tuple(parts)
 
 
+def joined(parts: Sequence[Labelled]) -> Labelled:
+    """Data sets of the same classes as one, with the columns that all of them have."""
+    first = parts[0]
+    inputs = [getattr(part, first.holds) for part in parts]
+    whole = sum(inputs, ()) if isinstance(inputs[0], tuple) else np.concatenate(inputs)
+    columns = set.intersection(*(set(part.metadata) for part in parts))
+    return replace(
+        first,
+        labels=np.concatenate([part.labels for part in parts]),
+        metadata={
+            name: np.concatenate([part.metadata[name] for part in parts])
+            for name in first.metadata
+            if name in columns
+        },
+        **{first.holds: whole},
+    )
+
+
 def check_labels(data: Labelled) -> None:
     """CourseError unless labels, classes and metadata fit the inputs."""
     labels, n = data.labels, len(getattr(data, data.holds))

@@ -1,10 +1,9 @@
 """Whether, what and how to transfer: the decision framework of the course as code.
 
 A tree of yes-or-no questions about data, distance, compute, modality and regulation.
-Its thresholds come from the grids of lessons 03, 07, 09 and 12 and were written down
-before lesson 13 tested the tree on situations that it had not seen.  ``decide`` walks
-down, and gives the advice with its reasons; ``draw`` is the same tree as a picture.
-Lesson 13.
+Its thresholds come from the course's own grids and were written down before the tree
+was tested on situations that it had not seen.  ``decide`` walks down, and gives the
+advice with its reasons; ``draw`` is the same tree as a picture.
 """
 
 from __future__ import annotations
@@ -13,15 +12,17 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from course_lib import memory
 from course_lib.errors import CourseError
+from course_lib.show import plots
 
 __all__ = ["Advice", "Decision", "Question", "Situation", "TREE", "decide", "draw"]
 
 MODALITIES = ("images", "texts", "writing")
 # Labels a class, set before the tree was tested.  Fine-tuning passes a probe on a near
-# source between 20 and 100 (lessons 03 and 12): their geometric mean.  On the far
-# target where it loses to a random start, it loses with 25 labels in nine classes and
-# wins with 100 (lesson 12), which is 2.8 and 11.1 a class: between them.
+# source between 20 and 100: their geometric mean.  On the far target where it loses to
+# a random start, it loses with 25 labels in nine classes and wins with 100, which is
+# 2.8 and 11.1 a class: between them.
 FEW, SCARCE = 45, 7
 
 
@@ -64,7 +65,8 @@ class Situation:
                 raise CourseError(
                     f"Situation: {name}={getattr(self, name)!r}.\nExpected: modality "
                     f"one of {', '.join(MODALITIES)}; labels 0 or more, classes 2 or "
-                    "more, whole numbers; gpu_gb and sequence above 0."
+                    "more, whole numbers; gpu_gb and sequence above 0.\n"
+                    f"Do: correct {name}."
                 )
 
     @property
@@ -73,9 +75,7 @@ class Situation:
         return self.labels / self.classes
 
     def fits(self, method: str) -> bool:
-        """Does training ``model`` by "lora" or "qlora" fit on the card?  Lesson 10."""
-        from course_lib import memory
-
+        """Does training ``model`` by "lora" or "qlora" fit on the card?"""
         options = memory.Options(method, sequence=self.sequence)
         planned = memory.plan(memory.describe(self.model), options)
         return memory.fits(planned, self.gpu_gb).fits
@@ -229,7 +229,7 @@ DUTIES = (
 
 
 def decide(situation: Situation) -> Decision:
-    """Walk down the tree; the advice with its reasons.  Lesson 13."""
+    """Walk down the tree; the advice with its reasons."""
     node, path = TREE, []
     while isinstance(node, Question):
         answer = bool(node.ask(situation))
@@ -253,8 +253,6 @@ def leaves(node: Question | Advice = TREE) -> Iterator[Advice]:
 
 def draw(decision: Decision | None = None, title: str = "Whether and how to transfer"):
     """The tree as a figure, questions on the left; a decision's path stands out."""
-    from course_lib.show import plots
-
     rows = sum(1 for _ in leaves())
     fig, axes = plots.new(width=10.5, height=0.55 * rows + 0.4)
     axes.axis("off")

@@ -9,8 +9,7 @@ reasons: probes by depth, distance from the source, transferability scores, forg
 calibration, subgroups and the three warning signs of negative transfer.
 
 Every finished step is stored, so that an interrupted diagnosis goes on where it
-stopped.  The text, the figures and the page are made in ``diagnosis_report``.
-Lesson 12.
+stopped.  The text, the figures and the page are made in ``explained``.
 """
 
 from __future__ import annotations
@@ -18,23 +17,21 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from course_lib import files, paths
-from course_lib.analysis.statistics import MATTERS
+from course_lib import datasets, files, paths
+from course_lib.diagnose import explained
 from course_lib.diagnose import training_runs as runs
 from course_lib.diagnose.judging import concluded
-from course_lib.diagnose.own_samples import prepared
+from course_lib.diagnose.own_samples import Samples, prepared
+from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
 from course_lib.models import zoo
 
-__all__ = ["Diagnosis", "check_backbone", "diagnose"]
-
-RATES = (1e-3, 3e-3)  # tried from pretrained and from random weights alike
-REPEATS = (3, 7)  # at least, at most
+__all__ = ["Diagnosis", "Settings", "check_backbone", "diagnose"]
 
 
 @dataclass
@@ -44,7 +41,7 @@ class Diagnosis:
     kind: "helps", "hurts", "no difference" or "no evidence"; code: +1, -1, 0, 0.
     gains: {what: interval} of "transfer" (the headline), "frozen" and "tuned" against
     no transfer, and "tuned over frozen"; shares, not points.  arms: {name: accuracy by
-    repeat, choices}.  Lesson 12.
+    repeat, choices}.
     """
 
     backbone: str
@@ -83,30 +80,22 @@ class Diagnosis:
 
     def in_words(self) -> Diagnosis:
         """The same with verdict, recommendation and reasons written out."""
-        from course_lib.diagnose import explained as report
-
         return replace(
             self,
-            verdict=report.verdict(self),
-            recommendation=report.recommendation(self),
-            reasons=report.reasons(self),
+            verdict=explained.verdict(self),
+            recommendation=explained.recommendation(self),
+            reasons=explained.reasons(self),
         )
 
     def __str__(self) -> str:
-        from course_lib.diagnose import explained
-
         return explained.text(self)
 
     def figures(self) -> list[tuple]:
         """(name, matplotlib figure, alternative text) of each figure."""
-        from course_lib.diagnose import explained
-
         return explained.figures(self)
 
     def html(self) -> str:
         """One page that needs nothing else: figures, tables and sentences."""
-        from course_lib.diagnose import explained
-
         return explained.html(self)
 
     def save(self, folder: str | Path) -> Path:
@@ -122,62 +111,34 @@ class Diagnosis:
 
 def diagnose(
     backbone,
-    data,
+    data: datasets.ImageDataset | Samples,
+    settings: Settings | None = None,
     *,
-    labels_per_class: int | None = None,
-    minutes: float = 5.0,
-    repeats: tuple[int, int] = REPEATS,
-    rates: Sequence[float] = RATES,
-    steps: int | None = None,
-    augment: str = "shift",
-    matters: float = MATTERS,
     groups=None,
-    test=None,
-    notes: Sequence[str] = (),
-    seed: int = 0,
     folder: str | Path | None = None,
     again: bool = False,
-    progress: bool = True,
-    on_step: Callable[[str], None] | None = None,
+    progress: bool | Callable[[str], None] = True,
 ) -> Diagnosis:
     """Compare training with and without a backbone's pretrained weights, and judge.
 
-    backbone: a name for zoo.load, or a vision Backbone.  data: ImageDataset; it is
-    split here, see :func:`splits`; ``test`` may be a test set of its own.
-    labels_per_class: pictures of each class to train on, all that are not held out by
-    default.  minutes: about how long the whole may take, by which the length and the
-    number of the training runs are set.  repeats: fewest and most draws of training
-    pictures and seeds.  rates: learning rates to choose from on validation.  steps:
-    updates of each run (default by the number of labels, fewer where the time does not
-    suffice; the same for all).  augment: "none", "shift", "flip" (and shift) or "turn"
-    (eight turns and mirrorings, and shift).
-    matters: the smallest gain that would change a decision (default 0.02, two points);
-    a gain that is surely smaller is called no difference.
+    backbone: a name for zoo.load, or a vision Backbone.  data: pictures, which are
+    split here, see :func:`own_samples.splits`; or Samples, which may have a test set of
+    their own.  settings: see :class:`Settings`.
     groups: names of metadata columns, or {column: values}, for the subgroup table.
-    notes: sentences on how the data were read, for the report.
     folder: where finished steps are kept (default: the user's cache); the same call
-    goes on from there unless ``again``.  on_step(name) is called after each step.
-    Raises CourseError on data that are too few or do not fit.  Lesson 12.
+    goes on from there unless ``again``.  progress: a bar, or a function that is called
+    with the name of each finished step.
+    Raises CourseError on data that are too few or do not fit.
     """
-    options = dict(
-        labels_per_class=labels_per_class,
-        minutes=minutes,
-        repeats=list(repeats),
-        rates=list(rates),
-        steps=steps,
-        augment=augment,
-        matters=matters,
-        seed=seed,
-    )
-    _check_options(options)
+    settings = settings or Settings()
     backbone = zoo.load(backbone) if isinstance(backbone, str) else backbone
     check_backbone(backbone)
-    job = prepared(backbone, data, test, groups, options, notes)
+    samples = data if isinstance(data, Samples) else Samples(data)
+    job = prepared(backbone, samples, groups, settings)
     _check_forward(job)
     folder = Path(folder) if folder else paths.CACHE / "diagnosis"
-    with _progress(progress, total=2 + 4 * repeats[1]) as advance:
-        calls = [advance] if on_step is None else [advance, on_step]
-        state = _State(folder / job.key[:16], job.key, again, calls)
+    with _progress(progress, total=2 + 4 * settings.repeats[1]) as advance:
+        state = _State(folder / job.key[:16], job.key, again, advance)
         whole = state.step("diagnosis", lambda: _run(job, state).to_dict())
     return replace(Diagnosis.from_dict(whole), seconds=state.spent())
 
@@ -187,7 +148,7 @@ def _run(job, state) -> Diagnosis:
     plan = state.step("plan", lambda: runs.plan(job))
     job = replace(job, steps=plan["steps"])
     looked = state.step("source", lambda: runs.look(job))
-    rows, (fewest, most) = [], job.options["repeats"]
+    rows, (fewest, most) = [], job.settings.repeats
     for r in range(most):
         row = {}
         for arm, run in runs.ARMS.items():
@@ -199,29 +160,6 @@ def _run(job, state) -> Diagnosis:
             break
     found = concluded(job, plan | {"repeats": len(rows)}, looked, rows)
     return Diagnosis(**found).in_words()
-
-
-def _check_options(options) -> None:
-    fewest, most = options["repeats"]
-    n, steps = options["labels_per_class"], options["steps"]
-    wrong = {
-        "repeats": not 2 <= fewest <= most,
-        "minutes": not options["minutes"] > 0,
-        "labels_per_class": n is not None and (int(n) != n or n < 2),
-        "steps": steps is not None and (int(steps) != steps or steps < 1),
-        "rates": not options["rates"] or min(options["rates"]) <= 0,
-        "augment": options["augment"] not in runs.AUGMENTATIONS,
-        "matters": not 0 < options["matters"] < 1,
-        "seed": int(options["seed"]) != options["seed"] or options["seed"] < 0,
-    }
-    for name, bad in wrong.items():
-        if bad:
-            raise CourseError(
-                f"diagnose: {name}={options[name]!r}.\nExpected: repeats (fewest >= 2, "
-                "most), minutes > 0, labels_per_class >= 2 or None, steps >= 1 or "
-                "None, rates > 0, 0 < matters < 1, a whole seed >= 0, augment one of "
-                f"{', '.join(runs.AUGMENTATIONS)}."
-            )
 
 
 def check_backbone(backbone) -> None:
@@ -256,8 +194,8 @@ def _check_forward(job) -> None:
 class _State:
     """A folder of finished steps, one JSON file each, written whole or not at all."""
 
-    def __init__(self, folder: Path, key: str, again: bool, calls: Sequence[Callable]):
-        self.folder, self.key, self.calls = folder, key, calls
+    def __init__(self, folder: Path, key: str, again: bool, advance: Callable):
+        self.folder, self.key, self.advance = folder, key, advance
         self.seconds: dict[str, float] = {}
         if again:
             for path in folder.glob("*.json"):
@@ -277,8 +215,7 @@ class _State:
             files.atomic_write_bytes(path, text)
             stored = json.loads(text)  # the same types whether resumed or not
         self.seconds[name] = stored["seconds"]
-        for call in self.calls:
-            call(name)
+        self.advance(name)
         return stored["result"]
 
     def spent(self) -> dict[str, float]:
@@ -298,8 +235,11 @@ class _State:
 
 
 @contextmanager
-def _progress(wanted: bool, total: int):
+def _progress(wanted: bool | Callable, total: int):
     """A rich bar on standard error that names the step that was finished."""
+    if callable(wanted):
+        yield wanted
+        return
     if not wanted or os.environ.get("CI") or os.environ.get("COURSE_PROGRESS") == "0":
         yield lambda name: None
         return

@@ -1,13 +1,13 @@
-"""A diagnosis in words, figures and one page of HTML.  Lesson 12."""
+"""A diagnosis in words, figures and one page of HTML."""
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Collection
 
 import numpy as np
 
-from course_lib.show import plots
-from course_lib.show.pages import bullets, page, percent, table
+from course_lib.show import pages, plots
+from course_lib.show.pages import Picture, Table, interval, percent
 from course_lib.training import History
 
 __all__ = ["figures", "html", "reasons", "recommendation", "text", "verdict"]
@@ -167,7 +167,7 @@ def reasons(d) -> list[str]:
     found.append(
         f"The class with most errors is {worst['group']!r}: "
         f"{percent(worst['accuracy'])} of {worst['n']} pictures (95 % interval "
-        f"{percent(worst['low'])} to {percent(worst['high'])}), "
+        f"{interval(worst)}), "
         f"{percent(worst['without'])} without transfer."
     )
     return [sentence for sentence in found if sentence]
@@ -311,8 +311,8 @@ def protocol(d) -> list[str]:
     return said + d.notes
 
 
-def text(d) -> str:
-    """The whole report as plain text."""
+def text(d, told: Collection[str] = ()) -> str:
+    """The whole report as plain text, without notes that were told before."""
     lines = [
         f"{d.backbone} on {d.data['name']!r} ({d.metric})",
         "",
@@ -326,7 +326,7 @@ def text(d) -> str:
         *(f"- {sign_sentence(sign)}" for sign in d.signs),
         "",
         "What was done",
-        *(f"- {sentence}" for sentence in protocol(d)),
+        *(f"- {sentence}" for sentence in protocol(d) if sentence not in told),
     ]
     return "\n".join(lines)
 
@@ -390,27 +390,12 @@ def training_figure(d):
 
 def calibration_figure(d):
     """(figure, alternative text): reliability diagrams."""
-    figure, ax = plots.new(width=4.6, height=3.6)
-    ax.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
-    sides = {"with": "with transfer", "without": "without"}
-    errors = {}
-    for i, (side, label) in enumerate(sides.items()):
-        rows, errors[label] = d.calibration[side]["rows"], d.calibration[side]["error"]
-        ax.plot(
-            [row["confidence"] for row in rows],
-            [row["accuracy"] for row in rows],
-            color=plots.COLOURS[i],
-            marker=plots.MARKERS[i],
-            linestyle=plots.DASHES[i],
-            label=f"{label}: error {100 * np.mean(errors[label]):.1f} points",
-        )
-    ax.set(xlabel="confidence", ylabel="share of right answers", xlim=(0, 1.02))
-    ax.set(ylim=(0, 1.02), title="Below the line: too sure of itself")
-    ax.legend()
-    said = ", ".join(f"{k} {100 * np.mean(v):.1f} points" for k, v in errors.items())
-    return figure, (
-        "Reliability diagram: share of right answers against confidence in ten bins. "
-        f"Expected calibration error {said}."
+    sides = {
+        "with transfer": d.calibration["with"],
+        "without": d.calibration["without"],
+    }
+    return plots.reliability(
+        {label: (side["rows"], np.mean(side["error"])) for label, side in sides.items()}
     )
 
 
@@ -419,42 +404,34 @@ def calibration_figure(d):
 
 def html(d) -> str:
     """One page without external resources; every text from outside is escaped."""
-    pictures = {
-        name: plots.bundle(figure, alt)[0]["text/html"]
-        for name, figure, alt in figures(d)
-    }
-    parts = [
-        f"<h1>Does {escape(d.backbone)} help on {escape(d.data['name'])}?</h1>",
-        f'<div class="verdict {d.kind.replace(" ", "-")}">'
-        f"<p><strong>{escape(d.verdict)}</strong></p>"
-        f"<p>{escape(d.recommendation)}</p></div>",
-        "<h2>What each way reached</h2>",
-        pictures["accuracy"],
-        ways_table(d),
-        gains_table(d),
-        "<h2>Why</h2>",
-        bullets(d.reasons),
-        "<h2>What each stage knows</h2>",
-        pictures["depth"],
-        "<h2>Warning signs of negative transfer</h2>",
-        bullets([sign_sentence(sign) for sign in d.signs]),
-        pictures.get("training", "<p>A training run diverged.</p>"),
-        pairs_table(d),
-        "<h2>Distance and scores</h2>",
-        scores_table(d),
-        "<h2>Calibration</h2>",
-        pictures["calibration"],
-        "<h2>Who bears the errors</h2>",
-        subgroups_table(d),
-        "<h2>What was done</h2>",
-        bullets(protocol(d)),
-        seconds_line(d),
-    ]
-    return page(f"Diagnosis: {d.backbone} on {d.data['name']}", parts)
+    shown = {name: Picture(figure, alt) for name, figure, alt in figures(d)}
+    trained = shown.get("training", "A training run diverged.")
+    groups = pages.group_tables(
+        d.subgroups, "pictures", {"without transfer": "without"}
+    )
+    sections = {
+        "What each way reached": [shown["accuracy"], ways_table(d), gains_table(d)],
+        "Why": [d.reasons],
+        "What each stage knows": [shown["depth"]],
+        "Warning signs of negative transfer": [
+            [sign_sentence(sign) for sign in d.signs], trained, *pairs_tables(d)
+        ],
+        "Distance and scores": scores_tables(d),
+        "Calibration": [shown["calibration"]],
+        "Who bears the errors": groups,
+        "What was done": [protocol(d), *seconds_line(d)],
+    }  # fmt: skip
+    return pages.report(
+        f"Diagnosis: {d.backbone} on {d.data['name']}",
+        f"Does {d.backbone} help on {d.data['name']}?",
+        [d.verdict, d.recommendation],
+        sections,
+        d.kind.replace(" ", "-"),
+    )
 
 
-def ways_table(d) -> str:
-    """Accuracies of every way as an HTML table."""
+def ways_table(d) -> Table:
+    """Accuracies of every way to train."""
     rows = [
         (
             WAYS[arm],
@@ -466,34 +443,34 @@ def ways_table(d) -> str:
         for arm, one in d.arms.items()
     ]
     heads = ("way", "chosen by validation", "validation", "test", "test by repeat, %")
-    return table(f"{d.metric.capitalize()} of each way to train", heads, rows)
+    return Table(f"{d.metric.capitalize()} of each way to train", heads, rows)
 
 
-def gains_table(d) -> str:
-    """Gains with their intervals as an HTML table."""
+def gains_table(d) -> Table:
+    """Gains with their intervals."""
     rows = [
         (label, points(gain), SAID[gain["kind"]])
         for name, label in GAINS.items()
         for gain in [d.gains[name]]
     ]
     heads = ("comparison", "points, 95 % interval", "judgement")
-    return table("How sure each difference is", heads, rows)
+    return Table("How sure each difference is", heads, rows)
 
 
-def scores_table(d) -> str:
-    """Distances and transferability scores as an HTML table."""
+def scores_tables(d) -> list[Table | str]:
+    """Distances, or a sentence where there are none, and transferability scores."""
     rows = []
     for name, value in d.scores["pretrained"].items():
         pair = (value, d.scores["random"][name])
         rows.append((name, *("none" if v is None else f"{v:.3f}" for v in pair)))
-    there = d.source["distance"]
-    scored = table(
+    scored = Table(
         "Transferability scores of the last stage, larger is better",
         ("score", "pretrained weights", "random weights"),
         rows,
     )
+    there = d.source["distance"]
     if there is None:
-        return f"<p>{escape(distance_reason(d))}</p>\n{scored}"
+        return [distance_reason(d), scored]
     rows = [
         (name, f"{there[key]:.2f}", f"{there[floor]:.2f}")
         for name, key, floor in (
@@ -502,40 +479,18 @@ def scores_table(d) -> str:
         )
     ]
     heads = ("distance", "these pictures to the source's", "two halves of the source")
-    return table(f"Distance at {there['stage']}", heads, rows) + "\n" + scored
+    return [Table(f"Distance at {there['stage']}", heads, rows), scored]
 
 
-def pairs_table(d) -> str:
-    """Confident errors, source class by answer, as an HTML table."""
+def pairs_tables(d) -> list[Table]:
+    """Confident errors, source class by answer, where there are any."""
     pairs = d.confident["with"]["pairs"]
-    if not pairs:
-        return ""
     heads = ("source head", "the source sees", "true class", "answer", "pictures")
-    return table("Commonest confident errors with transfer", heads, pairs)
+    caption = "Commonest confident errors with transfer"
+    return [Table(caption, heads, pairs)] if pairs else []
 
 
-def subgroups_table(d) -> str:
-    """Accuracy by group as an HTML table."""
-    out = []
-    for column in dict.fromkeys(row["column"] for row in d.subgroups):
-        rows = [
-            (
-                row["group"],
-                row["n"],
-                percent(row["accuracy"]),
-                f"{percent(row['low'])} to {percent(row['high'])}",
-                percent(row["without"]),
-            )
-            for row in d.subgroups
-            if row["column"] == column
-        ]
-        heads = (column, "pictures", "right", "95 % interval", "without transfer")
-        caption = f"Right answers by {column}, the worst first"
-        out.append(table(caption, heads, rows))
-    return "\n".join(out)
-
-
-def seconds_line(d) -> str:
-    """What each part took."""
+def seconds_line(d) -> list[str]:
+    """What it took, where that is known."""
     total = d.seconds.get("total")
-    return f"<p>It took {total:.0f} seconds.</p>" if total else ""
+    return [f"It took {total:.0f} seconds."] if total else []

@@ -1,6 +1,6 @@
 """From the stored runs of a diagnosis to choices, gains, errors and warning signs.
 
-Nothing here trains, and nothing is chosen on a test picture.  Lesson 12.
+Nothing here trains, and nothing is chosen on a test picture.
 """
 
 from __future__ import annotations
@@ -90,17 +90,17 @@ def _gain(job, arms, ours: Sequence[str], theirs: Sequence[str]) -> dict:
     repeats = range(len(ours))
     labels = [job.data.labels[job.parts[r][2]] for r in repeats]
     sides = [_column(arms, names, "predictions") for names in (ours, theirs)]
-    if job.shared_test:
+    if job.shared_test:  # repeats cross pictures: both are counted as chance
         right = [[np.array(p) == y for p, y in zip(side, labels)] for side in sides]
         D = np.array(right[0]).astype(float) - np.array(right[1])
         interval = crossed_interval(D, labels[0] if job.balanced else None)
-    else:
+    else:  # the repeats share pictures: their gains vary less than new ones would
         scored = [[job.score(p, y) for p, y in zip(side, labels)] for side in sides]
         train, _, test = (len(rows) for rows in job.parts[0])
         tested = len(np.unique(np.concatenate([job.parts[r][2] for r in repeats])))
         gains = np.subtract(*scored)
         interval = resampled_interval(gains, train, test, tested)
-    matters = job.options["matters"]
+    matters = job.settings.matters
     kind, code = judge(interval, matters)
     return interval | {
         "kind": kind,
@@ -131,7 +131,7 @@ def concluded(job, plan, looked, rows) -> dict:
     return dict(
         backbone=job.backbone.name,
         data=job.about,
-        options=job.options,
+        options=job.settings.to_dict(),
         plan=plan,
         metric="balanced accuracy" if job.balanced else "accuracy",
         **overall(gains),
@@ -269,7 +269,7 @@ def _confident(job, arms, names: Sequence[str], looked) -> dict:
     heads, pairs = {}, []
     for head, seen in looked["heads"].items():
         s = np.array(seen["predicted"])[rows]
-        heads[head] = errors_follow_source(s, y, answers, seed=job.options["seed"])
+        heads[head] = errors_follow_source(s, y, answers, seed=job.settings.seed)
         for (a, b, c), count in _commonest_rows(np.stack([s, y, answers], axis=1)):
             named = seen["names"][a], job.data.classes[b], job.data.classes[c]
             pairs.append([head, *named, count])

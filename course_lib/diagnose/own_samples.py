@@ -1,21 +1,22 @@
-"""The data of a diagnosis: checked, split, fingerprinted.  Lesson 12."""
+"""The data of a diagnosis: checked, split, fingerprinted."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
 from course_lib import datasets, training
-from course_lib.datasets import tables
+from course_lib.datasets.labelled import joined
 from course_lib.datasets.messages import listed
+from course_lib.datasets.near_duplicates import digests
+from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
 
-__all__ = ["Job", "prepared", "read", "splits"]
+__all__ = ["Job", "Samples", "prepared", "read", "splits"]
 
 LEAST_IMAGES = 8  # of a class: to train on, to choose by and to test on
 LEAST_TEST = 200  # pictures below which every repeat has a test set of its own
@@ -23,6 +24,18 @@ MOST_TEST, MOST_VALIDATION, MOST_IMAGES = 1000, 500, 6000
 SMALLEST_SIDE, ENLARGED = 32, 64  # pixels
 UNEQUAL = 1.5  # largest class over smallest: from here on balanced accuracy
 FORMAT = 1  # of the stored steps
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled pictures, a test set of its own if there is one, and how both were read.
+
+    pictures, test: ImageDatasets.  notes: sentences for the report.
+    """
+
+    pictures: datasets.ImageDataset
+    test: datasets.ImageDataset | None = None
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ class Job:
     shared_test: bool  # is the test part the same in every repeat?
     balanced: bool  # is balanced accuracy the measure?
     about: dict
-    options: dict
+    settings: Settings
     notes: list[str]
     key: str
     steps: int = 0
@@ -50,7 +63,7 @@ class Job:
         return measure(predictions, labels)
 
     def seed(self, r: int) -> int:
-        return 1000 * self.options["seed"] + r
+        return 1000 * self.settings.seed + r
 
 
 def splits(
@@ -66,7 +79,7 @@ def splits(
     1,000, are held out as one test part for all repeats, if these are at least 200.
     With fewer pictures every repeat has a test part of its own: all that is left over
     with a budget, a quarter without.  ``test``: rows that are the test part.
-    Raises CourseError where the smallest class has too few pictures for n.  Lesson 12.
+    Raises CourseError where the smallest class has too few pictures for n.
     """
     labels, n = np.asarray(labels), labels_per_class
     given = np.isin(np.arange(len(labels)), test)
@@ -79,7 +92,7 @@ def splits(
         held_out, shared = np.flatnonzero(given), True
     else:
         sizes = counts // 4
-        if n is not None:
+        if n is not None:  # never what a repeat trains on and chooses by
             sizes = np.minimum(counts // 2, counts - n - chosen_on)
         sizes = _levelled(np.maximum(sizes, 2), MOST_TEST)
         shared = bool(sizes.sum() >= LEAST_TEST)
@@ -88,7 +101,7 @@ def splits(
             members = [m[k:] for m, k in zip(members, sizes)]
     parts = []
     for r in range(repeats):
-        rng = np.random.default_rng((seed, r + 1))
+        rng = np.random.default_rng((seed, r + 1))  # seed + r is another seed's
         own = [rng.permutation(m) for m in members]
         if n is None:
             used = np.array([len(m) - max(2, len(m) // 4) * (not shared) for m in own])
@@ -129,50 +142,34 @@ def _levelled(sizes, most: int):
     return np.minimum(sizes, max(levels[sums <= most], default=1))
 
 
-def read(path, reader, columns=(None, None), reading=None):
-    """(pictures, test pictures or None, notes) of a folder or a table.
+def read(path, reader, columns=(None, None), reading=None) -> Samples:
+    """The samples of a folder or a table of pictures; see :func:`datasets.read_own`.
 
-    reader: a datasets.Reader.  columns: of pictures and labels, None for a usual name.
-    reading: a datasets.tables.Reading.  Parts for training and validation are put
-    together: the diagnosis draws its own from them; a test part stays one.  Raises
-    CourseError that names what cannot be read.
+    Parts for training and validation are put together: the diagnosis draws its own from
+    them; a test part stays one.  Raises CourseError that names what cannot be read.
     """
-    path, reading = Path(path), reading or tables.Reading()
-    if path.is_file() or path.suffix.lower() in tables.ENDINGS:
-        found = datasets.read_table(path, reader, *columns, reading=reading)
-    else:
-        found = datasets.read_folder(path, reader, reading=reading)
-    if "all" in found.parts:
-        return found.parts["all"], None, found.notes()
-    kept = [found.parts[p] for p in ("train", "validation") if p in found.parts]
-    data = replace(
-        kept[0],
-        images=np.concatenate([part.images for part in kept]),
-        labels=np.concatenate([part.labels for part in kept]),
-        metadata={
-            name: np.concatenate([part.metadata[name] for part in kept])
-            for name in kept[0].metadata
-        },
-    )
-    return data, found.parts["test"], found.notes()
+    found = datasets.read_own(path, reader, columns, reading)
+    given = [found.parts[p] for p in ("all", "train", "validation") if p in found.parts]
+    pictures = given[0] if len(given) == 1 else joined(given)
+    return Samples(pictures, found.parts.get("test"), tuple(found.notes()))
 
 
-def prepared(backbone, data, test, groups, options, notes=()) -> Job:
+def prepared(backbone, samples: Samples, groups, settings: Settings) -> Job:
     """Check the data, split them, and fingerprint everything that matters."""
-    read_as, notes = list(notes), [*backbone.notes, *notes]
-    names = getattr(data, "metadata", {}).get("example")
-    data, test = _grouped(data, test, groups)
+    notes = [*backbone.notes, *samples.notes]
+    names = getattr(samples.pictures, "metadata", {}).get("example")
+    data, test = _grouped(samples.pictures, samples.test, groups)
     pictures = {"given": len(data), "side": list(data.images.shape[1:3])}
     data = _without_copies(data, test, names, notes)
     _check_counts(data)
-    data = _at_most(data, options["seed"], notes)
+    data = _at_most(data, settings.seed, notes)
     counts, name = data.counts(), data.name
     tested = ()
     if test is not None:
-        data, tested = _joined(data, test)
+        data, tested = _with_test(data, test)
     data = _large_enough(data, notes)
-    n, most = options["labels_per_class"], options["repeats"][1]
-    parts, shared = splits(data.labels, n, most, options["seed"], tested)
+    n, most = settings.labels_per_class, settings.repeats[1]
+    parts, shared = splits(data.labels, n, most, settings.seed, tested)
     used, parts = _only_used(parts)
     sizes = list(counts.values())
     height, width = data.images.shape[1:3]
@@ -194,9 +191,9 @@ def prepared(backbone, data, test, groups, options, notes=()) -> Job:
         shared_test=shared,
         balanced=max(sizes) > UNEQUAL * min(sizes),
         about=about,
-        options=options,
+        settings=settings,
         notes=notes,
-        key=_key(backbone, data, parts, options, read_as),
+        key=_key(backbone, data, parts, settings, samples.notes),
     )
 
 
@@ -219,7 +216,8 @@ def _grouped(data, test, groups):
         if missing := [name for name in names if name not in part.metadata]:
             raise CourseError(
                 f"diagnose: {part.name!r} has no column {missing[0]!r}.\nExpected: one "
-                f"of {', '.join(part.metadata) or '(there are none)'}."
+                f"of {', '.join(part.metadata) or '(there are none)'}.\nDo: correct "
+                "the name, or leave it out."
             )
         columns = {name: _few_values(name, part.metadata[name]) for name in names}
         out.append(replace(part, metadata=columns))
@@ -247,9 +245,9 @@ def _few_values(name: str, values) -> np.ndarray:
 
 def _without_copies(data, test, names, notes):
     """The first of pictures that are equal byte for byte; none that is in ``test``."""
-    held_out = set() if test is None else set(_digests(test))
-    first: dict[bytes, int] = {}
-    for i, digest in enumerate(_digests(data)):
+    held_out = set() if test is None else set(digests(test))
+    first: dict[str, int] = {}
+    for i, digest in enumerate(digests(data)):
         if digest not in held_out:
             first.setdefault(digest, i)
     if len(first) == len(data):
@@ -263,10 +261,6 @@ def _without_copies(data, test, names, notes):
         f"they would stand in training and in test{said}."
     )
     return data.subset(np.array(list(first.values()), dtype=int))
-
-
-def _digests(data) -> list[bytes]:
-    return [hashlib.blake2b(x.tobytes()).digest() for x in data.images]
 
 
 def _check_counts(data) -> None:
@@ -293,7 +287,7 @@ def _at_most(data, seed, notes):
     return data.subset(np.sort(np.concatenate(rows)))
 
 
-def _joined(data, test):
+def _with_test(data, test):
     """(both sets in one, rows of the test set)."""
     shapes = data.images.shape[1:], test.images.shape[1:]
     if shapes[0] != shapes[1] or data.classes != test.classes or not len(test):
@@ -303,17 +297,8 @@ def _joined(data, test):
             "Expected: the same sizes and classes.\nDo: read both with the same size "
             "and classes=."
         )
-    columns = {
-        name: np.concatenate([values, test.metadata[name]])
-        for name, values in data.metadata.items()
-    }
-    joined = replace(
-        data,
-        images=np.concatenate([data.images, test.images]),
-        labels=np.concatenate([data.labels, test.labels]),
-        metadata=columns,
-    )
-    return joined, np.arange(len(data), len(joined))
+    both = joined([data, test])
+    return both, np.arange(len(data), len(both))
 
 
 def _large_enough(data, notes):
@@ -337,8 +322,8 @@ def _only_used(parts):
     return used, [tuple(np.searchsorted(used, rows) for rows in p) for p in parts]
 
 
-def _key(backbone, data, parts, options, read_as) -> str:
-    """sha256 of weights, pictures, labels, groups, parts and options."""
+def _key(backbone, data, parts, settings, read_as) -> str:
+    """sha256 of weights, pictures, labels, groups, parts and settings."""
     digest = hashlib.sha256()
     for name, tensor in sorted(backbone.model.state_dict().items()):
         digest.update(name.encode())
@@ -347,6 +332,6 @@ def _key(backbone, data, parts, options, read_as) -> str:
         digest.update(np.ascontiguousarray(array).tobytes())
     columns = {name: values.tolist() for name, values in data.metadata.items()}
     words = [FORMAT, backbone.name, repr(backbone.preprocess), data.classes, columns]
-    words += [options, *read_as]
+    words += [settings.to_dict(), *read_as]
     digest.update(json.dumps(words, default=str).encode())
     return digest.hexdigest()

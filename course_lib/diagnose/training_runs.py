@@ -1,6 +1,6 @@
 """The training runs and probes of a diagnosis, and what is known of the source.
 
-Each function takes the job and gives plain data, ready to be stored.  Lesson 12.
+Each function takes the job and gives plain data, ready to be stored.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from course_lib.analysis import transferability as scores
 from course_lib.errors import CourseError
 from course_lib.models import features, zoo
 from course_lib.models.heads import as_vectors, inside
-from course_lib.pretraining import recipes
+from course_lib.pretraining import patterns, recipes
 
-__all__ = ["ARMS", "AUGMENTATIONS", "look", "plan", "random_start", "stage_features"]
+__all__ = ["ARMS", "look", "plan", "random_start", "seconds_by_steps", "stage_features"]
 
 STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
 BATCH, EVALUATIONS = 32, 10
@@ -29,39 +29,28 @@ WHOLE = ""  # the name of the network itself among its modules
 SOURCE_PICTURES = 256  # and as many again for the floor
 DIVERGED = dict(accuracy=-1.0, loss=1e9)  # what such a run counts for when choosing
 
-AUGMENTATIONS = {
-    "none": lambda side: None,
-    "shift": lambda side: training.random_crop(max(1, side // 16)),
-    "flip": lambda side: training.compose(
-        training.random_flips(), training.random_crop(max(1, side // 16))
-    ),
-    "turn": lambda side: training.compose(
-        training.random_dihedral(), training.random_crop(max(1, side // 16))
-    ),
-}
-
 
 # -- how long ---------------------------------------------------------------------
 
 
 def plan(job) -> dict:
     """How many updates each training run has: fewer where the time is too short."""
-    n, budget = len(job.parts[0][0]), SHARE * 60 * job.options["minutes"]
+    n, budget = len(job.parts[0][0]), SHARE * 60 * job.settings.minutes
     full = int(np.clip(STEPS * (n / 100) ** 0.5, STEPS, MOST_STEPS))
-    steps = job.options["steps"]
+    steps = job.settings.steps
     if steps is None:
         steps, least = full, min(full, LEAST_STEPS)
-        needed = _seconds_of(job)
+        needed = seconds_by_steps(job)
         while steps > least and needed(steps) > budget:
             steps = max(least, int(steps * 0.9))
     return {
         "steps": steps,
-        "full_steps": job.options["steps"] or full,
+        "full_steps": job.settings.steps or full,
         "seconds": budget,
     }
 
 
-def _seconds_of(job) -> Callable[[int], float]:
+def seconds_by_steps(job) -> Callable[[int], float]:
     """Seconds of the whole diagnosis by steps, from those of a short training run."""
     n = len(job.parts[0][0])
     train, validation, test = job.images(0)
@@ -72,14 +61,16 @@ def _seconds_of(job) -> Callable[[int], float]:
         training.fit(net, train, steps=steps, recipe=recipe).seconds
         for steps in (2, 10)
     ]
+    # The difference of both runs is 8 updates; what starting costs falls out of it.
     picture = max(timed[1] - timed[0], 1e-3) / 8 / min(BATCH, n)  # forward, backward
     looked = ((EVALUATIONS + 1) * len(validation) + len(test)) / 3  # forward only
-    runs, extracted = 2 * len(job.options["rates"]), (n + len(validation) + len(test))
+    runs, extracted = 2 * len(job.settings.rates), (n + len(validation) + len(test))
     once = picture * (len(job.data) / 3 + 4 * SOURCE_PICTURES)
 
+    # 1.2: a margin for all that is not a pass through a network.
     def needed(steps):
         pictures = runs * (steps * min(BATCH, n) + looked) + extracted / 3
-        return once + 1.2 * job.options["repeats"][0] * picture * pictures
+        return once + 1.2 * job.settings.repeats[0] * picture * pictures
 
     return needed
 
@@ -93,7 +84,6 @@ def random_start(backbone, seed: int):
     By name where the zoo knows it and the shapes agree (then with the zoo's
     preprocessing, too); else a copy whose layers are drawn again: convolutions by He
     et al. 2015, other layers by their own rule, free parameters from N(0, 0.02^2).
-    Lesson 12.
     """
     try:
         fresh = zoo.load(backbone.name, seed=seed, pretrained=False)
@@ -141,7 +131,7 @@ def _trained(job, r: int, start, source=None) -> dict:
     """
     _, validation, test = job.images(r)
     answers, histories, kept = [], [], []
-    for lr in job.options["rates"]:
+    for lr in job.settings.rates:
         net = start.copy().to_classes(len(test.classes), job.seed(r))
         history = _fitted(job, r, net, lr)
         histories.append(history)
@@ -154,14 +144,14 @@ def _trained(job, r: int, start, source=None) -> dict:
         )
         answers.append(_answer(job, validation.labels, checked, tested))
         kept.append(_source_accuracy(net, start, source) if source else None)
-    names = [f"learning rate {lr:g}" for lr in job.options["rates"]]
+    names = [f"learning rate {lr:g}" for lr in job.settings.rates]
     return _together(names, answers) | {"histories": histories, "source": kept}
 
 
 def _fitted(job, r: int, net, lr: float) -> dict | None:
     """Train; the history with validation looked at ten times, None if it diverged."""
     train, validation, _ = job.images(r)
-    augment, seen = AUGMENTATIONS[job.options["augment"]], []
+    augment, seen = training.AUGMENTATIONS[job.settings.augment], []
 
     def look_at(*_):
         found = training.evaluate(net, validation)
@@ -316,8 +306,6 @@ def _source(job):
     if short == job.backbone.name or short not in recipes.RECIPES:
         return None
     if "source" not in job.kept:
-        from course_lib.pretraining import patterns
-
         draw = getattr(patterns, recipes.RECIPES[short].source)
         job.kept["source"] = draw(2 * SOURCE_PICTURES, recipes.HELD_OUT_SEED)
     return job.kept["source"]
@@ -352,7 +340,7 @@ def look(job) -> dict:
     stage = list(job.backbone.stages)[-1]
     if source is None or not np.isfinite(X[stage]).all():
         return found
-    rng = np.random.default_rng(job.options["seed"])
+    rng = np.random.default_rng(job.settings.seed)
     rows = np.setdiff1d(np.arange(len(job.data)), job.parts[0][2])
     n = min(SOURCE_PICTURES, len(rows))
     target = X[stage][rng.permutation(rows)[:n]]

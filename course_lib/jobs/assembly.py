@@ -1,7 +1,7 @@
 """From a configuration to a model that is ready to train, and the options of training.
 
 The source model with a new head, what of it is frozen, which part opens when, and the
-rate of every layer group.  Lesson 13; used by :mod:`course_lib.jobs.pipeline`.
+rate of every layer group; used by :mod:`course_lib.jobs.pipeline`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from course_lib import training
-from course_lib.diagnose.training_runs import AUGMENTATIONS
 from course_lib.errors import CourseError
 from course_lib.jobs.configuration import Config
 from course_lib.models import text, zoo
@@ -201,10 +200,10 @@ def common(config, backbone, parts) -> training.Recipe:
     slanted = config.schedule == "slanted"
     augment = None
     if config.task == "images":
-        augment = AUGMENTATIONS[config.augment](image_size(config, backbone))
+        augment = training.AUGMENTATIONS[config.augment](image_size(config, backbone))
     loss = None
     if config.class_weights == "balanced":
-        loss = _balanced_loss(parts.train, config.label_smoothing)
+        loss = balanced_loss(parts.train, config.label_smoothing)
     optimization = training.Optimization(
         schedule=schedules.slanted_triangular() if slanted else config.schedule,
         warmup=0.0 if slanted else config.warmup,
@@ -220,7 +219,7 @@ def common(config, backbone, parts) -> training.Recipe:
     )
 
 
-def _balanced_loss(train, smoothing):
+def balanced_loss(train, smoothing):
     """Cross-entropy in which each class has the same weight as a whole.
 
     The weights average to 1 over the training examples, so that a plain mean over a

@@ -2,12 +2,15 @@
 
 What the model is for, what it was trained and tested on, how good it is and for whom
 it is worse, what its weights descend from and under which licence.  Mitchell et al.
-2019 (Model cards for model reporting); lesson 13.
+2019 (Model cards for model reporting).  Its text is show/templates/model_card.md.
 """
 
 from __future__ import annotations
 
-from course_lib.show.pages import percent
+from dataclasses import replace
+
+from course_lib.jobs.reporting import counts_table, inputs
+from course_lib.show import pages
 
 __all__ = ["model_card", "source_licence"]
 
@@ -28,101 +31,41 @@ def source_licence(backbone) -> str:
 
 def model_card(result) -> str:
     """The card as Markdown; every number is one of ``result``."""
-    config, test = result.config, result.transfer["test"]
-    what = "pictures" if config["task"] == "images" else "texts"
-    sizes, export = result.data["sizes"], result.export
-    lines = [
-        f"# {config['model']} for {result.data['name']}",
-        "",
-        result.verdict,
-        "",
-        "## Intended use",
-        "",
-        f"Puts {what} like those of {result.data['name']!r} into one of "
-        f"{len(result.classes)} classes: {', '.join(result.classes)}.  Meant for "
-        f"{what} that are made, chosen and labelled as these were.",
-        "",
-        "## Data",
-        "",
-        f"{sum(sizes.values()):,} {what}: {sizes['train']:,} to train on, "
-        f"{sizes['validation']:,} to choose by, {sizes['test']:,} to test on; "
-        "splits.csv says which is in which part.  Licence of data and model: "
-        f"{config['licence']}.",
-        "",
-        *_table(
-            ("class", *result.data["counts"]),
-            [
-                (c, *(part[c] for part in result.data["counts"].values()))
-                for c in result.classes
-            ],
-        ),
-        "",
-        *(f"- {note}" for note in result.notes),
-        "",
-        "## How it was trained",
-        "",
-        f"Source weights: {config['model']} ({config['weights']}), licence: "
-        f"{source_licence(result.backbone)}.  Strategy: {config['strategy']}; the "
-        "whole configuration is in config.yaml.",
-        "",
-        "## Measures on the test part",
-        "",
-        *_table(
-            ("measure", "value"),
-            [
-                ("accuracy", percent(test["accuracy"])),
-                (
-                    "95 % interval",
-                    f"{percent(test['low'])} to {percent(test['high'])}",
-                ),
-                ("balanced accuracy", percent(test["balanced_accuracy"])),
-                ("cross-entropy, nats", f"{test['loss']:.3f}"),
-                (
-                    "expected calibration error, points",
-                    f"{100 * test['calibration_error']:.1f}",
-                ),
-            ],
-        ),
-        "",
-        *_table(
-            ("group", "test " + what, "right", "95 % interval"),
-            [
-                (
-                    f"{row['column']} {row['group']}",
-                    row["n"],
-                    percent(row["accuracy"]),
-                    f"{percent(row['low'])} to {percent(row['high'])}",
-                )
-                for row in result.subgroups
-            ],
-        ),
-        "",
-        "## Limits",
-        "",
-        *(f"- {line}" for line in _limits(result, what)),
-        "",
-        "## Files",
-        "",
-        *(f"- {line}" for line in export.get("said", [])),
-        f"- sha256 of model.safetensors: `{export.get('sha256', 'not exported')}`",
-        "",
+    what = inputs(result)
+    groups = [
+        (f"{table.heads[0]} {group}", *cells)
+        for table in pages.group_tables(result.subgroups, what)
+        for group, *cells in table.rows
     ]
-    return "\n".join(lines)
+    counts = counts_table(result)
+    heads = ("group", "test " + what, "right", "95 % interval")
+    return pages.render(
+        "model_card.md",
+        config=result.config,
+        data=result.data,
+        inputs=what,
+        verdict=result.verdict,
+        counts=replace(counts, rows=counts.rows[:-1]),  # without the sums
+        notes=result.notes,
+        source_licence=source_licence(result.backbone),
+        test=result.transfer["test"],
+        groups=pages.Table("Right answers by group", heads, groups),
+        limits=_limits(result, what),
+        export={"said": []} | result.export,
+    )
 
 
 def _limits(result, what) -> list[str]:
+    worst = result.subgroups[0]
     said = [
         "One training run, one split: the interval counts the draw of the test "
         f"{what}, not that of seeds and splits.",
         f"It always answers with one of its classes, also for {what} of none of them.",
         f"{what.capitalize()} from another source, machine or time may be answered "
         "worse; check again there (lesson 11).",
-    ]
-    worst = result.subgroups[0]
-    said.append(
         f"Weakest in {worst['column']} {worst['group']!r}: "
-        f"{percent(worst['accuracy'])} of {worst['n']}."
-    )
+        f"{pages.percent(worst['accuracy'])} of {worst['n']}.",
+    ]
     small = [r for r in result.subgroups if r["n"] < FEW]
     if small:
         said.append(
@@ -132,10 +75,3 @@ def _limits(result, what) -> list[str]:
     if not result.config["groups"]:
         said.append("No groups were named, so that unequal errors may be unseen.")
     return said
-
-
-def _table(heads, rows) -> list[str]:
-    def line(cells):
-        return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
-
-    return [line(heads), line(["---"] * len(heads)), *(line(row) for row in rows)]

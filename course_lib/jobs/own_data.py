@@ -3,7 +3,7 @@
 A folder with a sub-folder for each class, a folder with train, validation and test
 sub-folders, or a CSV file that names images or holds texts.  Equal examples, and those
 that a column of the learner keeps together, stay on one side of every split: what is
-tested on has not been trained on.  Lesson 13.
+tested on has not been trained on.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 from course_lib import datasets
 from course_lib.datasets import tables, texts
 from course_lib.datasets.grouped_split import dealt
-from course_lib.datasets.labelled import Labelled
+from course_lib.datasets.labelled import Labelled, joined
 from course_lib.datasets.messages import listed
-from course_lib.datasets.near_duplicates import merged
+from course_lib.datasets.near_duplicates import digests, merged
 from course_lib.errors import CourseError
 
-__all__ = ["Parts", "digests", "read", "split"]
+__all__ = ["Parts", "from_parts", "read", "split"]
 
 NAMES = ("train", "validation", "test")
 LEAST = 3  # different examples of a class: one for each part
@@ -74,9 +74,9 @@ def read(
 ) -> Parts:
     """The parts of a folder or table, as the configuration asks for.
 
-    config: a job_config.Config.  size: pixels a side of images.  skip_unreadable: go on
-    without pictures that cannot be read, and name them.  Raises CourseError that names
-    the files, row, column or class at fault.  Lesson 13.
+    size: pixels a side of images.  skip_unreadable: go on without pictures that cannot
+    be read, and name them.  Raises CourseError that names the files, row, column or
+    class at fault.
     """
     path = Path(path)
     if not path.exists():
@@ -96,11 +96,8 @@ def read(
         value_range=config.value_range,
         option="--skip-unreadable",
     )
-    if path.is_dir():
-        found = datasets.read_folder(path, reader, reading=reading(config))
-    else:
-        columns = config.image_column, config.label_column
-        found = datasets.read_table(path, reader, *columns, reading=reading(config))
+    columns = config.image_column, config.label_column
+    found = datasets.read_own(path, reader, columns, reading(config))
     return _cut(found.parts.get("all"), found, path, config)
 
 
@@ -112,9 +109,8 @@ def _cut(whole, found, path: Path, config) -> Parts:
     given = None
     if whole is None:
         given = _given(found.parts, config)
-        whole, digest = _together(given)
-    else:
-        digest = digests(whole)
+        whole = joined(given)
+    digest = digests(whole)
     notes = []
     if clash := _clashes(whole, digest):
         named = listed(whole.metadata["example"][clash])
@@ -148,7 +144,7 @@ def _finished(cut, name, notes, config) -> Parts:
 def from_parts(train, validation, test, config) -> Parts:
     """Parts of three data sets that are at hand, checked as those of a folder.
 
-    Raises CourseError on data sets of different classes or kinds.  Lesson 13.
+    Raises CourseError on data sets of different classes or kinds.
     """
     parts = (train, validation, test)
     if len({(part.holds, part.classes) for part in parts}) > 1:
@@ -178,7 +174,7 @@ def split(data, fractions: Sequence[float], groups, seed: int = 0) -> list:
     fractions: shares of the parts, which sum to 1.  groups (N,): equal numbers go to
     one part.  Groups are dealt in a random order, the largest first, to the part that
     lacks most of the group's classes, so that every class comes near to the fractions.
-    Raises CourseError when a class would be missing in a part.  Lesson 13.
+    Raises CourseError when a class would be missing in a part.
     """
     parts = dealt(data.labels, groups, fractions, seed)
     return [data.subset(np.flatnonzero(parts == k)) for k in range(len(fractions))]
@@ -236,30 +232,7 @@ def reading(config) -> tables.Reading:
     )
 
 
-def _together(parts):
-    """All parts as one data set, and the digests of its examples."""
-    whole = parts[0]
-    inputs = [getattr(part, whole.holds) for part in parts]
-    joined = sum(inputs, ()) if whole.holds == "texts" else np.concatenate(inputs)
-    labels = np.concatenate([part.labels for part in parts])
-    names = {"example": np.concatenate([p.metadata["example"] for p in parts])}
-    whole = replace(whole, labels=labels, metadata=names, **{whole.holds: joined})
-    return whole, digests(whole)
-
-
 # -- equal examples and groups ----------------------------------------------------
-
-
-def digests(data) -> np.ndarray:
-    """A fingerprint of each example (N,): equal pictures or texts have equal ones.
-
-    Texts are compared without regard to white space and case.
-    """
-    if data.holds == "images":
-        content = (image.tobytes() for image in data.images)
-    else:
-        content = (" ".join(text.lower().split()).encode() for text in data.texts)
-    return np.array([hashlib.blake2b(c, digest_size=16).hexdigest() for c in content])
 
 
 def _clashes(data, digest) -> list[int]:

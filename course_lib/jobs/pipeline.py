@@ -1,7 +1,7 @@
 """A whole training job: from a configuration and one's own data to a report.
 
     config = configuration.load("job.yaml")
-    result = jobs.run(config, "my_images", out="trained")
+    result = pipeline.run(config, "my_images", out="trained")
     result.test_accuracy, result.baseline_accuracy, result.verdict
 
 The job splits the data, checks the set-up (:mod:`course_lib.analysis.audit`), trains
@@ -9,7 +9,7 @@ as the configuration says, trains the same network from scratch for comparison, 
 both on pictures or texts that neither has seen, and writes a report, a model folder and
 a model card.  Killed at any moment and started again, it goes on after the last whole
 epoch and ends with the same weights.  Under `accelerate launch` it uses all processes.
-Lesson 13; `course train` on the command line.
+On the command line it is `course train`.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from course_lib import files, training
+from course_lib import training
 from course_lib.analysis import audit, calibration, statistics
-from course_lib.analysis.subgroups import subgroup_table
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly, configuration, own_data
 from course_lib.jobs.configuration import Config
+from course_lib.jobs.outcome import Result, concluded
 from course_lib.jobs.own_data import Parts
+from course_lib.jobs.storage import JobFolder
 from course_lib.models.features import forward
 from course_lib.training import distributed
 
-__all__ = ["Result", "run"]
+__all__ = ["audited", "run"]
 
 FORMAT = 1  # of the stored state
 # Without an effect on the weights, or one that the key of the data tells.
@@ -45,70 +46,7 @@ WITHOUT_EFFECT = (
     "onnx", "licence", "audit", "labels", "skip_empty", "sheet", "encoding",
     "image_column", "text_column", "label_column",
 )  # fmt: skip
-WORST = 12  # errors shown in the report
 AUDITED = 8  # examples of the step in the check before training
-
-
-@dataclass
-class Result:
-    """What a job reached, as plain numbers, strings, lists and dicts.
-
-    transfer and baseline: {rate, history, validation, test}, where test holds loss,
-    accuracy, balanced_accuracy, low and high (95 % Wilson interval of the accuracy),
-    calibration_error, predictions and confidence; baseline is None where none was
-    trained.  gain: {mean, low, high} of the difference in test accuracy.  backbone: the
-    trained model, with ``classes``.  Everything but ``seconds`` is the same however
-    often the job was interrupted.  Lesson 13.
-    """
-
-    config: dict
-    data: dict
-    transfer: dict
-    baseline: dict | None
-    gain: dict | None
-    subgroups: list
-    confusion: list
-    worst: list
-    findings: list
-    notes: list
-    verdict: str
-    versions: dict
-    weights_sha256: str
-    export: dict = field(default_factory=dict)
-    seconds: dict = field(default_factory=dict)
-    backbone: object = field(default=None, repr=False)
-    parts: object = field(default=None, repr=False)
-    folder: Path | None = None
-
-    @property
-    def test_accuracy(self) -> float:
-        """Share of right answers on the test part."""
-        return self.transfer["test"]["accuracy"]
-
-    @property
-    def baseline_accuracy(self) -> float | None:
-        """The same of the network trained from scratch, None where there is none."""
-        return self.baseline["test"]["accuracy"] if self.baseline else None
-
-    @property
-    def classes(self) -> list[str]:
-        return self.data["classes"]
-
-    def to_dict(self) -> dict:
-        """What result.json holds."""
-        hidden = ("backbone", "parts", "folder")
-        return {k: v for k, v in vars(self).items() if k not in hidden}
-
-    def html(self) -> str:
-        """The report as one page that needs nothing else."""
-        from course_lib.jobs import reporting
-
-        return reporting.html(self)
-
-    def __str__(self) -> str:
-        from course_lib.jobs import reporting
-
-        return reporting.text(self)
 
 
 # -- the job ----------------------------------------------------------------------
@@ -133,7 +71,6 @@ def run(
     another job left in ``out``.  skip_unreadable: go on without pictures that cannot be
     read, and name them.  on_data(parts) is called before anything is trained.
     Raises CourseError on a bad configuration or bad data, before anything is written.
-    Lesson 13.
     """
     began = time.perf_counter()
     config = _config(config)
@@ -147,9 +84,9 @@ def run(
     first = assembly.model(config, len(parts.classes), first)
     assembly.check_forward(config, first, parts)
     recipe = assembly.recipe(config, first, parts)
-    findings = _audited(config, first, recipe, parts)
+    findings = audited(config, first, recipe, parts)
     key = _key(config, parts)
-    folder = _Folder(out, key, again)
+    folder = JobFolder(out, key, again)
     together = distributed.current()
     notes = [*parts.notes, *first.notes, *_notes(config, first, together)]
     notes.append(_rates_note(first, recipe.optimization.param_groups))
@@ -163,7 +100,7 @@ def run(
         baseline = None
         if wanted:
             baseline = _baseline(fitted, parts, runtime, folder, bar)
-    result = _concluded(config, parts, first, transfer, baseline, findings, notes)
+    result = concluded(config, parts, first, transfer, baseline, findings, notes)
     result.data |= {"columns": parts.columns, "tokens": tokens}
     result.seconds["this session"] = round(time.perf_counter() - began, 1)
     if folder.path and together.rank == 0:
@@ -241,16 +178,16 @@ def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
     texts = [one for part in parts for one in part.texts]
     length, tokens, said = assembly.fitted_length(config, backbone, texts)
     backbone.preprocess = replace(backbone.preprocess, max_length=length)
-    return replace(config, max_length=length), tokens, [said]
+    return config.model_copy(update={"max_length": length}), tokens, [said]
 
 
-def _audited(config, backbone, recipe, parts) -> list[str]:
+def audited(config, backbone, recipe, parts) -> list[str]:
     """Findings of the check before training; with audit: stop there must be none.
 
     A few training examples go through one step, which is undone, and the network goes
     to a file and back into one that was built anew.
     """
-    fresh = replace(config, weights="random")
+    fresh = config.model_copy(update={"weights": "random"})
     rows = np.unique(np.linspace(0, len(parts.train) - 1, AUDITED).astype(int))
     some = parts.train.subset(rows)
     inputs = getattr(some, some.holds)
@@ -376,8 +313,9 @@ def _tested(backbone, data) -> dict:
 def _baseline(config, parts, runtime, folder, bar) -> dict | None:
     """The same network from scratch, at the rate that validation prefers."""
     tried = []
+    fresh = config.model_copy(update={"weights": "random"})
     for rate in config.baseline_rates:
-        net = assembly.model(replace(config, weights="random"), len(parts.classes))
+        net = assembly.model(fresh, len(parts.classes))
         name = f"scratch-{rate:g}"
         where = _runtime(runtime, folder.state(name), bar(name))
         recipe = replace(assembly.common(config, net, parts), runtime=where)
@@ -397,180 +335,6 @@ def _baseline(config, parts, runtime, folder, bar) -> dict | None:
     ]
     spent = round(sum(one["seconds"] for one in tried), 2)
     return best | {"tried": others, "seconds": spent}
-
-
-# -- what follows -----------------------------------------------------------------
-
-
-def _right(run) -> np.ndarray:
-    return np.array(run["test"]["predictions"]) == np.array(run["test"]["labels"])
-
-
-def _concluded(config, parts, backbone, transfer, baseline, findings, notes) -> Result:
-    from course_lib.jobs import reporting
-
-    test, classes = parts.test, list(parts.classes)
-    predictions = np.array(transfer["test"]["predictions"])
-    counts = np.zeros((len(classes), len(classes)), dtype=int)
-    np.add.at(counts, (test.labels, predictions), 1)
-    columns = {"class": np.array(classes)[test.labels]}
-    columns |= {k: v for k, v in test.metadata.items() if k in config.groups}
-    subgroups = subgroup_table(test.labels, predictions, columns)
-    gain = (
-        statistics.paired_accuracies(_right(transfer), _right(baseline))
-        if baseline
-        else None
-    )
-    seconds = {"training": transfer.pop("seconds")}
-    if baseline:
-        seconds["from scratch"] = baseline.pop("seconds")
-    elif config.baseline and config.weights == "random":
-        notes = [*notes, "The weights were random already: no baseline was trained."]
-    elif config.baseline:
-        notes = [*notes, "Training from scratch diverged at every rate."]
-    result = Result(
-        config=config.to_dict()
-        | {"unfreeze": {str(k): list(v) for k, v in config.unfreeze.items()}},
-        data={
-            "name": parts.name,
-            "classes": classes,
-            "counts": parts.counts(),
-            "sizes": {k: len(p) for k, p in zip(parts.counts(), parts)},
-            "key": parts.key,
-            "pictures": parts.pictures,
-            "size": assembly.image_size(config, backbone)
-            if config.task == "images"
-            else None,
-        },
-        transfer=transfer,
-        baseline=baseline,
-        gain=gain,
-        subgroups=subgroups,
-        confusion=counts.tolist(),
-        worst=_worst(parts, transfer),
-        findings=findings,
-        notes=list(notes),
-        verdict="",
-        versions=_versions(),
-        weights_sha256=weights_sha256(backbone.model),
-        seconds=seconds,
-        backbone=backbone,
-        parts=parts,
-    )
-    result.verdict = reporting.verdict(result)
-    return result
-
-
-def _worst(parts, transfer) -> list[dict]:
-    """The wrong answers of which the network was surest."""
-    test, found = parts.test, transfer["test"]
-    wrong = np.flatnonzero(np.array(found["predictions"]) != test.labels)
-    surest = wrong[np.argsort(-np.array(found["confidence"])[wrong], kind="stable")]
-    return [
-        {
-            "row": int(i),
-            "example": str(test.metadata["example"][i]),
-            "label": parts.classes[test.labels[i]],
-            "answer": parts.classes[found["predictions"][i]],
-            "confidence": found["confidence"][i],
-        }
-        for i in surest[:WORST]
-    ]
-
-
-def _versions() -> dict[str, str]:
-    import platform
-
-    from course_lib import __version__
-
-    return {
-        "course": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def weights_sha256(net: nn.Module) -> str:
-    """sha256 of all weights and buffers, by name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
-        digest.update(name.encode())
-        value = tensor.detach().cpu()
-        value = value.float() if value.is_floating_point() else value
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()
-
-
-# -- the folder -------------------------------------------------------------------
-
-
-class _Folder:
-    """Where a job writes; its state belongs to one configuration and one data set."""
-
-    def __init__(self, out, key: str, again: bool):
-        self.path = None if out is None else Path(out)
-        self.key = key
-        if self.path is None or distributed.current().rank:
-            return
-        note = self.path / "state" / "job.json"
-        stored = files.read_json(note)["key"] if note.exists() else None
-        if stored not in (None, key):
-            if not again:
-                raise CourseError(
-                    f"{self.path} holds another job: its configuration or its data were"
-                    " not these.\nExpected: a new folder, or the same job.\nDo: name "
-                    "another one with --out, or replace the old job with --again."
-                )
-        if again:
-            for old in (self.path / "state").glob("*.safetensors"):
-                old.unlink()
-        files.atomic_write_json(note, {"key": key})
-
-    def state(self, name: str) -> Path | None:
-        """The checkpoint of one training run."""
-        if self.path is None:
-            return None
-        return self.path / "state" / f"{name}.safetensors"
-
-    def write(self, result: Result, config: Config) -> None:
-        """Everything that is left when the job is done; the page comes last."""
-        import csv
-        import io
-
-        from course_lib.jobs import exported, model_card
-
-        began = time.perf_counter()
-        test = result.parts.test
-        result.export = exported.export(
-            result.backbone,
-            result.classes,
-            self.path / "model",
-            getattr(test, test.holds),
-            onnx=config.onnx,
-            about={
-                "model": config.model,
-                "task": config.task,
-                "dropout": config.dropout,
-                "image_size": result.data["size"],
-                "columns": result.data["columns"],
-                "pictures": result.data["pictures"],
-            },
-        )
-        result.seconds["export"] = round(time.perf_counter() - began, 2)
-        card = model_card.model_card(result).encode("utf-8")
-        files.atomic_write_bytes(self.path / "model" / "README.md", card)
-        table = io.StringIO()
-        columns = ("part", "example", "label")
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(result.parts.rows())
-        files.atomic_write_bytes(self.path / "splits.csv", table.getvalue().encode())
-        files.atomic_write_bytes(
-            self.path / "config.yaml", config.to_yaml().encode("utf-8")
-        )
-        files.atomic_write_json(self.path / "result.json", result.to_dict(), False)
-        page = result.html().encode("utf-8")
-        files.atomic_write_bytes(self.path / "report.html", page)
 
 
 @contextmanager

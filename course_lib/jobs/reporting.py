@@ -1,16 +1,16 @@
-"""The report of a training job: a verdict, figures, tables, one page.  Lesson 13."""
+"""The report of a training job: a verdict, figures, tables, one page."""
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Collection
 
 import numpy as np
 
-from course_lib.show import plots
-from course_lib.show.pages import bullets, page, percent, table
+from course_lib.show import pages, plots
+from course_lib.show.pages import Picture, Table, interval, percent
 from course_lib.training import History
 
-__all__ = ["figures", "html", "text", "verdict"]
+__all__ = ["counts_table", "figures", "html", "inputs", "text", "verdict"]
 
 HOW = {
     "head": "only a new head on frozen features",
@@ -26,11 +26,10 @@ MATTERS = 0.01  # a difference in accuracy that would change what to use
 
 def verdict(result) -> str:
     """What was reached, and whether the pretrained weights helped, with intervals."""
-    test, what = result.transfer["test"], _inputs(result)
+    test, what = result.transfer["test"], inputs(result)
     said = (
         f"{result.config['model']} answers {percent(test['accuracy'])} of "
-        f"{test['n']:,} test {what} right (95 % interval {percent(test['low'])} to "
-        f"{percent(test['high'])})"
+        f"{test['n']:,} test {what} right (95 % interval {interval(test)})"
     )
     if not result.gain:
         return said + "; nothing was trained from scratch to compare with."
@@ -58,13 +57,15 @@ def judgement(gain) -> str:
     return "open"
 
 
-def _inputs(result) -> str:
+def inputs(result) -> str:
+    """What the examples are, in a sentence: "pictures" or "texts"."""
     return "pictures" if result.config["task"] == "images" else "texts"
 
 
-def text(result) -> str:
-    """The report in short, as plain text."""
-    lines = [result.verdict, "", *(f"- {line}" for line in done(result))]
+def text(result, told: Collection[str] = ()) -> str:
+    """The report in short, as plain text, without notes that were told before."""
+    lines = [result.verdict, ""]
+    lines += [f"- {line}" for line in done(result) if line not in told]
     if result.findings:
         lines += ["", "Found before training", *(f"- {one}" for one in result.findings)]
     return "\n".join(lines)
@@ -72,7 +73,7 @@ def text(result) -> str:
 
 def done(result) -> list[str]:
     """What was done, in sentences."""
-    config, sizes, what = result.config, result.data["sizes"], _inputs(result)
+    config, sizes, what = result.config, result.data["sizes"], inputs(result)
     history = History.from_dict(result.transfer["history"])
     said = [
         f"{sum(sizes.values()):,} {what} of {len(result.classes)} classes: "
@@ -172,11 +173,11 @@ def confusion_figure(result):
         test["labels"],
         test["predictions"],
         [_short(name) for name in result.classes],
-        title=f"Test {_inputs(result)}: {said}"[:70],
+        title=f"Test {inputs(result)}: {said}"[:70],
     )
     return figure, (
         f"Matrix of {len(counts)} true classes against predicted classes on "
-        f"{test['n']} test {_inputs(result)}: {int(np.trace(counts))} on the diagonal; "
+        f"{test['n']} test {inputs(result)}: {int(np.trace(counts))} on the diagonal; "
         f"{said}."
     )
 
@@ -187,31 +188,15 @@ def _short(name: str, most: int = 18) -> str:
 
 def calibration_figure(result):
     """(figure, alternative text): reliability diagram."""
-    figure, ax = plots.new(width=4.6, height=3.6)
-    ax.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
-    runs = {"pretrained": result.transfer}
-    if result.config["weights"] == "random":
-        runs = {"random": result.transfer}
+    start = "random" if result.config["weights"] == "random" else "pretrained"
+    tested = {start: result.transfer["test"]}
     if result.baseline:
-        runs["scratch"] = result.baseline
-    said = []
-    for i, (name, run) in enumerate(runs.items()):
-        rows, error = run["test"]["reliability"], run["test"]["calibration_error"]
-        ax.plot(
-            [row["confidence"] for row in rows],
-            [row["accuracy"] for row in rows],
-            color=plots.COLOURS[i],
-            marker=plots.MARKERS[i],
-            linestyle=plots.DASHES[i],
-            label=f"{name}: error {100 * error:.1f} points",
-        )
-        said.append(f"{name} {100 * error:.1f} points")
-    ax.set(xlabel="confidence", ylabel="share of right answers", xlim=(0, 1.02))
-    ax.set(ylim=(0, 1.02), title="Below the line: too sure of itself")
-    ax.legend()
-    return figure, (
-        "Reliability diagram: share of right answers against confidence in ten bins. "
-        f"Expected calibration error {', '.join(said)}."
+        tested["scratch"] = result.baseline["test"]
+    return plots.reliability(
+        {
+            name: (test["reliability"], test["calibration_error"])
+            for name, test in tested.items()
+        }
     )
 
 
@@ -234,47 +219,38 @@ def worst_figure(result):
 
 def html(result) -> str:
     """One page without external resources; every text from outside is escaped."""
-    pictures = {
-        name: plots.bundle(figure, alt)[0]["text/html"]
-        for name, figure, alt in figures(result)
-    }
+    shown = {name: Picture(figure, alt) for name, figure, alt in figures(result)}
     kind = {"better": "helps", "worse": "hurts"}.get(
         judgement(result.gain) if result.gain else "", "open"
     )
     name, model = result.data["name"], result.config["model"]
-    parts = [
-        f"<h1>{escape(model)} trained on {escape(name)}</h1>",
-        f'<div class="verdict {kind}"><p><strong>{escape(result.verdict)}</strong></p>'
-        "</div>",
-        runs_table(result),
-        "<h2>What was done</h2>",
-        bullets(done(result)),
-        "<h2>The check before training</h2>",
-        bullets(result.findings) if result.findings else "<p>It found no mistake.</p>",
-        "<h2>Training</h2>",
-        pictures["training"],
-        "<h2>Which classes are confused</h2>",
-        pictures["confusion"],
-        "<h2>Worst errors</h2>",
-        pictures.get("worst", ""),
-        worst_table(result),
-        "<h2>Calibration</h2>",
-        pictures["calibration"],
-        "<h2>Who bears the errors</h2>",
-        subgroups_tables(result),
-        "<h2>The data</h2>",
-        counts_table(result),
-        "<h2>The exported model</h2>" if result.export else "",
-        bullets(result.export.get("said", [])) if result.export else "",
-        "<h2>Configuration</h2>",
-        config_table(result),
-        f"<p>{escape(seconds_line(result))}</p>",
-    ]
-    return page(f"Training: {model} on {name}", parts)
+    worst = [shown["worst"]] if "worst" in shown else []
+    sections = {
+        "": [runs_table(result)],
+        "What was done": [done(result)],
+        "The check before training": [result.findings or "It found no mistake."],
+        "Training": [shown["training"]],
+        "Which classes are confused": [shown["confusion"]],
+        "Worst errors": [*worst, worst_table(result)],
+        "Calibration": [shown["calibration"]],
+        "Who bears the errors": pages.group_tables(result.subgroups, inputs(result)),
+        "The data": [counts_table(result)],
+        "The exported model": [result.export.get("said", [])],
+        "Configuration": [config_table(result), seconds_line(result)],
+    }
+    if not result.export:
+        del sections["The exported model"]
+    return pages.report(
+        f"Training: {model} on {name}",
+        f"{model} trained on {name}",
+        [result.verdict],
+        sections,
+        kind,
+    )
 
 
-def runs_table(result) -> str:
-    """Accuracy and loss of the network and its baseline as an HTML table."""
+def runs_table(result) -> Table:
+    """Accuracy and loss of the network and its baseline."""
     named = {f"{result.config['weights']} weights": result.transfer}
     if result.baseline:
         named["from scratch"] = result.baseline
@@ -282,7 +258,7 @@ def runs_table(result) -> str:
         (
             name,
             percent(run["test"]["accuracy"]),
-            f"{percent(run['test']['low'])} to {percent(run['test']['high'])}",
+            interval(run["test"]),
             percent(run["test"]["balanced_accuracy"]),
             f"{run['test']['loss']:.3f}",
             percent(run["validation"]["accuracy"]),
@@ -292,13 +268,13 @@ def runs_table(result) -> str:
     ]
     heads = ("start", "test accuracy", "95 % interval", "balanced", "test loss",
              "validation accuracy", "rate")  # fmt: skip
-    return table("What was reached", heads, rows)
+    return Table("What was reached", heads, rows)
 
 
-def worst_table(result) -> str:
-    """The surest errors as an HTML table; texts are shown, shortened."""
+def worst_table(result) -> Table | str:
+    """The surest errors; texts are shown, shortened.  A sentence where none is."""
     if not result.worst:
-        return "<p>There is none: every test example was answered right.</p>"
+        return "There is none: every test example was answered right."
     texts = result.config["task"] == "text" and result.parts is not None
     rows = []
     for i, row in enumerate(result.worst):
@@ -309,43 +285,24 @@ def worst_table(result) -> str:
         rows.append(cells)
     heads = ["error", "example", "true class", "answer", "confidence"]
     heads += ["text"] if texts else []
-    return table("The errors of which the network was surest", heads, rows)
+    return Table("The errors of which the network was surest", heads, rows)
 
 
-def subgroups_tables(result) -> str:
-    """Accuracy by class and by the groups asked for, as HTML tables."""
-    out = []
-    for column in dict.fromkeys(row["column"] for row in result.subgroups):
-        rows = [
-            (
-                row["group"],
-                row["n"],
-                percent(row["accuracy"]),
-                f"{percent(row['low'])} to {percent(row['high'])}",
-            )
-            for row in result.subgroups
-            if row["column"] == column
-        ]
-        heads = (column, _inputs(result), "right", "95 % interval")
-        out.append(table(f"Right answers by {column}, the worst first", heads, rows))
-    return "\n".join(out)
-
-
-def counts_table(result) -> str:
-    """Examples of each class in each part as an HTML table."""
+def counts_table(result) -> Table:
+    """Examples of each class in each part; the last row has the sums."""
     counts = result.data["counts"]
     rows = [(c, *(counts[part][c] for part in counts)) for c in result.classes]
     rows.append(("all", *(sum(counts[part].values()) for part in counts)))
-    return table("Examples by class and part", ("class", *counts), rows)
+    return Table("Examples by class and part", ("class", *counts), rows)
 
 
-def config_table(result) -> str:
-    """Every setting as an HTML table."""
+def config_table(result) -> Table:
+    """Every setting."""
     rows = [
         (key, "nothing" if value in (None, [], {}) else _plain(value))
         for key, value in result.config.items()
     ]
-    return table("All settings", ("key", "value"), rows)
+    return Table("All settings", ("key", "value"), rows)
 
 
 def _plain(value) -> str:

@@ -44,7 +44,7 @@ from torch import nn
 from course_lib import datasets, training
 from course_lib.analysis import probes
 from course_lib.analysis.statistics import paired_difference
-from course_lib.diagnose.diagnosis import diagnose
+from course_lib.diagnose.diagnosis import Settings, diagnose
 from course_lib.lessons.results import experiment
 from course_lib.models import zoo
 from course_lib.models.preprocessing import Preprocess
@@ -352,11 +352,13 @@ def diagnosis_cases(case, expected, repeats):
         found = diagnose(
             start_of(planted),
             pictures(planted.target, "folder"),
-            labels_per_class=planted.labels,
-            steps=STEPS,
-            rates=(LR,),
-            repeats=(repeats, repeats),
-            matters=MATTERS,
+            Settings(
+                labels_per_class=planted.labels,
+                steps=STEPS,
+                rates=(LR,),
+                repeats=(repeats, repeats),
+                matters=MATTERS,
+            ),
             folder=folder,
             progress=False,
         )

@@ -20,7 +20,7 @@ from course_lib.memory.networks import (
     describe,
     installed,
 )
-from course_lib.memory.options import DTYPES, METHODS, OPTIMIZERS, Options
+from course_lib.memory.plan_options import DTYPES, METHODS, OPTIMIZERS, Options
 from course_lib.memory.planning import GB, GIB, PARTS, STORED, Plan, plan, replan
 from course_lib.memory.stored import measured
 from course_lib.memory.summary import report, sentences

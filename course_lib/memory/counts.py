@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from course_lib.memory.networks import Adapter, Architecture, role
-from course_lib.memory.options import DTYPES, OPTIMIZERS, Options
+from course_lib.memory.plan_options import DTYPES, OPTIMIZERS, Options
 
 __all__ = ["SMALLEST_PAGED", "activations", "constants", "states"]
 

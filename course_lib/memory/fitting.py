@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from course_lib.errors import CourseError
-from course_lib.memory.options import OPTIMIZERS
+from course_lib.memory.plan_options import OPTIMIZERS
 from course_lib.memory.planning import GB, GIB, Plan, replan
 
 __all__ = ["Change", "Verdict", "capacity", "fits", "largest"]

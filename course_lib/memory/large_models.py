@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from course_lib.memory.networks import configuration, describe
-from course_lib.memory.options import Options
+from course_lib.memory.plan_options import Options
 from course_lib.memory.planning import GIB, plan
 from course_lib.memory.stored import measured
 from course_lib.methods.instruction_tuning import with_lora

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from course_lib.memory.counts import SMALLEST_PAGED, activations, constants, states
 from course_lib.memory.networks import Architecture, adapters, describe
-from course_lib.memory.options import DTYPES, OPTIMIZERS, Options
+from course_lib.memory.plan_options import DTYPES, OPTIMIZERS, Options
 
 __all__ = ["GB", "GIB", "PARTS", "STORED", "Plan", "plan", "replan"]
 

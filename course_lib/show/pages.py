@@ -1,41 +1,77 @@
-"""Pieces of the reports: one page of HTML that needs nothing else.
+"""Reports as one page of HTML that needs nothing else, and as plain text.
 
 Plain elements, a language, one heading of the first level, tables with captions and
-scopes, figures with alternative text; every text from outside is escaped.  Used by
-`course diagnose` and `course train`.  Lessons 12 and 13.
+scopes, figures with alternative text; every text from outside is escaped (jinja2's
+autoescape).  `course train` and `course diagnose` make their pages here.
 """
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["STYLE", "bullets", "page", "percent", "table"]
+import jinja2
+from markupsafe import Markup
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
-  max-width: 56rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { margin-top: 2rem; }
-.verdict { border-left: .5rem solid #555; background: #f3f3f3; padding: .75rem 1rem; }
-.verdict p { margin: .25rem 0; } .verdict strong { font-size: 1.25rem; }
-.helps { border-color: #0072B2; } .hurts { border-color: #D55E00; }
-.scroll { overflow-x: auto; } img { max-width: 100%; height: auto; }
-table { border-collapse: collapse; margin: .5rem 0; }
-caption { text-align: left; font-weight: 600; padding: .25rem 0; }
-th, td { border-bottom: 1px solid #ccc; padding: .25rem .75rem .25rem 0;
-  text-align: left; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-"""
+from course_lib.show import plots
+
+__all__ = [
+    "Picture",
+    "Table",
+    "group_tables",
+    "interval",
+    "percent",
+    "render",
+    "report",
+]
 
 
-def page(title: str, parts) -> str:
-    """A whole document from pieces of its body; empty pieces are left out."""
-    body = "\n".join(part for part in parts if part)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+@dataclass(frozen=True)
+class Table:
+    """A table of a report; the first cell of a row heads it."""
+
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a report, and a sentence that says what it shows."""
+
+    figure: Any  # of matplotlib
+    alt: str
+
+    def html(self) -> Markup:
+        """The figure as an image inside the page."""
+        return Markup(plots.bundle(self.figure, self.alt)[0]["text/html"])
+
+
+def report(
+    title: str,
+    heading: str,
+    verdict: Sequence[str],
+    sections: Mapping[str, Sequence[str | list[str] | Picture | Table]],
+    kind: str = "open",
+) -> str:
+    """A whole page.
+
+    verdict: what stands out, the first sentence largest; kind: its colour, "helps",
+    "hurts" or any other word for none.  sections: {heading, "" for none: pieces}, where
+    a piece is a paragraph, a list of sentences, a figure or a table.
+    """
+    about = dict(title=title, heading=heading, verdict=verdict, kind=kind)
+    return render("report.html", sections=sections, **about)
+
+
+def render(template: str, **values) -> str:
+    """A template of show/templates with its values filled in.
+
+    Values are escaped in templates that end in .html.  A name that is missing raises
+    jinja2.UndefinedError.
+    """
+    return _TEMPLATES.get_template(template).render(**values)
 
 
 def percent(share: float) -> str:
@@ -43,26 +79,55 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def bullets(sentences) -> str:
-    """Sentences as an HTML list."""
-    items = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f"<ul>\n{items}\n</ul>"
+def interval(row: Mapping) -> str:
+    """The ends of an interval of shares, as percentages."""
+    return f"{percent(row['low'])} to {percent(row['high'])}"
 
 
-def table(caption: str, heads, rows) -> str:
-    """An HTML table; the first cell of a row heads it, numbers come as strings."""
-    top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    lines = []
-    for first, *rest in rows:
-        cells = "".join(
-            f'<td class="number">{escape(cell)}</td>'
-            if cell[:1].isdigit() or cell[:1] in "+-"
-            else f"<td>{escape(cell)}</td>"
-            for cell in map(str, rest)
+def group_tables(
+    rows: Sequence[Mapping], inputs: str, others: Mapping[str, str] | None = None
+) -> list[Table]:
+    """Right answers by group, a table for each column of a subgroup table.
+
+    rows: {column, group, n, accuracy, low, high}.  inputs: "pictures" or "texts".
+    others: {head: key of a further accuracy in each row}.
+    """
+    others = others or {}
+    return [
+        Table(
+            f"Right answers by {column}, the worst first",
+            (column, inputs, "right", "95 % interval", *others),
+            [
+                (
+                    row["group"],
+                    row["n"],
+                    percent(row["accuracy"]),
+                    interval(row),
+                    *(percent(row[key]) for key in others.values()),
+                )
+                for row in rows
+                if row["column"] == column
+            ],
         )
-        lines.append(f'<tr><th scope="row">{escape(str(first))}</th>{cells}</tr>')
-    body = "\n".join(lines)
-    return (
-        f'<div class="scroll"><table><caption>{escape(caption)}</caption>\n'
-        f"<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
-    )
+        for column in dict.fromkeys(row["column"] for row in rows)
+    ]
+
+
+def _numeric(cell) -> bool:
+    """Is this cell a number, which stands to the right?"""
+    return str(cell)[:1].isdigit() or str(cell)[:1] in "+-"
+
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("course_lib.show"),
+    autoescape=jinja2.select_autoescape(["html"]),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_TEMPLATES.filters |= {"percent": percent, "interval": interval}
+_TEMPLATES.tests |= {
+    "numeric": _numeric,
+    "picture": lambda piece: isinstance(piece, Picture),
+}

@@ -428,6 +428,35 @@ def confusion(labels, predictions, classes: Sequence[str], title: str | None = N
 # -- pictures ---------------------------------------------------------------------
 
 
+def reliability(curves: Mapping[str, tuple[Sequence[Mapping], float]]):
+    """(figure, alternative text): right answers against confidence in ten bins.
+
+    curves: {label: (rows {confidence, accuracy} of the bins, expected calibration
+    error)}, shares from 0 to 1.  Niculescu-Mizil & Caruana 2005; Guo et al. 2017.
+    """
+    figure, ax = new(width=4.6, height=3.6)
+    ax.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    for i, (label, (rows, error)) in enumerate(curves.items()):
+        ax.plot(
+            [row["confidence"] for row in rows],
+            [row["accuracy"] for row in rows],
+            color=COLOURS[i],
+            marker=MARKERS[i],
+            linestyle=DASHES[i],
+            label=f"{label}: error {100 * error:.1f} points",
+        )
+    ax.set(xlabel="confidence", ylabel="share of right answers", xlim=(0, 1.02))
+    ax.set(ylim=(0, 1.02), title="Below the line: too sure of itself")
+    ax.legend()
+    said = ", ".join(
+        f"{k} {100 * error:.1f} points" for k, (_, error) in curves.items()
+    )
+    return figure, (
+        "Reliability diagram: share of right answers against confidence in ten bins. "
+        f"Expected calibration error {said}."
+    )
+
+
 def image_grid(
     images,
     titles: Sequence[str] | None = None,

@@ -13,6 +13,7 @@ To follow one update, read `loop` and `batches`.  The rest, each in its place: `
 """
 
 from course_lib.training.augmentation import (
+    AUGMENTATIONS,
     compose,
     random_crop,
     random_dihedral,
@@ -51,7 +52,8 @@ from course_lib.training.recipe import (
 from course_lib.training.schedules import lr_factor
 
 __all__ = [
-    "STANDARD", "Examples", "Head", "History", "Objective", "Optimization", "RangeTest",
+    "AUGMENTATIONS", "STANDARD", "Examples", "Head", "History", "Objective",
+    "Optimization", "RangeTest",
     "Recipe", "Runtime", "Standardise", "accuracy", "attach_head", "balanced_accuracy",
     "compose", "evaluate", "exempt_from_decay", "fit", "fit_head", "isolated",
     "lr_factor", "make_head", "make_optimizer", "param_groups", "predict",

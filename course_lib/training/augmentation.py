@@ -11,7 +11,9 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-__all__ = ["compose", "random_crop", "random_dihedral", "random_flips"]
+__all__ = [
+    "AUGMENTATIONS", "compose", "random_crop", "random_dihedral", "random_flips",
+]  # fmt: skip
 
 
 def random_flips(p: float = 0.5, vertical: bool = False) -> Callable:
@@ -66,3 +68,11 @@ def compose(*augmentations: Callable) -> Callable:
         return x
 
     return augment
+
+
+AUGMENTATIONS = {  # {name: the augmentation for pictures of so many pixels a side}
+    "none": lambda side: None,
+    "shift": lambda side: random_crop(max(1, side // 16)),
+    "flip": lambda side: compose(random_flips(), random_crop(max(1, side // 16))),
+    "turn": lambda side: compose(random_dihedral(), random_crop(max(1, side // 16))),
+}

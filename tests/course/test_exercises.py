@@ -66,6 +66,12 @@ def test_the_dashboard_shows_points_quizzes_and_the_next_step(capsys):
     assert board.next_step().startswith("Next: lora_layer in exercises/08_lora")
     board.show()
     assert "1 of 4, 2 open" in capsys.readouterr().out
+    assert cli.main(["check", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [found["name"] for found in rows] == [one.name for one in board.rows]
+    (found,) = [found for found in rows if found["name"] == "08_lora"]
+    assert found["outcomes"] == row.outcomes and found["points"] == row.points
+    assert (found["quiz"], found["quiz_answered"], found["quiz_total"]) == (1, 2, 4)
     html = board._repr_html_()
     assert html.count('<th scope="row"') == len(board.rows) + 1
     assert 'aria-label="08_lora: 20% correct"' in html

@@ -79,6 +79,8 @@ def diagnose(tmp_path, data, *options):
 
 @pytest.mark.slow
 def test_a_folder_gets_a_verdict_a_page_and_numbers(tmp_path, steel, capsys):
+    hidden = steel / "dark" / ".ipynb_checkpoints"
+    write(hidden / "0.png", np.zeros((40, 36, 3), np.uint8))
     assert diagnose(tmp_path, steel, "--labels-per-class", "4") == 0
     said = capsys.readouterr().out
     assert "points" in said and "Warning signs" in said and "report.html" in said
@@ -87,6 +89,8 @@ def test_a_folder_gets_a_verdict_a_page_and_numbers(tmp_path, steel, capsys):
     stored = json.loads((tmp_path / "out" / "diagnosis.json").read_text())
     assert stored["data"]["counts"] == {"dark": 14, "light": 14}
     assert stored["data"]["used_side"] == [32, 32]
+    assert any(".ipynb_checkpoints" in note for note in stored["notes"])
+    assert all(said.count(note) == 1 for note in stored["notes"])  # each is told once
 
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out/state").rglob("*.json")}
     assert diagnose(tmp_path, steel, "--labels-per-class", "4") == 0

@@ -17,11 +17,26 @@ from course_lib.datasets import from_arrays
 from course_lib.diagnose import explained
 from course_lib.diagnose import training_runs as runs
 from course_lib.diagnose.diagnosis import Diagnosis, diagnose
-from course_lib.diagnose.own_samples import prepared, splits
+from course_lib.diagnose.own_samples import Samples, prepared, splits
+from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
 from course_lib.models import zoo
 
-QUICK = dict(labels_per_class=6, steps=8, repeats=(3, 3), rates=(1e-2,), progress=False)
+QUICK = dict(labels_per_class=6, steps=8, repeats=(3, 3), rates=(1e-2,))
+RUN = ("folder", "groups", "again")
+
+
+def diagnosed(backbone, data, test=None, progress=False, **given):
+    """A diagnosis; of what is given, all but RUN are its settings."""
+    settings = Settings(**{k: v for k, v in given.items() if k not in RUN})
+    run = {k: v for k, v in given.items() if k in RUN}
+    samples = data if test is None else Samples(data, test)
+    return diagnose(backbone, samples, settings, progress=progress, **run)
+
+
+def job_of(backbone, data, groups=None, **settings):
+    """The data of a diagnosis, as its steps are given them."""
+    return prepared(backbone, Samples(data), groups, Settings(**settings))
 
 
 def colours(n=150, seed=0, noise=60, num_classes=3):
@@ -42,7 +57,7 @@ def found(tmp_path_factory):
         classes=("<script>alert(1)</script>", "b & c", '"d"'),
         metadata={"tool": np.array(["A<b>", "B"])[np.arange(240) // 120]},
     )
-    return diagnose(tiny.resnet(), data, folder=folder, groups=["tool"], **QUICK)
+    return diagnosed(tiny.resnet(), data, folder=folder, groups=["tool"], **QUICK)
 
 
 # -- splits -----------------------------------------------------------------------
@@ -188,10 +203,10 @@ def uninterrupted(tmp_path_factory):
     return ask(tmp_path_factory.mktemp("whole"))
 
 
-def ask(folder, on_step=None):
+def ask(folder, progress=False):
     data = colours(120, noise=20)
     options = QUICK | dict(repeats=(2, 2))
-    return diagnose(tiny.resnet(), data, folder=folder, on_step=on_step, **options)
+    return diagnosed(tiny.resnet(), data, folder=folder, progress=progress, **options)
 
 
 @pytest.mark.parametrize("after", [1, 4, 7])
@@ -228,14 +243,14 @@ def test_a_finished_one_is_shown_at_once_and_computed_again_when_asked(
     before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     options = QUICK | dict(repeats=(2, 2), again=True)
     data = colours(120, noise=20)
-    assert diagnose(tiny.resnet(), data, folder=tmp_path, **options) == first
+    assert diagnosed(tiny.resnet(), data, folder=tmp_path, **options) == first
     assert all(p.stat().st_mtime_ns > time for p, time in before.items())
 
 
 def test_weights_data_parts_and_options_have_their_own_state():
     options = dict(labels_per_class=6, repeats=[3, 3], seed=0)
     keys = {
-        prepared(net, data, None, groups, options | changed).key
+        job_of(net, data, groups, **options | changed).key
         for net, data, groups, changed in (
             (tiny.resnet(), colours(120), None, {}),
             (tiny.resnet(seed=1), colours(120), None, {}),
@@ -258,7 +273,7 @@ def knowing_start():
 def test_a_start_that_knows_the_task_helps(tmp_path):
     data = colours(700, noise=90)
     options = QUICK | dict(labels_per_class=4, steps=6)
-    good = diagnose(knowing_start(), data, folder=tmp_path, **options)
+    good = diagnosed(knowing_start(), data, folder=tmp_path, **options)
     assert good.code == 1 and good.kind == "helps", good.verdict
     assert "Transfer helps by" in good.verdict and "points above" in good.recommendation
 
@@ -271,7 +286,7 @@ def dead_start():
 
 @pytest.mark.slow
 def test_a_start_that_sees_nothing_hurts(tmp_path):
-    bad = diagnose(
+    bad = diagnosed(
         dead_start(),
         colours(700, noise=20),
         folder=tmp_path,
@@ -288,7 +303,7 @@ def test_choices_do_not_depend_on_the_test_labels(tmp_path):
     data, test = colours(120), colours(90, seed=5)
     moved = replace(test, labels=np.random.default_rng(0).permutation(test.labels))
     one, other = (
-        diagnose(tiny.resnet(), data, test=part, folder=tmp_path, **QUICK)
+        diagnosed(tiny.resnet(), data, test=part, folder=tmp_path, **QUICK)
         for part in (test, moved)
     )
     assert one.data["shared_test"] and one.data["test"] == 90
@@ -302,7 +317,7 @@ def test_choices_do_not_depend_on_the_test_labels(tmp_path):
 
 def test_a_small_folder_is_split_anew_each_time_and_says_so(tmp_path):
     options = QUICK | dict(labels_per_class=None)
-    small = diagnose(tiny.resnet(), colours(75), folder=tmp_path, **options)
+    small = diagnosed(tiny.resnet(), colours(75), folder=tmp_path, **options)
     assert not small.data["shared_test"]
     assert small.gains["transfer"]["half_width"] > 0.03
     assert "the interval (95 %) is widened" in str(small)
@@ -311,9 +326,9 @@ def test_a_small_folder_is_split_anew_each_time_and_says_so(tmp_path):
 @pytest.mark.slow
 def test_a_training_run_that_diverges_is_never_chosen(tmp_path):
     options = QUICK | dict(rates=(1e-2, 1e30))
-    one = diagnose(tiny.resnet(), colours(120), folder=tmp_path, **options)
+    one = diagnosed(tiny.resnet(), colours(120), folder=tmp_path, **options)
     assert set(one.arms["tuned"]["taken"]) == {"learning rate 0.01"}
-    only = diagnose(
+    only = diagnosed(
         tiny.resnet(), colours(120), folder=tmp_path, **options | dict(rates=(1e30,))
     )
     assert only.histories["tuned"] is None and "diverged" in only.html()
@@ -321,7 +336,7 @@ def test_a_training_run_that_diverges_is_never_chosen(tmp_path):
 
 @pytest.mark.slow
 def test_the_source_of_a_bundled_backbone_is_looked_at(tmp_path):
-    one = diagnose(
+    one = diagnosed(
         "bundled/resnet10-silhouettes",
         colours(60),
         folder=tmp_path,
@@ -455,7 +470,7 @@ def test_every_sentence_is_finished(found):
 
 
 def small(**changed):
-    return diagnose(**dict(backbone=tiny.resnet(), data=colours(90)) | QUICK | changed)
+    return diagnosed(**dict(backbone=tiny.resnet(), data=colours(90)) | QUICK | changed)
 
 
 @pytest.mark.parametrize(
@@ -500,7 +515,7 @@ def test_copies_are_left_out_with_a_note():
     data = colours(90)
     twice = data.subset(np.concatenate([np.arange(90), np.arange(30)]))
     options = dict(labels_per_class=6, repeats=[2, 2], seed=0)
-    job = prepared(tiny.resnet(), twice, None, None, options)
+    job = job_of(tiny.resnet(), twice, **options)
     assert sum(job.about["counts"].values()) == 90
     assert "30 pictures are copies" in job.notes[0]
 
@@ -509,10 +524,10 @@ def test_tiny_pictures_are_enlarged_and_many_are_sampled(monkeypatch):
     data = colours(90)
     less = replace(data, images=np.ascontiguousarray(data.images[:, :28, :28]))
     options = dict(labels_per_class=6, repeats=[2, 2], seed=0)
-    job = prepared(tiny.resnet(), less, None, None, options)
+    job = job_of(tiny.resnet(), less, **options)
     assert job.data.images.shape[1:3] == (64, 64) and "28 x 28" in job.notes[0]
     monkeypatch.setattr("course_lib.diagnose.own_samples.MOST_IMAGES", 60)
-    job = prepared(tiny.resnet(), data, None, None, options)
+    job = job_of(tiny.resnet(), data, **options)
     assert job.about["counts"] == {"0": 20, "1": 20, "2": 20}
 
 
@@ -520,9 +535,9 @@ def test_unequal_classes_are_judged_by_balanced_accuracy():
     data = colours(300)
     rows = np.flatnonzero((data.labels != 2) | (np.arange(300) < 90))
     options = dict(labels_per_class=6, repeats=[2, 2], seed=0)
-    job = prepared(tiny.resnet(), data.subset(rows), None, None, options)
+    job = job_of(tiny.resnet(), data.subset(rows), **options)
     assert job.balanced and job.score([0, 0, 0, 0], [0, 0, 0, 1]) == 0.5
-    assert not prepared(tiny.resnet(), data, None, None, options).balanced
+    assert not job_of(tiny.resnet(), data, **options).balanced
 
 
 def test_numbers_in_a_column_become_quartiles(tmp_path):
@@ -551,13 +566,13 @@ def test_the_same_numbers_with_one_thread_and_two(tmp_path):
 def test_the_steps_are_cut_to_the_time(monkeypatch, seconds, fewest, most):
     options = dict(labels_per_class=6, repeats=[3, 7], seed=0, rates=[1e-3])
     options |= dict(steps=None, minutes=5.0)
-    job = prepared(tiny.resnet(), colours(90), None, None, options)
-    cost = runs._seconds_of(job)
+    job = job_of(tiny.resnet(), colours(90), **options)
+    cost = runs.seconds_by_steps(job)
     assert 0 < cost(10) < cost(100)
-    monkeypatch.setattr(runs, "_seconds_of", lambda job: lambda n: seconds * n)
+    monkeypatch.setattr(runs, "seconds_by_steps", lambda job: lambda n: seconds * n)
     planned = runs.plan(job)
     assert fewest <= planned["steps"] <= most and planned["full_steps"] == 300
-    monkeypatch.setattr(runs, "_seconds_of", lambda job: lambda n: 1e6)
+    monkeypatch.setattr(runs, "seconds_by_steps", lambda job: lambda n: 1e6)
     assert runs.plan(job)["steps"] == runs.LEAST_STEPS
 
 

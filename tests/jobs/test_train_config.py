@@ -1,13 +1,19 @@
 """The configuration of a training job: what it accepts, and what it says otherwise."""
 
+import ast
 import json
+import re
 
+import jsonschema
+import nbformat
 import pytest
 import yaml
 
+from course_lib import paths
 from course_lib.course import cli
 from course_lib.errors import CourseError
 from course_lib.jobs import configuration
+from course_lib.training import AUGMENTATIONS
 
 
 def written(tmp_path, text):
@@ -21,7 +27,7 @@ def test_the_example_is_the_default_and_names_every_field_of_its_task(task, tmp_
     text = configuration.example(task)
     config = configuration.load(written(tmp_path, text))
     assert config == configuration.from_dict({"task": task})
-    missing = {one.name for one in configuration.FIELDS} - set(yaml.safe_load(text))
+    missing = set(configuration.FIELDS) - set(yaml.safe_load(text))
     other = "text" if task == "images" else "images"
     assert missing == set(configuration.ONLY[other])
     comments = [line for line in text.splitlines() if line.startswith("# ")]
@@ -29,8 +35,7 @@ def test_the_example_is_the_default_and_names_every_field_of_its_task(task, tmp_
 
 
 def test_every_field_of_the_curriculum_is_there():
-    names = {one.name for one in configuration.FIELDS}
-    assert names >= {
+    assert set(configuration.FIELDS) >= {
         "model", "weights", "strategy", "unfreeze", "head_rate", "backbone_rate",
         "layer_decay", "warmup", "schedule", "weight_decay", "dropout", "epochs",
         "patience", "precision", "batch_size",
@@ -109,6 +114,112 @@ def test_what_is_wrong_is_told_with_file_expectation_and_remedy(text, tmp_path, 
     for words in BAD[text]:
         assert words in said
     assert not (tmp_path / "out").exists()
+
+
+# -- the schema for editors -------------------------------------------------------
+
+
+def known_to_the_schema(values):
+    """Does the JSON Schema accept these values?  Keys become texts, as in an editor."""
+    editor = jsonschema.Draft202012Validator(configuration.schema())
+    return editor.is_valid(json.loads(json.dumps(values)))
+
+
+def configurations(text):
+    """The pieces of code in a page that are configurations, whole or in part."""
+    pieces = re.findall(r"`([^`\n]+)`", text)
+    pieces += re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    return [piece for piece in pieces if is_configuration(piece)]
+
+
+def is_configuration(text):
+    """Are these lines `key: value` with the keys of a job?"""
+    if not re.match("[a-z#]", text):  # a piece of an f-string
+        return False
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return False
+    return isinstance(values, dict) and bool(set(values) & set(configuration.FIELDS))
+
+
+def examples():
+    """{where: text} of every configuration in README, docs and notebooks."""
+    found = {f"--example {t}": configuration.example(t) for t in ("images", "text")}
+    for page in (paths.ROOT / "README.md", *paths.ROOT.glob("docs/*.md")):
+        for i, text in enumerate(configurations(page.read_text("utf-8"))):
+            found[f"{page.name} {i}"] = text
+    for path in paths.ROOT.glob("notebooks/*.ipynb"):
+        for i, cell in enumerate(nbformat.read(path, 4).cells):
+            texts = configurations(cell.source)
+            if cell.cell_type == "code":
+                strings = (
+                    node.value
+                    for node in ast.walk(ast.parse(cell.source))
+                    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+                )
+                texts = [text for text in strings if is_configuration(text)]
+            found |= {f"{path.name} {i} {k}": text for k, text in enumerate(texts)}
+    return found
+
+
+def test_every_example_configuration_fits_schema_and_reader():
+    jsonschema.Draft202012Validator.check_schema(configuration.schema())
+    shown = examples()
+    for page in ("tables.md", "pictures.md", "13_capstone"):
+        assert any(where.startswith(page) for where in shown), page
+    for where, text in shown.items():
+        values = yaml.safe_load(text)
+        assert known_to_the_schema(values), where
+        configuration.from_dict(values, where)
+
+
+WRONG = [
+    "epoch: 3", "head_rat: 0.1", "epochs: many", "epochs: 2.5", "epochs: true",
+    "epochs: 0", "head_rate: -1", "head_rate: fast", "head_rate: true",
+    "dropout: 1.5", "strategy: graduall", "baseline: maybe", "split: [0.7, 0.2]",
+    "split: 3", "split: [1, 0, 0]", "baseline_rates: []", "baseline_rates: [11]",
+    "strategy: gradual\nunfreeze: {0: layer4}", "strategy: gradual\nunfreeze: [stem]",
+    "strategy: gradual\nunfreeze: {2: []}", "task: sound", "image_size: 4",
+    "seed: -1", "model: 3", "model: ' '", "groups: [1]", "value_range: [1, 2, 3]",
+    "value_range: x", "clip_norm: 0", "patience: 0", "epochs: ", "onnx: 'yes'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_schema_and_reader_refuse_the_same(text):
+    values = yaml.safe_load(text)
+    assert not known_to_the_schema(values)
+    with pytest.raises(CourseError):
+        configuration.from_dict(values)
+
+
+def test_what_a_reader_takes_beside_a_list_the_schema_takes_too():
+    for text in (
+        "groups: tool",
+        "baseline_rates: 0.01",
+        "clip_norm: ",
+        "strategy: gradual\nunfreeze: {2: layer4, 3: [layer3, stem]}",
+        "value_range: [0, 4095]",
+        "weight_decay: 0",
+    ):
+        values = yaml.safe_load(text)
+        assert known_to_the_schema(values), text
+        configuration.from_dict(values)
+
+
+def test_the_augmentations_are_those_that_there_are():
+    known = configuration.schema()["properties"]["augment"]["enum"]
+    assert tuple(known) == tuple(AUGMENTATIONS)
+
+
+def test_the_schema_is_printed_with_words_for_every_field(capsys):
+    assert cli.main(["train", "--schema"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads(json.dumps(configuration.schema()))
+    for name, one in printed["properties"].items():
+        assert one["description"], name
+        assert "enum" in one or one["errorMessage"], name
 
 
 def test_a_file_that_is_missing_or_no_text(tmp_path, capsys):

@@ -131,7 +131,7 @@ def test_a_model_that_onnx_cannot_hold_is_exported_all_the_same(tmp_path, monkey
 
 
 def test_a_difference_beyond_the_tolerance_is_said():
-    said = exported._onnx_sentence(
+    said = exported.onnx_sentence(
         dict(examples=9, largest_difference=0.2, tolerance=1e-4, within=False,
              same_answers=7)
     )  # fmt: skip

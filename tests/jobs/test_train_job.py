@@ -14,6 +14,7 @@ from PIL import Image
 
 from course_lib import training
 from course_lib.course import cli
+from course_lib.datasets.near_duplicates import digests
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly, configuration, own_data, pipeline, reporting
 from course_lib.models import zoo
@@ -80,11 +81,16 @@ class Outline(HTMLParser):
 def test_the_command_trains_tests_and_reports(tmp_path, pictures, capsys):
     path, out = tmp_path / "job.yaml", tmp_path / "out"
     path.write_text(config(epochs=4, head_rate=0.01, backbone_rate=0.01).to_yaml())
+    hidden = pictures / "red" / ".ipynb_checkpoints"
+    hidden.mkdir()
+    (hidden / "0.png").write_bytes((pictures / "red" / "0.png").read_bytes())
     line = ["train", "--config", str(path), "--data", str(pictures)]
     assert cli.main([*line, "--out", str(out)]) == 0
     said = capsys.readouterr().out
     result = json.loads((out / "result.json").read_text())
     assert result["verdict"] in said and "report.html" in said
+    assert any(".ipynb_checkpoints" in note for note in result["notes"])
+    assert all(said.count(note) == 1 for note in result["notes"])  # each is told once
     assert result["data"]["sizes"] == {"train": 42, "validation": 9, "test": 9}
     assert result["transfer"]["test"]["accuracy"] > 0.8
     assert len(result["baseline"]["tried"]) == 1
@@ -214,7 +220,7 @@ def test_an_unfreezing_plan_is_followed():
 def test_balanced_class_weights_average_to_one():
     data = tiny.images(30)
     data = data.subset(np.r_[0:30:3, 1:7:3, 2])  # 10, 2 and 1
-    loss = assembly._balanced_loss(data, 0.0)
+    loss = assembly.balanced_loss(data, 0.0)
     logits, labels = torch.zeros(13, 3), torch.tensor(data.labels)
     assert float(loss(logits, labels)) == pytest.approx(np.log(3))
     each = [float(loss(logits[:1], torch.tensor([c]))) for c in range(3)]
@@ -260,7 +266,7 @@ def test_the_step_of_the_audit_leaves_the_job_as_it_was(pictures, monkeypatch):
     """The weights are the same with the audit and without."""
     chosen = config(baseline=False, epochs=1)
     audited = pipeline.run(chosen, pictures, progress=False)
-    monkeypatch.setattr(pipeline, "_audited", lambda *given: [])
+    monkeypatch.setattr(pipeline, "audited", lambda *given: [])
     assert not audited.findings
     bare = pipeline.run(chosen, pictures, progress=False)
     assert bare.weights_sha256 == audited.weights_sha256
@@ -311,7 +317,7 @@ def test_copies_stay_on_one_side_and_are_counted(pictures):
         (pictures / "red" / "9.png").read_bytes()
     )
     parts = read(pictures)
-    seen = [set(own_data.digests(part)) for part in parts]
+    seen = [set(digests(part)) for part in parts]
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
     assert any("copies of others: 25" in note for note in parts.notes)
     assert any("different label: 2" in note for note in parts.notes)

@@ -87,7 +87,7 @@ def test_frozen_and_tuned_networks_get_the_same_pictures():
 def test_a_remedy_keeps_what_it_promises():
     data = lesson06.datasets.load("wafer_maps", "train").take(25, seed=3)
     full = lesson06.load_source(lesson12_remedies.BACKBONE).model.state_dict()
-    kept, _ = lesson12_remedies.prepared("lower layers only", data, 3)
+    kept, *_ = lesson12_remedies.prepared("lower layers only", data, 3)
     state = kept.model.state_dict()
     assert (state["layer2.0.conv1.weight"] == full["layer2.0.conv1.weight"]).all()
     assert not (state["layer3.0.conv1.weight"] == full["layer3.0.conv1.weight"]).all()
@@ -95,6 +95,6 @@ def test_a_remedy_keeps_what_it_promises():
         lesson12_remedies.BACKBONE,
         "random",
     )
-    _, how = lesson12_remedies.prepared("smaller early rates", data, 3)
-    rates = [group["lr"] for group in how["param_groups"]]
+    *_, changed = lesson12_remedies.prepared("smaller early rates", data, 3)
+    rates = [group["lr"] for group in changed["optimization"].param_groups]
     assert min(rates) < max(rates) == lesson12_remedies.LAYERED

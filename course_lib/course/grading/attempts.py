@@ -132,10 +132,10 @@ def keep(folder: Path, lesson: str, new: list[Attempt], answered) -> list[str]:
     there = [e for e in entries if e["sha256"] in held or _file_of(folder, e)]
     best = _best(there)
     if best is None:
-        _write_log(folder, log, entries)
+        write_log(folder, log, entries)
         return [told[i] for i in range(len(new))]
     _put(folder, current, there, best, contents, before)
-    _write_log(folder, log, entries)
+    write_log(folder, log, entries)
     for i, attempt in enumerate(new):
         if i not in told:
             told[i] = _told(attempt, best, before, known, folder)
@@ -224,7 +224,7 @@ def _put(folder, current, entries, best, contents, before) -> None:
     os.utime(current, (best["time"], best["time"]))
 
 
-def _write_log(folder: Path, log: list[dict], entries: list[dict]) -> None:
+def write_log(folder: Path, log: list[dict], entries: list[dict]) -> None:
     """Write the log when it has changed."""
     wanted = entries + [e for e in log if "problem" in e]
     if wanted != _log(folder):

@@ -69,13 +69,13 @@ class Channel:
         if theirs[0] != 0xFF or theirs[10] < 3 or theirs[12:17] != b"NULL\0":
             raise Refused("no ZMTP 3")
         ready = b"\5READY" + _property(b"Socket-Type", self.kind.encode())
-        self.socket.sendall(_frame(ready + _property(b"Identity", b""), COMMAND))
+        self.socket.sendall(framed(ready + _property(b"Identity", b""), COMMAND))
         while True:  # up to their READY
             flags, body = self._one_frame()
             if flags & COMMAND and body.startswith(b"\5READY"):
                 break
         if self.kind == "SUB":
-            self.socket.sendall(_frame(b"\1"))  # to every topic
+            self.socket.sendall(framed(b"\1"))  # to every topic
 
     def _exactly(self, size: int) -> bytes:
         while len(self.buffer) < size:
@@ -105,7 +105,7 @@ class Channel:
         """Send one message.  Raises OSError when it is not taken within ``seconds``."""
         self.socket.settimeout(max(seconds, 0.01))
         last = len(parts) - 1
-        frames = [_frame(part, MORE * (i < last)) for i, part in enumerate(parts)]
+        frames = [framed(part, MORE * (i < last)) for i, part in enumerate(parts)]
         self.socket.sendall(b"".join(frames))
 
     def next(self, readable: bool) -> list[bytes] | None:
@@ -169,7 +169,7 @@ def _property(name: bytes, value: bytes) -> bytes:
     return bytes([len(name)]) + name + struct.pack(">I", len(value)) + value
 
 
-def _frame(body: bytes, flags: int = 0) -> bytes:
+def framed(body: bytes, flags: int = 0) -> bytes:
     if len(body) > 255:
         return struct.pack(">BQ", flags | LONG, len(body)) + body
     return bytes([flags, len(body)]) + body

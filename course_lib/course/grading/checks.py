@@ -88,7 +88,7 @@ class Learner:
         ran = self.kernel.run(
             ASK.format(text=text), self.seconds(), ask="_course_answer"
         )
-        answer = _text(ran.answer)
+        answer = text_of(ran.answer)
         if answer == "not attempted":
             raise NotAttempted
         if answer in COMMON:
@@ -113,7 +113,7 @@ class Learner:
         return self.run(f"result = {name}")
 
 
-def _text(shown: str | None) -> str | None:
+def text_of(shown: str | None) -> str | None:
     """A text of base64 characters from its `repr`; None when it is none."""
     if isinstance(shown, str) and re.fullmatch(r"'[A-Za-z0-9+/= ]*'", shown):
         return shown[1:-1]

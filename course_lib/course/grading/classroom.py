@@ -1,8 +1,7 @@
 """Grade a class: in parallel, each submission by itself, resumable after any end.
 
 ``submitted/STUDENT/NN_name/NN_name.ipynb`` is nbgrader's folder of collected work.  A
-record of each submission is kept in ``grading/NN_name/``; it is written whole or not at
-all, and found again by a digest of everything that it depends on.
+record of each submission is kept (`journal`), and found again.
 """
 
 from __future__ import annotations
@@ -20,17 +19,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_lib import files, paths
+from course_lib import paths
 from course_lib.course.grading import (
     attempts,
     grade,
+    gradebook,
     release,
     sandbox,
     submission,
     worker,
 )
 from course_lib.course.grading.identity import STUDENT
+from course_lib.course.grading.journal import Journal
 from course_lib.errors import CourseError
+from course_lib.show.console import console, print_json, print_table
 
 DASK_SECONDS = 20  # to reach a cluster
 
@@ -91,44 +93,7 @@ def chosen(found: list[Submission], students: list[str] | None) -> list[Submissi
     return [one for one in found if one.student in students]
 
 
-# -- records ---------------------------------------------------------------------------
-
-
-class Journal:
-    """The records of one lesson's class and the secret of its hidden inputs."""
-
-    def __init__(
-        self, lesson: str, folder: Path | None = None, ignored: Iterable[str] = ()
-    ):
-        """``ignored``: students whose records count as not there."""
-        self.folder = (folder or paths.ROOT / "grading") / lesson
-        self.lesson, self.ignored = lesson, frozenset(ignored)
-
-    def secret(self) -> str:
-        """The class's secret; drawn the first time, then kept."""
-        path = self.folder / "secret.json"
-        if not path.exists():
-            files.atomic_write_json(path, {"secret": grade.new_secret()})
-        return files.read_json(path)["secret"]
-
-    def path(self, student: str) -> Path:
-        """The file of one student's record."""
-        return self.folder / "records" / f"{student}.json"
-
-    def find(self, student: str, digest: str) -> dict | None:
-        """The record made from exactly this; None when there is none."""
-        if student in self.ignored:
-            return None
-        try:
-            record = json.loads(self.path(student).read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        same = isinstance(record, dict) and record.get("digest") == digest
-        return record if same and record["outcome"] != grade.BROKEN else None
-
-    def write(self, student: str, record: dict) -> None:
-        """Keep a record: whole, or as it was before."""
-        files.atomic_write_json(self.path(student), record)
+# -- running ---------------------------------------------------------------------------
 
 
 def jobs(
@@ -158,9 +123,6 @@ def jobs(
             }
         )
     return made
-
-
-# -- running ---------------------------------------------------------------------------
 
 
 def run(
@@ -203,7 +165,7 @@ def run(
     if not reference:
         begin()
     left = [*reference, *(job for job in left if not job["problem"])]
-    for job, record in _tried(left, parallel, dask):
+    for job, record in tried_again(left, parallel, dask):
         if any(job is one for one in reference):
             tried[job["student"]] = record
             if len(tried) == len(reference):
@@ -222,14 +184,14 @@ def _brief(record: dict) -> dict:
     return {key: value for key, value in record.items() if key != "notebook"}
 
 
-def _tried(left: list[dict], parallel: int, dask: str | None):
+def tried_again(left: list[dict], parallel: int, dask: str | None):
     """Yield (job, record) as they come; what the environment broke is tried again.
 
     Once, after all the others, when a machine that was too busy has less to do.
     """
 
     def go(some, parallel):
-        return _on_dask(some, dask) if dask else _here(some, parallel)
+        return on_dask(some, dask) if dask else here(some, parallel)
 
     again = []
     for job, record in go(left, parallel):
@@ -241,7 +203,7 @@ def _tried(left: list[dict], parallel: int, dask: str | None):
         yield from go(again, 1)
 
 
-def _here(left: list[dict], parallel: int):
+def here(left: list[dict], parallel: int):
     """Yield (job, record) as they come, from ``parallel`` workers."""
     waiting, finished = queue.SimpleQueue(), queue.SimpleQueue()
     for job in left:
@@ -280,7 +242,7 @@ def _here(left: list[dict], parallel: int):
             thread.join()
 
 
-def _on_dask(left: list[dict], address: str):
+def on_dask(left: list[dict], address: str):
     """Yield (job, record) as they come, from the workers of a Dask cluster."""
     try:
         from dask.distributed import Client, as_completed
@@ -303,72 +265,96 @@ def _on_dask(left: list[dict], address: str):
                 yield job, worker.empty(job, grade.BROKEN, reason)
 
 
+@dataclass(frozen=True)
+class How:
+    """How a class is graded, and who of it.
+
+    ``parallel`` worker processes, or the Dask cluster at ``dask``.  ``isolated``: in
+    the sandbox.  ``db``: the gradebook's address.  ``students``: only of these; None:
+    all.  ``again``: whatever records there are.
+    """
+
+    parallel: int = 1
+    isolated: bool = True
+    dask: str | None = None
+    db: str | None = None
+    students: list[str] | None = None
+    again: bool = False
+
+
 def grade_class(
     lesson: Path,
-    parallel: int = 1,
-    isolated: bool = True,
-    dask: str | None = None,
-    db: str | None = None,
-    done: Callable = lambda student, record, again: None,
-    students: list[str] | None = None,
-    again: bool = False,
+    how: How = How(),  # noqa: B008 - frozen
+    done: Callable[[str, dict, bool], None] = lambda student, record, again: None,
 ) -> tuple[dict[str, dict], float]:
     """Grade all collected work of a lesson into the gradebook; records and seconds.
 
-    ``students``: only of these.  ``again``: whatever records there are.  The reference
-    must score full marks first.  Raises CourseError when it does not, and when there
-    is nothing to grade.
+    ``done`` as for `run`.  The reference must score full marks first.  Raises
+    CourseError when it does not, and when there is nothing to grade.
     """
-    from course_lib.course.grading import gradebook
-
     release.require_nbgrader()
-    found = chosen(submissions(lesson.name), students)
+    found = chosen(submissions(lesson.name), how.students)
     if not found:
         raise CourseError(
             f"Nothing to grade: submitted/*/{lesson.name}/ is empty.\nExpected: "
             f"submitted/STUDENT/{lesson.name}/{lesson.name}.ipynb.\nDo: `course "
             f"collect {lesson.name[:2]} --from FOLDER`, or nbgrader's own collection."
         )
-    if isolated and not dask:
+    if how.isolated and not how.dask:
         sandbox.require()
-        sandbox.check_folders(_files_of(db))
+        sandbox.check_folders(files_of(how.db))
     started = time.perf_counter()
-    ignored = [one.student for one in found] if again else ()
+    ignored = [one.student for one in found] if how.again else ()
     journal = Journal(lesson.name, ignored=ignored)
-    todo = jobs(lesson, found, journal.secret(), isolated)
+    todo = jobs(lesson, found, journal.secret(), how.isolated)
     untouched = release.released(lesson).read_bytes()
     attempts = release.attempts(lesson, untouched).items()
     attempts = [Submission(name, content) for name, content in attempts]
-    reference = jobs(lesson, attempts, grade.new_secret(), isolated)
+    reference = jobs(lesson, attempts, grade.new_secret(), how.isolated)
     with contextlib.ExitStack() as stack:
         book = None
 
         def both(student: str, record: dict, again: bool) -> None:
             nonlocal book  # opened while the workers run, when there is one to write
-            book = book or stack.enter_context(gradebook.opened(lesson, db))
+            book = book or stack.enter_context(gradebook.opened(lesson, how.db))
             book.write(student, record)
             done(student, record, again)
 
-        records = run(todo, journal, parallel, dask, both, reference)
+        records = run(todo, journal, how.parallel, how.dask, both, reference)
     return records, time.perf_counter() - started
 
 
-def _files_of(db: str | None) -> list[Path]:
+def files_of(db: str | None) -> list[Path]:
     """The file of a gradebook that is one (SQLite); none of another database."""
     kind, _, path = (db or "").partition(":///")
     return [Path(path)] if kind.startswith("sqlite") and path else []
 
 
-def report(lesson: Path, **options) -> int:
-    """`grade_class` with a progress bar and a table with reasons; the exit code."""
-    from course_lib.course.cli import print_table
+def report(lesson: Path, how: How = How(), as_json: bool = False) -> int:  # noqa: B008
+    """`grade_class` with a progress bar and a table with reasons; the exit code.
 
-    if options.get("isolated", True) and not options.get("dask"):
+    ``as_json``: the records as JSON instead of the table; what tells of the progress
+    goes to standard error.
+    """
+    stream = sys.stderr if as_json else sys.stdout
+    if how.isolated and not how.dask:
         for sentence in sandbox.weaknesses():
-            print(f"Note: {sentence}.", flush=True)
-    total = len(chosen(submissions(lesson.name), options.get("students")))
-    with _progress(f"{lesson.name}: {total} submissions", total) as done:
-        records, seconds = grade_class(lesson, done=done, **options)
+            print(f"Note: {sentence}.", file=stream, flush=True)
+    total = len(chosen(submissions(lesson.name), how.students))
+    with _progress(f"{lesson.name}: {total} submissions", total, stream) as done:
+        records, seconds = grade_class(lesson, how, done)
+    broken = sum(r["outcome"] == grade.BROKEN for r in records.values())
+    if as_json:
+        print_json([record for _, record in sorted(records.items())])
+        return 1 if broken else 0
+    fields = ("student", "points", "questions", "reason", "notice", "seconds")
+    print_table(f"Graded: {lesson.name}", fields, _rows(records))
+    print(f"{len(records)} submissions in {seconds:.0f} s, {broken} not graded.")
+    return 1 if broken else 0
+
+
+def _rows(records: dict[str, dict]) -> list[tuple[str, ...]]:
+    """Of each student points, outcomes, reasons, notice and seconds."""
     rows = []
     for student, record in sorted(records.items()):
         outcomes = [answer["outcome"] for answer in record["answers"].values()]
@@ -378,11 +364,7 @@ def report(lesson: Path, **options) -> int:
         points = f"{record['points']:g} of {record['max_points']:g}"
         notice, seconds_each = record.get("notice", ""), f"{record['seconds']:.1f}"
         rows.append((student, points, told, why, notice, seconds_each))
-    fields = ("student", "points", "questions", "reason", "notice", "seconds")
-    print_table(f"Graded: {lesson.name}", fields, rows)
-    broken = [r for r in records.values() if r["outcome"] == grade.BROKEN]
-    print(f"{len(records)} submissions in {seconds:.0f} s, {len(broken)} not graded.")
-    return 1 if broken else 0
+    return rows
 
 
 def _reasons(record: dict) -> list[str]:
@@ -401,23 +383,24 @@ def _reasons(record: dict) -> list[str]:
 class _progress:
     """A bar that moves with each submission; on a plain output, a line for each."""
 
-    def __init__(self, title: str, total: int):
-        self.title, self.total, self.bar = title, total, None
+    def __init__(self, title: str, total: int, stream):
+        self.title, self.total, self.stream, self.bar = title, total, stream, None
 
     def __enter__(self):
-        if not sys.stdout.isatty():
-            print(f"{self.title} ...", flush=True)
+        if not self.stream.isatty():
+            print(f"{self.title} ...", file=self.stream, flush=True)
             return self._line
         from rich.progress import Progress
 
-        self.bar = Progress()
+        self.bar = Progress(console=console(self.stream))
         self.bar.start()
         self.task = self.bar.add_task(self.title, total=self.total)
         return lambda student, record, again: self.bar.advance(self.task)
 
     def _line(self, student: str, record: dict, again: bool) -> None:
         how = "as before" if again else f"{record['seconds']:.1f} s"
-        print(f"{student}: {record['points']:g} points, {how}", flush=True)
+        line = f"{student}: {record['points']:g} points, {how}"
+        print(line, file=self.stream, flush=True)
 
     def __exit__(self, *exception) -> None:
         if self.bar:

@@ -36,6 +36,9 @@ from course_lib.course.grading.recognise import (
 )
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
+from course_lib.show.console import print_json, print_table
+
+FIELDS = ("learner", "file", "result")  # of the list of all files
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,19 @@ def collect(
     return inbox.rows
 
 
-def report(lesson: str, rows: list[Collected], to: str | None = None) -> int:
-    """Print a table of what became of every file; the exit code, 0 or 1."""
-    from course_lib.course.cli import print_table
+def report(
+    lesson: str, rows: list[Collected], to: str | None = None, as_json: bool = False
+) -> int:
+    """Print a table of what became of every file; the exit code, 0 or 1.
 
+    ``as_json``: all rows as JSON instead, with the names of the CSV file ``to``.
+    """
+    left = sum(bool(one.problem) for one in rows)
+    if as_json:
+        print_json([dict(zip(FIELDS, _cells(one))) for one in rows])
+        if rows and to:
+            write_list(rows, Path(to))
+        return 1 if left or not rows else 0
     if not rows:
         print(f"Nothing has been handed in for {lesson}: there is no file.")
         return 1
@@ -112,7 +124,6 @@ def report(lesson: str, rows: list[Collected], to: str | None = None) -> int:
     print_table(f"Submissions of {lesson}", fields, grouped(rows))
     if to:
         print(f"{len(rows)} files in {write_list(rows, Path(to))}")
-    left = sum(bool(one.problem) for one in rows)
     ignored = sum(one.is_ignored for one in rows)
     new = sum(one.result.startswith("collected") for one in rows if not one.problem)
     told = f"{len(rows)} files: {new} collected, {left} left out, {ignored} ignored"
@@ -122,14 +133,17 @@ def report(lesson: str, rows: list[Collected], to: str | None = None) -> int:
     return 1 if left else 0
 
 
+def _cells(one: Collected) -> tuple[str, str, str]:
+    return one.student, one.source, one.told
+
+
 def write_list(rows: list[Collected], path: Path) -> Path:
     """All rows as CSV, for a table that shows large folders in one line."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["learner", "file", "result"])
+    writer.writerow(FIELDS)
     for one in rows:
-        cells = [one.student, one.source, one.told]
-        writer.writerow([f"'{c}" if c[:1] in "=+-@" and c else c for c in cells])
+        writer.writerow([f"'{c}" if c[:1] in "=+-@" and c else c for c in _cells(one)])
     return atomic_write_bytes(path, out.getvalue().encode("utf-8"))
 
 

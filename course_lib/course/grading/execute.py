@@ -1,8 +1,8 @@
 """nbgrader's Execute step, replaced: the notebook is graded in the sandbox.
 
-With `gradebook.configuration` nbgrader's own `autograde`, and the button of formgrader,
-take this way.  What comes out is the notebook rebuilt from the release, with hints and
-scores in it.
+With `nbgrader_settings.configuration` nbgrader's own `autograde`, and the button of
+formgrader, take this way.  What comes out is the notebook rebuilt from the release,
+with hints and scores in it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import nbformat
 from nbgrader.preprocessors import Execute
 
 from course_lib.course.grading import classroom, grade, gradebook, release, worker
+from course_lib.course.grading.journal import Journal
 from course_lib.course.grading.sandbox import BrokenEnvironment
 
 
@@ -28,7 +29,7 @@ class SandboxExecute(Execute):
         (lesson,) = release.lessons([name])
         content = nbformat.writes(nb).encode("utf-8")
         work = [classroom.Submission(student, content)]
-        (job,) = classroom.jobs(lesson, work, classroom.Journal(name).secret())
+        (job,) = classroom.jobs(lesson, work, Journal(name).secret())
         record = worker.apart(job)
         if record["outcome"] == grade.BROKEN:
             record = worker.apart(job)

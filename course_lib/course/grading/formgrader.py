@@ -14,6 +14,7 @@ from nbconvert.exporters import Exporter, HTMLExporter
 from tornado.web import HTTPError
 
 from course_lib.course.grading import rendering
+from course_lib.files import read_json
 
 EXTENSION = "nbgrader.server_extensions.formgrader"
 # formgrader's lists hold inline scripts of their own; nothing of a learner's work
@@ -25,12 +26,6 @@ LISTS = (
 FILES = "default-src 'none'; sandbox; frame-ancestors 'none'"
 
 
-def shown(resources: dict) -> dict:
-    """Of nbgrader's resources, what its template for feedback shows."""
-    wanted = ("notebook", "score", "max_score", "late_penalty")
-    return {"nbgrader": {name: resources["nbgrader"][name] for name in wanted}}
-
-
 class FeedbackExporter(HTMLExporter):
     """`rendering.Renderer` for `nbgrader generate_feedback` and formgrader's button."""
 
@@ -38,7 +33,7 @@ class FeedbackExporter(HTMLExporter):
         """The page and the resources, after nbgrader's own steps (scores, comments)."""
         nb, resources = Exporter.from_notebook_node(self, nb, resources, **kw)
         with rendering.Renderer() as renderer:
-            page = renderer.page(nb, rendering.FEEDBACK, shown(resources))
+            page = renderer.page(nb, rendering.FEEDBACK, rendering.shown(resources))
         if page.problem:
             student = resources["nbgrader"]["student"]
             self.log.warning("Feedback of %s: %s", student, page.problem)
@@ -55,8 +50,6 @@ class _Page:
 
     def from_filename(self, filename, resources):
         """The page of a graded notebook; sets the policy of the answer."""
-        from course_lib.files import read_json
-
         notebook = read_json(Path(filename))
         page = self.renderer.page(notebook, rendering.FORMGRADE, resources)
         if page.problem:

@@ -111,17 +111,9 @@ def grade(
             answer.reason = reason
     else:
         try:
-            _Run(
-                built,
-                asked,
-                answers,
-                known,
-                seed,
-                isolated,
-                limits or Limits(),
-                _Budget(seconds or known.seconds),
-                room,
-            ).all()
+            budget = _Budget(seconds or known.seconds)
+            bounds = _Bounds(isolated, limits or Limits(), budget, room)
+            _Run(built, asked, answers, known, seed, bounds).all()
         except BrokenEnvironment as error:
             outcome, reason = BROKEN, str(error).partition("\n")[0]
             for answer in answers.values():
@@ -140,15 +132,24 @@ def grade(
     }
 
 
+@dataclass(frozen=True)
+class _Bounds:
+    """Where a submission runs, and what it may take."""
+
+    isolated: bool
+    limits: Limits
+    budget: _Budget
+    room: Room
+
+
 class _Run:
     """The kernels of one submission: cells, then checks, again without what ended."""
 
-    def __init__(
-        self, built, asked, answers, known, seed, isolated, limits, budget, room
-    ):
+    def __init__(self, built, asked, answers, known, seed, bounds: _Bounds):
         self.built, self.answers, self.known, self.seed = built, answers, known, seed
-        self.isolated, self.limits, self.budget = isolated, limits, budget
-        self.room, self.traffic = room, limits.traffic()
+        self.isolated, self.limits = bounds.isolated, bounds.limits
+        self.budget, self.room = bounds.budget, bounds.room
+        self.traffic = bounds.limits.traffic()
         self.by_cell = {q.answer: q.name for q in asked}
         ids = [cell.get("id") for cell in built.cells]
         quiz = {o for o, i in zip(built.origin, ids) if i == submission.QUIZ}

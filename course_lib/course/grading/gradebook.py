@@ -20,9 +20,8 @@ from pathlib import Path
 from course_lib import files, paths
 from course_lib.course.grading import attempts, grade, release, rendering
 from course_lib.course.grading.faults import told
+from course_lib.course.grading.journal import Journal
 from course_lib.errors import CourseError
-
-COURSE_ID = "transfer-learning"  # the folder of this course in nbgrader's exchange
 
 
 def url(db: str | None = None) -> str:
@@ -222,8 +221,6 @@ class Book:
         import nbformat
         from nbgrader.preprocessors import GetGrades
 
-        from course_lib.course.grading.formgrader import shown
-
         path, name = self.autograded(student), self.lesson.name
         again = f"Do: `course grade {name[:2]}`, then `course feedback` once more."
         try:
@@ -248,7 +245,7 @@ class Book:
                 f"({type(error).__name__}).\nExpected: what `course grade` wrote.\n"
                 f"{again}"
             ) from None
-        return notebook, rendering.FEEDBACK, shown(resources)
+        return notebook, rendering.FEEDBACK, rendering.shown(resources)
 
     def scores(self) -> dict[str, float]:
         """{student: score} of the lesson as the gradebook has it."""
@@ -302,48 +299,6 @@ def opened(lesson: Path, db: str | None = None) -> Book:
     return Book(lesson, db)
 
 
-def configuration(db: str | None = None):
-    """nbgrader's settings for this course, as a traitlets Config.
-
-    ``nbgrader_config.py`` uses the same, so that the buttons of formgrader run the
-    sandbox too.
-    """
-    from traitlets.config import Config
-
-    from course_lib.course.grading import formgrader
-    from course_lib.course.grading.execute import SandboxExecute
-
-    find_commands()
-    formgrader.protect()
-    c = Config()
-    c.CourseDirectory.root = str(paths.ROOT)
-    c.CourseDirectory.source_directory = "solutions"
-    c.CourseDirectory.release_directory = "exercises"
-    c.CourseDirectory.db_url = url(db)
-    c.CourseDirectory.ignore = [
-        ".ipynb_checkpoints",
-        "*.pyc",
-        "__pycache__",
-        "checks.py",
-        "bank",
-        "attempts",
-        ".*",
-    ]
-    c.Autograde.sanitize_preprocessors = [SandboxExecute]
-    c.Autograde.autograde_preprocessors = [
-        "nbgrader.preprocessors.SaveAutoGrades",
-        "nbgrader.preprocessors.AssignLatePenalties",
-    ]
-    c.OverwriteCells.add_missing_cells = True
-    ours = "course_lib.course.grading"
-    c.GenerateFeedback.exporter_class = f"{ours}.formgrader.FeedbackExporter"
-    c.CourseDirectory.course_id = COURSE_ID
-    c.ExchangeFactory.collect = f"{ours}.exchange.SafeCollect"
-    if os.environ.get("COURSE_EXCHANGE"):
-        c.Exchange.root = os.environ["COURSE_EXCHANGE"]
-    return c
-
-
 # -- feedback and export ---------------------------------------------------------------
 
 
@@ -389,8 +344,6 @@ def feedback(
 
 def _note(lesson: str, student: str, problem: str) -> None:
     """Say in a student's record what was wrong with the feedback, or no longer is."""
-    from course_lib.course.grading.classroom import Journal
-
     journal = Journal(lesson)
     try:
         record = json.loads(journal.path(student).read_text("utf-8"))
@@ -467,31 +420,3 @@ def _row(book, assignment, student) -> dict:
         "to_mark": " ".join(to_mark(grades)),
         "stale": " ".join(stale(grades)),
     }
-
-
-def from_exchange(lesson: Path) -> list:
-    """Collect from nbgrader's exchange folder; what came of each (`Collected`).
-
-    A student's newer submission replaces the one collected before.  Raises CourseError
-    with what nbgrader says when there is no exchange.
-    """
-    release.require_nbgrader()
-    from nbgrader.apps import NbGraderAPI
-
-    api = NbGraderAPI(config=configuration())
-    api.coursedir.assignment_id = lesson.name
-    step = api.exchange.Collect(
-        coursedir=api.coursedir, authenticator=api.authenticator, parent=api
-    )
-    step.update = True
-    try:
-        step.start()
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise CourseError(
-            f"Nothing was collected from the exchange: {said[-300:]}\nExpected: a "
-            f"folder {step.root} that all can write to, with the exercise released "
-            f"to it.\nDo: `nbgrader release_assignment {lesson.name}` (another folder: "
-            "COURSE_EXCHANGE), or give a folder with --from."
-        ) from None
-    return step.collected

@@ -173,7 +173,7 @@ def _printed(kernel: Kernel, code: str) -> str:
     return "".join(o.get("text", "") for o in outputs if o["output_type"] == "stream")
 
 
-def _inside(kernel: Kernel, name: str, given: dict) -> Tried:
+def found_inside(kernel: Kernel, name: str, given: dict) -> Tried:
     if name == "a fresh keyring" and not given["key"]:
         return Tried(None, "this machine has no keyrings to try it with")
     code = INSIDE[name].strip().replace("\n", "\n    ")
@@ -189,7 +189,7 @@ def _inside(kernel: Kernel, name: str, given: dict) -> Tried:
 
 
 @contextlib.contextmanager
-def _surroundings() -> Iterator[dict]:
+def surroundings() -> Iterator[dict]:
     """A server, a file, a variable, a process and a key that nobody inside may find."""
     token = secrets.token_hex(12)
     with contextlib.ExitStack() as stack:
@@ -354,9 +354,9 @@ def try_all() -> dict[str, Tried]:
     Raises CourseError where no sandbox starts.
     """
     found = {}
-    with _surroundings() as given, Kernel(LIMITS) as kernel:
+    with surroundings() as given, Kernel(LIMITS) as kernel:
         for name in INSIDE:
-            found[name] = _inside(kernel, name, given)
+            found[name] = found_inside(kernel, name, given)
     for name, probe in OUTSIDE.items():
         found[name] = probe()
     return found

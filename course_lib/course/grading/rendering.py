@@ -28,6 +28,7 @@ from html import escape, unescape
 from pathlib import Path
 
 from course_lib.errors import CourseError
+from course_lib.show.formulas import mathml
 
 SECONDS = 10  # of processor time for one learner's page; a busy machine does not count
 WAIT_SECONDS = 60.0  # for it by the clock
@@ -82,7 +83,7 @@ TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # marks that turn text aroun
 PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+")
 
 
-def _classes() -> dict[str, set[str]]:
+def class_names() -> dict[str, set[str]]:
     """Class names of highlighted code and of coloured output; no name of the page's."""
     from pygments.token import STANDARD_TYPES
 
@@ -130,7 +131,7 @@ def sanitised(html: str, links: bool = False) -> str:
             if links or tag != "a"
         },
         attribute_filter=_attribute,
-        allowed_classes=_classes(),
+        allowed_classes=class_names(),
         url_schemes={"http", "https", "mailto", "data"},
         url_relative="deny",
         link_rel="noopener noreferrer nofollow",
@@ -147,8 +148,6 @@ def markdown(source: str, links: bool) -> str:
     ``links``: whether they can be clicked; their address is shown where they cannot.
     """
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-
-    from course_lib.show.formulas import mathml
 
     class Renderer(IPythonRenderer):
         def link(self, text, url, title=None):
@@ -222,7 +221,7 @@ def tame(notebook: dict, as_plain: bool = False) -> dict:
         if kind == "code":
             made["execution_count"] = None
             found = cell.get("outputs", [])
-            made["outputs"] = [_output(one, as_plain) for one in found]
+            made["outputs"] = [shown_output(one, as_plain) for one in found]
         cells.append(made)
     info = {"name": "python", "pygments_lexer": "ipython3"}
     return {
@@ -233,7 +232,7 @@ def tame(notebook: dict, as_plain: bool = False) -> dict:
     }
 
 
-def _output(output: dict, as_plain: bool) -> dict:
+def shown_output(output: dict, as_plain: bool) -> dict:
     """One output as a stream of text or a picture."""
     kind = output.get("output_type")
     if kind == "stream":
@@ -295,6 +294,12 @@ def policy(kind: str, nonce: str) -> str:
         rules += ["style-src 'self' 'unsafe-inline'", "font-src 'self'"]
         rules += ["connect-src 'self'"]
     return "; ".join(rules)
+
+
+def shown(resources: dict) -> dict:
+    """Of nbgrader's resources, what its template for feedback shows."""
+    wanted = ("notebook", "score", "max_score", "late_penalty")
+    return {"nbgrader": {name: resources["nbgrader"][name] for name in wanted}}
 
 
 def _templates() -> dict:

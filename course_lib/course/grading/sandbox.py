@@ -456,11 +456,11 @@ class Kernel:
             time.sleep(0.01)
             for pid in resources.below(self.process.pid)[1 if self.isolated else 0 :]:
                 with contextlib.suppress(OSError):
-                    self.shell = self.shell or self._channel(pid, "shell", "DEALER")
-                    self.iopub = self.iopub or self._channel(pid, "iopub", "SUB")
+                    self.shell = self.shell or self.connect(pid, "shell", "DEALER")
+                    self.iopub = self.iopub or self.connect(pid, "iopub", "SUB")
                     self.inner = pid
 
-    def _channel(self, pid: int, name: str, kind: str) -> Channel:
+    def connect(self, pid: int, name: str, kind: str) -> Channel:
         """Connect to one socket; OSError when it is not there yet, or not the kernel's.
 
         pid: one of the sandbox's processes.
@@ -484,12 +484,12 @@ class Kernel:
         """End the kernel when it, and all that it started, hold too much."""
         try:
             while not self._done.wait(0.2 if self.group else 0.1):
-                if self._holds_too_much():
+                if self.holds_too_much():
                     self.end(self._memory())
         except Exception as error:  # unwatched, it may not go on
             self.end(f"the watch over its memory failed ({type(error).__name__})")
 
-    def _holds_too_much(self) -> bool:
+    def holds_too_much(self) -> bool:
         if self.group:
             return self.group.overrun()
         places = [f"/proc/{self.inner}/root{x}" for x in FOLDERS] if self.inner else []
@@ -590,7 +590,7 @@ class Kernel:
             "stop_on_error": False,
         }
         message = self.session.msg("execute_request", content)
-        clock = _Clock(self, seconds)
+        clock = Clock(self, seconds)
         limits = self.limits
         whole = self.traffic if self._is_up else limits.traffic()
         traffic = Traffic(
@@ -607,7 +607,7 @@ class Kernel:
             whole.bytes -= start[0] - traffic.bytes
             whole.messages -= start[1] - traffic.messages
 
-    def _answer(self, request: str, kept: Kept, clock: _Clock):
+    def _answer(self, request: str, kept: Kept, clock: Clock):
         content, idle, wait, until = None, False, 0.1, None
         with selectors.DefaultSelector() as selector:
             for channel in (self.shell, self.iopub):
@@ -644,15 +644,15 @@ class Kernel:
         return self.session.deserialize(parts)
 
 
-class _Clock:
+class Clock:
     """The time of one run: its own, and what the machine made it wait."""
 
     def __init__(self, kernel: Kernel, seconds: float):
         self.kernel, self.seconds = kernel, seconds
         self.start, self.next = time.monotonic(), 0.0
-        self.waited, self.cpu = self._waited(), self._cpu()
+        self.waited, self.cpu = self.now_waited(), self._cpu()
 
-    def _waited(self) -> float:
+    def now_waited(self) -> float:
         return resources.waited_seconds(self.kernel.inner)
 
     def _cpu(self) -> float:
@@ -664,7 +664,7 @@ class _Clock:
         Waiting for processors that its own processes use is no excuse.
         """
         wall = time.monotonic() - self.start
-        ready = wall - max(self._waited() - self.waited, 0.0)
+        ready = wall - max(self.now_waited() - self.waited, 0.0)
         return max(ready, min(wall, self._cpu() - self.cpu), 0.0)
 
     def check(self) -> None:

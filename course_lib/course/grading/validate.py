@@ -10,9 +10,10 @@ import json
 import re
 
 from course_lib import paths
-from course_lib.course import exercises
+from course_lib.course import exercises, runner
 from course_lib.course.grading import bank, release, submission
 from course_lib.errors import CourseError
+from course_lib.show.console import print_table
 
 
 def check_exercises(isolated: bool = True) -> list[str]:
@@ -74,8 +75,6 @@ def check_lessons(isolated: bool = True) -> list[str]:
     """Lessons that fail, or take more time or memory than they may."""
     import nbformat
 
-    from course_lib.course import runner
-
     found = []
     for path in runner.lessons():
         done = runner.execute(nbformat.read(path, as_version=4), path.stem)
@@ -101,8 +100,6 @@ SLOW = ("lessons, times and memory",)
 
 def report(quick: bool = False, isolated: bool = True) -> int:
     """Run the checks and print a table; the exit code, 0 or 1."""
-    from course_lib.course.cli import print_table
-
     rows, failed = [], False
     for name, check in CHECKS.items():
         if quick and name in SLOW:

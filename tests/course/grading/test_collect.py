@@ -482,7 +482,7 @@ def test_a_killed_collection_goes_on(inbox, small_course, monkeypatch):
     collected(inbox)
     put(inbox / "s1 (1).ipynb", GOOD, START + DAY)
     with monkeypatch.context() as patched:
-        patched.setattr(attempts, "_write_log", lambda *a: 1 / 0)
+        patched.setattr(attempts, "write_log", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             collect.collect(NAME, inbox)
     found, _ = collected(inbox)
@@ -801,6 +801,12 @@ def test_the_list_holds_every_file_and_the_table_stays_short(inbox, tmp_path, ca
     said = capsys.readouterr().out
     assert "30 files" in said and len(said.splitlines()) < 20
     assert len(to.read_text().splitlines()) == 33
+    assert cli.main(["collect", "90", "--from", str(inbox), "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 32 and set(rows[0]) == {"learner", "file", "result"}
+    assert sorted(row["file"].partition("/")[2] for row in rows) == sorted(
+        [*members, f"{NAME}.ipynb", "=cmd()"]
+    )
 
 
 def test_damaged_records_and_places_that_are_taken_are_told(inbox, small_course):

@@ -73,7 +73,7 @@ def test_what_is_published_arrives(peer, kind):
 
 
 GREETING = channel.GREETING
-READY = channel._frame(b"\5READY", channel.COMMAND)
+READY = channel.framed(b"\5READY", channel.COMMAND)
 
 
 def served(tmp_path, content, kind="SUB", **options):
@@ -102,7 +102,7 @@ def endless(piece):
         yield piece
 
 
-PART, LONG_PART = channel._frame(b"x" * 100, 1), channel._frame(b"x" * 10_000, 1)
+PART, LONG_PART = channel.framed(b"x" * 100, 1), channel.framed(b"x" * 10_000, 1)
 FLOODS = {  # of a peer: (what it sends after the greeting, how it is refused)
     "a length that is announced": ([struct.pack(">BQ", 2, 2**62)], "more than 1 MB"),
     "parts without end": (endless(PART * 10), "more than 64 parts"),
@@ -110,7 +110,7 @@ FLOODS = {  # of a peer: (what it sends after the greeting, how it is refused)
     "empty parts without end": (endless(b"\1\0" * 1000), "more than 64 parts"),
     "small messages without end": (endless(b"\0\1x" * 10_000), "more messages"),
     "commands without end": (endless(b"\4\5\4PING" * 1000), "more messages"),
-    "bytes without end": (endless(channel._frame(b"x" * 900_000)), "more output"),
+    "bytes without end": (endless(channel.framed(b"x" * 900_000)), "more output"),
 }
 
 

@@ -28,6 +28,7 @@ from course_lib import paths
 from course_lib.course import cli
 from course_lib.course.grading import classroom, grade, sandbox, worker
 from course_lib.course.grading import release as releasing
+from course_lib.course.grading.journal import Journal
 from course_lib.errors import CourseError
 
 pytest.importorskip("nbgrader", reason="nbgrader (the extra `instructor`) is missing")
@@ -133,7 +134,7 @@ def finished(tmp_path_factory):
         submit(root)
         records, _ = classroom.grade_class(
             lesson,
-            parallel=2,
+            classroom.How(parallel=2),
             done=lambda student, record, again: told.append(student),
         )
     return root, records, told
@@ -186,7 +187,7 @@ def test_a_class_is_not_graded_by_unsound_checks(toy, small_course):
     submit(small_course)
     (toy / "checks.py").write_text(CHECKS.replace("2 * x", "3 * x"))
     with pytest.raises(CourseError, match="reference, double: wrong"):
-        classroom.grade_class(toy, parallel=2)
+        classroom.grade_class(toy, classroom.How(parallel=2))
     assert not list(small_course.glob("grading/*/records/*"))
     assert not (small_course / "gradebook.db").exists()
 
@@ -258,7 +259,7 @@ def test_a_class_survives_kill_9_twice_and_goes_on(graded_toy, finished, small_c
     """Its records are those of the class that nobody killed: of one secret."""
     (small_course / "gradebook.db").unlink()
     shutil.rmtree(small_course / "autograded")
-    journal = classroom.Journal(NAME)
+    journal = Journal(NAME)
     records = journal.folder / "records"
     shutil.rmtree(records)
     command = [sys.executable, "-m", "course_lib.course.cli", "grade", "90", "-j", "2"]
@@ -325,7 +326,7 @@ def test_links_and_odd_names_are_not_followed(toy, small_course):
     assert all(found.values())
     todo = classroom.jobs(toy, classroom.submissions(NAME), "secret")
     broken = [job for job in todo if job["problem"]]
-    records = classroom.run(broken, classroom.Journal(NAME))
+    records = classroom.run(broken, Journal(NAME))
     assert {r["outcome"] for r in records.values()} == {"unreadable"}
 
 
@@ -345,7 +346,7 @@ def exchange(toy, small_course, monkeypatch):
     """An exchange to which the toy has been released: runs nbgrader's steps there."""
     from nbgrader.apps import NbGraderAPI
 
-    from course_lib.course.grading import gradebook
+    from course_lib.course.grading import nbgrader_settings
 
     root = small_course / "exchange"
     monkeypatch.setenv("COURSE_EXCHANGE", str(root))
@@ -356,7 +357,7 @@ def exchange(toy, small_course, monkeypatch):
     def step(name, cwd=small_course):
         """nbgrader's own class, as its command starts it."""
         monkeypatch.chdir(cwd)
-        api = NbGraderAPI(config=gradebook.configuration())
+        api = NbGraderAPI(config=nbgrader_settings.configuration())
         api.coursedir.assignment_id = NAME
         made = getattr(api.exchange, name)
         made(
@@ -399,7 +400,7 @@ def test_an_exercise_goes_out_and_comes_back_by_the_exchange(exchange, toy, caps
 
 
 def test_the_exchange_is_collected_without_links_and_odd_names(exchange, toy):
-    from course_lib.course.grading import gradebook
+    from course_lib.course.grading import nbgrader_settings
 
     inbound, when = exchange.inbound, "2026-01-05 10:00:00.000000 UTC"
     secret = toy / f"{NAME}.ipynb"
@@ -420,7 +421,7 @@ def test_the_exchange_is_collected_without_links_and_odd_names(exchange, toy):
     (put("more") / "run.py").write_text("1")
     put("other", name="my work.ipynb")
     (inbound / f"short+{NAME}").mkdir()
-    rows = gradebook.from_exchange(toy)
+    rows = nbgrader_settings.from_exchange(toy)
     told = {one.student: one.problem for one in rows}
     assert "link" in told["lin"] and "missing" in told["none"]
     assert [r.problem for r in rows if "run.py" in r.source] == [
@@ -436,7 +437,7 @@ def test_the_exchange_is_collected_without_links_and_odd_names(exchange, toy):
 
 
 def test_nobody_hands_in_for_somebody_else(exchange, toy, monkeypatch):
-    from course_lib.course.grading import gradebook
+    from course_lib.course.grading import nbgrader_settings
     from course_lib.course.grading.exchange import SafeCollect
 
     for day, content in (("04", WORK["ann"][0]), ("05", b"{}")):
@@ -445,16 +446,18 @@ def test_nobody_hands_in_for_somebody_else(exchange, toy, monkeypatch):
         (folder / f"{NAME}.ipynb").write_bytes(content)
     owners = {"04": "ann", "05": "mal"}  # the newer one is not hers
     monkeypatch.setattr(
-        SafeCollect, "_owner", lambda self, name: owners[name.split("-")[2][:2]]
+        SafeCollect, "owner_of", lambda self, name: owners[name.split("-")[2][:2]]
     )
-    own, other = gradebook.from_exchange(toy)
+    own, other = nbgrader_settings.from_exchange(toy)
     assert (own.student, own.problem) == ("ann", "")
     assert "put there by mal" in other.problem
     (found,) = classroom.submissions(NAME)
     assert found.content == WORK["ann"][0]
     owners["04"] = "mal"
     shutil.rmtree(Path(os.environ["COURSE_ROOT"]) / "submitted")
-    assert all("put there by mal" in x.problem for x in gradebook.from_exchange(toy))
+    assert all(
+        "put there by mal" in x.problem for x in nbgrader_settings.from_exchange(toy)
+    )
 
 
 def test_without_an_exchange_the_command_says_what_to_do(
@@ -482,7 +485,7 @@ def test_without_bubblewrap_nothing_is_run(toy, small_course, monkeypatch):
     monkeypatch.setattr(sandbox, "bubblewrap", lambda: None)
     with pytest.raises(CourseError, match="No sandbox: .*bubblewrap"):
         classroom.grade_class(toy)
-    records, _ = classroom.grade_class(toy, isolated=False)  # told to
+    records, _ = classroom.grade_class(toy, classroom.How(isolated=False))  # told to
     assert scored(records) == {student: points for student, (_, points) in work.items()}
     assert grade.BROKEN not in {r["outcome"] for r in records.values()}
 
@@ -496,12 +499,14 @@ def test_a_dask_cluster_gives_the_same_scores(toy, small_course, monkeypatch):
     submit(small_course, FEW)
     settings = dict(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with distributed.LocalCluster(**settings) as cluster:
-        records, _ = classroom.grade_class(toy, dask=cluster.scheduler_address)
+        records, _ = classroom.grade_class(
+            toy, classroom.How(dask=cluster.scheduler_address)
+        )
     through_the_doors(records)
     assert scored(records) == FEW_POINTS
     monkeypatch.setattr(classroom, "DASK_SECONDS", 1)
     with pytest.raises(OSError):
-        list(classroom._on_dask([{"seed": 1}], "tcp://127.0.0.1:1"))
+        list(classroom.on_dask([{"seed": 1}], "tcp://127.0.0.1:1"))
 
 
 def postgres_folder():
@@ -572,7 +577,7 @@ def test_the_gradebook_may_be_postgresql(toy, small_course, postgres):
     from course_lib.course.grading import gradebook
 
     submit(small_course, FEW)
-    records, _ = classroom.grade_class(toy, db=postgres)
+    records, _ = classroom.grade_class(toy, classroom.How(db=postgres))
     through_the_doors(records)
     assert scored(records) == FEW_POINTS
     with gradebook.opened(toy, postgres) as book:
@@ -588,13 +593,13 @@ def test_nbgraders_own_autograde_takes_the_sandbox(toy, small_course, monkeypatc
     """What the button of formgrader runs."""
     from nbgrader.apps import NbGraderAPI
 
-    from course_lib.course.grading import gradebook
+    from course_lib.course.grading import gradebook, nbgrader_settings
 
     students = {"bob": WORK["bob"], "dan": WORK["dan"], "gil": HOSTILE["gil"]}
     submit(small_course, students)
     with gradebook.opened(toy):
         pass
-    api = NbGraderAPI(config=gradebook.configuration())
+    api = NbGraderAPI(config=nbgrader_settings.configuration())
     for student in students:
         done = api.autograde(NAME, student)
         assert done["success"], done

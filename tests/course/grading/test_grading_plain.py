@@ -242,6 +242,6 @@ def test_nothing_is_close_to_nothing():
 
 
 def test_the_last_part_of_an_answer_is_never_evaluated():
-    assert checks._text("'abc+/='") == "abc+/="
+    assert checks.text_of("'abc+/='") == "abc+/="
     for shown in ("'a' + 'b'", "'a\\'b'", "__import__('os')", "abc", "'", "", None, 3):
-        assert checks._text(shown) is None
+        assert checks.text_of(shown) is None

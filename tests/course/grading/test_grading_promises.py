@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from grading_toy import needs_sandbox
 
-from course_lib.course import doctor
+from course_lib.course import doctor, doctor_findings
 from course_lib.course.grading import promises, rendering, sandbox
 from course_lib.course.grading.promises import Tried
 
@@ -31,8 +31,8 @@ def test_the_probes_find_what_no_sandbox_allows(monkeypatch):
         "no processes of others",
         "a filter of system calls",
     )
-    with promises._surroundings() as given, bare(promises.LIMITS) as kernel:
-        found = {name: promises._inside(kernel, name, given) for name in names}
+    with promises.surroundings() as given, bare(promises.LIMITS) as kernel:
+        found = {name: promises.found_inside(kernel, name, given) for name in names}
     assert [name for name, one in found.items() if one.holds] == []
     monkeypatch.setattr(promises, "Kernel", bare)
     assert promises.nothing_stays().holds is False
@@ -45,9 +45,9 @@ def test_limits_that_are_too_wide_are_found(monkeypatch):
     def kernel(limits):
         return sandbox.Kernel(wide)
 
-    with promises._surroundings() as given, kernel(told) as inside:
+    with promises.surroundings() as given, kernel(told) as inside:
         for name in ("files are limited", "processes are limited"):
-            assert promises._inside(inside, name, given).holds is False, name
+            assert promises.found_inside(inside, name, given).holds is False, name
     monkeypatch.setattr(promises, "Kernel", kernel)
     assert promises.memory().holds is False
 
@@ -57,9 +57,9 @@ def test_a_probe_that_ends_early_keeps_no_promise():
         def run(self, code, seconds):
             raise sandbox.KernelDied("gone")
 
-    found = promises._inside(Ended(), "no network", {"port": 1, "key": 0})
+    found = promises.found_inside(Ended(), "no network", {"port": 1, "key": 0})
     assert found.holds is False and "ended early" in found.found
-    found = promises._inside(Ended(), "a fresh keyring", {"key": 0})
+    found = promises.found_inside(Ended(), "a fresh keyring", {"key": 0})
     assert found.holds is None
 
 
@@ -68,9 +68,8 @@ def test_the_doctor_says_which_hold(monkeypatch, capsys):
     monkeypatch.setattr(promises, "try_all", lambda: found)
     report = doctor.examine()
     check = report["checks"]["promises of grading"]
-    assert check["status"] == doctor.WARNING and "1 of 2 hold; not: a lock" in str(
-        check
-    )
+    assert check["status"] == doctor_findings.WARNING
+    assert "1 of 2 hold; not: a lock" in str(check)
     assert "promises" not in report["profiles"]["offline"]["why"]
     doctor.show(report)
     said = capsys.readouterr().out
@@ -81,7 +80,7 @@ def test_the_doctor_says_which_hold(monkeypatch, capsys):
 
     monkeypatch.setattr(promises, "try_all", broken)
     report = doctor.examine()
-    assert report["checks"]["promises of grading"]["status"] == doctor.WARNING
+    assert report["checks"]["promises of grading"]["status"] == doctor_findings.WARNING
     assert "promises" not in report["profiles"]["offline"]["why"]
     assert report["promises"] == {}
 

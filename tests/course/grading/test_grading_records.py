@@ -16,6 +16,7 @@ from grading_toy import DOUBLE, TOTAL, needs_sandbox, submitted
 from course_lib import files, paths
 from course_lib.course import cli
 from course_lib.course.grading import gradebook
+from course_lib.course.grading.journal import Journal
 from course_lib.errors import CourseError
 
 pytest.importorskip("nbgrader", reason="nbgrader (the extra `instructor`) is missing")
@@ -474,6 +475,11 @@ def test_one_student_is_graded_again(toy, small_course, capsys):
     assert cli.main(["grade", "90", "--student", "ann", "--again"]) == 0
     said = capsys.readouterr().out
     assert "as before" not in said and "1 submissions" in said and "eve" not in said
+    assert cli.main(["grade", "90", "--student", "ann", "--json"]) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    kept = json.loads(Journal(toy.name).path("ann").read_text("utf-8"))
+    del kept["notebook"]
+    assert record == kept and record["points"] == scores(toy)["ann"]
     assert cli.main(["grade", "90", "--student", "nobody"]) == 1
     said = capsys.readouterr().err
     assert "by 'nobody'" in said and "one of ann, eve" in said and "Do:" in said

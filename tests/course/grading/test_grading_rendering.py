@@ -18,7 +18,7 @@ import pytest
 from test_grading_records import NAME, entered, exported, record, template, toy
 
 from course_lib.course import cli
-from course_lib.course.grading import gradebook, rendering
+from course_lib.course.grading import gradebook, nbgrader_settings, rendering
 from course_lib.errors import CourseError
 
 pytest.importorskip("nbgrader", reason="nbgrader (the extra `instructor`) is missing")
@@ -132,7 +132,7 @@ def harm(html):
     return found
 
 
-CLASSES = set().union(*rendering._classes().values())
+CLASSES = set().union(*rendering.class_names().values())
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -222,14 +222,14 @@ def test_outputs_are_text_and_pictures():
     }
     for kind, content in kinds.items():
         made = {"output_type": "display_data", "metadata": {}, "data": {kind: content}}
-        shown = rendering._output(made, False)
+        shown = rendering.shown_output(made, False)
         assert shown["output_type"] == "stream" and kind in shown["text"]
         made["data"]["text/plain"] = "as text"
-        assert rendering._output(made, False)["text"] == "as text"
+        assert rendering.shown_output(made, False)["text"] == "as text"
     made = {"output_type": "execute_result", "data": {"image/png": [PNG[:9], PNG[9:]]}}
-    assert rendering._output(made, False)["data"] == {"image/png": PNG}
+    assert rendering.shown_output(made, False)["data"] == {"image/png": PNG}
     made = {"output_type": "error", "traceback": ["\x1b[31m<script>\x1b[0m"]}
-    assert rendering._output(made, False)["name"] == "stderr"
+    assert rendering.shown_output(made, False)["name"] == "stderr"
 
 
 # -- whole pages -----------------------------------------------------------------------
@@ -521,7 +521,7 @@ def test_nbgraders_own_command_makes_these_pages(toy, small_course):
     from nbgrader.apps import NbGraderAPI
 
     entered(toy, answer=f"[a](javascript:{RUN}) $x^2$")
-    api = NbGraderAPI(config=gradebook.configuration())
+    api = NbGraderAPI(config=nbgrader_settings.configuration())
     done = api.generate_feedback(NAME, "ann", force=True)
     assert done["success"], done
     page = small_course / "feedback" / "ann" / NAME / f"{NAME}.html"

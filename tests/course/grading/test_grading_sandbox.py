@@ -221,7 +221,7 @@ def test_a_watch_that_fails_ends_the_kernel(monkeypatch):
         def fails():
             raise RecursionError
 
-        monkeypatch.setattr(kernel, "_holds_too_much", fails)
+        monkeypatch.setattr(kernel, "holds_too_much", fails)
         with pytest.raises(KernelDied, match="watch over its memory failed"):
             kernel.run("import time; time.sleep(10)", 8)
 
@@ -529,9 +529,9 @@ def test_grading_refuses_before_anything_runs(clone, monkeypatch):
 
 
 def test_the_gradebook_named_on_the_command_line_is_looked_at(clone):
-    assert classroom._files_of(f"sqlite:///{clone}/x.db") == [clone / "x.db"]
-    assert classroom._files_of("postgresql+psycopg2://grader@host/db") == []
-    assert classroom._files_of(None) == []
+    assert classroom.files_of(f"sqlite:///{clone}/x.db") == [clone / "x.db"]
+    assert classroom.files_of("postgresql+psycopg2://grader@host/db") == []
+    assert classroom.files_of(None) == []
 
 
 def test_an_exchange_in_a_folder_that_is_seen_is_hidden(clone, monkeypatch):
@@ -626,7 +626,7 @@ def test_what_stands_in_place_of_a_socket_is_not_connected_to(tmp_path, what):
     kernel = sandbox.Kernel(isolated=False)
     kernel.folder, kernel.process = tmp_path, psutil.Process()
     with pytest.raises(OSError):
-        kernel._channel(os.getpid(), "shell", "DEALER")
+        kernel.connect(os.getpid(), "shell", "DEALER")
     with pytest.raises(TimeoutError):
         server.accept()
 
@@ -647,7 +647,7 @@ def test_a_socket_of_somebody_else_is_not_used(tmp_path):
     kernel.folder, kernel.process = tmp_path, own
     try:
         with pytest.raises(OSError, match="is not the kernel's"):
-            kernel._channel(own.pid, "shell", "DEALER")
+            kernel.connect(own.pid, "shell", "DEALER")
     finally:
         for process in (own, other):
             process.kill()
@@ -750,7 +750,7 @@ def test_time_that_the_machine_took_does_not_count(
     monkeypatch.setattr(resources, "waited_seconds", lambda pid: now["waited"])
     monkeypatch.setattr(resources, "cpu_seconds", lambda pids: now["cpu"])
     monkeypatch.setattr(time, "monotonic", lambda: now["time"])
-    clock = sandbox._Clock(Still, 1.0)
+    clock = sandbox.Clock(Still, 1.0)
     now["time"] += then
     now["waited"] += waited
     now["cpu"] += used
@@ -782,9 +782,9 @@ for child in children:
 def test_processes_that_keep_their_own_cell_waiting_cost_its_time():
     with sandbox.Kernel(sandbox.Limits()) as kernel:
         before, start = kernel.spent, time.monotonic()
-        clock = sandbox._Clock(kernel, 20)
+        clock = sandbox.Clock(kernel, 20)
         ran = kernel.run(CROWD, 20)
-        wall, waited = time.monotonic() - start, clock._waited() - clock.waited
+        wall, waited = time.monotonic() - start, clock.now_waited() - clock.waited
     assert not ran.error and waited > 1.5  # else this shows nothing
     assert kernel.spent - before > wall - waited + 0.5
 
@@ -818,9 +818,10 @@ def test_what_the_environment_broke_is_tried_again_after_the_others(monkeypatch)
             broken = job["student"] == "cem" or (job["student"] == "bob" and first)
             yield job, {"outcome": grade.BROKEN if broken else "graded"}
 
-    monkeypatch.setattr(classroom, "_here", here)
+    monkeypatch.setattr(classroom, "here", here)
     jobs = [{"student": name} for name in ("ann", "bob", "cem", "dan")]
-    found = [(j["student"], r["outcome"]) for j, r in classroom._tried(jobs, 2, None)]
+    outcomes = classroom.tried_again(jobs, 2, None)
+    found = [(j["student"], r["outcome"]) for j, r in outcomes]
     assert found == [
         ("ann", "graded"),
         ("dan", "graded"),

@@ -1,0 +1,90 @@
+"""The instructor's commands: release, collect, grade, feedback, export, validate."""
+
+from pathlib import Path
+
+from course_lib.course.cli import options
+from course_lib.course.grading import (
+    classroom,
+    gradebook,
+    nbgrader_settings,
+)
+from course_lib.course.grading import collect as collecting
+from course_lib.course.grading import release as releasing
+from course_lib.course.grading import validate as validating
+from course_lib.errors import CourseError
+from course_lib.show.console import print_table
+
+
+def release(typed: options.Release) -> int:
+    """Exercises, or the folder for learners."""
+    for lesson in releasing.lessons(typed.lessons):
+        print(f"{lesson.name}: reference and untouched exercise ...", flush=True)
+        releasing.release(lesson, isolated=not typed.without_sandbox)
+    if typed.to:
+        copied = releasing.bundle(Path(typed.to))
+        print(f"{len(copied)} files in {typed.to}, no solution among them.")
+    return 0
+
+
+def collect(typed: options.Collect) -> int:
+    """0 when nothing was left out, else 1."""
+    (lesson,) = releasing.lessons([typed.lesson])
+    archives = options.many(typed.class_archive)
+    if typed.source is None:
+        if typed.roster or archives is not None:
+            raise CourseError(
+                "--roster and --class-archive are for a folder.\nExpected: --from as "
+                "well.\nDo: add --from FOLDER; nbgrader's exchange knows its learners."
+            )
+        found = nbgrader_settings.from_exchange(lesson)
+    else:
+        found = collecting.collect(
+            lesson.name,
+            Path(typed.source),
+            roster=Path(typed.roster) if typed.roster else None,
+            class_archives=archives,
+        )
+    return collecting.report(lesson.name, found, typed.list_to, typed.json)
+
+
+def grade(typed: options.Grade) -> int:
+    """0 when every submission has its record, 1 for a broken one."""
+    (lesson,) = releasing.lessons([typed.lesson])
+    how = classroom.How(
+        parallel=typed.parallel,
+        isolated=not typed.without_sandbox,
+        dask=typed.dask,
+        db=typed.db,
+        students=typed.student,
+        again=typed.again,
+    )
+    return classroom.report(lesson, how, as_json=typed.json)
+
+
+def feedback(typed: options.Feedback) -> int:
+    """0 when each student's page is whole, else 1 and a table."""
+    (lesson,) = releasing.lessons([typed.lesson])
+    problems = []
+
+    def done(student: str, problem: str) -> None:
+        if problem:
+            problems.append((student, problem))
+
+    written = gradebook.feedback(lesson, db=typed.db, done=done)
+    if problems:
+        print_table(
+            f"Feedback that is not whole: {lesson.name}", ("student", "why"), problems
+        )
+    print(f"{len(written)} pages in feedback/*/{lesson.name}/.")
+    return 1 if problems else 0
+
+
+def export(typed: options.Export) -> int:
+    """The path of the CSV."""
+    print(gradebook.export(Path(typed.to), typed.db))
+    return 0
+
+
+def validate(typed: options.Validate) -> int:
+    """0 when nothing is wrong, else 1."""
+    return validating.report(quick=typed.quick, isolated=not typed.without_sandbox)

@@ -1,0 +1,81 @@
+"""The folder of a training job: state to go on from, and what is left at the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+
+from course_lib import files
+from course_lib.errors import CourseError
+from course_lib.jobs import exported, model_card
+from course_lib.jobs.configuration import Config
+from course_lib.jobs.outcome import Result
+from course_lib.training import distributed
+
+__all__ = ["JobFolder"]
+
+
+class JobFolder:
+    """Where a job writes; its state belongs to one configuration and one data set."""
+
+    def __init__(self, out, key: str, again: bool):
+        self.path = None if out is None else Path(out)
+        self.key = key
+        if self.path is None or distributed.current().rank:
+            return
+        note = self.path / "state" / "job.json"
+        stored = files.read_json(note)["key"] if note.exists() else None
+        if stored not in (None, key):
+            if not again:
+                raise CourseError(
+                    f"{self.path} holds another job: its configuration or its data were"
+                    " not these.\nExpected: a new folder, or the same job.\nDo: name "
+                    "another one with --out, or replace the old job with --again."
+                )
+        if again:
+            for old in (self.path / "state").glob("*.safetensors"):
+                old.unlink()
+        files.atomic_write_json(note, {"key": key})
+
+    def state(self, name: str) -> Path | None:
+        """The checkpoint of one training run."""
+        if self.path is None:
+            return None
+        return self.path / "state" / f"{name}.safetensors"
+
+    def write(self, result: Result, config: Config) -> None:
+        """Everything that is left when the job is done; the page comes last."""
+        began = time.perf_counter()
+        test = result.parts.test
+        result.export = exported.export(
+            result.backbone,
+            result.classes,
+            self.path / "model",
+            getattr(test, test.holds),
+            onnx=config.onnx,
+            about={
+                "model": config.model,
+                "task": config.task,
+                "dropout": config.dropout,
+                "image_size": result.data["size"],
+                "columns": result.data["columns"],
+                "pictures": result.data["pictures"],
+            },
+        )
+        result.seconds["export"] = round(time.perf_counter() - began, 2)
+        card = model_card.model_card(result).encode("utf-8")
+        files.atomic_write_bytes(self.path / "model" / "README.md", card)
+        table = io.StringIO()
+        columns = ("part", "example", "label")
+        writer = csv.DictWriter(table, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(result.parts.rows())
+        files.atomic_write_bytes(self.path / "splits.csv", table.getvalue().encode())
+        files.atomic_write_bytes(
+            self.path / "config.yaml", config.to_yaml().encode("utf-8")
+        )
+        files.atomic_write_json(self.path / "result.json", result.to_dict(), False)
+        page = result.html().encode("utf-8")
+        files.atomic_write_bytes(self.path / "report.html", page)
