@@ -73,7 +73,7 @@ class SafeCollect(ExchangeCollect):
             return None
         return {"username": student, "filename": entry.name, "timestamp": when}
 
-    def _owner(self, filename: str) -> str | None:
+    def owner_of(self, filename: str) -> str | None:
         """Name of the folder's owner; None where it is not known or not asked for."""
         if not self.check_owner:
             return None
@@ -98,7 +98,7 @@ class SafeCollect(ExchangeCollect):
         """The notebook of a folder; rows for its other files."""
         student, filename = record["username"], record["filename"]
         lesson = self.coursedir.assignment_id
-        is_foreign = self._owner(filename) not in (student, None)
+        is_foreign = self.owner_of(filename) not in (student, None)
         content, problem, source = b"", "", filename
         try:
             names, content, chosen = _notebook(
@@ -110,7 +110,7 @@ class SafeCollect(ExchangeCollect):
         except submission.Unreadable as error:
             problem = str(error)
         if content and is_foreign:
-            owner = self._owner(filename)
+            owner = self.owner_of(filename)
             problem = f"put there by {owner}: look before you grade"
         return Attempt(
             shown(source),

@@ -403,7 +403,7 @@ def test_nobody_hands_in_for_somebody_else(exchange, toy, monkeypatch):
         (folder / f"{NAME}.ipynb").write_bytes(content)
     owners = {"04": "ann", "05": "mal"}  # the newer one is not hers
     monkeypatch.setattr(
-        SafeCollect, "_owner", lambda self, name: owners[name.split("-")[2][:2]]
+        SafeCollect, "owner_of", lambda self, name: owners[name.split("-")[2][:2]]
     )
     own, other = nbgrader_settings.from_exchange(toy)
     assert (own.student, own.problem) == ("ann", "")

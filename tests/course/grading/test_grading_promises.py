@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from grading_toy import needs_sandbox
 
-from course_lib.course import doctor, findings
+from course_lib.course import checkup, doctor
 from course_lib.course.grading import promises, rendering, sandbox
 from course_lib.course.grading.promises import Tried
 
@@ -68,7 +68,7 @@ def test_the_doctor_says_which_hold(monkeypatch, capsys):
     monkeypatch.setattr(promises, "try_all", lambda: found)
     report = doctor.examine()
     check = report["checks"]["promises of grading"]
-    assert check["status"] == findings.WARNING and "1 of 2 hold; not: a lock" in str(
+    assert check["status"] == checkup.WARNING and "1 of 2 hold; not: a lock" in str(
         check
     )
     assert "promises" not in report["profiles"]["offline"]["why"]
@@ -81,7 +81,7 @@ def test_the_doctor_says_which_hold(monkeypatch, capsys):
 
     monkeypatch.setattr(promises, "try_all", broken)
     report = doctor.examine()
-    assert report["checks"]["promises of grading"]["status"] == findings.WARNING
+    assert report["checks"]["promises of grading"]["status"] == checkup.WARNING
     assert "promises" not in report["profiles"]["offline"]["why"]
     assert report["promises"] == {}
 

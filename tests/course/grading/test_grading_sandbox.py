@@ -33,10 +33,10 @@ from course_lib.course.grading import (
     grade,
     notices,
     plain,
-    resources,
     sandbox,
     submission,
     syscalls,
+    usage,
     worker,
 )
 from course_lib.course.grading import release as releasing
@@ -119,8 +119,8 @@ time.sleep(20)
 @pytest.mark.parametrize("name", HIDDEN)
 def test_memory_that_no_process_holds_counts(name, counted_by, monkeypatch):
     if counted_by == "the watch":
-        monkeypatch.setattr(resources.Group, "make", lambda limit: None)
-    elif not (group := resources.Group.make(10**8)):
+        monkeypatch.setattr(usage.Group, "make", lambda limit: None)
+    elif not (group := usage.Group.make(10**8)):
         pytest.skip("no memory cgroup can be made here")
     else:
         assert group.remove()
@@ -189,7 +189,7 @@ def test_a_cgroup_of_the_second_version_is_written_as_the_system_wants(tmp_path)
             (Path(self) / "cgroup.procs").write_text("")
 
     parent = Made(tmp_path)
-    group = resources.Group.make(5 * 10**6, [(parent / "no" / "where", 2), (parent, 2)])
+    group = usage.Group.make(5 * 10**6, [(parent / "no" / "where", 2), (parent, 2)])
     read = {p.name: p.read_text() for p in group.folder.iterdir()}
     assert read["memory.max"] == "5000000" and read["memory.swap.max"] == "0"
     assert read["memory.oom.group"] == "1" and not group.overrun()
@@ -206,12 +206,12 @@ def test_a_cgroup_of_the_second_version_is_written_as_the_system_wants(tmp_path)
 def test_groups_of_graders_that_are_gone_are_removed(tmp_path):
     gone = subprocess.Popen(["true"])
     gone.wait()
-    old = tmp_path / f"{resources.PREFIX}-{gone.pid}-aa"
-    own = tmp_path / f"{resources.PREFIX}-{os.getpid()}-bb"
+    old = tmp_path / f"{usage.PREFIX}-{gone.pid}-aa"
+    own = tmp_path / f"{usage.PREFIX}-{os.getpid()}-bb"
     other = tmp_path / "something-1-cc"
     for folder in (old, own, other):
         folder.mkdir()
-    resources.clean(tmp_path)
+    usage.clean(tmp_path)
     assert not old.exists() and own.exists() and other.exists()
 
 
@@ -743,10 +743,10 @@ def test_time_that_the_machine_took_does_not_count(
     monkeypatch, waited, used, then, ends
 ):
     now = {"time": 100.0, "waited": 7.0, "cpu": 5.0}
-    monkeypatch.setattr(resources, "waited_seconds", lambda pid: now["waited"])
-    monkeypatch.setattr(resources, "cpu_seconds", lambda pids: now["cpu"])
+    monkeypatch.setattr(usage, "waited_seconds", lambda pid: now["waited"])
+    monkeypatch.setattr(usage, "cpu_seconds", lambda pids: now["cpu"])
     monkeypatch.setattr(time, "monotonic", lambda: now["time"])
-    clock = sandbox._Clock(Still, 1.0)
+    clock = sandbox.Clock(Still, 1.0)
     now["time"] += then
     now["waited"] += waited
     now["cpu"] += used
@@ -778,7 +778,7 @@ for child in children:
 def test_processes_that_keep_their_own_cell_waiting_cost_its_time():
     with sandbox.Kernel(sandbox.Limits()) as kernel:
         before, start = kernel.spent, time.monotonic()
-        clock = sandbox._Clock(kernel, 20)
+        clock = sandbox.Clock(kernel, 20)
         ran = kernel.run(CROWD, 20)
         wall, waited = time.monotonic() - start, clock.now_waited() - clock.waited
     assert not ran.error and waited > 1.5  # else this shows nothing
