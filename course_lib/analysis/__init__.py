@@ -4,5 +4,5 @@ Features: :mod:`probes` (what can be read from them), :mod:`probing_tasks` (ques
 to put), :mod:`similarity`, :mod:`orientation`, :mod:`transferability` (which source).
 Domains: :mod:`distances`, :mod:`shift`.  Errors: :mod:`subgroups`, :mod:`calibration`,
 :mod:`negative_transfer`.  Results over seeds: :mod:`statistics`.  Time and memory:
-:mod:`resources`.  A whole set-up: :mod:`audit`.
+:mod:`usage`.  A whole set-up: :mod:`audit`.
 """

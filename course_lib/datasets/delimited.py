@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from course_lib.datasets.labels import tidy
-from course_lib.datasets.wording import listed
+from course_lib.datasets.messages import listed
 from course_lib.errors import CourseError
 
 __all__ = ["ENCODINGS", "Cells", "decoded", "read", "split_lines"]

@@ -17,6 +17,7 @@ import numpy as np
 from course_lib.datasets import layout, tables
 from course_lib.datasets.images import ImageDataset
 from course_lib.datasets.layout import LeftOut
+from course_lib.datasets.messages import INSTALL, SHOWN, listed, shown, tell
 from course_lib.datasets.pictures import (
     EIGHT,
     MissingReader,
@@ -25,7 +26,6 @@ from course_lib.datasets.pictures import (
     look,
 )
 from course_lib.datasets.scaling import Rule, rgb
-from course_lib.datasets.wording import INSTALL, SHOWN, listed, shown, tell
 from course_lib.errors import CourseError
 
 __all__ = [

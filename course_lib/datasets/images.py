@@ -14,7 +14,7 @@ import numpy as np
 
 from course_lib.datasets.labelled import Labelled, check_labels
 from course_lib.datasets.labels import indexed
-from course_lib.datasets.wording import tell
+from course_lib.datasets.messages import tell
 from course_lib.errors import CourseError
 
 __all__ = ["ImageDataset", "from_arrays"]

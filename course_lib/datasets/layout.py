@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from course_lib.datasets import labels, pictures
-from course_lib.datasets.wording import INSTALL, listed, shown
+from course_lib.datasets.messages import INSTALL, listed, shown
 from course_lib.errors import CourseError
 
 __all__ = ["Layout", "LeftOut", "part_of", "pictures_below", "scan"]

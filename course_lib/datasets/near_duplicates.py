@@ -77,10 +77,10 @@ def _connected(rows, above: float) -> np.ndarray:
     # N x N products would not fit into memory; the pairs above the bound are few
     ends: list = []
     for first in range(0, rows.shape[0], BLOCK):
-        products = rows[first : first + BLOCK] @ rows.T
+        products = rows[first : first + BLOCK] @ rows[first:].T  # each pair once
         products = products.toarray() if issparse(products) else products
         i, j = np.nonzero(products > above)
-        ends.append((i + first, j))
+        ends.append((i + first, j + first))
     i, j = (np.concatenate(part) for part in zip(*ends))
     links = coo_array((np.ones(len(i)), (i, j)), shape=(rows.shape[0],) * 2)
     return connected_components(links, directed=False)[1]

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from course_lib.datasets.wording import INSTALL
+from course_lib.datasets.messages import INSTALL
 from course_lib.errors import CourseError
 
 __all__ = [
@@ -412,6 +412,7 @@ def _is_plain(opened) -> bool:
 
 
 def has_alpha_band(image) -> bool:
+    """Has a Pillow image a band of transparency?"""
     return "A" in image.getbands() and image.mode != "LAB"  # whose A is a colour
 
 

@@ -18,7 +18,7 @@ from course_lib.datasets import delimited, pictures, workbooks
 from course_lib.datasets.delimited import Cells, plain_name
 from course_lib.datasets.labels import indexed, tidy
 from course_lib.datasets.layout import part_of
-from course_lib.datasets.wording import listed, missing_library
+from course_lib.datasets.messages import listed, missing_library
 from course_lib.errors import CourseError
 
 __all__ = [

@@ -10,7 +10,7 @@ import math
 import warnings
 
 from course_lib.datasets.delimited import LOOKED_AT, Cells, plain_name
-from course_lib.datasets.wording import listed, missing_library
+from course_lib.datasets.messages import listed, missing_library
 from course_lib.errors import CourseError
 
 __all__ = ["read"]

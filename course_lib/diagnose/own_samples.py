@@ -12,7 +12,7 @@ import numpy as np
 
 from course_lib import datasets, training
 from course_lib.datasets import tables
-from course_lib.datasets.wording import listed
+from course_lib.datasets.messages import listed
 from course_lib.errors import CourseError
 
 __all__ = ["Job", "prepared", "read", "splits"]

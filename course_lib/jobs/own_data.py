@@ -19,8 +19,8 @@ from course_lib import datasets
 from course_lib.datasets import tables, texts
 from course_lib.datasets.grouped_split import dealt
 from course_lib.datasets.labelled import Labelled
+from course_lib.datasets.messages import listed
 from course_lib.datasets.near_duplicates import merged
-from course_lib.datasets.wording import listed
 from course_lib.errors import CourseError
 
 __all__ = ["Parts", "digests", "read", "split"]

@@ -36,7 +36,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy import stats
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -44,6 +43,7 @@ from torch import nn
 
 from course_lib import datasets, training
 from course_lib.analysis import probes
+from course_lib.analysis.statistics import paired_difference
 from course_lib.diagnose.diagnosis import diagnose
 from course_lib.lessons.results import experiment
 from course_lib.models import zoo
@@ -290,7 +290,7 @@ def trained_accuracy(backbone, train, test, seed):
 
 
 def true_gain(case, draws=DRAWS):
-    """(gain, standard error): best way from the start minus best from random weights.
+    """Interval of the gain: best way from the start minus best from random weights.
 
     Other pictures, other draws and seeds, another loop and another probe than those of
     the diagnosis; the test pictures are many, and each side has its best way by them.
@@ -298,8 +298,7 @@ def true_gain(case, draws=DRAWS):
     sides = (case.start, None)
     ours, theirs = (reached(start, case.target, case.labels, draws) for start in sides)
     best = [max(side.values(), key=np.mean) for side in (ours, theirs)]
-    difference = best[0] - best[1]
-    return difference.mean(), difference.std(ddof=1) / draws**0.5
+    return paired_difference(*best)
 
 
 # -- the grids --------------------------------------------------------------------
@@ -330,9 +329,8 @@ DATA = ("wafer_micrographs.npz", "wafer_maps.npz", "spectrograms.npz")
 )
 def planted_truth(case, draws):
     """What a planted case truly is."""
-    gain, error = true_gain((planted_cases() | SPARE)[case], draws)
-    half = stats.t.ppf(0.975, draws - 1) * error
-    return {"gain": gain, "low": gain - half, "high": gain + half}
+    gain = true_gain((planted_cases() | SPARE)[case], draws)
+    return {"gain": gain.mean, "low": gain.low, "high": gain.high}
 
 
 @experiment(

@@ -142,7 +142,7 @@ def configuration(model):
     problem, remedy = f"There is no model called {name!r}.", "check the spelling"
     if name.startswith("bundled/"):
         problem = f"{name} is no text model."
-        remedy = "count its step exactly with measure.training_step_bytes"
+        remedy = "count its step exactly with usage.training_step_bytes"
     raise CourseError(
         f"{problem}\nExpected: one of {', '.join([*MODELS, *installed()])}, or the "
         f"path of a config.json of transformers.\nDo: {remedy}, or `course memory` "

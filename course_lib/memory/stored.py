@@ -17,7 +17,7 @@ def measured(model, optimizer=None) -> dict[str, int]:
     quant_state; layers that keep integers in buffers (as models.quantization): the
     largest buffer is the weight, the others its constants.  Where some parameters are
     frozen, those that learn are the adapters.  Gradients count after backward, states
-    after a step (`measure.tensor_bytes`).
+    after a step (`usage.tensor_bytes`).
     """
     net, seen = network(model), set()
     parts = dict.fromkeys(STORED, 0)

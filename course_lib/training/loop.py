@@ -51,7 +51,7 @@ def fit(
                     logits = forward(network, batch.inputs)
                     loss = objective(logits, batch.labels)
                 loss = run.noted(loss, batch, step)
-                loss = run.finite(objective.penalized(loss), step)
+                loss = run.penalized(loss, step)
                 optimizer.zero_grad(set_to_none=True)
                 precision.backward(loss)
                 precision.step(optimizer, network, recipe.optimization.clip_norm)

@@ -82,10 +82,6 @@ class Objective:
             return self.loss(logits, labels)
         return cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
-    def penalized(self, loss: torch.Tensor) -> torch.Tensor:
-        """The loss of a batch with the penalty."""
-        return loss if self.penalty is None else loss + self.penalty()
-
 
 @dataclass(frozen=True)
 class Runtime:

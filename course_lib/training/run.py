@@ -111,22 +111,16 @@ class Run:
         """
         loss = self.processes.weighted(loss, batch.weight)
         mean = self.processes.mean(loss)
-        self.finite(mean, step)
-        self.tally.losses.append(float(mean.detach()))
+        self.tally.losses.append(self._finite(mean, step))
         return loss
 
-    def finite(self, loss: torch.Tensor, step: int) -> torch.Tensor:
-        """The loss as it is.  Raises CourseError unless it is finite."""
-        number = float(loss.detach())
-        if math.isfinite(number):
-            return loss
-        rate = self.optimizer.param_groups[0]["lr"]
-        raise CourseError(
-            f"The loss is {number} at step {step}, at a learning rate of {rate:.3g}.\n"
-            "Expected: a finite number.\nDo: lower lr by a factor of 3 to 10, lengthen "
-            "the warm-up or pass clip_norm=1.0; if it happens at step 0, look for NaN "
-            "in the inputs and the weights."
-        )
+    def penalized(self, loss: torch.Tensor, step: int) -> torch.Tensor:
+        """The loss of a batch with the penalty, if there is one."""
+        penalty = self.recipe.objective.penalty
+        if penalty is not None:
+            loss = loss + penalty()
+            self._finite(loss, step)
+        return loss
 
     def count(self, logits: torch.Tensor, batch, step: int) -> None:
         """Count right answers after the update of ``step``, and show how far it is."""
@@ -176,6 +170,19 @@ class Run:
             self.best = {k: v.detach().clone() for k, v in weights.items()}
             self.best_loss = loss
         self.history.best_epoch = int(np.argmin(self.history.val_loss))
+
+    def _finite(self, loss: torch.Tensor, step: int) -> float:
+        """The number that a loss holds.  Raises CourseError unless it is finite."""
+        number = float(loss.detach())
+        if math.isfinite(number):
+            return number
+        rate = self.optimizer.param_groups[0]["lr"]
+        raise CourseError(
+            f"The loss is {number} at step {step}, at a learning rate of {rate:.3g}.\n"
+            "Expected: a finite number.\nDo: lower lr by a factor of 3 to 10, lengthen "
+            "the warm-up or pass clip_norm=1.0; if it happens at step 0, look for NaN "
+            "in the inputs and the weights."
+        )
 
     def _check_head(self) -> None:
         """Compare the head with the labels, on two examples in evaluation mode."""

@@ -49,6 +49,15 @@ def test_h_score_is_the_trace_and_bounded():
     assert score.h_score(Z @ A, y) == pytest.approx(score.h_score(Z, y))
 
 
+def test_h_score_ties_sources_that_explain_everything():
+    """With more features than samples nothing is left to order them, not rounding."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 4
+    scales = 10.0 ** rng.uniform(-4, 0, size=(20, 80))
+    scored = {score.h_score(rng.normal(size=(60, 80)) * scale, y) for scale in scales}
+    assert scored == {3.0}
+
+
 def test_leep_by_hand():
     P = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.1, 0.9]])
     y = np.array([0, 0, 1, 1])

@@ -9,9 +9,9 @@ from PIL import Image
 
 from course_lib import datasets
 from course_lib.datasets import image_files, pictures
+from course_lib.datasets.messages import INSTALL
 from course_lib.datasets.pictures import decode, look
 from course_lib.datasets.scaling import Rule, rgb
-from course_lib.datasets.wording import INSTALL
 from course_lib.errors import CourseError
 from course_lib.jobs import configuration, own_data
 

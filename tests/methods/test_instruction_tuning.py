@@ -12,6 +12,7 @@ from course_lib.models import language_models
 NAME = "fab-llama"
 DATA = datasets.load("reports", "validation").take(40, seed=0)
 REPORTS = list(DATA.metadata["report"])
+FEW = replace(instruction_tuning.RECIPE, batch_size=4)
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_the_same_seed_gives_the_same_adapter():
         model, tokenizer = language_models.load(NAME)
         model = instruction_tuning.with_lora(model, r=2, seed=seed)
         return instruction_tuning.fit(
-            model, tokenizer, DATA.texts, REPORTS, steps=3, seed=seed
+            model, tokenizer, DATA.texts, REPORTS, steps=3, seed=seed, recipe=FEW
         )
 
     assert losses(0) == losses(0) != losses(1)
@@ -64,7 +65,7 @@ def test_checkpointing_changes_memory_and_not_the_losses():
                 DATA.texts,
                 REPORTS,
                 steps=3,
-                recipe=replace(instruction_tuning.RECIPE, checkpointing=checkpointing),
+                recipe=replace(FEW, checkpointing=checkpointing),
             )
         )
     assert found[0] == pytest.approx(found[1], rel=1e-4)

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib import paths
-from course_lib.course.grading import syscalls, usage
+from course_lib.course.grading import resources, syscalls
 from course_lib.course.grading.channel import Channel, Refused, Traffic
 from course_lib.course.grading.outputs import Kept, Room
 from course_lib.errors import CourseError
@@ -285,7 +285,7 @@ def _command(command: list[str], limits: Limits, as_root: bool):
 def weaknesses() -> list[str]:
     """What a sandbox lacks on this machine, a sentence each; none is best."""
     found = [syscalls.problem()]
-    group = usage.Group.make(2**28)
+    group = resources.Group.make(2**28)
     if group:
         group.remove()
     else:
@@ -433,7 +433,7 @@ class Kernel:
             self.process = subprocess.Popen(boot, cwd=work, env=environment, **options)
             return self.process.stdin
         with _command(boot, limits, is_root) as (command, descriptors):
-            self.group = usage.Group.make(limits.memory_mb * 10**6)
+            self.group = resources.Group.make(limits.memory_mb * 10**6)
             if self.group:
                 command = self.group.joined(command)
             environment = {"PATH": os.environ.get("PATH", "/usr/bin")}
@@ -454,7 +454,7 @@ class Kernel:
             if time.monotonic() > deadline:
                 raise KernelDied("it did not answer")
             time.sleep(0.01)
-            for pid in usage.below(self.process.pid)[1 if self.isolated else 0 :]:
+            for pid in resources.below(self.process.pid)[1 if self.isolated else 0 :]:
                 with contextlib.suppress(OSError):
                     self.shell = self.shell or self.connect(pid, "shell", "DEALER")
                     self.iopub = self.iopub or self.connect(pid, "iopub", "SUB")
@@ -473,7 +473,7 @@ class Kernel:
         made = Channel(path, kind, self.limits.message_mb * 10**6)
         if hasattr(socket, "SO_PEERCRED"):
             peer = made.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            if struct.unpack("3i", peer)[0] not in usage.below(self.process.pid):
+            if struct.unpack("3i", peer)[0] not in resources.below(self.process.pid):
                 made.close()
                 raise OSError(f"{path} is not the kernel's")
         return made
@@ -493,8 +493,8 @@ class Kernel:
         if self.group:
             return self.group.overrun()
         places = [f"/proc/{self.inner}/root{x}" for x in FOLDERS] if self.inner else []
-        pids = usage.below(self.process.pid)
-        held = usage.held(pids, places if self.isolated else [])
+        pids = resources.below(self.process.pid)
+        held = resources.held(pids, places if self.isolated else [])
         return held > self.limits.memory_mb * 10**6
 
     def _memory(self) -> str:
@@ -653,10 +653,10 @@ class Clock:
         self.waited, self.cpu = self.now_waited(), self._cpu()
 
     def now_waited(self) -> float:
-        return usage.waited_seconds(self.kernel.inner)
+        return resources.waited_seconds(self.kernel.inner)
 
     def _cpu(self) -> float:
-        return usage.cpu_seconds(usage.below(self.kernel.process.pid))
+        return resources.cpu_seconds(resources.below(self.kernel.process.pid))
 
     def own(self) -> float:
         """Seconds since the start, without those of waiting for a processor.

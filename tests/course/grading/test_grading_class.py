@@ -1,5 +1,6 @@
 """A class: in parallel, resumed, into nbgrader's gradebook, feedback and export."""
 
+import contextlib
 import csv
 import json
 import os
@@ -23,6 +24,7 @@ from grading_toy import (
     submitted,
 )
 
+from course_lib import paths
 from course_lib.course import cli
 from course_lib.course.grading import classroom, grade, sandbox, worker
 from course_lib.course.grading import release as releasing
@@ -97,10 +99,52 @@ def made_toy(root):
     return lesson
 
 
+@contextlib.contextmanager
+def in_course(root):
+    """A course in this folder: what follows COURSE_ROOT is meant for it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("COURSE_ROOT", str(root))
+        for name in ("data", "notebooks"):
+            (root / name).mkdir()
+        yield root
+        vars(paths).pop("ROOT", None)
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """A course with one exercise, released, and nothing submitted; made once."""
+    with in_course(tmp_path_factory.mktemp("released")) as root:
+        made_toy(root)
+    return root
+
+
 @pytest.fixture
-def toy(small_course):
-    """`made_toy` in a course of its own."""
-    return made_toy(small_course)
+def toy(released, small_course):
+    """A copy of it: the lesson's folder."""
+    shutil.copytree(released, small_course, dirs_exist_ok=True)
+    return small_course / "solutions" / NAME
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A course whose class has been graded: (folder, records, who was told)."""
+    told = []
+    with in_course(tmp_path_factory.mktemp("finished")) as root:
+        lesson = made_toy(root)
+        submit(root)
+        records, _ = classroom.grade_class(
+            lesson,
+            classroom.How(parallel=2),
+            done=lambda student, record, again: told.append(student),
+        )
+    return root, records, told
+
+
+@pytest.fixture
+def graded_toy(finished, small_course):
+    """A copy of it: the lesson's folder."""
+    shutil.copytree(finished[0], small_course, dirs_exist_ok=True)
+    return small_course / "solutions" / NAME
 
 
 def submit(root, work=WORK):
@@ -115,6 +159,10 @@ def scored(records):
 
 
 POINTS = {student: points for student, (_, points) in WORK.items()}
+# For where a class is graded in another way: an answer, a kernel that dies, no
+# notebook, and the hostile.
+FEW = {**{student: WORK[student] for student in ("ann", "dan", "eve")}, **HOSTILE}
+FEW_POINTS = {student: points for student, (_, points) in FEW.items()}
 
 
 def test_the_exercise_holds_nothing_of_the_solution(toy):
@@ -145,15 +193,10 @@ def test_a_class_is_not_graded_by_unsound_checks(toy, small_course):
 
 
 @needs_sandbox
-def test_a_class_is_graded_into_the_gradebook(toy, small_course):
-    submit(small_course)
-    told = []
-    records, seconds = classroom.grade_class(
-        toy,
-        classroom.How(parallel=2),
-        done=lambda student, record, again: told.append(student),
-    )
+def test_a_class_is_graded_into_the_gradebook(graded_toy, finished, small_course):
+    _, records, told = finished
     assert scored(records) == POINTS and sorted(told) == sorted(WORK)
+    classroom.grade_class(graded_toy)  # a copy: what it has written begins anew
     from nbgrader.api import Gradebook
 
     with Gradebook(f"sqlite:///{small_course}/gradebook.db") as book:
@@ -165,7 +208,7 @@ def test_a_class_is_graded_into_the_gradebook(toy, small_course):
         mark = book.find_grade("open", NAME, NAME, "ann")
         mark.manual_score, mark.needs_manual_grade = 1.0, False
         book.db.commit()
-    again, _ = classroom.grade_class(toy)  # nothing new: marks by hand stay
+    again, _ = classroom.grade_class(graded_toy)  # nothing new: marks by hand stay
     assert scored(again) == POINTS
     with Gradebook(f"sqlite:///{small_course}/gradebook.db") as book:
         assert book.find_submission(NAME, "ann").score == 6
@@ -203,41 +246,41 @@ def test_pages_for_learners_show_hints_and_no_scripts(toy, small_course):
 
 
 @needs_sandbox
-def test_scores_are_exported(toy, small_course):
+def test_scores_are_exported(graded_toy, small_course):
     from course_lib.course.grading import gradebook
 
-    submit(small_course)
-    classroom.grade_class(toy)
     path = gradebook.export(small_course / "out" / "grades.csv")
     rows = list(csv.DictReader(path.open()))
     assert {r["student_id"]: float(r["score"]) for r in rows} == POINTS
 
 
 @needs_sandbox
-def test_a_class_survives_kill_9_and_goes_on(toy, small_course):
-    submit(small_course)
+def test_a_class_survives_kill_9_twice_and_goes_on(graded_toy, finished, small_course):
+    """Its records are those of the class that nobody killed: of one secret."""
+    (small_course / "gradebook.db").unlink()
+    shutil.rmtree(small_course / "autograded")
     journal = Journal(NAME)
-    journal.secret()
-    reference = small_course / "reference"
-    found = classroom.submissions(NAME)
-    todo = classroom.jobs(toy, found, journal.secret())
-    whole = classroom.run(todo, Journal(NAME, reference), parallel=2)
-    command = [sys.executable, "-m", "course_lib.course.cli", "grade", "90", "-j", "2"]
     records = journal.folder / "records"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(records.glob("*.json")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    before = {p.name: p.stat().st_mtime_ns for p in records.glob("*.json")}
-    assert 0 < len(before) < len(WORK), before
+    shutil.rmtree(records)
+    command = [sys.executable, "-m", "course_lib.course.cli", "grade", "90", "-j", "2"]
+    before = {}
+    for so_far in (1, 3):  # eve's needs no kernel: it comes first
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 300
+        while len(list(records.glob("*.json"))) < so_far:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        there = {p.name: p.stat().st_mtime_ns for p in records.glob("*.json")}
+        assert there.items() >= before.items() and len(there) < len(WORK)
+        before = there
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert "as before" in done.stdout
     for name, modified in before.items():
         assert (records / name).stat().st_mtime_ns == modified
-    for student, record in whole.items():
+    for student, record in finished[1].items():
         resumed = json.loads(journal.path(student).read_text())
         for key in ("outcome", "points", "answers", "seed", "digest"):
             assert resumed[key] == record[key], (student, key)
@@ -437,12 +480,13 @@ def test_commands_refuse_with_reasons(course, toy):
 
 
 def test_without_bubblewrap_nothing_is_run(toy, small_course, monkeypatch):
-    submit(small_course)
+    work = {student: WORK[student] for student in ("ann", "dan", "eve")}
+    submit(small_course, work)
     monkeypatch.setattr(sandbox, "bubblewrap", lambda: None)
     with pytest.raises(CourseError, match="No sandbox: .*bubblewrap"):
         classroom.grade_class(toy)
     records, _ = classroom.grade_class(toy, classroom.How(isolated=False))
-    assert scored(records) == POINTS
+    assert scored(records) == {student: points for student, (_, points) in work.items()}
     assert grade.BROKEN not in {r["outcome"] for r in records.values()}
 
 
@@ -452,14 +496,14 @@ def test_without_bubblewrap_nothing_is_run(toy, small_course, monkeypatch):
 @needs_sandbox
 def test_a_dask_cluster_gives_the_same_scores(toy, small_course, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    submit(small_course, {**WORK, **HOSTILE})
+    submit(small_course, FEW)
     settings = dict(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with distributed.LocalCluster(**settings) as cluster:
         records, _ = classroom.grade_class(
             toy, classroom.How(dask=cluster.scheduler_address)
         )
     through_the_doors(records)
-    assert scored(records) == {**POINTS, "gil": 2, "hal": 0}
+    assert scored(records) == FEW_POINTS
     monkeypatch.setattr(classroom, "DASK_SECONDS", 1)
     with pytest.raises(OSError):
         list(classroom.on_dask([{"seed": 1}], "tcp://127.0.0.1:1"))
@@ -532,17 +576,16 @@ def postgres(tmp_path):
 def test_the_gradebook_may_be_postgresql(toy, small_course, postgres):
     from course_lib.course.grading import gradebook
 
-    submit(small_course, {**WORK, **HOSTILE})
+    submit(small_course, FEW)
     records, _ = classroom.grade_class(toy, classroom.How(db=postgres))
     through_the_doors(records)
-    points = {**POINTS, "gil": 2, "hal": 0}
-    assert scored(records) == points
+    assert scored(records) == FEW_POINTS
     with gradebook.opened(toy, postgres) as book:
-        assert book.scores() == points
+        assert book.scores() == FEW_POINTS
     assert not (small_course / "gradebook.db").exists()
     path = gradebook.export(small_course / "grades.csv", postgres)
     rows = list(csv.DictReader(path.open()))
-    assert {r["student_id"]: float(r["score"]) for r in rows} == points
+    assert {r["student_id"]: float(r["score"]) for r in rows} == FEW_POINTS
 
 
 @needs_sandbox

@@ -33,10 +33,10 @@ from course_lib.course.grading import (
     grade,
     notices,
     plain,
+    resources,
     sandbox,
     submission,
     syscalls,
-    usage,
     worker,
 )
 from course_lib.course.grading import release as releasing
@@ -119,8 +119,8 @@ time.sleep(20)
 @pytest.mark.parametrize("name", HIDDEN)
 def test_memory_that_no_process_holds_counts(name, counted_by, monkeypatch):
     if counted_by == "the watch":
-        monkeypatch.setattr(usage.Group, "make", lambda limit: None)
-    elif not (group := usage.Group.make(10**8)):
+        monkeypatch.setattr(resources.Group, "make", lambda limit: None)
+    elif not (group := resources.Group.make(10**8)):
         pytest.skip("no memory cgroup can be made here")
     else:
         assert group.remove()
@@ -129,7 +129,7 @@ def test_memory_that_no_process_holds_counts(name, counted_by, monkeypatch):
         with pytest.raises(KernelDied, match="MB of memory"):
             kernel.run(FILL + HIDDEN[name] + "\ntime.sleep(5)", 30)
         assert any("memory" in sentence for sentence in kernel.room.notices)
-    time.sleep(0.5)
+    time.sleep(0.1)
     assert before - psutil.virtual_memory().available < 2e9  # others use it too
 
 
@@ -189,7 +189,7 @@ def test_a_cgroup_of_the_second_version_is_written_as_the_system_wants(tmp_path)
             (Path(self) / "cgroup.procs").write_text("")
 
     parent = Made(tmp_path)
-    group = usage.Group.make(5 * 10**6, [(parent / "no" / "where", 2), (parent, 2)])
+    group = resources.Group.make(5 * 10**6, [(parent / "no" / "where", 2), (parent, 2)])
     read = {p.name: p.read_text() for p in group.folder.iterdir()}
     assert read["memory.max"] == "5000000" and read["memory.swap.max"] == "0"
     assert read["memory.oom.group"] == "1" and not group.overrun()
@@ -206,12 +206,12 @@ def test_a_cgroup_of_the_second_version_is_written_as_the_system_wants(tmp_path)
 def test_groups_of_graders_that_are_gone_are_removed(tmp_path):
     gone = subprocess.Popen(["true"])
     gone.wait()
-    old = tmp_path / f"{usage.PREFIX}-{gone.pid}-aa"
-    own = tmp_path / f"{usage.PREFIX}-{os.getpid()}-bb"
+    old = tmp_path / f"{resources.PREFIX}-{gone.pid}-aa"
+    own = tmp_path / f"{resources.PREFIX}-{os.getpid()}-bb"
     other = tmp_path / "something-1-cc"
     for folder in (old, own, other):
         folder.mkdir()
-    usage.clean(tmp_path)
+    resources.clean(tmp_path)
     assert not old.exists() and own.exists() and other.exists()
 
 
@@ -377,6 +377,7 @@ print(ran.outputs[0]["text"] if ran.outputs else ran, serial(), search(b"from-in
 )
 
 
+@slow
 @pytest.mark.parametrize("filter", ["with", "without"])
 def test_no_key_of_the_session_is_seen_and_none_put_there(filter):
     inside = KEYS + "print(search(b'course-secret'), request(b'course-secret'), "
@@ -680,6 +681,7 @@ def graded_with(public, content, seconds=30):
     return grade.grade(content, public, CHECKS, 1, limits=limits, seconds=seconds)
 
 
+@slow
 @pytest.mark.parametrize(
     "source", ["import time; time.sleep(9)", "import os; os._exit(1)"]
 )
@@ -691,6 +693,7 @@ def test_a_released_cell_that_does_not_end_is_a_broken_environment(monkeypatch, 
     assert "imports" in record["reason"]
 
 
+@slow
 @pytest.mark.parametrize("problem", [OutOfTime(), KernelDied("it ended by itself")])
 def test_a_released_cell_that_fails_once_is_run_again(monkeypatch, problem):
     whole, failures = sandbox.Kernel.run, []
@@ -707,6 +710,7 @@ def test_a_released_cell_that_fails_once_is_run_again(monkeypatch, problem):
     assert failures and record["points"] == 5 and record["outcome"] == "graded"
 
 
+@slow
 def test_a_released_cell_stopped_by_a_learners_own_gives_no_points(monkeypatch):
     """It ends when it runs alone: the machine is not to blame."""
     monkeypatch.setattr(grade, "CELL_SECONDS", 1.0)
@@ -743,8 +747,8 @@ def test_time_that_the_machine_took_does_not_count(
     monkeypatch, waited, used, then, ends
 ):
     now = {"time": 100.0, "waited": 7.0, "cpu": 5.0}
-    monkeypatch.setattr(usage, "waited_seconds", lambda pid: now["waited"])
-    monkeypatch.setattr(usage, "cpu_seconds", lambda pids: now["cpu"])
+    monkeypatch.setattr(resources, "waited_seconds", lambda pid: now["waited"])
+    monkeypatch.setattr(resources, "cpu_seconds", lambda pids: now["cpu"])
     monkeypatch.setattr(time, "monotonic", lambda: now["time"])
     clock = sandbox.Clock(Still, 1.0)
     now["time"] += then
@@ -830,6 +834,7 @@ def test_what_the_environment_broke_is_tried_again_after_the_others(monkeypatch)
 # -- records ---------------------------------------------------------------------------
 
 
+@slow
 def test_outputs_of_cells_that_run_after_a_check_are_dropped(monkeypatch):
     """A cell that is run again could show what a check has asked."""
     whole, runs = sandbox.Kernel.run, []
@@ -875,25 +880,39 @@ def test_two_runs_of_a_submission_give_the_same_record():
     assert "ZeroDivisionError" in json.dumps(shown)
 
 
+UNUSUAL = {  # torch without its import, which takes seconds
+    "import ctypes": "memory of the process",
+    "if False:\n    torch.Tensor.add_ = lambda self, x: self": "methods of others",
+    "import sys\nsys._getframe(1)": "frames",
+    "get_ipython().kernel.session": "the kernel",
+}
+
+
+@slow
+def test_what_is_unusual_is_noticed_and_costs_nothing():
+    """Alone, and all together beside a right answer and what is seen as it runs."""
+    for source, notice in UNUSUAL.items():
+        (found,) = notices.found(submitted(extra=[cell("own", source)]), release())
+        assert notice in found
+    flood = "for _ in range(1000): print('x' * 1000)"
+    own = [cell(f"own{i}", source) for i, source in enumerate((*UNUSUAL, flood))]
+    record = graded(submitted(DOUBLE, extra=own))
+    missing = [n for n in (*UNUSUAL.values(), "flood") if n not in record["notice"]]
+    assert missing == [] and record["points"] == 3
+
+
+@slow
 @pytest.mark.parametrize(
     "source, notice",
     [
         ("from course_lib.course.grading import plain\nplain.x = str", "grader's own"),
-        ("import ctypes", "memory of the process"),
         ("import sys\ndef double(x): sys.exit(0)", "odd packing"),
-        ("import torch\ntorch.Tensor.add_ = lambda self, x: self", "methods of others"),
-        ("import sys\nsys._getframe(1)", "frames"),
-        ("get_ipython().kernel.session", "the kernel"),
-        ("for _ in range(1000): print('x' * 1000)", "flood"),
     ],
 )
-def test_what_is_unusual_is_noticed_and_costs_nothing(source, notice):
-    if "torch" in source:  # without its import, which takes seconds
-        source = "if False:\n    " + source.replace("\n", "\n    ")
+def test_what_meddles_with_the_check_is_noticed(source, notice):
     own = [cell("own", source)]
     record = graded(submitted(source if "double" in source else DOUBLE, extra=own))
     assert notice in record["notice"]
-    assert record["points"] == 3 or "plain" in source or "exit" in source
 
 
 @pytest.mark.parametrize(
