@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from course_lib import files, memory
-from course_lib.course.cli import options
+from course_lib.course.cli import command_options
 from course_lib.errors import CourseError
 from course_lib.pretraining import language, recipes
 from course_lib.show import memory_bars, plots
 from course_lib.show.console import print_json, print_table
 
 
-def pretrain(typed: options.Pretrain) -> int:
+def pretrain(typed: command_options.Pretrain) -> int:
     """Train by a recipe, or list the recipes."""
     makers = {name: recipes for name in recipes.RECIPES}
     makers |= {name: language for name in language.RECIPES}
@@ -27,7 +27,7 @@ def pretrain(typed: options.Pretrain) -> int:
     return 0
 
 
-def plan_memory(typed: options.Memory) -> int:
+def plan_memory(typed: command_options.Memory) -> int:
     """Bytes by part; 0 also when the plan does not fit."""
     if typed.model is None:
         print_table(
@@ -62,7 +62,7 @@ def plan_memory(typed: options.Memory) -> int:
     return 0
 
 
-def _asked(typed: options.Memory, method: str) -> memory.Options:
+def _asked(typed: command_options.Memory, method: str) -> memory.Options:
     """What a plan for a method is asked for."""
     names = tuple(filter(None, typed.targets.split(",")))
     return memory.Options(
