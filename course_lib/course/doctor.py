@@ -14,7 +14,7 @@ from pathlib import Path
 
 from course_lib import __version__, assets, paths, profiles
 from course_lib.course import runner
-from course_lib.course.doctor_findings import (
+from course_lib.course.checkup import (
     FAILED,
     NOTE,
     OK,

@@ -21,7 +21,7 @@ import pytest
 import course_lib
 from course_lib import assets, errors
 from course_lib.course import cli, runner
-from course_lib.course.cli import job_commands, options, result_commands
+from course_lib.course.cli import command_options, job_commands, result_commands
 from course_lib.jobs import prediction
 from course_lib.lessons import claims
 
@@ -126,7 +126,7 @@ def test_the_version(capsys):
 def test_an_option_takes_many_words_or_none(words, lessons, recompute):
     typed = cli.parse(["run", *words])
     assert typed.lessons == lessons
-    assert options.many(typed.recompute) == recompute
+    assert command_options.many(typed.recompute) == recompute
     assert typed.write == ("--write" in words)
 
 

@@ -1,7 +1,7 @@
 """The `course` command.
 
-:mod:`.options` says what can be typed, `COMMANDS` which function does it.  The file of
-that function is loaded when the command runs, and not for its help or completion.
+:mod:`.command_options` says what can be typed, `COMMANDS` which function does it.  The
+file of that function is loaded when the command runs, not for its help or completion.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from course_lib import __version__, files
-from course_lib.course.cli import options, tasks
+from course_lib.course.cli import command_options, tasks
 from course_lib.course.cli.typed_command import TypedCommand
 from course_lib.errors import CourseError
 
@@ -28,23 +28,23 @@ class Command:
 
 
 COMMANDS = {
-    "doctor": Command(options.Doctor, "doctor_commands.examine"),
+    "doctor": Command(command_options.Doctor, "doctor_commands.examine"),
     "lab": Command(
-        options.Lab,
+        command_options.Lab,
         "lesson_commands.lab",
         epilog="Further options go to JupyterLab: course lab --no-browser --port 8890",
         settings={"ignore_unknown_options": True, "allow_extra_args": True},
     ),
-    "run": Command(options.Run, "lesson_commands.run"),
-    "data list": Command(options.DataList, "data_commands.list_assets"),
-    "data fetch": Command(options.DataFetch, "data_commands.fetch"),
-    "data verify": Command(options.DataVerify, "data_commands.verify"),
-    "data rebuild": Command(options.DataRebuild, "data_commands.rebuild"),
-    "pretrain": Command(options.Pretrain, "model_commands.pretrain"),
-    "memory": Command(options.Memory, "model_commands.plan_memory"),
-    "diagnose": Command(options.Diagnose, "job_commands.diagnose"),
+    "run": Command(command_options.Run, "lesson_commands.run"),
+    "data list": Command(command_options.DataList, "data_commands.list_assets"),
+    "data fetch": Command(command_options.DataFetch, "data_commands.fetch"),
+    "data verify": Command(command_options.DataVerify, "data_commands.verify"),
+    "data rebuild": Command(command_options.DataRebuild, "data_commands.rebuild"),
+    "pretrain": Command(command_options.Pretrain, "model_commands.pretrain"),
+    "memory": Command(command_options.Memory, "model_commands.plan_memory"),
+    "diagnose": Command(command_options.Diagnose, "job_commands.diagnose"),
     "train": Command(
-        options.Train,
+        command_options.Train,
         "job_checks.train",
         epilog="Interrupted at any moment, the same command goes on after the last "
         "whole epoch and ends with the same weights. Several GPUs or machines: "
@@ -53,22 +53,22 @@ COMMANDS = {
         "all processes.",
     ),
     "predict": Command(
-        options.Predict,
+        command_options.Predict,
         "job_commands.predict",
         epilog="Exit code: 0 when every picture or text has an answer; 3 when pictures "
         "or rows were left out, which are named on standard error; 1 for an error, "
         "without answers.",
     ),
-    "claims": Command(options.Claims, "result_commands.claims"),
-    "web": Command(options.Web, "result_commands.web"),
-    "links": Command(options.Links, "lesson_commands.show_links"),
-    "check": Command(options.Check, "lesson_commands.check"),
-    "release": Command(options.Release, "grading_commands.release"),
-    "collect": Command(options.Collect, "grading_commands.collect"),
-    "grade": Command(options.Grade, "grading_commands.grade"),
-    "feedback": Command(options.Feedback, "grading_commands.feedback"),
-    "export": Command(options.Export, "grading_commands.export"),
-    "validate": Command(options.Validate, "grading_commands.validate"),
+    "claims": Command(command_options.Claims, "result_commands.claims"),
+    "web": Command(command_options.Web, "result_commands.web"),
+    "links": Command(command_options.Links, "lesson_commands.show_links"),
+    "check": Command(command_options.Check, "lesson_commands.check"),
+    "release": Command(command_options.Release, "grading_commands.release"),
+    "collect": Command(command_options.Collect, "grading_commands.collect"),
+    "grade": Command(command_options.Grade, "grading_commands.grade"),
+    "feedback": Command(command_options.Feedback, "grading_commands.feedback"),
+    "export": Command(command_options.Export, "grading_commands.export"),
+    "validate": Command(command_options.Validate, "grading_commands.validate"),
 }
 NAMES = {command.options: name for name, command in COMMANDS.items()}
 
@@ -111,7 +111,7 @@ def application() -> typer.Typer:
 
 
 def parse(argv: list[str] | None = None):
-    """What was typed, as one of the classes of :mod:`.options`.
+    """What was typed, as one of the classes of :mod:`.command_options`.
 
     Raises SystemExit: with 0 after help, completion and --version; with 2, and three
     lines on standard error, for what is no command of the course.

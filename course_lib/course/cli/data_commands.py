@@ -5,13 +5,13 @@ import sys
 from dataclasses import asdict
 
 from course_lib import assets, files
-from course_lib.course.cli import options
+from course_lib.course.cli import command_options
 from course_lib.datasets import committed
 from course_lib.errors import CourseError
 from course_lib.show.console import print_json, print_table
 
 
-def list_assets(typed: options.DataList) -> int:
+def list_assets(typed: command_options.DataList) -> int:
     """What is public, where it comes from, whether it is here."""
     known = assets.known()
     states = {name: assets.problem(name, thorough=False) or "here" for name in known}
@@ -33,7 +33,7 @@ def list_assets(typed: options.DataList) -> int:
     return 0
 
 
-def fetch(typed: options.DataFetch) -> int:
+def fetch(typed: command_options.DataFetch) -> int:
     """Bring what is missing; quiet where nothing is."""
     names = typed.names or list(assets.known())
     missing = [name for name in names if assets.problem(name, thorough=False)]
@@ -69,7 +69,7 @@ def _download_bar(names):
         yield progress
 
 
-def verify(typed: options.DataVerify) -> int:
+def verify(typed: command_options.DataVerify) -> int:
     """0 when all is whole; CourseError with one line a damaged file."""
     problems = committed.verify()
     wrong = {name: assets.problem(name) for name in assets.known()}
@@ -89,7 +89,7 @@ def verify(typed: options.DataVerify) -> int:
     return 0
 
 
-def rebuild(typed: options.DataRebuild) -> int:
+def rebuild(typed: command_options.DataRebuild) -> int:
     """Print the path of each file made."""
     for path in committed.rebuild(typed.names or None):
         print(path)

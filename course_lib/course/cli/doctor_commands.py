@@ -1,10 +1,10 @@
 """`course doctor`, which must also run where packages of the course are missing."""
 
 from course_lib.course import doctor
-from course_lib.course.cli import options
+from course_lib.course.cli import command_options
 
 
-def examine(typed: options.Doctor) -> int:
+def examine(typed: command_options.Doctor) -> int:
     """0 when the offline profile can run here, else 1."""
     report = doctor.examine()
     doctor.show(report, as_json=typed.json)

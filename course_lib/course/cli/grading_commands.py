@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from course_lib.course.cli import options
+from course_lib.course.cli import command_options
 from course_lib.course.grading import (
     classroom,
     gradebook,
@@ -15,7 +15,7 @@ from course_lib.errors import CourseError
 from course_lib.show.console import print_table
 
 
-def release(typed: options.Release) -> int:
+def release(typed: command_options.Release) -> int:
     """Exercises, or the folder for learners."""
     for lesson in releasing.lessons(typed.lessons):
         print(f"{lesson.name}: reference and untouched exercise ...", flush=True)
@@ -26,10 +26,10 @@ def release(typed: options.Release) -> int:
     return 0
 
 
-def collect(typed: options.Collect) -> int:
+def collect(typed: command_options.Collect) -> int:
     """0 when nothing was left out, else 1."""
     (lesson,) = releasing.lessons([typed.lesson])
-    archives = options.many(typed.class_archive)
+    archives = command_options.many(typed.class_archive)
     if typed.source is None:
         if typed.roster or archives is not None:
             raise CourseError(
@@ -47,7 +47,7 @@ def collect(typed: options.Collect) -> int:
     return collecting.report(lesson.name, found, typed.list_to, typed.json)
 
 
-def grade(typed: options.Grade) -> int:
+def grade(typed: command_options.Grade) -> int:
     """0 when every submission has its record, 1 for a broken one."""
     (lesson,) = releasing.lessons([typed.lesson])
     how = classroom.How(
@@ -61,7 +61,7 @@ def grade(typed: options.Grade) -> int:
     return classroom.report(lesson, how, as_json=typed.json)
 
 
-def feedback(typed: options.Feedback) -> int:
+def feedback(typed: command_options.Feedback) -> int:
     """0 when each student's page is whole, else 1 and a table."""
     (lesson,) = releasing.lessons([typed.lesson])
     problems = []
@@ -79,12 +79,12 @@ def feedback(typed: options.Feedback) -> int:
     return 1 if problems else 0
 
 
-def export(typed: options.Export) -> int:
+def export(typed: command_options.Export) -> int:
     """The path of the CSV."""
     print(gradebook.export(Path(typed.to), typed.db))
     return 0
 
 
-def validate(typed: options.Validate) -> int:
+def validate(typed: command_options.Validate) -> int:
     """0 when nothing is wrong, else 1."""
     return validating.report(quick=typed.quick, isolated=not typed.without_sandbox)

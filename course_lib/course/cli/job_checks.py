@@ -1,13 +1,13 @@
 """What `course train` says before torch is loaded: most mistakes are of this kind."""
 
-from course_lib.course.cli import options, tasks
+from course_lib.course.cli import command_options, tasks
 from course_lib.errors import CourseError
 from course_lib.jobs import configuration
 from course_lib.show.console import print_json
 
 
-def train(typed: options.Train) -> int:
-    """Print an example or the schema, or read the configuration and train."""
+def train(typed: command_options.Train) -> int:
+    """Print an example, or read the configuration and go on with the job."""
     if typed.example:
         print(configuration.example(typed.example))
         return 0

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from course_lib import datasets, files, profiles
-from course_lib.course.cli import options
+from course_lib.course.cli import command_options
 from course_lib.datasets import tables
 from course_lib.diagnose import diagnosis, explained, own_samples
 from course_lib.errors import CourseError
@@ -19,7 +19,7 @@ from course_lib.training import distributed
 MOST_CLASSES = 50  # of which the counts are printed one by one
 
 
-def diagnose(typed: options.Diagnose) -> int:
+def diagnose(typed: command_options.Diagnose) -> int:
     """The verdict in words, the report as a page."""
     backbone = zoo.load(typed.backbone or profiles.current().vision_backbone)
     diagnosis.check_backbone(backbone)
@@ -65,7 +65,7 @@ def diagnose(typed: options.Diagnose) -> int:
     return 0
 
 
-def train(typed: options.Train, config) -> int:
+def train(typed: command_options.Train, config) -> int:
     """The verdict in words, report and model in a folder."""
     result = pipeline.run(
         config,
@@ -85,7 +85,7 @@ def train(typed: options.Train, config) -> int:
     return 0
 
 
-def predict(typed: options.Predict) -> int:
+def predict(typed: command_options.Predict) -> int:
     """An answer an example; 3 where some were left out, else 0."""
     found = prediction.answers(
         typed.model,
@@ -136,7 +136,7 @@ def _as_json(found: prediction.Answers) -> str:
     return json.dumps(rows, indent=1) + "\n"
 
 
-def _reading(typed: options.Table, flags=None, labels="auto") -> tables.Reading:
+def _reading(typed: command_options.Table, flags=None, labels="auto") -> tables.Reading:
     """How a table is to be read; messages name the options of this command.
 
     flags: {option of Python: its name here, where it differs}.

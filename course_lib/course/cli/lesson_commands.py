@@ -1,17 +1,17 @@
 """`course lab`, `run`, `check` and `links`: lessons and exercises of a learner."""
 
 from course_lib.course import exercises, links, runner
-from course_lib.course.cli import options, tasks
+from course_lib.course.cli import command_options, tasks
 
 
-def lab(typed: options.Lab) -> int:
+def lab(typed: command_options.Lab) -> int:
     """JupyterLab's own exit code."""
     return runner.open_lab(typed.lesson, typed.passed_on)
 
 
-def run(typed: options.Run) -> int:
+def run(typed: command_options.Run) -> int:
     """0 when every lesson ran through, else 1."""
-    recompute = options.many(typed.recompute)
+    recompute = command_options.many(typed.recompute)
     if recompute is not None:
         tasks.run("result_commands.recompute", recompute)
         if not typed.lessons:
@@ -24,12 +24,12 @@ def run(typed: options.Run) -> int:
     )
 
 
-def check(typed: options.Check) -> int:
+def check(typed: command_options.Check) -> int:
     """0 when every visible test of the lessons named passes, else 1."""
     return exercises.check(typed.lessons, as_json=typed.json)
 
 
-def show_links(typed: options.Links) -> int:
+def show_links(typed: command_options.Links) -> int:
     """One line a lesson and place, or the cell that installs."""
     where = links.settings()
     if typed.repository:

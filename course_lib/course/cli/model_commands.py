@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from course_lib import files, memory
-from course_lib.course.cli import options
+from course_lib.course.cli import command_options
 from course_lib.errors import CourseError
 from course_lib.pretraining import language, recipes
 from course_lib.show import memory_bars, plots
 from course_lib.show.console import print_json, print_table
 
 
-def pretrain(typed: options.Pretrain) -> int:
+def pretrain(typed: command_options.Pretrain) -> int:
     """Train by a recipe, or list the recipes."""
     makers = {name: recipes for name in recipes.RECIPES}
     makers |= {name: language for name in language.RECIPES}
@@ -27,7 +27,7 @@ def pretrain(typed: options.Pretrain) -> int:
     return 0
 
 
-def plan_memory(typed: options.Memory) -> int:
+def plan_memory(typed: command_options.Memory) -> int:
     """Bytes by part; 0 also when the plan does not fit."""
     if typed.model is None:
         print_table(
@@ -43,9 +43,9 @@ def plan_memory(typed: options.Memory) -> int:
             "--largest needs the size of the card.\nExpected: --gb as well.\n"
             "Do: add --gb 24, for example."
         )
-    model = memory.describe(typed.model)
+    model, planned = memory.describe(typed.model), _settings(typed)
     methods = memory.METHODS if typed.compare else (typed.method,)
-    plans = {method: memory.plan(model, _asked(typed, method)) for method in methods}
+    plans = {m: memory.plan(model, memory.Options(m, **planned)) for m in methods}
     reports = {m: memory.report(p, typed.gb, typed.largest) for m, p in plans.items()}
     if typed.picture:
         figure = memory_bars.picture(plans.values(), typed.gb)
@@ -62,11 +62,10 @@ def plan_memory(typed: options.Memory) -> int:
     return 0
 
 
-def _asked(typed: options.Memory, method: str) -> memory.Options:
-    """What a plan for a method is asked for."""
+def _settings(typed: command_options.Memory) -> dict:
+    """The fields of `memory.Options` but the method."""
     names = tuple(filter(None, typed.targets.split(",")))
-    return memory.Options(
-        method,
+    return dict(
         r=typed.rank,
         targets="all" if typed.targets == "all" else names,
         sequence=typed.sequence,

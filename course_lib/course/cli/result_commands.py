@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from course_lib.course import runner
-from course_lib.course.cli import options
+from course_lib.course.cli import command_options
 from course_lib.course.web import website
 from course_lib.errors import CourseError
 from course_lib.lessons import claims as ledger
@@ -34,7 +34,7 @@ def recompute(names: list[str]) -> int:
     return 0
 
 
-def claims(typed: options.Claims) -> int:
+def claims(typed: command_options.Claims) -> int:
     """The ledger, or the rows asked for, as a table or as JSON."""
     rows = ledger.ledger()
     verdicts = sorted({row["verdict"] for row in rows})
@@ -63,10 +63,10 @@ def claims(typed: options.Claims) -> int:
     return 0
 
 
-def web(typed: options.Web) -> int:
+def web(typed: command_options.Web) -> int:
     """0 for a site without a warning, else 1."""
     started = time.perf_counter()
-    named = options.many(typed.lessons)
+    named = command_options.many(typed.lessons)
     lessons = runner.lessons(named) if named else None
     site = website.build(Path(typed.to), lessons)
     seconds = time.perf_counter() - started

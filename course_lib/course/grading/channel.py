@@ -170,6 +170,7 @@ def _property(name: bytes, value: bytes) -> bytes:
 
 
 def framed(body: bytes, flags: int = 0) -> bytes:
+    """A frame of ZMTP 3: flags, the length in 1 or 8 bytes, the body."""
     if len(body) > 255:
         return struct.pack(">BQ", flags | LONG, len(body)) + body
     return bytes([flags, len(body)]) + body

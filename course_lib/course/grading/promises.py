@@ -174,6 +174,7 @@ def _printed(kernel: Kernel, code: str) -> str:
 
 
 def found_inside(kernel: Kernel, name: str, given: dict) -> Tried:
+    """What one probe of `INSIDE` says; ``given``: `surroundings` that it looks for."""
     if name == "a fresh keyring" and not given["key"]:
         return Tried(None, "this machine has no keyrings to try it with")
     code = INSIDE[name].strip().replace("\n", "\n    ")
