@@ -1,6 +1,6 @@
 """A QLoRA update of SmolLM2: packed against transformers.Trainer with its defaults.
 
-    python benchmarks/qlora_step.py [--pairs 7] [--updates 6]
+    python benchmarks/qlora_step.py [--pairs 7] [--updates 6] [--tokens 300]
     python benchmarks/qlora_step.py --gradients
 
 Both load SmolLM2-135M-Instruct in NF4 by bitsandbytes (double quantisation, products
@@ -60,7 +60,7 @@ class Clock:
         self.rows.append([b - a for a, b in zip(self.started, now)])
 
 
-def packed(model, tokenizer, rows, clock):
+def packed(model, tokenizer, rows, clock, tokens):
     """The loop around packed_updates.backward."""
     import torch
 
@@ -70,14 +70,14 @@ def packed(model, tokenizer, rows, clock):
     optimizer = torch.optim.AdamW(learning, lr=RATE, weight_decay=0.0)
     for start in range(0, len(rows), BATCH):
         clock.begin()
-        packed_updates.backward(model, rows[start : start + BATCH])
+        packed_updates.backward(model, rows[start : start + BATCH], tokens)
         torch.nn.utils.clip_grad_norm_(learning, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         clock.end()
 
 
-def trainer(model, tokenizer, rows, clock):
+def trainer(model, tokenizer, rows, clock, _):
     """transformers.Trainer with its defaults, on batches in the order of the rows."""
     import torch
     from transformers import (
@@ -122,10 +122,10 @@ def trainer(model, tokenizer, rows, clock):
         ).train()
 
 
-def child(method, updates):
+def child(method, updates, tokens):
     """One run; prints the seconds of each update."""
     clock = Clock()
-    {"packed": packed, "Trainer": trainer}[method](*loaded(updates), clock)
+    {"packed": packed, "Trainer": trainer}[method](*loaded(updates), clock, tokens)
     print(json.dumps(clock.rows))
 
 
@@ -161,7 +161,10 @@ def gradients():
 
 def run(args, method, pair):
     """One process, kept in --results: seconds a step, processor seconds, MB."""
-    key = f"{method} {pair} updates {args.updates} threads {args.threads}"
+    key = (
+        f"{method} {pair} updates {args.updates} threads {args.threads} "
+        f"tokens {args.tokens}"
+    )
     path = Path(args.results)
     kept = json.loads(path.read_text()) if path.exists() else {}
     if key not in kept:
@@ -171,7 +174,7 @@ def run(args, method, pair):
         here = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
         running = subprocess.Popen(
             [sys.executable, __file__, "--child", method]
-            + ["--updates", str(args.updates)],
+            + ["--updates", str(args.updates), "--tokens", str(args.tokens)],
             env=os.environ | threads | here,
             stdout=subprocess.PIPE,
             text=True,
@@ -194,13 +197,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--updates", type=int, default=6, help="of a run")
+    parser.add_argument("--tokens", type=int, default=300, help="in a group of packed")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--results", default="qlora_step.json")
     parser.add_argument("--gradients", action="store_true")
     parser.add_argument("--child", choices=METHODS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        return child(args.child, args.updates)
+        return child(args.child, args.updates, args.tokens)
     if args.gradients:
         return gradients()
     pairs = []

@@ -5,7 +5,7 @@ import torch
 
 from course_lib.errors import CourseError
 from course_lib.methods import instruction_tuning, packed_updates
-from course_lib.models import quantization
+from course_lib.models import language_models, quantization
 
 
 def tiny_llama(seed=0):
@@ -99,13 +99,39 @@ def test_the_output_matrix_sees_the_labelled_tokens_alone():
     assert seen == [3 * len(some)]
 
 
-def test_groups_hold_every_sequence_once_and_keep_the_bound():
-    sequences = [(list(range(n)),) for n in (3, 9, 4, 30, 7, 2)]
-    made = packed_updates.groups(sequences, tokens=10)
+def test_groups_hold_every_sequence_once_in_nearly_equal_parts():
+    sequences = [(list(range(n)),) for n in (3, 9, 4, 0, 14, 7, 5)]
+    made = packed_updates.groups(sequences, tokens=21)
     sizes = [sorted(len(s) for (s,) in group) for group in made]
-    assert sorted(size for group in sizes for size in group) == [2, 3, 4, 7, 9, 30]
-    assert all(sum(group) <= 10 or group == [30] for group in sizes)
-    assert len(made) == 4
+    assert sorted(size for group in sizes for size in group) == [3, 4, 5, 7, 9, 14]
+    assert [sum(group) for group in sizes] == [22, 20]
+
+
+def test_beside_four_bit_layers_of_bitsandbytes():
+    """The same gradients, and the same stored constants afterwards."""
+    from bitsandbytes.nn import Linear4bit
+
+    model = tiny_llama()
+    for name, layer in list(model.named_modules()):
+        if type(layer) is torch.nn.Linear and name != "lm_head":
+            options = dict(bias=False, compress_statistics=True, quant_type="nf4")
+            four = Linear4bit(layer.in_features, layer.out_features, **options)
+            four.load_state_dict(layer.state_dict())
+            model.set_submodule(name, four.to("cpu"))
+    language_models.never_repack(model)
+    model = instruction_tuning.with_lora(model, r=4).train()
+    states = [p.quant_state for p in model.parameters() if hasattr(p, "quant_state")]
+    assert states and all(state.nested for state in states)
+    constants = [state.absmax for state in states]
+    some = rows()
+    expected = model(**padded(some)).loss
+    expected.backward()
+    wanted = gradients(model)
+    loss = packed_updates.backward(model, some, tokens=12)
+    found = gradients(model)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert (found - wanted).norm() / wanted.norm() < 1e-4
+    assert all(s.nested and s.absmax is c for s, c in zip(states, constants))
 
 
 def test_no_label_at_all_is_refused():
