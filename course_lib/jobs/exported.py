@@ -187,6 +187,7 @@ def _compared(net, path, inputs: dict) -> dict:
 
 
 def onnx_sentence(found) -> str:
+    """Whether the ONNX file was written, and whether it answers as torch does."""
     if "failed" in found:
         return (
             f"ONNX could not be written ({found['failed']}); the safetensors folder is "
