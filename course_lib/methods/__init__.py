@@ -1,1 +1,7 @@
-"""Methods of transfer: low-rank updates and their family, four bits, adaptation."""
+"""Ways to transfer that are more than a loop over all weights.
+
+Small learned parts: `lora`, `peft_family`, `instruction_tuning`, `packed_updates`.
+Without labels of the target: `alignment` (CORAL, MMD, DANN), `unlabelled`,
+`self_supervised`, `self_training`, `test_time` (AdaBN, several views).  Staying near
+the start: `penalties`.
+"""

@@ -3,7 +3,7 @@
     W' = W + s B A,   A (r, k) random,   B (d, r) zero,   s = alpha / r
 
 The layer, its injection into a model, merging, and files that `peft` reads and writes
-too.  Lesson 08 builds the layer line by line; this is what later lessons use.
+too.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Each function changes a backbone with a head in place: everything is frozen, the parts
 of one method are put in and learn together with the head.  They know BERT's layers and
-those of timm's vision transformers.  `lora` has a module of its own.  Lesson 09 writes
-each method out in a few lines and compares.
+those of timm's vision transformers.  `lora` has a module of its own.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     w  ~  a L[c],   c in 0..15,   a = max |w| of its block of 64 weights
 
 Code books L, rounding to them block by block, two codes in a byte, the constants a
-quantised in turn, and a linear layer that keeps its weights so.  Lesson 10 builds this
-step by step; later lessons use it where bitsandbytes has no kernel for the machine.
-Bytes, constants and values are those of bitsandbytes 0.50 on a CPU, bit for bit.
+quantised in turn, and a linear layer that keeps its weights so, for machines where
+bitsandbytes has no kernel.  Bytes, constants and values are those of bitsandbytes 0.50
+on a CPU, bit for bit.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Renderers and recipes of the bundled weights: formula-driven pre-training.."""
+"""Renderers and recipes of the bundled weights: formula-driven pre-training."""

@@ -8,8 +8,10 @@ history as plain data.  A :class:`Recipe` says what is not said by its arguments
 To follow one update, read `loop` and `batches`.  The rest, each in its place: `run`
 (what stands around the updates), `recipe`, `optimization`, `schedules`, `layer_groups`,
 `freezing`, `augmentation`, `precision`, `distributed` (several processes), `resume`
-(interrupted runs), `evaluation`, `progress`, `randomness`, `lr_finder` and
-`cached_heads`.
+(interrupted runs), `evaluation`, `progress`, `randomness` and `lr_finder`;
+`photometric` and `mixup` are further augmentations.  Work done once: `cached_heads` (a
+frozen backbone), `frozen_stages` and `small_maps` (a frozen lower part).  Text encoders
+learn by transformers' Trainer: `hf_trainer`.
 """
 
 from course_lib.training.augmentation import (

@@ -30,7 +30,8 @@ class Optimization:
     with rates of their own, which then stand for the run's ``lr``.  weight_decay: of
     weights; norms and biases have none.  momentum: of SGD.  schedule: "cosine",
     "linear", "constant" or f(step, steps) -> factor, by which all rates are
-    multiplied.  warmup: share of the updates in which they rise to their full height.
+    multiplied.  warmup: share of the updates in which they rise to their full height,
+    before a decay by name; a function is the whole schedule.
     clip_norm: the longest gradient.  Loshchilov & Hutter 2017, 2019; Pascanu et al.
     2013 (clipping).
     """

@@ -13,7 +13,14 @@ from course_lib.errors import CourseError
 from course_lib.models.features import network
 from course_lib.training import layer_groups as groups_of
 
-__all__ = ["gradual_unfreezing", "lr_factor", "slanted_triangular"]
+__all__ = ["DECAYS", "gradual_unfreezing", "lr_factor", "slanted_triangular"]
+
+
+DECAYS = {  # factor by the share of the steps after the warm-up
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * min(1.0, done))),
+    "linear": lambda done: max(0.0, 1 - done),
+    "constant": lambda done: 1.0,
+}
 
 
 def lr_factor(step: int, steps: int, schedule="cosine", warmup: float = 0.1) -> float:
@@ -21,31 +28,27 @@ def lr_factor(step: int, steps: int, schedule="cosine", warmup: float = 0.1) -> 
 
     Linear warm-up over the first ``warmup`` share of the steps, then "cosine" to zero
     (Loshchilov & Hutter 2017), "linear" to zero, or "constant".  A callable(step,
-    steps) is used as it is.  Raises CourseError on an unknown name.
+    steps) is used as it is, without ``warmup``.  Raises CourseError on an unknown name.
     """
     if callable(schedule):
         return float(schedule(step, steps))
-    if schedule not in ("cosine", "linear", "constant"):
+    if schedule not in DECAYS:
+        known = ", ".join(map(repr, DECAYS))
         raise CourseError(
-            f"schedule={schedule!r} is unknown. Expected 'cosine', 'linear', "
-            "'constant' or a function of (step, steps) that returns a factor.\n"
+            f"schedule={schedule!r} is unknown. Expected {known} or a function "
+            "of (step, steps) that returns a factor.\n"
             "Do: correct the name, or pass a function."
         )
     rise = round(warmup * steps)
     if step < rise:
         return (step + 1) / rise
-    if schedule == "constant":
-        return 1.0
-    progress = (step - rise) / max(1, steps - rise)
-    if schedule == "linear":
-        return max(0.0, 1 - progress)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return DECAYS[schedule]((step - rise) / max(1, steps - rise))
 
 
 def slanted_triangular(cut: float = 0.1, ratio: float = 32.0):
     """ULMFiT's schedule: a short linear rise over ``cut`` of the steps, a long fall.
 
-    Returns f(step, steps) -> factor for ``Optimization(schedule=, warmup=0)``; the
+    Returns f(step, steps) -> factor for ``Optimization(schedule=)``; the
     smallest factor is 1 / ratio.  Raises CourseError unless 0 < cut < 1, ratio >= 1.
     Howard & Ruder 2018, equation 3.
     """

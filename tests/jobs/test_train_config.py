@@ -3,17 +3,19 @@
 import ast
 import json
 import re
+import types
 
 import jsonschema
 import nbformat
 import pytest
+import tiny
 import yaml
 
 from course_lib import paths
 from course_lib.course import cli
 from course_lib.errors import CourseError
-from course_lib.jobs import configuration
-from course_lib.training import AUGMENTATIONS
+from course_lib.jobs import assembly, configuration
+from course_lib.training import AUGMENTATIONS, schedules
 
 
 def written(tmp_path, text):
@@ -211,6 +213,29 @@ def test_what_a_reader_takes_beside_a_list_the_schema_takes_too():
 def test_the_augmentations_are_those_that_there_are():
     known = configuration.schema()["properties"]["augment"]["enum"]
     assert tuple(known) == tuple(AUGMENTATIONS)
+
+
+def test_the_schedules_are_those_that_there_are():
+    known = configuration.schema()["properties"]["schedule"]["enum"]
+    assert known == [*schedules.DECAYS, "slanted"]
+
+
+def test_a_schedule_by_name_reaches_the_recipe():
+    network, data = tiny.resnet(), tiny.images()
+    parts = types.SimpleNamespace(train=data)
+    for name in ("linear", "slanted"):
+        values = {"schedule": name, "warmup": 0.25, "image_size": 32}
+        config = configuration.from_dict(values)
+        optimization = assembly.common(config, network, parts).optimization
+        factors = [
+            schedules.lr_factor(s, 8, optimization.schedule, optimization.warmup)
+            for s in range(8)
+        ]
+        slanted = schedules.slanted_triangular()
+        expected = [slanted(s, 8) for s in range(8)]
+        if name == "linear":
+            expected = [0.5, 1, 1, *(1 - k / 6 for k in range(1, 6))]
+        assert factors == pytest.approx(expected)
 
 
 def test_the_schema_is_printed_with_words_for_every_field(capsys):

@@ -173,7 +173,7 @@ def release(lesson: Path, isolated: bool = True) -> Path:
 
 WITHHELD = (
     "solutions/",
-    "tests/test_solutions",
+    "tests/course/test_solutions",
     "grading/",
     "submitted/",
     "autograded/",

@@ -29,6 +29,7 @@ from grading_toy import (
 
 from course_lib.course.grading import (
     bank,
+    channel,
     classroom,
     grade,
     notices,
@@ -635,8 +636,7 @@ def test_a_socket_of_somebody_else_is_not_used(tmp_path):
     code = "import socket, sys, time; s = socket.socket(socket.AF_UNIX); "
     code += "s.bind(sys.argv[1]); s.listen(); print(flush=True); c, _ = s.accept(); "
     code += "c.sendall(bytes.fromhex(sys.argv[2])); time.sleep(5)"
-    greeting = sandbox.Channel.__init__.__globals__["GREETING"]
-    ready = sandbox.Channel.__init__.__globals__["_frame"](b"\5READY", 4)
+    greeting, ready = channel.GREETING, channel.framed(b"\5READY", 4)
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "k-1"), (greeting + ready).hex()],
         stdout=subprocess.PIPE,
