@@ -17,7 +17,7 @@ FIRST_PYTHON := $(firstword $(shell for name in python3 python3.13 python3.12 \
 .PHONY: help lab test quick web env clean
 help:
 	@echo "make lab     install if needed, open lesson 00 in JupyterLab"
-	@echo "make test    install if needed, check everything (about 20 minutes)"
+	@echo "make test    install if needed, check everything (about 25 minutes)"
 	@echo "make quick   the fast tests only (up to 2 minutes)"
 	@echo "make web     build the web edition in site/ from the stored lessons"
 	@echo "make clean   remove the environment; the next call makes a new one"
