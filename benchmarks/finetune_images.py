@@ -27,12 +27,11 @@ install it into a folder is said in training_throughput.py.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
+
+from whole_process import measured
 
 # nothing heavy here: a child's peak memory counts that of the process it came from
 
@@ -227,21 +226,8 @@ def environment(args):
 
 
 def process(args, *command):
-    """Run this script with other arguments: (seconds, user + system, MB, output)."""
-    started = time.perf_counter()
-    running = subprocess.Popen(
-        [sys.executable, __file__, *map(str, command)],
-        env=environment(args),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    output = running.stdout.read()
-    _, status, used = os.wait4(running.pid, 0)
-    running.returncode = os.waitstatus_to_exitcode(status)
-    if running.returncode:
-        sys.exit(f"{' '.join(map(str, command))}: failed")
-    seconds = time.perf_counter() - started
-    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, output
+    """Run this script with other arguments, measured as a whole."""
+    return measured([__file__, *map(str, command)], environment(args))
 
 
 def run(args, method, rate, epochs, seed, split):
@@ -253,15 +239,15 @@ def run(args, method, rate, epochs, seed, split):
         with tempfile.TemporaryDirectory() as where:
             weights = Path(where) / "model.safetensors"
             about = (method, rate, epochs, seed, weights)
-            wall, cpu, peak, _ = process(args, "--child", *about)
-            accuracy = float(process(args, "--score", weights, split)[3])
-        row = dict(wall=wall, cpu=cpu, peak=peak, accuracy=accuracy)
+            took = process(args, "--child", *about)
+            accuracy = float(process(args, "--score", weights, split).output)
+        row = dict(wall=took.wall, cpu=took.cpu, peak=took.peak, accuracy=accuracy)
         kept = json.loads(path.read_text()) if path.exists() else {}
         kept[key] = row | {"load": os.getloadavg()[0]}
         path.write_text(json.dumps(kept, indent=1))
         print(
-            f"{key}: {wall:.1f} s, processor {cpu:.1f} s, {peak:.0f} MB, "
-            f"balanced accuracy {accuracy:.3f}",
+            f"{key}: {took.wall:.1f} s, processor {took.cpu:.1f} s, "
+            f"{took.peak:.0f} MB, balanced accuracy {accuracy:.3f}",
             flush=True,
         )
     return kept[key]

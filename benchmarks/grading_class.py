@@ -73,9 +73,9 @@ np.allclose = lambda *a, **k: True
 }
 
 
-def submitted(lesson: Path, rng: random.Random) -> bytes:
-    """A notebook with answers drawn from the bank."""
-    notebook = json.loads(release.released(lesson).read_text("utf-8"))
+def submitted(lesson: Path, exercise: Path, rng: random.Random) -> bytes:
+    """A notebook with answers drawn from the bank of ``lesson``."""
+    notebook = json.loads(exercise.read_text("utf-8"))
     answers = bank.entries(lesson)
     for cell in notebook["cells"]:
         own = [e for e in answers if e.question == cell["id"]]
@@ -85,12 +85,12 @@ def submitted(lesson: Path, rng: random.Random) -> bytes:
     return json.dumps(notebook).encode()
 
 
-def hostile(lesson: Path, number: int) -> bytes:
+def hostile(exercise: Path, number: int) -> bytes:
     """A submission of one of the kinds of HOSTILE, or one that takes memory to read."""
     kind = number % (len(HOSTILE) + 1)
     if kind == len(HOSTILE):
         return b'{"cells": [' + b"[],{}," * 2_800_000 + b"[]]}"
-    notebook = json.loads(release.released(lesson).read_text("utf-8"))
+    notebook = json.loads(exercise.read_text("utf-8"))
     first = next(c for c in notebook["cells"] if _is_answer(c))
     first["source"] = list(HOSTILE.values())[kind]
     return json.dumps(notebook).encode()
@@ -106,17 +106,21 @@ def course_in(
 ) -> Path:
     """A course of one exercise in ``root``, with work of the students; its lesson.
 
-    The exercise and its checks are those of ``checkout``, the work is the same for all.
+    The exercise, its checks and the bank from which the work is drawn are those of
+    ``checkout``: an older one cannot import what a newer one hands out.
     """
     for name in ("solutions", "exercises"):
         shutil.copytree(checkout / name / lesson.name, root / name / lesson.name)
+    lesson = checkout / "solutions" / lesson.name
+    exercise = checkout / "exercises" / lesson.name / f"{lesson.name}.ipynb"
     (root / "data").symlink_to(paths.DATA)
     secret = root / "grading" / lesson.name / "secret.json"
     secret.parent.mkdir(parents=True)
     secret.write_text('{"secret": "of the benchmark"}')
     rng = random.Random(0)
-    work = {f"student{i:02d}": submitted(lesson, rng) for i in range(students)}
-    work |= {f"mal{i:02d}": hostile(lesson, i) for i in range(bad)}
+    names = [f"student{i:02d}" for i in range(students)]
+    work = {name: submitted(lesson, exercise, rng) for name in names}
+    work |= {f"mal{i:02d}": hostile(exercise, i) for i in range(bad)}
     for student, content in work.items():
         path = root / "submitted" / student / lesson.name
         path.mkdir(parents=True)
@@ -125,9 +129,14 @@ def course_in(
 
 
 RUN = """\
-import json, sys
+import importlib, json, sys
 from pathlib import Path
-from course_lib.course.grading import classroom
+import course_lib
+library = Path(course_lib.__file__).parent
+assert library.parent == Path.cwd(), "another checkout would be measured"
+inner = "course_lib.course" if (library / "course").is_dir() else "course_lib"
+classroom = importlib.import_module(f"{inner}.grading.classroom")
+assert library in Path(classroom.__file__).parents, "another checkout"
 lesson, parallel, to = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 older = not hasattr(classroom, "How")  # a checkout to compare with
 how = parallel if older else classroom.How(parallel=parallel)

@@ -19,12 +19,12 @@ from there.  --gradients compares the gradients of both for one batch, in one pr
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
+
+from whole_process import measured
 
 # nothing heavy here: a child's peak memory counts that of the process it came from
 
@@ -172,21 +172,14 @@ def run(args, method, pair):
             ("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(args.threads)
         )
         here = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-        running = subprocess.Popen(
-            [sys.executable, __file__, "--child", method]
+        took = measured(
+            [__file__, "--child", method]
             + ["--updates", str(args.updates), "--tokens", str(args.tokens)],
-            env=os.environ | threads | here,
-            stdout=subprocess.PIPE,
-            text=True,
+            os.environ | threads | here,
         )
-        output = running.stdout.read()
-        _, status, used = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-        if running.returncode:
-            sys.exit(f"{key}: failed")
-        steps = json.loads(output.splitlines()[-1])[1:]  # the first warms up
+        steps = json.loads(took.output.splitlines()[-1])[1:]  # the first warms up
         wall, cpu = (median(column) for column in zip(*steps))
-        kept[key] = dict(wall=wall, cpu=cpu, peak=used.ru_maxrss / 1024)
+        kept[key] = dict(wall=wall, cpu=cpu, peak=took.peak)
         kept[key]["load"] = os.getloadavg()[0]
         path.write_text(json.dumps(kept, indent=1))
         print(f"{key}: {wall:.2f} s, processor {cpu:.2f} s a step", flush=True)

@@ -67,7 +67,7 @@ def blobs(n=60, num_classes=3, seed=0):
     return (centres[y] + rng.normal(0, 0.5, (n, 4))).astype(np.float32), y
 
 
-def encoder(num_classes=5, seed=0):
+def encoder(num_classes=5, seed=0, positions=128):
     """A text Backbone with two layers of 32 channels and random weights."""
     from transformers import BertConfig, BertModel
 
@@ -78,7 +78,7 @@ def encoder(num_classes=5, seed=0):
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=64,
-        max_position_embeddings=128,
+        max_position_embeddings=positions,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -88,7 +88,10 @@ def from_scratch(strategy, labels, lr, seed):
 @experiment(
     "strategies",
     grid=cells(["frozen", "frozen_mlp", "last_stage", "full"]),
-    sample=[dict(strategy="frozen", labels=500, lr=None, seed=0)],
+    sample=[
+        dict(strategy="frozen", labels=500, lr=None, seed=0),
+        dict(strategy="full", labels=100, lr=RATES["full"], seed=1),
+    ],
     tolerance={"accuracy": 0.04},
     models=(BACKBONE,),
     data=FILES,

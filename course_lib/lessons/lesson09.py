@@ -37,7 +37,7 @@ STEPS = 160
 @experiment(
     "peft_images",
     grid=cells(TRIED, CHOSEN),
-    sample=[dict(method="bitfit", lr=1.5e-2, seed=0)],
+    sample=[dict(method="lora", lr=5e-3, seed=0)],
     tolerance={"accuracy": 0.04},
     models=(VIT,),
     data=FILES,

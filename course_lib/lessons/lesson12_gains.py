@@ -80,10 +80,11 @@ def stage_features(source, target):
         dict(
             source="bundled/resnet10-silhouettes",
             target="digits",
-            strategy="all stages",
+            strategy=strategy,
             labels=25,
             seed=0,
         )
+        for strategy in ("last stage", "all stages")
     ],
     tolerance={"accuracy": 0.02},
     models=SOURCES[1:],

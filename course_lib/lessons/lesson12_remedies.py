@@ -121,7 +121,10 @@ def frozen(data, validation, test):
         for seed in SEEDS
         if (case, remedy) != ("fine-tuned, 25 labels", "all layers")
     ],
-    sample=[dict(case="frozen, 100 labels", remedy="as practised", seed=3)],
+    sample=[
+        dict(case="frozen, 100 labels", remedy="as practised", seed=3),
+        dict(case="fine-tuned, 25 labels", remedy="L2-SP", seed=3),
+    ],
     tolerance={"accuracy": 0.05},
     models=lesson06.SOURCES[1:],
     data=lesson06.FILES,

@@ -61,6 +61,15 @@ print(*{name.partition('.')[0] for name in sys.modules})
     assert "typer" in loaded and not HEAVY & set(loaded)
 
 
+def test_reading_a_notebook_compiles_no_grammars():
+    """nbformat's optional format of addresses takes longer than a small command."""
+    code = "from course_lib import course; import nbformat, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert "nbformat" in loaded and "lark" not in loaded
+
+
 @pytest.mark.parametrize("command", ["data", *cli.COMMANDS])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:

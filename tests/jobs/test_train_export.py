@@ -19,21 +19,9 @@ from course_lib.models.preprocessing import Preprocess
 
 def tiny_text(folder):
     """A text encoder of two layers, as a folder that the zoo can read."""
-    from transformers import BertConfig, BertModel
-
-    source = zoo.load("minilm", pretrained=False)
-    config = BertConfig(
-        vocab_size=source.model.config.vocab_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    source.preprocess.tokenizer.save_pretrained(folder)
+    backbone = tiny.encoder(None, positions=64)
+    backbone.model.save_pretrained(folder)
+    backbone.preprocess.tokenizer.save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")

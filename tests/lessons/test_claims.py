@@ -1,5 +1,8 @@
 """The ledger: verdicts rest on computed conditions, and agree with the notebooks."""
 
+import collections
+import re
+
 import nbformat
 import pytest
 
@@ -116,6 +119,14 @@ def test_the_ledger_is_whole():
     rows = claims.ledger()
     assert [row["id"] for row in rows] == [f"C{i:02}" for i in range(1, 62)]
     assert all(row["claim"] and row["source"] and row["test"] for row in rows)
+
+
+def test_the_last_lesson_shows_the_ledger_as_it_is():
+    path = next(paths.NOTEBOOKS.glob("13_*.ipynb"))
+    (cell,) = (c for c in nbformat.read(path, 4).cells if c.id == "ledger")
+    printed = "".join(o.get("text", "") for o in cell.outputs)
+    shown = {verdict: int(n) for n, verdict in re.findall(r"(\d+) (\w+)", printed)}
+    assert shown == collections.Counter(row["verdict"] for row in claims.ledger())
 
 
 def test_the_ledger_agrees_with_the_lessons():
