@@ -326,7 +326,7 @@ DATA = ("wafer_micrographs.npz", "wafer_maps.npz", "spectrograms.npz")
     grid=[dict(case=name, draws=DRAWS) for name in (*planted_cases(), *SPARE)]
     + [dict(case=name, draws=MORE_DRAWS) for name in MEASURED_LONGER],
     sample=[dict(case="shuffled", draws=DRAWS)],
-    short=[dict(case="shuffled", draws=DRAWS, fraction=0.1)],
+    short=[dict(case="shuffled", draws=DRAWS, fraction=0.2)],
     tolerance={"gain": 0.05},
     models=MODELS,
     data=DATA,

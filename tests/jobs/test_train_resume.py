@@ -109,6 +109,7 @@ def trained(make, path=None, stop=None):
     return {k: v.clone() for k, v in backbone.model.state_dict().items()}, history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SETUPS)
 def test_killed_twice_and_resumed_it_ends_bit_for_bit_the_same(make, tmp_path):
     weights, history = trained(make)
@@ -146,6 +147,7 @@ def test_what_is_stored_is_no_pickle_and_holds_what_is_needed(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     with pytest.raises(Killed):

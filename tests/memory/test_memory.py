@@ -141,6 +141,7 @@ def test_tied_embeddings_are_stored_once():
     assert untied - memory.describe(shapes).parameters == 4000 * 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("double", [True, False])
 @pytest.mark.parametrize("prepared", [True, False])
 def test_stored_bytes_in_4_bits(double, prepared, folder):
@@ -308,6 +309,7 @@ PEAKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEAKS)
 def test_the_total_is_the_peak_of_a_step_with_accumulated_gradients(name):
     """Live tensors of two backward passes and an update, counted one by one."""
@@ -333,6 +335,7 @@ def test_the_total_is_the_peak_of_a_step_with_accumulated_gradients(name):
 # -- models ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_known_models_have_the_parameters_that_were_published():
     assert {name: memory.describe(name).parameters for name in memory.MODELS} == {
         "LLaMA-65B": 65_285_660_672,
