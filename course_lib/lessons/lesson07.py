@@ -171,11 +171,6 @@ def cells():
         dict(labels=50, method="tfidf", lr=0.0, seed=0),
         dict(labels=50, method="small scratch", lr=5e-4, seed=0),
     ],
-    short=[
-        dict(labels=50, method="tfidf", lr=0.0, seed=0),
-        dict(labels=50, method="small scratch", lr=5e-4, seed=0, fraction=0.05),
-        dict(labels=100, method="by layer", lr=5e-4, seed=0, fraction=0.05),
-    ],
     tolerance={"accuracy": 0.04},
     data=FILES,
 )
@@ -224,10 +219,7 @@ def adapted_cells():
     "tickets_adapted",
     grid=adapted_cells(),
     sample=[dict(steps=40, adapt_lr=1e-4, labels=50, lr=0.0, seed=0)],
-    short=[
-        dict(steps=40, adapt_lr=1e-4, labels=50, lr=0.0, seed=0, fraction=0.05),
-        dict(steps=300, adapt_lr=4e-4, labels=100, lr=5e-4, seed=0, fraction=0.01),
-    ],
+    short=[dict(steps=40, adapt_lr=1e-4, labels=50, lr=0.0, seed=0, fraction=0.05)],
     tolerance={"accuracy": 0.03, "masked_loss": 0.05},
     data=FILES,
 )

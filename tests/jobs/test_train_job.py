@@ -173,6 +173,7 @@ def started(name="tiny/resnet", **values):
     return backbone, parts, assembly.recipe(chosen, backbone, parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny/resnet", "tiny/vit"])
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_strategies_open_what_they_say(name, dropout):
@@ -275,6 +276,7 @@ def test_the_step_of_the_audit_leaves_the_job_as_it_was(pictures, monkeypatch):
     assert bare.weights_sha256 == audited.weights_sha256
 
 
+@pytest.mark.slow
 def test_half_precision_on_a_cpu(pictures):
     chosen = config(precision="bf16", device="cpu", baseline=False, epochs=1)
     exact = config(precision="float32", device="cpu", baseline=False, epochs=1)

@@ -236,6 +236,7 @@ def test_predict_reads_what_train_reads_and_says_what_it_left_out(tmp_path, caps
     assert "Empty lines passed over: 1" in said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make, words",
     [

@@ -231,6 +231,7 @@ def saved_for_backward(net, ids):
     return sum(saved.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_activations_are_what_autograd_saves(name):
     shapes, options = prepared_run(RUNS[name])
@@ -350,6 +351,7 @@ def test_known_models_have_the_parameters_that_were_published():
     }
 
 
+@pytest.mark.slow
 def test_other_models_by_file_folder_configuration_and_name(tmp_path):
     from transformers import BertConfig, GPT2Config
 
@@ -561,6 +563,7 @@ def course(line, capsys):
     return code, *capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_the_command(capsys, tmp_path):
     code, out, _ = course("", capsys)
     names = (*memory.MODELS, *memory.installed())

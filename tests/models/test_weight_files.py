@@ -278,6 +278,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_set_of_weights_is_told(tmp_path, case):
     content, told = REFUSED[case]

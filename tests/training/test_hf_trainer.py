@@ -100,6 +100,7 @@ def test_the_validation_loss_counts_every_text_with_its_label(tickets):
     assert loss == pytest.approx(float(wanted), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_errors_say_what_to_do(tickets):
     train, _ = tickets
     with pytest.raises(CourseError, match="4 outputs, the data 5 classes"):
