@@ -60,7 +60,9 @@ PACKAGES = (
     "numpy",
     "scikit-learn",
 )
-SHORT_TOLERANCE = 0.01  # absolute, above 1 relative: of every number of a short cell
+# Of every number of a short cell, above 1 relative: three of 200 examples, or one of
+# the fewest that a number counts (84 tickets).
+SHORT_TOLERANCE = 0.015
 
 
 def names() -> list[str]:

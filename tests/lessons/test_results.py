@@ -144,9 +144,9 @@ def test_short_cells_are_kept_apart_and_stand_for_the_sample(grid):
     assert experiments.check_sample("curve", evidence=True) == []
     assert calls == [(10, 0, 1.0)]
     text = stored().read_text()
-    stored().write_text(text.replace('"loss": 2.0', '"loss": 2.03'))  # by 1.5 %
+    stored().write_text(text.replace('"loss": 2.0', '"loss": 2.04'))  # by 2 %
     (problem,) = experiments.check_sample("curve")
-    assert "loss is 2.03" in problem
+    assert "loss is 2.04" in problem
     accuracy = str(row["accuracy"])  # by 0.02, within the tolerance of full cells
     at = text.rindex(accuracy)
     moved = text[:at] + str(row["accuracy"] + 0.02) + text[at + len(accuracy) :]
