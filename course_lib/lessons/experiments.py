@@ -40,6 +40,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson12_planted,
     lesson12_remedies,
     lesson13,
+    solar,
 )
 from course_lib.lessons.results import (
     ASSET,
