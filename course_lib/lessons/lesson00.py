@@ -27,7 +27,7 @@ def show_rows(data):
 def show_histories(histories):
     """Loss and validation accuracy of two runs."""
     first, second = (h.val_accuracy[-1] for h in histories.values())
-    title = f"Same network, same pictures: {100 * (second - first):.0f} points apart"
+    title = f"Validation accuracy ends {100 * (second - first):.0f} points apart"
     plots.show(
         plots.history(histories, title=title),
         alt="Loss and validation accuracy by epoch for the network from scratch and "
@@ -80,6 +80,7 @@ def show_solar(grid):
         title=f"Solar cells: at 100 labels ImageNet is worth {points:.0f} points",
         log_x=True,
     )
+    fig.axes[0].set_ylim(top=0.85)  # room for the legend
     plots.show(
         fig,
         alt="Balanced accuracy on solar cells by number of labels a class, for raw "
