@@ -18,13 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from course_lib import files, paths
+from course_lib import assets, files, paths
 from course_lib.analysis import statistics
 from course_lib.errors import CourseError
 
 SEEDS = (0, 1, 2)  # of most cells; rates are compared over these
 DIGITS = 6  # of a stored number
 FRACTION = "fraction"  # the param of a short cell: its share of the updates
+ASSET = "assets/"  # what the name of public weights or data begins with in a file
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Experiment:
     sample: tuple[dict, ...]
     short: tuple[dict, ...]
     tolerance: dict[str, float]
-    uses: tuple[str, ...]  # data files, relative to data/
+    uses: tuple[str, ...]  # files relative to data/, and assets/NAME
     live: dict[str, tuple[str, ...]]  # {lesson: the numbers that it confirms}
 
     def params(self, row: Mapping) -> dict:
@@ -72,7 +73,7 @@ def experiment(
     largest difference that another CPU or thread count may cause, for example
     {"accuracy": 0.01}: a few of 1,000 test images change sides when sums are rounded in
     another order.  Numbers without one (seconds) are not compared.  models: bundled
-    names, data: files relative to data/; their sha256 is stored.
+    names, data: files relative to data/, or "assets/NAME"; their sha256 is stored.
     Raises CourseError on a sample outside the grid or an unknown number of params.
     """
     grid, sample, short = (tuple(map(dict, cells)) for cells in (grid, sample, short))
@@ -326,7 +327,9 @@ def load(name: str) -> Grid:
 
 
 def digest_of(file: str) -> str:
-    """sha256 of a file of data/, from the manifest where it stands there."""
+    """sha256 of a file of data/ by the manifest, or of an asset by the list."""
+    if file.startswith(ASSET):
+        return assets.find(file.removeprefix(ASSET)).sha256
     known = files.manifest() if (paths.DATA / files.MANIFEST).exists() else {}
     if file in known:
         return known[file]["sha256"]
