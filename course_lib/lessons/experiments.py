@@ -100,11 +100,7 @@ def recompute(
     Raises CourseError where there are none such.
     """
     one = get(name)
-    for file in one.uses:
-        if file.startswith(ASSET):
-            assets.folder(file.removeprefix(ASSET))
-        else:
-            files.verified(file)
+    _verify(one)
     every = (*one.grid, *_shortened(one))
     cells = _shortened(one) if short else Grid(every).select(**(only or {}))
     if not cells:
@@ -144,6 +140,15 @@ def recompute(
     path = files.atomic_write_bytes(paths.RESULTS / f"{name}.json", _layout(document))
     journal.remove()
     return path
+
+
+def _verify(one: Experiment) -> None:
+    """Raises CourseError where a file that a grid uses is not what was shipped."""
+    for file in one.uses:
+        if file.startswith(ASSET):
+            assets.folder(file.removeprefix(ASSET))
+        else:
+            files.verified(file)
 
 
 def _shortened(one: Experiment) -> tuple[dict, ...]:
