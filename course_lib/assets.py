@@ -30,8 +30,6 @@ from pathlib import Path, PurePosixPath
 from course_lib import files, paths
 from course_lib.errors import CourseError
 
-__all__ = ["Asset", "fetch", "folder", "known", "problem"]
-
 LIST = Path(__file__).with_name("assets.toml")
 RECORD = "asset.json"  # in each asset's folder; written last
 CHUNK = 1 << 14  # bytes; what is lost when a connection breaks

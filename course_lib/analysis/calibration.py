@@ -7,8 +7,6 @@ import numpy as np
 from course_lib.analysis import arguments
 from course_lib.errors import CourseError
 
-__all__ = ["expected_calibration_error", "reliability"]
-
 
 def reliability(probabilities, labels, bins: int = 15) -> list[dict]:
     """Rows of a reliability diagram: {low, high, n, confidence, accuracy}.

@@ -14,17 +14,6 @@ from course_lib.analysis.statistics import permutation_p
 from course_lib.errors import CourseError
 from course_lib.methods import alignment
 
-__all__ = [
-    "classifier_test",
-    "discriminant_test",
-    "frechet_distance",
-    "mmd",
-    "mmd_test",
-    "proxy_a_distance",
-    "standardised",
-    "with_squares",
-]
-
 LEAST_SHRINKAGE = 1e-4  # keeps the covariance invertible
 
 # -- maximum mean discrepancy -----------------------------------------------------

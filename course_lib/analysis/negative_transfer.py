@@ -11,8 +11,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["errors_follow_source", "falls_and_rises"]
-
 
 def falls_and_rises(history: Mapping | None) -> bool:
     """Does the training loss fall while validation loss rises from the start on?

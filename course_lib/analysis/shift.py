@@ -23,19 +23,6 @@ from course_lib.analysis.distances import (
 from course_lib.analysis.statistics import holm, permutation_p
 from course_lib.errors import CourseError
 
-__all__ = [
-    "Evidence",
-    "ShiftReport",
-    "concept_shift_test",
-    "counts_test",
-    "estimate_label_shift",
-    "examine",
-    "label_shift_fit",
-    "label_shift_test",
-    "largest_resample",
-    "resample_to",
-]
-
 TIE_BREAK = 1e-6  # what the predictions leave open stays as in the source
 SIMPLEX_WEIGHT = 1e4  # of the row that says: proportions sum to 1
 

@@ -10,8 +10,6 @@ from course_lib.analysis import arguments
 from course_lib.analysis.statistics import wilson_interval
 from course_lib.errors import CourseError
 
-__all__ = ["subgroup_table", "worst_gap"]
-
 
 def subgroup_table(labels, predictions, groups) -> list[dict]:
     """Accuracy of each subgroup with its 95 % Wilson interval, the worst first.

@@ -11,8 +11,6 @@ from scipy.optimize import minimize_scalar
 
 from course_lib.errors import CourseError
 
-__all__ = ["h_score", "knn_accuracy", "leep", "logme"]
-
 
 def _checked(Z, y, who: str):
     Z, y = np.asarray(Z, dtype=np.float64), np.asarray(y)

@@ -16,8 +16,6 @@ from course_lib import paths
 from course_lib.course import exercises
 from course_lib.errors import CourseError
 
-__all__ = ["Question", "answered", "load", "show"]
-
 
 @dataclass(frozen=True)
 class Question:

@@ -29,25 +29,3 @@ from course_lib.datasets.image_files import (
 from course_lib.datasets.images import ImageDataset, from_arrays
 from course_lib.datasets.real import photographs
 from course_lib.datasets.texts import TextDataset, texts_from_csv
-
-__all__ = [
-    "ImageDataset",
-    "LazyImages",
-    "Reader",
-    "TextDataset",
-    "from_arrays",
-    "from_csv",
-    "from_folder",
-    "load",
-    "names",
-    "opinions",
-    "photographs",
-    "read_folder",
-    "read_image",
-    "read_own",
-    "read_table",
-    "series",
-    "solar_cells",
-    "splits",
-    "texts_from_csv",
-]

@@ -23,8 +23,6 @@ from course_lib.datasets.images import ImageDataset
 from course_lib.datasets.texts import TextDataset
 from course_lib.errors import CourseError
 
-__all__ = ["load", "names", "splits"]
-
 POOL_SIZE = 10_000
 POOL_BLOCK = 1_000
 

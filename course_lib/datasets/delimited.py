@@ -20,8 +20,6 @@ from course_lib.datasets.labels import tidy
 from course_lib.datasets.messages import listed
 from course_lib.errors import CourseError
 
-__all__ = ["ENCODINGS", "Cells", "decoded", "read", "split_lines"]
-
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 ENCODINGS = ("UTF-8", "cp1252")  # tried in this order where no mark says which
 MARKS = (  # UTF-32 before UTF-16, whose mark it begins with

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["dealt", "grouped_split"]
-
 
 def grouped_split(
     strata, groups, shares: Mapping[str, float], seed: int

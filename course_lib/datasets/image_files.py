@@ -28,19 +28,6 @@ from course_lib.datasets.pictures import (
 from course_lib.datasets.scaling import Rule, rgb
 from course_lib.errors import CourseError
 
-__all__ = [
-    "Folder",
-    "LazyImages",
-    "Reader",
-    "from_csv",
-    "from_folder",
-    "named_file",
-    "read_folder",
-    "read_image",
-    "read_own",
-    "read_table",
-]
-
 SQUARE = ("crop", "pad", "stretch")
 MAX_BYTES = 2 * 1024**3
 

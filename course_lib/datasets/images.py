@@ -17,8 +17,6 @@ from course_lib.datasets.labels import indexed
 from course_lib.datasets.messages import tell
 from course_lib.errors import CourseError
 
-__all__ = ["ImageDataset", "from_arrays"]
-
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset(Labelled):

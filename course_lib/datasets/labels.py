@@ -16,8 +16,6 @@ import numpy as np
 
 from course_lib.errors import CourseError
 
-__all__ = ["RULES", "indexed", "key", "settled", "tidy"]
-
 RULES = ("auto", "merge", "as_written")
 LETTERS = 6  # pairs such as a/A from which on they are taken for an alphabet
 SHOWN = 12  # classes whose spellings are listed

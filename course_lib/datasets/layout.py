@@ -22,8 +22,6 @@ from course_lib.datasets import labels, pictures
 from course_lib.datasets.messages import INSTALL, listed, shown
 from course_lib.errors import CourseError
 
-__all__ = ["Layout", "LeftOut", "part_of", "pictures_below", "scan"]
-
 PARTS = {  # in several languages, without accents
     "train": ("train", "training", "trn", "trainings", "entrainement", "apprentissage",
               "entrenamiento", "addestramento", "treino", "treinamento", "训练",

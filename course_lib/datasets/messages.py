@@ -8,8 +8,6 @@ from collections.abc import Collection
 
 from course_lib.errors import CourseError
 
-__all__ = ["INSTALL", "SHOWN", "listed", "missing_library", "shown", "tell"]
-
 INSTALL = 'python -m pip install -c constraints.txt -e ".[formats]"'
 SHOWN = 12  # names in a message; all are counted
 

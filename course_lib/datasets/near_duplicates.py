@@ -17,8 +17,6 @@ import numpy as np
 from course_lib import files
 from course_lib.errors import CourseError
 
-__all__ = ["digests", "merged", "picture_groups", "stored_groups", "text_groups"]
-
 FILE = "near_duplicates.npz"  # in data/: the groups of the public data sets
 MADE_BY = "python -m course_lib.datasets.stored_groups"
 BLOCK = 1000  # rows compared at a time

@@ -24,18 +24,6 @@ import numpy as np
 from course_lib.datasets.messages import INSTALL
 from course_lib.errors import CourseError
 
-__all__ = [
-    "Look",
-    "MissingReader",
-    "Picture",
-    "Unreadable",
-    "decode",
-    "full_scale",
-    "has_alpha_band",
-    "look",
-    "reader_of",
-]
-
 EIGHT, SIXTEEN, WHOLE, FLOATS, DICOM = (
     "8 bits", "16 bits", "whole numbers", "floats", "DICOM values",
 )  # fmt: skip

@@ -24,8 +24,6 @@ from course_lib.datasets.pictures import (
     has_alpha_band,
 )
 
-__all__ = ["Rule", "rgb"]
-
 FULL = {  # usual full scales, from which the smallest that holds all values is taken
     SIXTEEN: (255, 1023, 4095, 16383, 65535),
     WHOLE: (255, 1023, 4095, 16383, 65535),

@@ -21,11 +21,6 @@ from course_lib.datasets.layout import part_of
 from course_lib.datasets.messages import listed, missing_library
 from course_lib.errors import CourseError
 
-__all__ = [
-    "ENDINGS", "IMAGE", "LABEL", "TEXT", "Examples", "Reading", "Table", "examples",
-    "read",
-]  # fmt: skip
-
 # Names under which a column is looked for, the first before the others.
 TEXT = ("text", "texts", "sentence", "message", "comment", "review", "description",
         "document", "content", "body", "tweet", "question", "query",

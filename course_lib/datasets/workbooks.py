@@ -13,8 +13,6 @@ from course_lib.datasets.delimited import LOOKED_AT, Cells, plain_name
 from course_lib.datasets.messages import listed, missing_library
 from course_lib.errors import CourseError
 
-__all__ = ["read"]
-
 LONGEST = 32_767  # characters in a cell: Excel cuts there
 
 

@@ -19,8 +19,6 @@ from course_lib.analysis.statistics import (
 )
 from course_lib.analysis.subgroups import subgroup_table
 
-__all__ = ["concluded", "overall"]
-
 WITHOUT, WITH = ("scratch", "random"), ("frozen", "tuned")
 CONFIDENT = 0.9  # probability
 FOLLOWS = 0.01  # p value

@@ -16,8 +16,6 @@ from course_lib.datasets.near_duplicates import digests
 from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
 
-__all__ = ["Job", "Samples", "prepared", "read", "splits"]
-
 LEAST_IMAGES = 8  # of a class: to train on, to choose by and to test on
 LEAST_TEST = 200  # pictures below which every repeat has a test set of its own
 MOST_TEST, MOST_VALIDATION, MOST_IMAGES = 1000, 500, 6000

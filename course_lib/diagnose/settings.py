@@ -9,8 +9,6 @@ from course_lib.analysis.statistics import MATTERS
 from course_lib.errors import CourseError
 from course_lib.training.augmentation import AUGMENTATIONS
 
-__all__ = ["Settings"]
-
 
 @dataclass(frozen=True)
 class Settings:

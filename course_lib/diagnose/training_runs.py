@@ -19,8 +19,6 @@ from course_lib.models import features, zoo
 from course_lib.models.heads import as_vectors, inside
 from course_lib.pretraining import patterns, recipes
 
-__all__ = ["ARMS", "look", "plan", "random_start", "seconds_by_steps", "stage_features"]
-
 STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
 BATCH, EVALUATIONS = 32, 10
 SHARE = 0.96  # of the minutes; the rest is for starting, reading and the report

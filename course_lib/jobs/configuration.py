@@ -30,8 +30,6 @@ from pydantic.fields import FieldInfo
 from course_lib import files, profiles
 from course_lib.errors import CourseError
 
-__all__ = ["Config", "example", "from_dict", "load", "schema"]
-
 TASKS: dict[str, dict] = {  # what differs from the defaults below
     "images": {},
     "text": dict(

@@ -32,8 +32,6 @@ from course_lib.models import zoo
 from course_lib.models.encoders import text_encoder
 from course_lib.models.preprocessing import Preprocess
 
-__all__ = ["TOLERANCE", "Exported", "export", "load"]
-
 FORMAT = 1
 TOLERANCE = 1e-4  # of the largest logit, or of 1: what ONNX may differ by
 COMPARED = 64  # examples

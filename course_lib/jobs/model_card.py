@@ -12,8 +12,6 @@ from dataclasses import replace
 from course_lib.jobs.reporting import counts_table, inputs
 from course_lib.show import pages
 
-__all__ = ["model_card", "source_licence"]
-
 FEW = 30  # examples of a group below which its accuracy says little
 
 

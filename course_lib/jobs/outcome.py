@@ -16,8 +16,6 @@ from course_lib.analysis import statistics
 from course_lib.analysis.subgroups import subgroup_table
 from course_lib.jobs import assembly, reporting
 
-__all__ = ["Result", "concluded", "weights_sha256"]
-
 WORST = 12  # errors shown in the report
 
 

@@ -23,8 +23,6 @@ from course_lib.datasets.messages import listed
 from course_lib.datasets.near_duplicates import digests, merged
 from course_lib.errors import CourseError
 
-__all__ = ["Parts", "from_parts", "read", "split"]
-
 NAMES = ("train", "validation", "test")
 LEAST = 3  # different examples of a class: one for each part
 MOST_GROUPS = 20  # values of a column in the subgroup table

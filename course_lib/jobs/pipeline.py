@@ -38,8 +38,6 @@ from course_lib.jobs.storage import JobFolder
 from course_lib.models.features import forward
 from course_lib.training import distributed
 
-__all__ = ["audited", "run"]
-
 FORMAT = 1  # of the stored state
 # Without an effect on the weights, or one that the key of the data tells.
 WITHOUT_EFFECT = (

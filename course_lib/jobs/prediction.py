@@ -24,8 +24,6 @@ from course_lib.errors import CourseError
 from course_lib.jobs.exported import load
 from course_lib.models import text as text_models
 
-__all__ = ["Answers", "answers"]
-
 
 @dataclass(frozen=True)
 class Answers:

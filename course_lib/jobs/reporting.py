@@ -10,8 +10,6 @@ from course_lib.show import pages, plots
 from course_lib.show.pages import Picture, Table, interval, percent
 from course_lib.training import History
 
-__all__ = ["counts_table", "figures", "html", "inputs", "text", "verdict"]
-
 HOW = {
     "head": "only a new head on frozen features",
     "last": "a new head and the last blocks",

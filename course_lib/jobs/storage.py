@@ -14,8 +14,6 @@ from course_lib.jobs.configuration import Config
 from course_lib.jobs.outcome import Result
 from course_lib.training import distributed
 
-__all__ = ["JobFolder"]
-
 
 class JobFolder:
     """Where a job writes; its state belongs to one configuration and one data set."""

@@ -9,9 +9,6 @@ from collections.abc import Iterable
 from course_lib.memory.networks import Adapter, Architecture, role
 from course_lib.memory.plan_options import DTYPES, OPTIMIZERS, Options
 
-__all__ = ["SMALLEST_PAGED", "activations", "constants", "states"]
-
-
 # bitsandbytes' numbers: blocks of nf4, of its constants, and of 8-bit Adam's states;
 # smaller tensors keep 32-bit states; smaller ones are never paged
 NF4_BLOCK, CONSTANT_BLOCK, ADAM_BLOCK = 64, 256, 256

@@ -10,8 +10,6 @@ from course_lib.errors import CourseError
 from course_lib.memory.plan_options import OPTIMIZERS
 from course_lib.memory.planning import GB, GIB, Plan, replan
 
-__all__ = ["Change", "Verdict", "capacity", "fits", "largest"]
-
 
 class Change(NamedTuple):
     """One thing to change on top of those before it, and the plan that results.

@@ -20,8 +20,6 @@ from course_lib.memory.stored import measured
 from course_lib.methods.instruction_tuning import with_lora
 from course_lib.models import language_models
 
-__all__ = ["capped", "measure_step", "quantised_from_config"]
-
 
 def quantised_from_config(model, dtype=torch.bfloat16, device="cuda", seed: int = 0):
     """A causal language model in NF4 with double quantisation and random weights.

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 
 from course_lib.errors import CourseError
 
-__all__ = ["DTYPES", "METHODS", "OPTIMIZERS", "Options"]
-
-
 METHODS = ("full", "lora", "qlora")
 DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
 OPTIMIZERS = {  # moments of a learned number, bytes of one (0: as the number), paged

@@ -9,9 +9,6 @@ from course_lib.memory.counts import SMALLEST_PAGED, activations, constants, sta
 from course_lib.memory.networks import Architecture, adapters, describe
 from course_lib.memory.plan_options import DTYPES, OPTIMIZERS, Options
 
-__all__ = ["GB", "GIB", "PARTS", "STORED", "Plan", "plan", "replan"]
-
-
 GB, GIB = 10**9, 2**30
 PARTS = {  # in the order of tables and bars
     "quantised": "weights in 4 bits",

@@ -7,8 +7,6 @@ import torch
 from course_lib.memory.planning import STORED
 from course_lib.models.features import network
 
-__all__ = ["measured"]
-
 
 def measured(model, optimizer=None) -> dict[str, int]:
     """Bytes that a model and its optimizer hold now, by the keys of STORED.

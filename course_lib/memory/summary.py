@@ -9,8 +9,6 @@ from typing import Any
 from course_lib.memory.fitting import fits, largest
 from course_lib.memory.planning import GB, Plan
 
-__all__ = ["report", "sentences"]
-
 
 def report(
     planned: Plan, gigabytes: float | None = None, what: str | None = None

@@ -27,19 +27,6 @@ from course_lib.methods.unlabelled import (
 )
 from course_lib.models.features import preprocess_of, to_device
 
-__all__ = [
-    "AlignedHistory",
-    "Alignment",
-    "DomainClassifier",
-    "coral",
-    "fit_aligned",
-    "gaussian_kernel",
-    "gradient_reversal",
-    "mmd",
-    "reversal_strength",
-]
-
-
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # multiples of the median distance
 
 

@@ -20,9 +20,6 @@ from course_lib.models import quantization
 from course_lib.models.language_models import examples
 from course_lib.training.hf_trainer import TrainerRecipe, isolated
 
-__all__ = ["RECIPE", "fit", "with_lora"]
-
-
 LINEAR = (  # of a block of the Llama architecture
     "q_proj",
     "k_proj",

@@ -20,18 +20,6 @@ from course_lib import files
 from course_lib.errors import CourseError
 from course_lib.models.features import network
 
-__all__ = [
-    "LoRALinear",
-    "inject",
-    "layers",
-    "load",
-    "merge",
-    "parameter_count",
-    "save",
-    "scale",
-    "unmerge",
-]
-
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PREFIX = "base_model.model."  # of peft's names
 

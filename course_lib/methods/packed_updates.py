@@ -27,8 +27,6 @@ from torch.nn.functional import cross_entropy
 
 from course_lib.errors import CourseError
 
-__all__ = ["TOKENS", "backward", "groups"]
-
 TOKENS = 300  # in a group; fewer cost time: each group dequantises all weights twice
 IGNORED = -100  # the label of a token that is not to be learned
 

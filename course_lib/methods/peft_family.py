@@ -19,25 +19,6 @@ from course_lib.errors import CourseError
 from course_lib.methods import lora
 from course_lib.training import freezing
 
-__all__ = [
-    "Adapter",
-    "DoRALinear",
-    "IA3Linear",
-    "PrefixAttention",
-    "adapters",
-    "bitfit",
-    "dora",
-    "full",
-    "ia3",
-    "linear_layers",
-    "lora_everywhere",
-    "parts",
-    "prefix",
-    "probe",
-    "prompt",
-    "trained_state",
-]
-
 PARTS = {  # what a linear layer or attention module does, by the end of its name
     "attention": r"\.attention\.self|\.attn",
     "query": r"\.query(_proj)?",

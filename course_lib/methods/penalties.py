@@ -10,8 +10,6 @@ from torch import nn
 from course_lib.errors import CourseError
 from course_lib.models.features import network
 
-__all__ = ["l2_sp"]
-
 
 def l2_sp(model, start, strength: float, beta: float = 0.01) -> Callable:
     """The penalty strength/2 ||w - w_0||^2 + beta/2 ||v||^2, as f() -> scalar.

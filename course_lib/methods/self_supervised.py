@@ -31,13 +31,6 @@ from course_lib.training.photometric import (
     random_noise,
 )
 
-__all__ = [
-    "barlow_twins_loss",
-    "continue_on_texts",
-    "continue_pretraining",
-    "default_views",
-]
-
 
 def barlow_twins_loss(A, B, trade_off: float = 0.005) -> torch.Tensor:
     """``sum_i (1 - C_ii)^2 + trade_off sum_i sum_j!=i C_ij^2``, C the correlations.

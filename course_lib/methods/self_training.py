@@ -9,8 +9,6 @@ from course_lib import training
 from course_lib.datasets import ImageDataset
 from course_lib.errors import CourseError
 
-__all__ = ["pseudo_labelled"]
-
 
 def pseudo_labelled(
     backbone, images, threshold: float = 0.9, batch_size: int = 64

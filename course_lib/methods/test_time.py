@@ -24,8 +24,6 @@ from course_lib.models.features import (
     to_device,
 )
 
-__all__ = ["adapt_batchnorm", "dihedral_views", "predict_tta"]
-
 
 def adapt_batchnorm(
     backbone, images, batch_size: int = 1024, momentum: float | None = None

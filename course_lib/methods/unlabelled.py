@@ -9,8 +9,6 @@ from torch import nn
 from course_lib import training
 from course_lib.errors import CourseError
 
-__all__ = ["check_vision", "checked_pair", "features_and_logits", "unlabelled"]
-
 
 def unlabelled(data, preprocess, batch_size: int, cache=True) -> training.Examples:
     """Images (N, H, W, 3) as training.Examples; labels that they have are not read.

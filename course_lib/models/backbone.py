@@ -14,8 +14,6 @@ from course_lib.errors import CourseError
 from course_lib.models import heads, stages
 from course_lib.models.text import TextClassifier, mean_pooled
 
-__all__ = ["Backbone", "vision"]
-
 
 @dataclass
 class Backbone:

@@ -15,8 +15,6 @@ from torch import nn
 
 from course_lib.errors import CourseError
 
-__all__ = ["as_vectors", "features", "find", "inside", "outputs", "replace", "width"]
-
 
 def find(model: nn.Module) -> tuple[str, ...]:
     """Dotted names of the modules that are new when the classes are others.

@@ -20,20 +20,6 @@ from course_lib.errors import CourseError
 from course_lib.models import encoders, quantization
 from course_lib.models.hub import unavailable
 
-__all__ = [
-    "answer_loss",
-    "bitsandbytes_works",
-    "bundled",
-    "chat",
-    "examples",
-    "folder",
-    "load",
-    "never_repack",
-    "prompts",
-    "write",
-]
-
-
 PUBLIC = ("smollm2-135m-instruct",)  # fetched by `course data fetch`, then offline
 PROMPT = "Ticket: {text}\nReport:\n"
 FOUR_BITS = ("nf4", "fp4")

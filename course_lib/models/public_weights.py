@@ -16,8 +16,6 @@ from pathlib import Path
 from course_lib import files
 from course_lib.errors import CourseError
 
-__all__ = ["efficientnet_lite", "smollm2", "tensor_digest"]
-
 
 def efficientnet_lite(asset, contents: dict[str, bytes], work: Path) -> None:
     """EfficientNet-Lite as ``model.safetensors`` with timm's names, float32.

@@ -22,31 +22,6 @@ from torch.nn.functional import linear, pad
 from course_lib.errors import CourseError
 from course_lib.models.features import network
 
-__all__ = [
-    "LEVELS",
-    "Compressed",
-    "Error",
-    "LinearNF4",
-    "Quantized",
-    "bits_per_parameter",
-    "blocks",
-    "compress",
-    "dequantize",
-    "dynamic_levels",
-    "error",
-    "expand",
-    "fp4_levels",
-    "int4_levels",
-    "int8_levels",
-    "nearest",
-    "nf4",
-    "nf4_levels",
-    "pack",
-    "quantize",
-    "quantize_linear",
-    "unpack",
-]
-
 OFFSET = 0.9677083  # probability of NF4's largest level: mean of 1 - 1/32, 1 - 1/30
 SECOND = 256  # constants in a block when they are quantised themselves
 STEPS = 65535  # of the grid on which bitsandbytes looks up 8-bit codes

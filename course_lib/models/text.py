@@ -13,11 +13,6 @@ from torch.nn.functional import cross_entropy
 from course_lib.errors import CourseError
 from course_lib.models.features import by_length, eval_mode, to_device
 
-__all__ = [
-    "TextClassifier", "Tokenise", "cut_share", "mean_pooled", "predict", "required",
-    "token_lengths", "token_limit",
-]  # fmt: skip
-
 
 @dataclass
 class Tokenise:

@@ -26,8 +26,6 @@ from course_lib.errors import CourseError
 from course_lib.models.heads import find as find_head
 from course_lib.models.heads import inside, without_numbers
 
-__all__ = ["find", "put", "read", "split", "tensors"]
-
 EXPECTED = "a state dict of tensors, as .safetensors or as torch saves one"
 # wrappers that stand anywhere in a name; those in front are found by comparison
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}

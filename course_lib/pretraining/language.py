@@ -22,8 +22,6 @@ from course_lib import files, paths
 from course_lib.errors import CourseError
 from course_lib.pretraining import prose, recipes
 
-__all__ = ["RECIPES", "LanguageRecipe", "build", "held_out_loss", "run", "tokenizer"]
-
 NOTES = """## What it read
 
 A quarter raw tickets of the fab (like those of data/cards/tickets.md, none of them from

@@ -23,16 +23,6 @@ from course_lib.errors import CourseError
 from course_lib.pretraining import architectures, patterns
 from course_lib.pretraining.patterns import HEADS, SILHOUETTE_NAMES
 
-__all__ = [
-    "RECIPES",
-    "Recipe",
-    "find",
-    "head_slices",
-    "multi_head_loss",
-    "pretrain",
-    "run",
-]
-
 
 @dataclass(frozen=True)
 class Recipe:

@@ -14,8 +14,6 @@ import torch
 
 from course_lib.pretraining.textures import between
 
-__all__ = ["FAULTS", "SHAPES", "STROKES"]
-
 
 def fill(signed, pixel):
     """Soft mask of `signed` > 0, its edge about a pixel wide."""

@@ -8,8 +8,6 @@ from course_lib.errors import CourseError
 from course_lib.memory import GB, GIB, PARTS, Plan, capacity
 from course_lib.show import plots
 
-__all__ = ["picture"]
-
 
 def picture(
     plans: Iterable[Plan] | Mapping[str, Plan],

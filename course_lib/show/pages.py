@@ -16,16 +16,6 @@ from markupsafe import Markup
 
 from course_lib.show import plots
 
-__all__ = [
-    "Picture",
-    "Table",
-    "group_tables",
-    "interval",
-    "percent",
-    "render",
-    "report",
-]
-
 
 @dataclass(frozen=True)
 class Table:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from course_lib.errors import CourseError
 from course_lib.show import plots
 
-__all__ = ["choice", "explore", "log_slider", "slider"]
-
 LOOK = dict(
     layout=dict(width="95%", max_width="560px"), style=dict(description_width="170px")
 )

@@ -11,10 +11,6 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-__all__ = [
-    "AUGMENTATIONS", "compose", "random_crop", "random_dihedral", "random_flips",
-]  # fmt: skip
-
 
 def random_flips(p: float = 0.5, vertical: bool = False) -> Callable:
     """Mirror each image left-right with probability p, and top-bottom if asked."""

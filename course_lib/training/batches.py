@@ -16,8 +16,6 @@ import torch
 from course_lib.errors import CourseError
 from course_lib.models.features import to_device
 
-__all__ = ["Batch", "Batches", "Examples", "Feed", "check_labels"]
-
 CACHE_BYTES = 1 << 29  # images whose tensors are larger are preprocessed per batch
 
 

@@ -13,8 +13,6 @@ from course_lib.errors import CourseError
 from course_lib.training.loop import fit
 from course_lib.training.progress import History
 
-__all__ = ["Head", "Standardise", "attach_head", "fit_head", "make_head"]
-
 
 class Standardise(nn.Module):
     """(x - mean) / std by column, with the statistics of the training features."""

@@ -22,8 +22,6 @@ import torch
 from course_lib.errors import CourseError
 from course_lib.training import layer_groups
 
-__all__ = ["ALONE", "Alone", "Sharded", "Together", "current"]
-
 
 class Alone:
     """The only process there is: everything is its own."""

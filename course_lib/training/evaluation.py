@@ -17,8 +17,6 @@ from course_lib.models.features import (
 from course_lib.training.batches import Examples, check_labels
 from course_lib.training.distributed import ALONE
 
-__all__ = ["accuracy", "balanced_accuracy", "evaluate", "predict", "score"]
-
 
 def accuracy(predictions, labels) -> float:
     """Share of right answers; ``predictions`` are labels (N,) or scores (N, K)."""

@@ -26,8 +26,6 @@ from course_lib.errors import CourseError
 from course_lib.models import features
 from course_lib.training import freezing, small_maps
 
-__all__ = ["AS_THEY_ARE", "MIRRORED", "FrozenStages"]
-
 MEMORY = 1 << 30  # bytes of stored output; more goes to a file
 TOLERANCE = 1e-3  # of the largest logit, between the two ways through the network
 

@@ -19,10 +19,6 @@ from course_lib.errors import CourseError
 from course_lib.models.features import by_length
 from course_lib.models.text import required
 
-__all__ = [
-    "Examples", "TrainerRecipe", "fit", "isolated", "quiet_arguments", "trainer",
-]  # fmt: skip
-
 
 @dataclass(frozen=True)
 class TrainerRecipe:

@@ -18,8 +18,6 @@ from course_lib.models.features import network
 from course_lib.models.heads import find, inside
 from course_lib.training.optimization import exempt_from_decay
 
-__all__ = ["decayed_groups", "layer_groups", "layer_rates"]
-
 HEAD, STEM = "head", "stem"
 
 

@@ -12,8 +12,6 @@ from course_lib.training.randomness import isolated
 from course_lib.training.recipe import STANDARD, Recipe
 from course_lib.training.run import Run
 
-__all__ = ["fit"]
-
 
 def fit(
     model,

@@ -18,8 +18,6 @@ from course_lib.training.optimization import make_optimizer, param_groups
 from course_lib.training.randomness import isolated
 from course_lib.training.recipe import STANDARD, Recipe
 
-__all__ = ["RangeTest", "range_test"]
-
 SMOOTHING = 0.85  # of the running mean of the loss
 DIVERGED = 4  # times its minimum: the smoothed loss has left all bounds
 

@@ -8,8 +8,6 @@ import torch.nn.functional as F
 
 from course_lib.errors import CourseError
 
-__all__ = ["Mixup"]
-
 
 class Mixup:
     """Mix each example with another of its batch, inputs and labels alike.

@@ -8,8 +8,6 @@ from torch import nn
 from course_lib.errors import CourseError
 from course_lib.models.features import network
 
-__all__ = ["check_covered", "exempt_from_decay", "make_optimizer", "param_groups"]
-
 
 def exempt_from_decay(net: nn.Module) -> set[str]:
     """Names of norms, biases and what the model itself exempts."""

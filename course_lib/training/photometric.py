@@ -12,15 +12,6 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-__all__ = [
-    "random_blur",
-    "random_brightness",
-    "random_colour",
-    "random_contrast",
-    "random_grey",
-    "random_noise",
-]
-
 
 def _drawn(x, low, high, generator, channels=1) -> torch.Tensor:
     """Uniform numbers (N, channels, 1, 1), one for each image."""

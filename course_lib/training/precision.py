@@ -9,8 +9,6 @@ from torch.nn.utils import clip_grad_norm_
 
 from course_lib.errors import CourseError
 
-__all__ = ["Precision"]
-
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-__all__ = ["History", "Progress", "Tally"]
-
 
 @dataclass
 class History:

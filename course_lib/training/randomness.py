@@ -8,8 +8,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["isolated", "seed_everything"]
-
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, numpy's and torch's global generators."""

@@ -19,8 +19,6 @@ from course_lib.errors import CourseError
 from course_lib.training.optimization import make_optimizer
 from course_lib.training.schedules import lr_factor
 
-__all__ = ["STANDARD", "Objective", "Optimization", "Recipe", "Runtime"]
-
 
 @dataclass(frozen=True)
 class Optimization:

@@ -20,8 +20,6 @@ from course_lib.errors import CourseError
 from course_lib.training.batches import Batches
 from course_lib.training.progress import History
 
-__all__ = ["Checkpoint", "load", "load_optimizer", "optimizer_state", "save"]
-
 HEADER = "course"  # key of the plain values in the file's header
 
 

@@ -28,8 +28,6 @@ from course_lib.training.progress import History, Progress, Tally
 from course_lib.training.recipe import Recipe
 from course_lib.training.resume import Checkpoint
 
-__all__ = ["Run"]
-
 EVALUATIONS = 20  # at most, when the length is given in steps
 
 

@@ -13,9 +13,6 @@ from course_lib.errors import CourseError
 from course_lib.models.features import network
 from course_lib.training import layer_groups as groups_of
 
-__all__ = ["DECAYS", "gradual_unfreezing", "lr_factor", "slanted_triangular"]
-
-
 DECAYS = {  # factor by the share of the steps after the warm-up
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * min(1.0, done))),
     "linear": lambda done: max(0.0, 1 - done),

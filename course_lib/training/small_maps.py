@@ -15,8 +15,6 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-__all__ = ["Depthwise", "Pointwise", "as_matrices"]
-
 LARGEST = 7 * 7  # pixels of a map; beyond, a channel's matrix outgrows its kernel
 
 

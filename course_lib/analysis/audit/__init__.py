@@ -26,11 +26,6 @@ from course_lib.analysis.audit.findings import CHECKS, Finding, Findings, report
 from course_lib.analysis.audit.optimizers import rate_table, rates
 from course_lib.analysis.audit.setup import FOREIGN, Loop, Run, Setup
 
-__all__ = [
-    "CHECKS", "Finding", "Findings", "Loop", "Run", "audit", "rate_table", "rates",
-    "report",
-]  # fmt: skip
-
 SUBJECTS = (
     optimizers, buffers, inputs, pooling, token_labels, adapters, tying, saving, steps,
     history,
