@@ -9,8 +9,6 @@ archive is downloaded, compared with its sha256, and the wanted files are taken 
 What is stored is written whole or not at all, and checked whenever it is read.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import hashlib
 import importlib

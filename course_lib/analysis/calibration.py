@@ -1,7 +1,5 @@
 """Calibration: is a network right as often as it says?"""
 
-from __future__ import annotations
-
 import numpy as np
 
 from course_lib.analysis import arguments

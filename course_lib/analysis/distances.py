@@ -3,8 +3,6 @@
 All take features X (N, F) of one domain and Y (M, F) of the other, rows independent.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.spatial.distance import pdist

@@ -5,8 +5,6 @@ here: training loss that falls while validation loss rises from the start, and c
 errors that follow the classes of the source.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -6,8 +6,6 @@ same inputs get other labels).  How far apart the inputs are: :mod:`distances`; 
 bears the errors: :mod:`subgroups` and :mod:`calibration`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -7,8 +7,6 @@ at random: seeds and training sets (:func:`mean_and_interval`,
 :func:`resampled_interval`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Who bears the errors?  Accuracy by subgroup."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -4,8 +4,6 @@ Each score takes features Z (N, D) of the labelled target pictures, or the sourc
 head's probabilities, and gives one number; larger promises better transfer.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.optimize import minimize_scalar
 

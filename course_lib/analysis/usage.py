@@ -3,8 +3,6 @@
 A memory figure without its parts explains nothing.
 """
 
-from __future__ import annotations
-
 import copy
 import threading
 import time

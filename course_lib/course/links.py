@@ -4,8 +4,6 @@ The address of the repository that learners see stands in pyproject.toml, in the
 ``[tool.course]``; it is empty until an instructor publishes one.  docs/where_to_run.md.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

@@ -5,8 +5,6 @@ the right one, and a reason for each.  Positions and lengths tell nothing about 
 option is right; a test measures it.
 """
 
-from __future__ import annotations
-
 import html
 import json
 from dataclasses import dataclass

@@ -12,8 +12,6 @@ by :mod:`pictures`, their depth by :mod:`scaling`) and :mod:`tables` (:mod:`deli
 :mod:`catalogue`: rendered ones are stored by :mod:`committed`, public ones fetched.
 """
 
-from __future__ import annotations
-
 from course_lib.datasets import opinions, series, solar_cells
 from course_lib.datasets.catalogue import load, names, splits
 from course_lib.datasets.image_files import (

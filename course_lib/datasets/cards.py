@@ -4,8 +4,6 @@
 compression may differ between versions, so these pictures are not in the manifest).
 """
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

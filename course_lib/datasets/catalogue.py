@@ -1,7 +1,5 @@
 """The course's data sets by name: which there are, their splits, and loading one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache, partial
 

@@ -6,8 +6,6 @@ separator may have joined, cut or moved something is an error that names the row
 RFC 4180.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

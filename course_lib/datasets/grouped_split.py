@@ -1,7 +1,5 @@
 """Splits that keep groups together and every stratum near its share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -5,8 +5,6 @@ train`, `diagnose` and `predict` use it.  :func:`from_folder` and :func:`from_cs
 the short ways in Python.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os.path import relpath

@@ -5,8 +5,6 @@ An :class:`ImageDataset` holds all images of one split as a uint8 array
 class, or a table that names the images (:mod:`course_lib.datasets.image_files`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

@@ -5,8 +5,6 @@
 a case that cannot be decided is an error that lists it.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

@@ -1,7 +1,5 @@
 """Words that the messages of all readers share: lists of names, what to install."""
 
-from __future__ import annotations
-
 import unicodedata
 import warnings
 from collections.abc import Collection

@@ -6,8 +6,6 @@ that two examples of different groups are never similar.  (Barz & Denzler 2020,
 arXiv:1902.00423, found such copies across the splits of CIFAR.)
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Sequence

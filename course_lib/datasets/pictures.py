@@ -7,8 +7,6 @@ many channels, in planes or of floats).  Values keep their own depth until a
 No file is executed, and none is read whose reader would (PostScript).
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import sys

@@ -6,8 +6,6 @@ has five lines in a fixed order, "not stated" where the ticket says nothing, and
 action that the fab's handbook prescribes for the defect.
 """
 
-from __future__ import annotations
-
 import re
 from string import Formatter
 

@@ -7,8 +7,6 @@ test parts of the archives that they come from (Dau et al. 2019, arXiv:1810.0775
 Bagnall et al. 2018, arXiv:1811.00075).  Known traps: data/cards/series.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import lru_cache
 

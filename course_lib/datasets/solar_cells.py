@@ -11,8 +11,6 @@ say which module a cell is from.  The splits keep groups of near-duplicates on o
 data/near_duplicates.npz).  What is known to go wrong: data/cards/solar_cells.md.
 """
 
-from __future__ import annotations
-
 import contextlib
 import zipfile
 from functools import lru_cache

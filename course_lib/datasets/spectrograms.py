@@ -17,8 +17,6 @@ arcing       a few short broadband bursts at random times
 Picture i depends only on (seed, split, i).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.fft
 

@@ -7,8 +7,6 @@ of both, the test set all of them.  Every probability below was set before any m
 was run (data/cards/tickets.md).
 """
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

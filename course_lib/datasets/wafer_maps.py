@@ -10,8 +10,6 @@ die; it is also drawn as a 64x64 RGB picture in three fixed colours.  Positions 
 units of the wafer's radius.  Map i depends only on (seed, split, i).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from course_lib.datasets.images import ImageDataset

@@ -18,8 +18,6 @@ Geometry is drawn on a grid of twice that resolution and averaged by the optics,
 edges are anti-aliased.  Image i depends only on (seed, split, i) and the difficulty.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from course_lib.datasets.images import ImageDataset

@@ -3,8 +3,6 @@
 pandas reads the values with openpyxl; no macro and no formula is run.
 """
 
-from __future__ import annotations
-
 import datetime
 import math
 import warnings

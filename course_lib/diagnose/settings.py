@@ -1,7 +1,5 @@
 """How a diagnosis is made: how many labels, for how long, how often, at which rates."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 

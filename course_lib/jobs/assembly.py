@@ -4,8 +4,6 @@ The source model with a new head, what of it is frozen, which part opens when, a
 rate of every layer group; used by :mod:`course_lib.jobs.pipeline`.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -10,8 +10,6 @@ takes preprocessed batches of any size and gives logits; that both give the same
 checked on test examples when the file is made.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -5,8 +5,6 @@ it is worse, what its weights descend from and under which licence.  Mitchell et
 2019 (Model cards for model reporting).  Its text is show/templates/model_card.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from course_lib.jobs.reporting import counts_table, inputs

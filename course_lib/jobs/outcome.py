@@ -1,7 +1,5 @@
 """What a training job reached: its numbers, and what follows from them."""
 
-from __future__ import annotations
-
 import hashlib
 import platform
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ that a column of the learner keeps together, stay on one side of every split: wh
 tested on has not been trained on.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -12,8 +12,6 @@ epoch and ends with the same weights.  Under `accelerate launch` it uses all pro
 On the command line it is `course train`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -7,8 +7,6 @@ Pictures, tables and texts are read as for training (:mod:`course_lib.datasets`)
 pictures become 8 bits by the rule that the model was trained with.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path

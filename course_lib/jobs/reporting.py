@@ -1,7 +1,5 @@
 """The report of a training job: a verdict, figures, tables, one page."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 import numpy as np

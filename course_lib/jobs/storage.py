@@ -1,7 +1,5 @@
 """The folder of a training job: state to go on from, and what is left at the end."""
 
-from __future__ import annotations
-
 import csv
 import io
 import time

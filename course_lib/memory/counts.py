@@ -1,7 +1,5 @@
 """Bytes by formula: quantisation constants, optimizer states, activations kept."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Does a plan fit on a card, what makes it fit, and how much fits at the most?"""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -6,8 +6,6 @@ speed do not depend on what the weights are.  `benchmarks/qlora_gpu.py` stores a
 measurement.
 """
 
-from __future__ import annotations
-
 import time
 
 import torch

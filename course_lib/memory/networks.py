@@ -1,7 +1,5 @@
 """Shapes of transformers: built on torch's meta device, so without their weights."""
 
-from __future__ import annotations
-
 import functools
 import json
 import math

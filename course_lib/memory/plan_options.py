@@ -1,7 +1,5 @@
 """What a plan is asked for: method, precision, optimizer, sizes; each value checked."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The plan: what one training run needs, by part."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """What a live model stores, counted storage by storage."""
 
-from __future__ import annotations
-
 import torch
 
 from course_lib.memory.planning import STORED

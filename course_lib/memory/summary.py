@@ -1,7 +1,5 @@
 """A plan as plain values for JSON, and in sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any

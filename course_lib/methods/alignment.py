@@ -6,8 +6,6 @@ classes onto each other.  Adversarial (DANN), by mean embeddings (MMD) or covari
 (CORAL).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace

@@ -8,8 +8,6 @@ The work is done by transformers and peft; beside this course's own quantised la
 `course_lib.methods.lora`.  Hu et al. 2022; Dettmers et al. 2023.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 

@@ -6,8 +6,6 @@ The layer, its injection into a model, merging, and files that `peft` reads and 
 too.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping

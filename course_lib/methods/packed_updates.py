@@ -16,8 +16,6 @@ are expanded once for all passes.  It serves LoRA (Hu et al. 2022), QLoRA (Dettm
 al. 2023) and full fine-tuning: the layers stay what they are.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager

@@ -5,8 +5,6 @@ of one method are put in and learn together with the head.  They know BERT's lay
 those of timm's vision transformers.  `lora` has a module of its own.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable

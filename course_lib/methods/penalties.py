@@ -1,7 +1,5 @@
 """Penalties on weights: staying near the start of fine-tuning."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch

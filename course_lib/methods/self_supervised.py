@@ -3,8 +3,6 @@
 Pictures by Barlow Twins, texts by masked tokens.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

@@ -1,7 +1,5 @@
 """Self-training: a model's own confident predictions as labels."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -3,8 +3,6 @@
 Neither trains a weight or reads a label.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Images without labels: read in batches, through a backbone that knows its head."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import nn

@@ -4,8 +4,6 @@ Every function takes a zoo ``Backbone`` or a plain ``torch.nn.Module``, and name
 place in it by a stage ("layer3") or by a module's dotted name ("layer3.0.conv1").
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 

@@ -6,8 +6,6 @@ asked, because its heads are many kinds: one linear layer, two that are averaged
 none yet.  Elsewhere the classifier is the last layer with weights.
 """
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -7,8 +7,6 @@ The work is done by transformers and bitsandbytes; where bitsandbytes has no bac
 `course_lib.models.quantization`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path

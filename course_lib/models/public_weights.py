@@ -5,8 +5,6 @@ and its four-bit numbers are written out.  :mod:`course_lib.assets` calls these 
 stores an asset; models read the safetensors from then on.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

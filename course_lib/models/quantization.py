@@ -8,8 +8,6 @@ bitsandbytes has no kernel.  Bytes, constants and values are those of bitsandbyt
 on a CPU, bit for bit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

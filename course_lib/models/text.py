@@ -1,7 +1,5 @@
 """Text through an encoder: tokens, one vector a text, a classifier, its predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ for other classes.  What was unwrapped and what was left out is said in `notes`;
 weights below the head must be there, else a CourseError says what lies in the file.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 import sys

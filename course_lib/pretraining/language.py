@@ -6,8 +6,6 @@ not tied to the embeddings) and a byte-pair tokenizer, both trained on generated
 model's folder.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import tempfile

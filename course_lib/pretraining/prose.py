@@ -6,8 +6,6 @@ remember.  About a quarter of the documents are raw tickets.  No document is in 
 form of a report (course_lib.datasets.reports): that is left to fine-tuning.
 """
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Plans of the memory planner as stacked bars."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from course_lib.errors import CourseError

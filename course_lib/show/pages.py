@@ -5,8 +5,6 @@ scopes, figures with alternative text; every text from outside is escaped (jinja
 autoescape).  `course train` and `course diagnose` make their pages here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

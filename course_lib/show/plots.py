@@ -5,8 +5,6 @@ its own marker and dashes, so that a grey print is readable.  Every function ret
 matplotlib figure; a cell ends with ``plots.show(fig, alt="...")``.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import io

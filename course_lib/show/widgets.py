@@ -5,8 +5,6 @@ figure at the controls' first values: JupyterLab with a kernel shows the former,
 other reader (an export, GitHub, a notebook without a kernel) the latter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from course_lib.errors import CourseError

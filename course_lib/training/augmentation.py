@@ -4,8 +4,6 @@ Each works on a preprocessed batch (N, C, H, W) and draws from the torch.Generat
 it is given, so that a seed repeats it.  Shorten & Khoshgoftaar 2019.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

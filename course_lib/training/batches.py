@@ -5,8 +5,6 @@ memory; :class:`Batches` shuffles them for ever; :class:`Feed` augments a batch,
 it to the device and gives each of several processes its rows.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

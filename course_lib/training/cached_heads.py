@@ -1,7 +1,5 @@
 """Heads on cached features: train on a backbone's stored output, then put it back."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 

@@ -11,8 +11,6 @@ own), and BatchNorm layers in train mode (each process normalises by its own par
 batch).  Li et al. 2020 (DDP), Zhao et al. 2023 (FSDP).
 """
 
-from __future__ import annotations
-
 import copy
 import os
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """What a network gets right: predictions, loss and accuracy in evaluation mode."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -9,8 +9,6 @@ altered copies of it, and not in every epoch.  `upper` is what lies behind: it s
 its layers with the backbone, which is trained in place.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import shutil

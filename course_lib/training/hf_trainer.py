@@ -3,8 +3,6 @@
 `trainer` sets up the standard recipe of BERT-class models, `fit` runs it and cleans up.
 """
 
-from __future__ import annotations
-
 import random
 import tempfile
 from collections.abc import Mapping, Sequence

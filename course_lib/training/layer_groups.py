@@ -7,8 +7,6 @@ shallowest family of numbered siblings (`layer1` ... `layer4`, `features.0` ...,
 `encoder.layer.0` ...) are the blocks.
 """
 
-from __future__ import annotations
-
 import re
 
 from torch import nn

@@ -4,8 +4,6 @@ Where a batch comes from stands in `batches`; what happens before the first upda
 around each epoch and after the last one in `run`.
 """
 
-from __future__ import annotations
-
 from course_lib.models.features import forward
 from course_lib.training.progress import History
 from course_lib.training.randomness import isolated

@@ -1,7 +1,5 @@
 """The learning-rate range test: how the loss answers to a rising rate."""
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import dataclass

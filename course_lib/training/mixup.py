@@ -1,7 +1,5 @@
 """Mixup: examples of a batch mixed with each other, labels too."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """How gradients become updates: parameter groups and the optimizer over them."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

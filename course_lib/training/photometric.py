@@ -4,8 +4,6 @@ Each gives f(x, generator) -> x for preprocessed batches (N, C, H, W); amounts a
 preprocessed units, where pixels have a deviation of about 1.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

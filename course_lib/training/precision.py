@@ -1,7 +1,5 @@
 """Mixed precision: forward in 16 bits, weights and updates in 32."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 
 import torch

@@ -1,7 +1,5 @@
 """Where chance comes from: seeds that repeat a run and leave the caller's alone."""
 
-from __future__ import annotations
-
 import random
 from contextlib import contextmanager
 

@@ -6,8 +6,6 @@ groups: how the weights move (:class:`Optimization`), what is minimised
 (:class:`Objective`), and where and how the run is carried out (:class:`Runtime`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -6,8 +6,6 @@ are tensors; everything else is plain JSON in the header of the same safetensors
 No pickle, and no moment at which one half is newer than the other.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

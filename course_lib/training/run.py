@@ -1,7 +1,5 @@
 """What stands around the updates of a training run, from its set-up to its history."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ A schedule is a function of (step, steps) that gives the factor of all rates, fo
 groups and a plan {epoch: what happens}.
 """
 
-from __future__ import annotations
-
 import math
 
 from course_lib.errors import CourseError

@@ -7,8 +7,6 @@ h w pixels a depthwise convolution is one (h w, h' w') matrix a channel, and a 1
 convolution one matrix product over all pixels (Chellapilla et al. 2006).
 """
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -8,8 +8,6 @@ modes and random generators are put back.  :func:`rates` and :func:`rate_table` 
 which rate each parameter group really learns.
 """
 
-from __future__ import annotations
-
 from course_lib.analysis.audit import (
     adapters,
     buffers,

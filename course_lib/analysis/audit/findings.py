@@ -1,7 +1,5 @@
 """What the audit says: its checks by name, a finding, and the report of all of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 CHECKS = {

@@ -1,7 +1,5 @@
 """What a run has logged: the weights it kept, and losses that are no numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 

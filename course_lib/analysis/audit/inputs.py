@@ -1,7 +1,5 @@
 """Inputs, head and splits: what the network is given, against what it expects."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 

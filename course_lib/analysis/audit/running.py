@@ -1,7 +1,5 @@
 """Running a network for a measurement, and leaving it as it was."""
 
-from __future__ import annotations
-
 import random
 import warnings
 from collections.abc import Iterator

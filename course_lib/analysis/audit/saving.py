@@ -1,7 +1,5 @@
 """What is saved of a model: what its files lack, and what they give back."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 import warnings

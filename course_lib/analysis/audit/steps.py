@@ -1,7 +1,5 @@
 """One training step, measured and undone: loss, gradients, and their accumulation."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator

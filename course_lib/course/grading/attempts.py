@@ -5,8 +5,6 @@ Older ones lie beside it in ``attempts/``, with ``attempts.json``, which says wh
 came from.  Nothing is ever replaced that is not kept there.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

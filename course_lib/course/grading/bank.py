@@ -4,8 +4,6 @@
 ``# %% right: what it is`` or ``# %% wrong: what it is -> hint``.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,8 +7,6 @@ functions in the sandbox, compares with what it computes itself, and raises
 grader, and no text but a hint comes back to the learner.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import numbers

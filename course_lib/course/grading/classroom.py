@@ -4,8 +4,6 @@
 record of each submission is kept (`journal`), and found again.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import hashlib

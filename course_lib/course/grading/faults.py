@@ -1,7 +1,5 @@
 """What can go wrong with the gradebook and with the disk: one message a fault."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import subprocess

@@ -4,8 +4,6 @@ The record tells outcomes apart and is all that the gradebook is written from.  
 that a submission does ends the grader, and nothing it says becomes a score.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import time

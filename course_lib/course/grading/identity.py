@@ -6,8 +6,6 @@ can know, a roster says: a CSV file with the columns ``name`` or ``pattern``, an
 ``learner``.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """nbgrader's own commands and its exchange, set up for this course."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

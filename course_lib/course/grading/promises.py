@@ -4,8 +4,6 @@ A probe runs harmless code in the same sandbox as submissions do, and says what 
 there.  SECURITY.md explains the promises; the tests attack them in many more ways.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import json

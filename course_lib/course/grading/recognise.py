@@ -4,8 +4,6 @@ A name alone does not say it: a notebook is known by its cells, an archive by it
 bytes, a file of the course by its place.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import re

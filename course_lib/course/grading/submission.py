@@ -4,8 +4,6 @@ The released notebook says which cells there are and what they are worth; the
 submission gives nothing but the text of the answers and of cells that were added.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import os

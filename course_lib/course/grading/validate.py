@@ -4,8 +4,6 @@ Lessons, references, banks, leaks, links and budgets; each check gives lines of 
 wrong, and none stops the next.
 """
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -5,8 +5,6 @@ a script nor a network.  Names of files, functions and lessons in the prose beco
 links.  Tables without a heading row get their first column as headings.
 """
 
-from __future__ import annotations
-
 import re
 
 from docutils import nodes

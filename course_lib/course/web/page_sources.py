@@ -5,8 +5,6 @@ stay notebooks, cards stay Markdown; the ledger, the library and the list of fil
 written from what they describe.  ``solutions/`` is never read.
 """
 
-from __future__ import annotations
-
 import ast
 import base64
 import html

@@ -4,8 +4,6 @@ Nothing is executed and nothing is fetched: formulas become MathML, figures beco
 files, and the search index is part of the site.
 """
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from dataclasses import dataclass
