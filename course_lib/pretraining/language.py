@@ -20,24 +20,6 @@ from course_lib import files, paths
 from course_lib.errors import CourseError
 from course_lib.pretraining import prose, recipes
 
-NOTES = """## What it read
-
-A quarter raw tickets of the fab (like those of data/cards/tickets.md, none of them from
-a committed split), the rest short stories of the fab and of everyday life, lists,
-things said twice, and a glossary that says which wording stands for which defect.  It
-has read no report: `tests/datasets/test_reports.py` checks that their form does not
-occur.
-
-An earlier version had nothing said twice.  It wrote as well, but did not copy: it began
-a story with one lot and ended it with another, and fine-tuned on reports it learned
-their form (100 %) and nothing of their content (3 % right in every field).
-
-## Limits
-
-Its sentences are grammatical and keep to their subject.  It copies a word now and then
-and hardly ever a lot number.  It knows a few hundred words
-and fifty frames, and nothing of the world.  It is here to be quantised and fine-tuned.
-"""
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 HELD_OUT = 10_000_000  # index of the first document that is not trained on
 HELD_OUT_TEXTS = 2000
@@ -280,7 +262,7 @@ not trained on |
 | sha256 | `{about["sha256"]}` |
 | licence | {about["licence"]}, as the course; no third party's text or weights |
 
-{NOTES}""".replace("\\\n", "")
+{recipes.NOTES["language"]}""".replace("\\\n", "")
 
 
 def write(model, made, about: dict, folder: Path) -> Path:

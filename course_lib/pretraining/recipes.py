@@ -8,6 +8,7 @@ half-precision safetensors with a model card.
 import hashlib
 import math
 import time
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,69 +205,7 @@ def one_cycle(lr, done):
 
 # --- the bundled weights ------------------------------------------------------
 
-PATTERNS_NOTES = """## On real pictures
-
-None were used in training.  Afterwards `benchmarks/real_images.py` was run on the NEU
-steel-surface defects (1,800 pictures of 96 x 96 pixels, six classes, 20 labels a class;
-not part of this repository).  Balanced accuracy, mean and 95 % interval of 5 splits;
-training all layers takes 150 updates, each start at the best of three rates:
-
-| | these weights | random weights |
-|---|---|---|
-| frozen, last stage, logistic regression | 0.925 ± 0.015 | 0.714 ± 0.041 |
-| frozen, all stages side by side, logistic regression | 0.960 ± 0.008 | 0.828 ± 0.025 |
-| all layers trained, turned and shifted pictures | 0.970 ± 0.012 | 0.915 ± 0.012 |
-| all layers trained, pictures as they are | 0.967 ± 0.008 | 0.887 ± 0.015 |
-
-With turns and shifts a network from scratch is already at 0.915 here, so the lead of
-transfer is 5 points and could not be 10.  Steel defects are textures, and the earlier
-stages keep more of a texture than the last one: where the last stage disappoints, try
-all of them.
-
-## How the source was chosen
-
-Surfaces and their faults were in mind: besides textures and shapes there are specks,
-strokes, transparent films, reliefs and pieces of the ground that are missing, displaced
-or turned.  The course's wafers are drawn by other code, but they are a *near* target,
-and gains measured on them are those of a near source.  An earlier version (31 shapes,
-all filled with a second texture, a quarter of the pictures seen) reached 28 % on its
-shapes and 0.943 on the steel defects.
-
-## Limits
-
-The weights know textures, outlines, strokes and faults; they have never seen an object,
-a face or a letter.  The loss was still falling slowly when the run ended.
-"""
-
-SILHOUETTES_NOTES = """## Limits
-
-The source has neither texture nor grey: on pictures that do, its features are a poor
-start.  That is its purpose, in the lessons on choosing a source and on negative
-transfer.
-"""
-
-VIT_NOTES = """## Limits
-
-A Vision Transformer has to learn from pictures what a convolution is given: after the
-same kind of training as the residual network, with a seventh of its pictures, it knows
-its source far less well, and its loss was still falling.  It is here to be compared
-and adapted, not to be the best.
-"""
-
-SHORT_NOTES = """## Limits
-
-Under-trained on purpose: the same pictures, passes and batch size as `vit-patterns`, so
-that a residual network and a Vision Transformer can be compared at equal pre-training,
-and one more candidate where sources are ranked.
-"""
-
-NEIGHBOUR_NOTES = """## Limits
-
-A small source of few classes, made with the renderer of one of the course's target
-sets.  It is here as one more candidate, in the lessons on choosing a source and on
-negative transfer; on that very set it is of course no honest candidate.
-"""
-
+NOTES = tomllib.loads(Path(__file__).with_name("notes.toml").read_text("utf-8"))
 RECIPES = {
     "resnet10-patterns": Recipe(
         "the backbone: what lies on a texture or is wrong with it, three heads",
@@ -275,7 +214,7 @@ RECIPES = {
         heads=HEADS,
         pictures=131_072,
         passes=18,
-        notes=PATTERNS_NOTES,
+        notes=NOTES["patterns"],
     ),
     "resnet10-patterns-short": Recipe(
         "the backbone's network with a seventh of its training, as much as the ViT had",
@@ -284,7 +223,7 @@ RECIPES = {
         heads=HEADS,
         pictures=32_768,
         passes=10,
-        notes=SHORT_NOTES,
+        notes=NOTES["short"],
     ),
     "resnet10-silhouettes": Recipe(
         "a deliberately different source: white shapes on black, no texture at all",
@@ -293,7 +232,7 @@ RECIPES = {
         heads={"shape": SILHOUETTE_NAMES},
         pictures=24_576,
         passes=4,
-        notes=SILHOUETTES_NOTES,
+        notes=NOTES["silhouettes"],
     ),
     "resnet10-wafer-maps": Recipe(
         "a small source: whole wafers as maps of failing dies, nine classes",
@@ -302,7 +241,7 @@ RECIPES = {
         heads={"class": WAFER_MAP_CLASSES},
         pictures=16_384,
         passes=6,
-        notes=NEIGHBOUR_NOTES,
+        notes=NOTES["neighbour"],
     ),
     "resnet10-spectrograms": Recipe(
         "a small source: vibration spectrograms of machines, six classes",
@@ -312,7 +251,7 @@ RECIPES = {
         options={"turn": 0.0},  # time and frequency keep their directions
         pictures=16_384,
         passes=6,
-        notes=NEIGHBOUR_NOTES,
+        notes=NOTES["neighbour"],
     ),
     "vit-patterns": Recipe(
         "a small Vision Transformer on the backbone's source task",
@@ -322,7 +261,7 @@ RECIPES = {
         pictures=32_768,
         passes=10,
         lr=1e-3,
-        notes=VIT_NOTES,
+        notes=NOTES["vit"],
     ),
 }
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
