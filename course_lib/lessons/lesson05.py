@@ -49,6 +49,13 @@ def backbone_for(seed):
     return zoo.load(BACKBONE, 5, seed=seed)
 
 
+def taught(backbone, seed, data=None, **changed):
+    """The backbone trained by the protocol, on 100 labels unless told otherwise."""
+    options = dict(lr=LR, steps=STEPS[LABELS], seed=seed) | changed
+    train(backbone, labelled(LABELS, seed) if data is None else data, **options)
+    return backbone
+
+
 def served(backbone, preprocess):
     """Test accuracy when the pictures are prepared in this way."""
     test = datasets.load(TARGET, "test")
@@ -57,8 +64,7 @@ def served(backbone, preprocess):
 
 def correct(seed):
     """The protocol as it is, served rightly and with each wrong preprocessing."""
-    backbone = backbone_for(seed)
-    train(backbone, labelled(LABELS, seed), lr=LR, steps=STEPS[LABELS], seed=seed)
+    backbone = taught(backbone_for(seed), seed)
     wrong = {f"served {name}": served(backbone, p) for name, p in WRONG.items()}
     return scored(backbone) | forgetting(backbone) | wrong
 
@@ -67,8 +73,7 @@ def throughout(name, seed):
     """Trained, validated and served with one and the same wrong preprocessing."""
     backbone = backbone_for(seed)
     backbone.preprocess = WRONG[name]
-    train(backbone, labelled(LABELS, seed), lr=LR, steps=STEPS[LABELS], seed=seed)
-    return scored(backbone)
+    return scored(taught(backbone, seed))
 
 
 def frozen(seed):
@@ -141,18 +146,14 @@ def stale_head(seed):
     optimizer = training.make_optimizer(backbone, lr=LR)
     backbone.to_classes(5, seed=seed)
     optimization = training.Optimization(optimizer=optimizer)
-    options = dict(steps=STEPS[LABELS], seed=seed, optimization=optimization)
-    train(backbone, labelled(LABELS, seed), **options)
-    return scored(backbone)
+    return scored(taught(backbone, seed, optimization=optimization))
 
 
 def source_head(seed):
     """The head is forgotten: 76 outputs of the source for 5 classes."""
     backbone = zoo.load(BACKBONE)
     data = labelled(LABELS, seed)
-    options = dict(lr=LR, steps=STEPS[LABELS], seed=seed)
-    train(backbone, (data.images, data.labels), **options)
-    return scored(backbone)
+    return scored(taught(backbone, seed, (data.images, data.labels)))
 
 
 def not_added(seed):
@@ -161,16 +162,12 @@ def not_added(seed):
     groups = training.param_groups(backbone, LR)
     freezing.unfreeze(backbone)
     optimization = training.Optimization(param_groups=groups)
-    options = dict(steps=STEPS[LABELS], seed=seed, optimization=optimization)
-    train(backbone, labelled(LABELS, seed), **options)
-    return scored(backbone)
+    return scored(taught(backbone, seed, optimization=optimization))
 
 
 def high_rate(seed):
     """Thirty times the rate."""
-    backbone = backbone_for(seed)
-    data = labelled(LABELS, seed)
-    train(backbone, data, lr=30 * LR, steps=STEPS[LABELS], seed=seed)
+    backbone = taught(backbone_for(seed), seed, lr=30 * LR)
     return scored(backbone) | forgetting(backbone)
 
 
@@ -186,21 +183,15 @@ def long_run(augmented, seed, steps=600, every=30):
         if losses[-1] == min(losses):
             best = copy.deepcopy(backbone.model.state_dict())
 
-    training.fit(
-        backbone,
-        labelled(LABELS, seed),
-        steps=steps,
-        lr=LR,
-        seed=seed,
-        recipe=training.Recipe(
-            eval_every=every,
-            augment=AUGMENT if augmented else None,
-            on_epoch=lambda epoch, *_: look() if epoch else None,
-            optimization=training.Optimization(
-                schedule="cosine" if augmented else "constant"
-            ),
-        ),
+    schedule = "cosine" if augmented else "constant"
+    recipe = training.Recipe(
+        eval_every=every,
+        augment=AUGMENT if augmented else None,
+        on_epoch=lambda epoch, *_: look() if epoch else None,
+        optimization=training.Optimization(schedule=schedule),
     )
+    options = dict(steps=steps, lr=LR, seed=seed, recipe=recipe)
+    training.fit(backbone, labelled(LABELS, seed), **options)
     look()
     test = datasets.load(TARGET, "test")
     last = training.evaluate(backbone, test)

@@ -5,7 +5,8 @@ where they cannot change the class.
 """
 
 from course_lib import datasets, training
-from course_lib.lessons.protocol import AUGMENT, labelled, scored, train
+from course_lib.lessons import protocol
+from course_lib.lessons.protocol import AUGMENT, labelled, train
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import zoo
 
@@ -57,6 +58,27 @@ def recipe(target, evaluations=5, **changed):
     return training.Recipe(augment=TARGETS[target], eval_every=every, **changed)
 
 
+def pictures(target, labels, seed):
+    """(labelled, validation, test) pictures of a target."""
+    parts = (datasets.load(target, part) for part in ("train", "validation", "test"))
+    train, validation, test = parts
+    return train.take(labels, seed=seed), validation, test
+
+
+def fine_tuned(backbone, data, validation, target, seed, lr, **changed):
+    """Train by the recipe of a target; the history."""
+    options = dict(steps=STEPS, lr=lr, seed=seed, recipe=recipe(target, **changed))
+    return training.fit(backbone, data, validation, **options)
+
+
+def scored(backbone, test, history):
+    """Accuracy on test pictures, and on validation pictures of the weights kept."""
+    return {
+        "accuracy": training.evaluate(backbone, test)["accuracy"],
+        "val_accuracy": history.val_accuracy[history.best_epoch],
+    }
+
+
 def load_source(name, num_classes=None, seed=0):
     """A source by name; "random" is the residual network without training."""
     if name == "random":
@@ -96,22 +118,10 @@ def chosen_rate(name, target):
 )
 def sources(source, target, lr, seed):
     """Fine-tune one source on 100 labelled pictures of one target."""
-    splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
-    data = splits["train"].take(LABELS, seed=seed)
+    data, validation, test = pictures(target, LABELS, seed)
     backbone = load_source(source, len(data.classes), seed)
-    training.fit(
-        backbone,
-        data,
-        splits["validation"],
-        steps=STEPS,
-        lr=lr,
-        seed=seed,
-        recipe=recipe(target),
-    )
-    return {
-        "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],
-        "val_accuracy": training.evaluate(backbone, splits["validation"])["accuracy"],
-    }
+    history = fine_tuned(backbone, data, validation, target, seed, lr)
+    return scored(backbone, test, history)
 
 
 CNN, VIT = "bundled/resnet10-patterns-short", "bundled/vit-patterns"
@@ -143,4 +153,4 @@ def cnn_vit(model, pretrained, augmented, lr, seed):
     changed = {} if augmented else {"augment": None}
     options = dict(steps=320, seed=seed, evaluations=5)
     train(backbone, labelled(500, seed), lr=lr, **options, **changed)
-    return scored(backbone)
+    return protocol.scored(backbone)

@@ -14,13 +14,8 @@ import torch
 from course_lib import datasets, training
 from course_lib.analysis.distances import proxy_a_distance
 from course_lib.datasets import shifted
-from course_lib.lessons.protocol import (
-    AUGMENT,
-    BACKBONE,
-    FILES,
-    TARGET,
-    labelled,
-)
+from course_lib.datasets.labelled import joined
+from course_lib.lessons.protocol import AUGMENT, BACKBONE, FILES, TARGET, labelled
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import alignment, test_time
 from course_lib.methods.self_supervised import continue_pretraining
@@ -80,19 +75,13 @@ def trained_at_home(method, seed):
     if method == "mixup":
         mix = Mixup(alpha=0.2)
         augment, loss = training.compose(AUGMENT, mix), mix.loss
-    training.fit(
-        backbone,
-        labelled(500, seed),
-        datasets.load(TARGET, "validation"),
-        steps=STEPS,
-        lr=LR,
-        seed=seed,
-        recipe=training.Recipe(
-            augment=augment,
-            eval_every=STEPS // 5,
-            objective=training.Objective(loss=loss),
-        ),
+    objective = training.Objective(loss=loss)
+    recipe = training.Recipe(
+        augment=augment, eval_every=STEPS // 5, objective=objective
     )
+    options = dict(steps=STEPS, lr=LR, seed=seed, recipe=recipe)
+    validation = datasets.load(TARGET, "validation")
+    training.fit(backbone, labelled(500, seed), validation, **options)
     return backbone
 
 
@@ -103,33 +92,19 @@ def trained(method, kind, seed):
     source, (target, _) = labelled(500, seed), second_fab(kind)
     recipe = training.Recipe(augment=AUGMENT)
     options = dict(steps=STEPS, lr=LR, seed=seed, recipe=recipe)
-    if method in ALIGNED:
-        backbone = zoo.load(BACKBONE, 5, seed=seed)
-        weight = coral_weight(backbone, source) if method == "coral" else 1.0
-        alignment.fit_aligned(
-            backbone,
-            source,
-            None,
-            alignment.Alignment(method, target, weight, AUGMENT),
-            **options,
-        )
-        return backbone
     if method == "pseudo-labels":
         backbone = trained_at_home("source only", seed).copy()
         guessed, _ = pseudo_labelled(backbone, target, CONFIDENT)
-        both = datasets.from_arrays(
-            np.concatenate([source.images, guessed.images]),
-            np.concatenate([source.labels, guessed.labels]),
-            classes=source.classes,
-        )
-        training.fit(backbone, both, **options)
+        training.fit(backbone, joined([source, guessed]), **options)
         return backbone
+    backbone = zoo.load(BACKBONE, 5, seed=seed)
+    if method in ALIGNED:
+        weight = coral_weight(backbone, source) if method == "coral" else 1.0
+        how = alignment.Alignment(method, target, weight, AUGMENT)
+        alignment.fit_aligned(backbone, source, None, how, **options)
     if method == "target labels":  # what labels there would have given
-        backbone = zoo.load(BACKBONE, 5, seed=seed)
         training.fit(backbone, target.take(500, seed=seed), **options)
-        return backbone
     if method == "self-supervised":
-        backbone = zoo.load(BACKBONE, 5, seed=seed)
         pictures = np.concatenate([source.images, target.images])
         continue_pretraining(
             backbone, pictures, steps=STEPS, lr=3e-4, seed=seed, augment=IMITATION
@@ -273,36 +248,28 @@ def audited(predict, test):
     }
 
 
+def bias_cell(source, target, strategy, remedy, seed):
+    """The parameters of a cell."""
+    where = dict(source=source, target=target, strategy=strategy)
+    return where | dict(remedy=remedy, seed=seed)
+
+
 @experiment(
     "inherited_bias",
     grid=[
-        dict(source=source, target=target, strategy=strategy, remedy="none", seed=seed)
+        bias_cell(source, target, strategy, "none", seed)
         for seed in SEEDS
         for source in ("clean", "biased")
         for target in ("clean", "biased a little")
         for strategy in ("frozen", "full")
     ]
     + [
-        dict(
-            source="biased",
-            target="biased a little",
-            strategy=strategy,
-            remedy=remedy,
-            seed=seed,
-        )
+        bias_cell("biased", "biased a little", strategy, remedy, seed)
         for seed in SEEDS
         for strategy in ("frozen", "full")
         for remedy in REMEDIES[1:]
     ],
-    sample=[
-        dict(
-            source="clean",
-            target="biased a little",
-            strategy="frozen",
-            remedy="none",
-            seed=0,
-        )
-    ],
+    sample=[bias_cell("clean", "biased a little", "frozen", "none", 0)],
     tolerance={"aligned": 0.05, "conflicting": 0.05},
     models=(BACKBONE,),
     data=FILES,

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from course_lib import datasets, training
+from course_lib import datasets
 from course_lib.analysis import probes
 from course_lib.lessons import lesson06, results
 from course_lib.lessons.results import SEEDS, experiment
@@ -38,22 +38,11 @@ PAIRS = [pair for pair in lesson06.pairs() if pair[0] in SOURCES]
 )
 def gains(source, target, labels, seed):
     """Fine-tune one source on few or many labelled pictures of one target."""
-    splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
-    data = splits["train"].take(labels, seed=seed)
+    data, validation, test = lesson06.pictures(target, labels, seed)
     backbone = lesson06.load_source(source, len(data.classes), seed)
-    history = training.fit(
-        backbone,
-        data,
-        splits["validation"],
-        steps=lesson06.STEPS,
-        lr=lesson06.chosen_rate(source, target),
-        seed=seed,
-        recipe=lesson06.recipe(target),
-    )
-    return {
-        "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],
-        "val_accuracy": history.val_accuracy[history.best_epoch],
-    }
+    lr = lesson06.chosen_rate(source, target)
+    history = lesson06.fine_tuned(backbone, data, validation, target, seed, lr)
+    return lesson06.scored(backbone, test, history)
 
 
 @lru_cache(maxsize=2)
@@ -77,13 +66,7 @@ def stage_features(source, target):
         for seed in SEEDS
     ],
     sample=[
-        dict(
-            source="bundled/resnet10-silhouettes",
-            target="digits",
-            strategy=strategy,
-            labels=25,
-            seed=0,
-        )
+        dict(source=SOURCES[1], target="digits", strategy=strategy, labels=25, seed=0)
         for strategy in ("last stage", "all stages")
     ],
     tolerance={"accuracy": 0.02},
@@ -102,14 +85,8 @@ def frozen_gains(source, target, strategy, labels, seed):
     places = np.arange(len(train))
     chosen = replace(train, metadata={"place": places}).take(labels, seed=seed)
     rows = chosen.metadata["place"]
-    probe = probes.linear_probe(
-        X[rows],
-        train.labels[rows],
-        T,
-        test.labels,
-        val=(V, validation.labels),
-        seed=seed,
-    )
+    known, chosen = (X[rows], train.labels[rows]), (V, validation.labels)
+    probe = probes.linear_probe(*known, T, test.labels, val=chosen, seed=seed)
     return {"accuracy": probe.accuracy}
 
 

@@ -44,6 +44,7 @@ from torch import nn
 from course_lib import datasets, training
 from course_lib.analysis import probes
 from course_lib.analysis.statistics import paired_difference
+from course_lib.datasets.labelled import joined
 from course_lib.diagnose.diagnosis import Settings, diagnose
 from course_lib.lessons.results import experiment
 from course_lib.models import zoo
@@ -99,27 +100,18 @@ def planted_cases() -> dict[str, Case]:
 def pictures(target, which):
     """Half-size pictures of a target: a folder to diagnose, or a pool for the truth."""
     name = dict.fromkeys(("colours", "full or empty"), "wafer_maps").get(target, target)
+    splits = FOLDER
     if target == "digits":  # there are no others
-        data = joined(name, {"folder": FOLDER[1:], "pool": FOLDER[:1]}[which])
-    elif which == "folder":
-        data = joined(name, FOLDER)
+        splits = {"folder": FOLDER[1:], "pool": FOLDER[:1]}[which]
+    if target == "digits" or which == "folder":
+        data = joined([datasets.load(name, split) for split in splits])
     else:
         data = datasets.load(name, "pool", n=3000, seed=POOL_SEED)
     if target == "colours":
         data = in_colours(data)
     if target == "full or empty":
         data = of_classes(data, ("near-full", "none"))
-    return replace(data, images=halved(data.images))
-
-
-def joined(name, splits):
-    """Several splits of a data set as one, without metadata."""
-    parts = [datasets.load(name, split) for split in splits]
-    images, labels = (
-        np.concatenate([getattr(part, key) for part in parts])
-        for key in ("images", "labels")
-    )
-    return replace(parts[0], images=images, labels=labels, metadata={})
+    return replace(data, images=halved(data.images), metadata={})
 
 
 def halved(images):

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from course_lib import datasets, training
+from course_lib import training
 from course_lib.analysis import probes, transferability
 from course_lib.analysis.negative_transfer import errors_follow_source, falls_and_rises
 from course_lib.lessons import lesson06
@@ -131,24 +131,13 @@ def frozen(data, validation, test):
 )
 def remedies(case, remedy, seed):
     """Test accuracy on the wafer maps: as practised, from scratch, recovered."""
-    splits = {s: datasets.load(TARGET, s) for s in ("train", "validation", "test")}
-    data = splits["train"].take(CASES[case], seed=seed)
+    data, validation, test = lesson06.pictures(TARGET, CASES[case], seed)
     if remedy == "as practised" and case.startswith("frozen"):
-        return {"accuracy": frozen(data, splits["validation"], splits["test"])}
+        return {"accuracy": frozen(data, validation, test)}
     backbone, lr, changed = prepared(remedy, data, seed)
-    history = training.fit(
-        backbone,
-        data,
-        splits["validation"],
-        steps=lesson06.STEPS,
-        lr=lr,
-        seed=seed,
-        recipe=lesson06.recipe(TARGET, **changed),
-    )
-    return {
-        "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],
-        "val_accuracy": history.val_accuracy[history.best_epoch],
-    }
+    given = (data, validation, TARGET, seed, lr)
+    history = lesson06.fine_tuned(backbone, *given, **changed)
+    return lesson06.scored(backbone, test, history)
 
 
 SEEN = {  # target, labels: one pair that loses, two that win
@@ -183,20 +172,12 @@ def warning_signs(pair, seed):
     follow: p value of "confident errors do not follow the source's classes".
     """
     target, labels = SEEN[pair]
-    splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
-    data, test = splits["train"].take(labels, seed=seed), splits["test"]
+    data, validation, test = lesson06.pictures(target, labels, seed)
     seen, found = source_classes(test.images), {}
     for start, name in (("tuned", BACKBONE), ("random", "random")):
         backbone = lesson06.load_source(name, len(data.classes), seed)
-        history = training.fit(
-            backbone,
-            data,
-            splits["validation"],
-            steps=lesson06.STEPS,
-            lr=lesson06.chosen_rate(name, target),
-            seed=seed,
-            recipe=lesson06.recipe(target, evaluations=10),
-        )
+        given = (data, validation, target, seed, lesson06.chosen_rate(name, target))
+        history = lesson06.fine_tuned(backbone, *given, evaluations=10)
         scores = training.evaluate(backbone, test)
         sure = scores["probabilities"].max(axis=1) > CONFIDENT
         wrong = sure & (scores["predictions"] != test.labels)

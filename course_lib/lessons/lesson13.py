@@ -10,7 +10,6 @@ penalties and the framework's question are decided on these.
 
 import numpy as np
 
-from course_lib import datasets, training
 from course_lib.analysis import probes
 from course_lib.lessons import lesson06
 from course_lib.lessons.protocol import BACKBONE
@@ -37,10 +36,8 @@ WAYS = ("probe", "tuned", "scratch")
 )
 def decisions(target, labels, seed):
     """Test and validation accuracy of the three ways in one situation."""
-    splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
-    train = splits["train"].take(labels, seed=seed)
-    validation = splits["validation"].take(labels // 2, seed=seed)
-    test, found = splits["test"], {}
+    train, validation, test = lesson06.pictures(target, labels, seed)
+    validation, found = validation.take(labels // 2, seed=seed), {}
     backbone = lesson06.load_source(BACKBONE)
     X, V, T = (all_stages(backbone, part) for part in (train, validation, test))
     probe = probes.linear_probe(
@@ -52,17 +49,9 @@ def decisions(target, labels, seed):
     found["probe"], found["val_probe"] = probe.accuracy, chosen.accuracy
     for way, source in (("tuned", BACKBONE), ("scratch", "random")):
         net = lesson06.load_source(source, len(train.classes), seed)
-        history = training.fit(
-            net,
-            train,
-            validation,
-            steps=lesson06.STEPS,
-            lr=lesson06.chosen_rate(source, target),
-            seed=seed,
-            recipe=lesson06.recipe(target),
-        )
-        found[way] = training.evaluate(net, test)["accuracy"]
-        found[f"val_{way}"] = history.val_accuracy[history.best_epoch]
+        lr = lesson06.chosen_rate(source, target)
+        history = lesson06.fine_tuned(net, train, validation, target, seed, lr)
+        found[way], found[f"val_{way}"] = lesson06.scored(net, test, history).values()
     return found
 
 

@@ -2,8 +2,9 @@
 
 A document follows one of the plots in prose.toml: each step is one of several
 sentences, and a name, lot or tool stays the same throughout the document, so that there
-is something to remember.  About a quarter of the documents are raw tickets.  No document is in the
-form of a report (course_lib.datasets.reports): that is left to fine-tuning.
+is something to remember.  About a quarter of the documents are raw tickets.  No
+document is in the form of a report (course_lib.datasets.reports): that is left to
+fine-tuning.
 """
 
 import re

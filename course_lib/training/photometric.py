@@ -79,22 +79,3 @@ def random_colour(strength: float) -> Callable:
         return x * (1 + gain) + offset
 
     return augment
-
-
-def random_contrast(strength: float) -> Callable:
-    """Stretch each image about its own mean by 1 + a, a within +-``strength``."""
-
-    def augment(x, generator):
-        mean = x.mean(dim=(1, 2, 3), keepdim=True)
-        return mean + (x - mean) * (1 + _drawn(x, -strength, strength, generator))
-
-    return augment
-
-
-def random_brightness(strength: float) -> Callable:
-    """Shift each image by up to ``strength`` preprocessed units."""
-
-    def augment(x, generator):
-        return x + _drawn(x, -strength, strength, generator)
-
-    return augment
