@@ -67,7 +67,8 @@ def forward(module: nn.Module, inputs):
     return out
 
 
-def _device(module: nn.Module) -> torch.device:
+def device_of(module: nn.Module) -> torch.device:
+    """Where the parameters are; the CPU for a module without any."""
     return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
@@ -107,7 +108,7 @@ def activations(model, x, modules: Sequence[str]) -> dict[str, torch.Tensor]:
         handles.append(module.get_submodule(name).register_forward_hook(keep))
     try:
         with torch.no_grad(), eval_mode(module):
-            forward(module, to_device(x, _device(module)))
+            forward(module, to_device(x, device_of(module)))
     finally:
         for handle in handles:
             handle.remove()
@@ -118,18 +119,6 @@ def activations(model, x, modules: Sequence[str]) -> dict[str, torch.Tensor]:
             "activation. Name a module that the network uses."
         )
     return {place: kept[place] for place in modules}
-
-
-def feature_maps(backbone, image, module: str, preprocess=None) -> np.ndarray:
-    """All maps (C, h, w) of one layer for one uint8 image (H, W, 3)."""
-    x = _required(backbone, preprocess)(image)
-    maps = activations(backbone, x, [module])[module]
-    if maps.ndim != 4:
-        raise CourseError(
-            f"{module} gives activations of shape {tuple(maps.shape)}, expected maps "
-            "(1, C, h, w). Choose a convolutional stage."
-        )
-    return maps[0].cpu().numpy()
 
 
 def filters(conv: nn.Conv2d) -> np.ndarray:
@@ -231,7 +220,7 @@ def measured_receptive_field(
     """
     net, name = network(model), resolve(model, module)
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, 3, size, size, generator=generator).to(_device(net))
+    x = torch.randn(n, 3, size, size, generator=generator).to(device_of(net))
     x.requires_grad_(True)
     kept = []
     hook = net.get_submodule(name).register_forward_hook(
@@ -353,7 +342,7 @@ def extract(
             "the layer: extract(model, data, module='layer4', preprocess=...)."
         )
     net = network(backbone)
-    device = _device(net)
+    device = device_of(net)
     order = by_length(examples)
     if order is not None:
         examples = [examples[i] for i in order]

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from course_lib.errors import CourseError
+from course_lib.models.features import device_of
 
 
 def find(model: nn.Module) -> tuple[str, ...]:
@@ -153,7 +154,7 @@ def outputs(model, heads) -> int | None:
 
 def replace(model, heads, num_features: int, num_classes: int) -> tuple[str, ...]:
     """Put a fresh classifier in place, drawn from torch's generator; its names."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     if hasattr(model, "reset_classifier"):
         _reset(model, num_classes)
     else:

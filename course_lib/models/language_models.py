@@ -84,7 +84,14 @@ def load(
     native = bool(quantised) and pretrained and bitsandbytes_works()
     options = dict(dtype=dtype)
     if native:
-        options |= dict(quantization_config=_bits(quantised, double, dtype))
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type=quantised,
+            bnb_4bit_use_double_quant=double,
+            bnb_4bit_compute_dtype=dtype,
+        )
     try:
         model, tokenizer = _from_files(name, options, pretrained)
     except CourseError:
@@ -126,17 +133,6 @@ def _from_files(name: str, options: dict, pretrained: bool):
         options = options | dict(use_safetensors=True)
     options = options | dict(local_files_only=not public, device_map=profiles.device())
     return AutoModelForCausalLM.from_pretrained(where, **options), tokenizer
-
-
-def _bits(quantised, double, dtype):
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=quantised,
-        bnb_4bit_use_double_quant=double,
-        bnb_4bit_compute_dtype=dtype,
-    )
 
 
 def _check_quantised(model, name) -> None:

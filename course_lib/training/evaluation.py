@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from course_lib.errors import CourseError
 from course_lib.models.features import (
+    device_of,
     eval_mode,
     forward,
     network,
@@ -69,7 +70,7 @@ def _logits(model, data, preprocess, batch_size):
     net = network(model)
     preprocess = preprocess_of(model, preprocess)
     examples = Examples(data, preprocess, batch_size, "evaluation", cache=False)
-    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    device = device_of(net)
     outputs, labels = [], []
     with torch.no_grad(), eval_mode(net):
         for x, y in examples.once(batch_size):
