@@ -1,6 +1,7 @@
 """The course's data sets by name: which there are, their splits, and loading one."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 
 import numpy as np
@@ -142,9 +143,7 @@ def _pool_block(name: str, k: int, seed: int) -> ImageDataset:
     block = renderer.render(
         POOL_BLOCK, renderer.SEED + seed, "pool", first=k * POOL_BLOCK
     )
-    try:
-        content = npz_bytes(dataset_arrays(block), compress=False)
+    content = npz_bytes(dataset_arrays(block), compress=False)
+    with suppress(OSError):  # a full disk costs time later, not the lesson now
         files.atomic_write_bytes(path, content)
-    except OSError:
-        pass  # a full or read-only disk costs time later, not the lesson now
     return block

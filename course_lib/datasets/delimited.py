@@ -415,13 +415,8 @@ def _check_doubts(records, path, words) -> None:
 
 def _check_counts(frame, records, path) -> None:
     """Have pandas and the scan seen the same records and fields?"""
-    odd = [
-        i
-        for i, (row, record) in enumerate(
-            zip(frame.itertuples(index=False, name=None), records)
-        )
-        if any(row[record.width :])
-    ]
+    rows = zip(frame.itertuples(index=False, name=None), records)
+    odd = [row for row, record in rows if any(row[record.width :])]
     if len(frame) != len(records) or odd:
         raise CourseError(
             f"{path}: {len(records)} records were counted and {len(frame)} were read; "
@@ -499,11 +494,9 @@ def _by_pandas(text, dialect, width, path, end):
     import pandas as pd
 
     options = {}
-    if end in (
-        r"\n",
-        r"\r",
-    ):  # else pandas ends a record at a carriage return in a text
-        options["lineterminator"] = {r"\n": "\n", r"\r": "\r"}[end]
+    if sign := {r"\n": "\n", r"\r": "\r"}.get(end):
+        # else pandas ends a record at a carriage return in a text
+        options["lineterminator"] = sign
     if dialect.escape:
         options |= dict(escapechar="\\", doublequote=False)
     try:

@@ -65,6 +65,20 @@ def _check_arrays(data: ImageDataset) -> None:
     check_labels(data)
 
 
+def columns(rows: list[dict]) -> dict[str, np.ndarray]:
+    """Drawn settings as metadata, one array each; floats rounded to 3 decimals."""
+    found = {}
+    for key in rows[0] if rows else ():
+        values = [row[key] for row in rows]
+        if isinstance(values[0], float):
+            found[key] = np.round(np.array(values), 3).astype(np.float32)
+        elif isinstance(values[0], int):
+            found[key] = np.array(values, dtype=np.int8)
+        else:
+            found[key] = np.array(values, dtype="<U12")
+    return found
+
+
 # -- from arrays ------------------------------------------------------------------
 
 

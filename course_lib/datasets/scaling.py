@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from course_lib.datasets.pictures import (
     DICOM,
@@ -244,8 +245,6 @@ def _transparent(looks: Iterable[Look], alone: bool = False) -> dict[str, bool]:
 
 def rgb(picture: Picture, rule: Rule):
     """(Pillow image RGB of 8 bits, was anything beyond the range cut?)."""
-    from PIL import Image
-
     beyond = False
     if picture.kind == EIGHT:
         image = picture.values
@@ -257,8 +256,6 @@ def rgb(picture: Picture, rule: Rule):
             alpha = np.floor(alpha + 0.5).clip(0, 255).astype(np.uint8)
             image.putalpha(Image.fromarray(alpha))
     if picture.kind == EIGHT and picture.inverted:
-        from PIL import ImageOps
-
         image = ImageOps.invert(image.convert("RGB"))
     if image.mode == "RGB":
         return image, beyond

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+from PIL import Image
 
 from course_lib import assets
 from course_lib.datasets.images import ImageDataset
@@ -116,8 +117,6 @@ def pictures(data: SeriesDataset, like: SeriesDataset, size: int = SIZE):
     1st to the 99th percentile of ``like``, the training part, so that nothing of the
     test part is used to draw it.
     """
-    from PIL import Image
-
     low, high = np.percentile(
         np.concatenate([_map(x).ravel() for x in like.series]), (1, 99)
     )

@@ -20,7 +20,7 @@ Picture i depends only on (seed, split, i).
 import numpy as np
 import scipy.fft
 
-from course_lib.datasets.images import ImageDataset
+from course_lib.datasets.images import ImageDataset, columns
 
 CLASSES = ("normal", "imbalance", "bearing", "belt-slip", "turbulence", "arcing")
 SPLITS = {"train": 1, "validation": 2, "test": 3, "pool": 4}
@@ -201,8 +201,4 @@ def render(
         signal, settings = vibration(rng, int(label))
         images[i] = colour(stft_decibels(signal))[::-1]
         rows.append(settings)
-    metadata = {}
-    for key in ("rotor_hz", "severity"):
-        values = np.array([row[key] for row in rows])
-        metadata[key] = np.round(values, 3).astype(np.float32)
-    return ImageDataset(images, labels, CLASSES, "spectrograms", split, metadata)
+    return ImageDataset(images, labels, CLASSES, "spectrograms", split, columns(rows))

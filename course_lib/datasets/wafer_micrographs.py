@@ -20,7 +20,7 @@ edges are anti-aliased.  Image i depends only on (seed, split, i) and the diffic
 
 import numpy as np
 
-from course_lib.datasets.images import ImageDataset
+from course_lib.datasets.images import ImageDataset, columns
 
 CLASSES = ("scratch", "particle", "residue", "bridge", "crack")
 BACKGROUNDS = ("lines", "contacts", "pads", "crossbars", "film", "cells")
@@ -539,19 +539,5 @@ def render(
         rng = np.random.default_rng((seed, SPLITS[split], first + i))
         images[i], settings = render_one(rng, int(labels[i]), difficulty)
         rows.append(settings)
-    metadata = _columns(rows)
+    metadata = columns(rows)
     return ImageDataset(images, labels, CLASSES, "wafer_micrographs", split, metadata)
-
-
-def _columns(rows: list[dict]) -> dict[str, np.ndarray]:
-    """One array a setting; floats are rounded to 3 decimals."""
-    columns = {}
-    for key in rows[0] if rows else ():
-        values = [row[key] for row in rows]
-        if isinstance(values[0], float):
-            columns[key] = np.round(np.array(values), 3).astype(np.float32)
-        elif isinstance(values[0], int):
-            columns[key] = np.array(values, dtype=np.int8)
-        else:
-            columns[key] = np.array(values, dtype="<U12")
-    return columns
