@@ -155,17 +155,7 @@ def train(model, rows, recipe, batch_size, minutes=None, report=print) -> list:
     AdamW, warm-up and cosine, gradients clipped to norm 1, matrix products in
     bfloat16.  Raises CourseError when the loss is no longer finite.
     """
-    plain = [p for p in model.parameters() if p.ndim < 2]
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": recipe.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=recipe.lr,
-        betas=(0.9, 0.95),
-        fused=True,
-    )
+    optimizer = recipes.make_optimizer(model, recipe, betas=(0.9, 0.95))
     gen = torch.Generator().manual_seed(recipe.seed)
     batches = torch.randperm(len(rows), generator=gen).split(batch_size)
     began, history, running = time.monotonic(), [], None

@@ -186,7 +186,7 @@ def pretrain(model, pool, recipe, minutes=None, report=print):
     return history
 
 
-def make_optimizer(model, recipe):
+def make_optimizer(model, recipe, **options):
     """AdamW; vectors (biases, scales and shifts of norms) do not decay."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
@@ -194,7 +194,7 @@ def make_optimizer(model, recipe):
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True, **options)
 
 
 def one_cycle(lr, done):
@@ -205,64 +205,17 @@ def one_cycle(lr, done):
 
 # --- the bundled weights ------------------------------------------------------
 
-NOTES = tomllib.loads(Path(__file__).with_name("notes.toml").read_text("utf-8"))
+LISTED = tomllib.loads(Path(__file__).with_name("recipes.toml").read_text("utf-8"))
+NOTES = LISTED["notes"]
+HEADS_OF = {  # by source
+    "render": HEADS,
+    "silhouettes": {"shape": SILHOUETTE_NAMES},
+    "wafer_maps": {"class": WAFER_MAP_CLASSES},
+    "spectrograms": {"class": SPECTROGRAM_CLASSES},
+}
 RECIPES = {
-    "resnet10-patterns": Recipe(
-        "the backbone: what lies on a texture or is wrong with it, three heads",
-        architecture="narrow_resnet",
-        source="render",
-        heads=HEADS,
-        pictures=131_072,
-        passes=18,
-        notes=NOTES["patterns"],
-    ),
-    "resnet10-patterns-short": Recipe(
-        "the backbone's network with a seventh of its training, as much as the ViT had",
-        architecture="narrow_resnet",
-        source="render",
-        heads=HEADS,
-        pictures=32_768,
-        passes=10,
-        notes=NOTES["short"],
-    ),
-    "resnet10-silhouettes": Recipe(
-        "a deliberately different source: white shapes on black, no texture at all",
-        architecture="narrow_resnet",
-        source="silhouettes",
-        heads={"shape": SILHOUETTE_NAMES},
-        pictures=24_576,
-        passes=4,
-        notes=NOTES["silhouettes"],
-    ),
-    "resnet10-wafer-maps": Recipe(
-        "a small source: whole wafers as maps of failing dies, nine classes",
-        architecture="narrow_resnet",
-        source="wafer_maps",
-        heads={"class": WAFER_MAP_CLASSES},
-        pictures=16_384,
-        passes=6,
-        notes=NOTES["neighbour"],
-    ),
-    "resnet10-spectrograms": Recipe(
-        "a small source: vibration spectrograms of machines, six classes",
-        architecture="narrow_resnet",
-        source="spectrograms",
-        heads={"class": SPECTROGRAM_CLASSES},
-        options={"turn": 0.0},  # time and frequency keep their directions
-        pictures=16_384,
-        passes=6,
-        notes=NOTES["neighbour"],
-    ),
-    "vit-patterns": Recipe(
-        "a small Vision Transformer on the backbone's source task",
-        architecture="small_vit",
-        source="render",
-        heads=HEADS,
-        pictures=32_768,
-        passes=10,
-        lr=1e-3,
-        notes=NOTES["vit"],
-    ),
+    name: Recipe(heads=HEADS_OF[row["source"]], **row | {"notes": NOTES[row["notes"]]})
+    for name, row in LISTED["recipes"].items()
 }
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 HELD_OUT_SEED = 987_654  # the pictures that the card's metrics are measured on

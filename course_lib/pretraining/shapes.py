@@ -268,6 +268,20 @@ def nothing(n, v, u, pixel, gen):
     return torch.zeros_like(v)
 
 
+STROKES = {
+    "a straight line": line,
+    "a curved line": curve,
+    "an arc": arc,
+    "a jagged line": jagged,
+    "a branching line": branches,
+    "a coil": coil,
+    "a triangle's outline": triangle_outline,
+    "a box's outline": box_outline,
+}
+# faults of the ground itself: nothing lies on it, a part of it is not as it should be
+FAULTS = dict.fromkeys(
+    ("a displaced piece", "a missing piece", "a turned piece"), piece
+)
 SHAPES = {
     "nothing": nothing,
     "a small spot": spot,
@@ -289,29 +303,6 @@ SHAPES = {
     "a cluster of lumps": patches,
     "separate dots": dots,
     "parallel bars": comb,
-    "a straight line": line,
-    "a curved line": curve,
-    "an arc": arc,
-    "a jagged line": jagged,
-    "a branching line": branches,
-    "a coil": coil,
-    "a triangle's outline": triangle_outline,
-    "a box's outline": box_outline,
-    "a displaced piece": piece,
-    "a missing piece": piece,
-    "a turned piece": piece,
+    **STROKES,
+    **FAULTS,
 }
-
-STROKES = (
-    "a straight line",
-    "a curved line",
-    "an arc",
-    "a jagged line",
-    "a branching line",
-    "a coil",
-    "a triangle's outline",
-    "a box's outline",
-)
-
-# faults of the ground itself: nothing lies on it, a part of it is not as it should be
-FAULTS = ("a displaced piece", "a missing piece", "a turned piece")
