@@ -232,27 +232,10 @@ def run(name, minutes=None, out=None, threads=None, report=print) -> Path:
 
 def card_text(about: dict) -> str:
     """The model card in Markdown."""
-    return f"""# {about["name"]}
-
-{about["description"][0].upper() + about["description"][1:]}.
-
-| | |
-|---|---|
-| architecture | Llama (RMSNorm, rotary positions, grouped queries, gated \
-feed-forward), {about["parameters"]:,} parameters, head not tied |
-| tokenizer | byte-level BPE, 2,048 entries, digits one by one, trained on the same \
-text |
-| source | `course_lib.pretraining.prose`: {about["documents"]:,} generated documents, \
-{about["tokens"]:,} tokens, one pass |
-| made by | `{about["command"]}`, {about["minutes"]:g} minutes on \
-{about["threads"]} CPU cores, bfloat16 products |
-| held-out loss | {about["held_out_loss"]:.3f} nats a token, mean of 2,000 documents \
-not trained on |
-| stored | safetensors in half precision, in the layout of transformers |
-| sha256 | `{about["sha256"]}` |
-| licence | {about["licence"]}, as the course; no third party's text or weights |
-
-{recipes.NOTES["language"]}""".replace("\\\n", "")
+    description = about["description"][0].upper() + about["description"][1:]
+    values = about | dict(description=description, notes=recipes.NOTES["language"])
+    card = Path(__file__).with_name("card_of_texts.md").read_text("utf-8")
+    return card.format_map(values)
 
 
 def write(model, made, about: dict, folder: Path) -> Path:

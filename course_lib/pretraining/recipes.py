@@ -305,30 +305,12 @@ def card_text(about):
         f"{100 * about['commonest_answer'][head]:.1f} % |"
         for head, share in about["accuracy_held_out"].items()
     )
-    return f"""# {about["name"]}
-
-{about["description"][0].upper() + about["description"][1:]}.
-
-| | |
-|---|---|
-| architecture | `course_lib.pretraining.architectures.{about["architecture"]}`, \
-{about["parameters"]:,} parameters |
-| source task | `{about["source"]}`: {about["pictures"]:,} pictures drawn from \
-formulas, {about["passes"]:g} passes |
-| made by | `{about["command"]}`, {about["minutes"]:g} minutes on one CPU core |
-| input | RGB, 64 pixels (any size works), mean {about["mean"][0]}, \
-standard deviation {about["std"][0]} a channel |
-| stored | safetensors; matrices in half precision, the rest in single |
-| sha256 | `{about["sha256"]}` |
-| licence | {about["licence"]}, as the course; no third party's pictures or weights |
-
-Accuracy on 2,048 held-out source pictures:
-
-| head | classes | accuracy | the commonest answer |
-|---|---|---|---|
-{accuracy}
-
-{recipe.notes}""".replace("\\\n", "")
+    description = about["description"][0].upper() + about["description"][1:]
+    values = about | dict(
+        description=description, accuracy=accuracy, notes=recipe.notes
+    )
+    card = Path(__file__).with_name("card_of_pictures.md").read_text("utf-8")
+    return card.format_map(values | {"notes": recipe.notes})
 
 
 def write(name, model, history, seconds, folder, trial=False):

@@ -279,9 +279,7 @@ STROKES = {
     "a box's outline": box_outline,
 }
 # faults of the ground itself: nothing lies on it, a part of it is not as it should be
-FAULTS = dict.fromkeys(
-    ("a displaced piece", "a missing piece", "a turned piece"), piece
-)
+FAULTS = {f"a {how} piece": piece for how in ("displaced", "missing", "turned")}
 SHAPES = {
     "nothing": nothing,
     "a small spot": spot,
