@@ -14,6 +14,8 @@ import re
 import types
 from collections.abc import Callable
 
+import numpy as np
+
 from course_lib.course.grading import plain
 from course_lib.course.grading.sandbox import Kernel
 from course_lib.errors import CourseError
@@ -149,8 +151,6 @@ def expect(
         raise Wrong(hint)
     if shape is None:
         return value
-    import numpy as np
-
     array = as_array(value)
     if array is None or array.shape != tuple(shape):
         raise Wrong(hint)
@@ -191,8 +191,6 @@ def close(value, expected, tolerance: float = 1e-4) -> bool:
     than 1e-6).  Numbers may come as 0-dimensional arrays; not-a-number is never close,
     and nothing is close to an array without entries.
     """
-    import numpy as np
-
     got, wanted = as_array(value), as_array(expected)
     if got is None or wanted is None or got.shape != wanted.shape or not wanted.size:
         return False
@@ -214,8 +212,6 @@ def all_close(values, expected, tolerance: float = 1e-4) -> bool:
 
 def as_array(value):
     """Numbers, arrays, tensors and even lists of numbers as float64; else None."""
-    import numpy as np
-
     if isinstance(value, numbers.Real):
         try:
             return np.array(float(value))

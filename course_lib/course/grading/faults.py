@@ -89,12 +89,8 @@ def told(task: str):
 
 def _message(task: str, error: Exception) -> CourseError:
     said = " ".join(str(getattr(error, "orig", None) or error).split())
-    for part, (wrong, advice) in FAULTS.items():
-        if part in said:
-            found = wrong, advice
-            break
-    else:
-        found = f"{type(error).__name__}: {said[:300]}", OTHER
+    other = f"{type(error).__name__}: {said[:300]}", OTHER
+    found = next((told for part, told in FAULTS.items() if part in said), other)
     return CourseError(
         f"{task}: the gradebook cannot be used, {found[0]}.\nExpected: a database that "
         "can be read and written, with this exercise's questions.\nDo: "

@@ -208,7 +208,11 @@ def surroundings() -> Iterator[dict]:
         for name in ("solutions", "submitted", "autograded", "grading", "gradebook.db"):
             private.append(root / name)
         inside = Path(sys.prefix), Path(sys.base_prefix), root / "data"
-        private = [p for p in private if p.exists() and not _holds(p, inside)]
+        private = [  # not what leads to something that the sandbox shows
+            path
+            for path in private
+            if path.exists() and not any(one.is_relative_to(path) for one in inside)
+        ]
         yield {
             "token": token,
             "port": server.getsockname()[1],
@@ -219,11 +223,6 @@ def surroundings() -> Iterator[dict]:
             "keyring": keyring,
             "key": key,
         }
-
-
-def _holds(folder: Path, shown: tuple[Path, ...]) -> bool:
-    """Does a folder lead to one that the sandbox shows?  Its name is there then."""
-    return any(path == folder or folder in path.parents for path in shown)
 
 
 @contextlib.contextmanager
@@ -247,16 +246,12 @@ def _key(content: str) -> Iterator[tuple[int, int]]:
 # -- sandboxes that do not survive their probe -----------------------------------------
 
 
-HOLD = "import time; time.sleep(2); print('held')"
-
-
 def _is_counted(code: str) -> Tried:
     """Code that takes more memory than it may, and says so when it has it."""
     try:
         with Kernel(LIMITS) as kernel:
-            said = _printed(
-                kernel, f"{code}\nimport time\ntime.sleep(2)\nprint('held')"
-            )
+            code += "\nimport time\ntime.sleep(2)\nprint('held')"
+            said = _printed(kernel, code)
     except KernelDied:
         return Tried(True, "")
     except OutOfTime:
@@ -310,10 +305,8 @@ def nothing_stays() -> Tried:
     token = f"probe-{secrets.token_hex(8)}"
 
     def running() -> bool:
-        for process in psutil.process_iter(["cmdline"]):
-            if token in (process.info["cmdline"] or ()):
-                return True
-        return False
+        every = psutil.process_iter(["cmdline"])
+        return any(token in (process.info["cmdline"] or ()) for process in every)
 
     with Kernel(LIMITS) as kernel:
         kernel.run(DAEMON.format(token=token), SECONDS)

@@ -10,9 +10,8 @@ Rendering runs in a process of its own, with a limit of time, memory and size fo
 learner (`Renderer`).  Where a limit is reached, the work is shown as plain text.
 """
 
-from __future__ import annotations
-
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -395,16 +394,13 @@ class Page:
 TIME_ENDS = [-getattr(signal, n) for n in ("SIGPROF", "SIGALRM") if hasattr(signal, n)]
 
 
-class Renderer:
+class Renderer(contextlib.AbstractContextManager):
     """Makes pages in a process of its own, which a new one replaces when it hangs.
 
     ``with Renderer() as renderer: renderer.page(notebook, FEEDBACK, resources)``.
     """
 
     process: subprocess.Popen | None = None
-
-    def __enter__(self) -> Renderer:
-        return self
 
     def __exit__(self, *exception) -> None:
         self.close()
@@ -494,10 +490,8 @@ class Renderer:
             process.kill()
             process.wait()
             for stream in (process.stdin, process.stdout):
-                try:
+                with contextlib.suppress(OSError):  # what was not sent yet
                     stream.close()
-                except OSError:  # what was not sent yet
-                    pass
 
 
 def work(job: dict) -> dict:
