@@ -219,9 +219,7 @@ def _download(address: str, sha256: str | None, part: Path, asset, progress) -> 
     headers = {"Range": f"bytes={start}-"} if start else {}
     try:
         with requests.get(address, headers=headers, stream=True, timeout=60) as reply:
-            if reply.status_code == 416:  # nothing is left to fetch
-                pass
-            else:
+            if reply.status_code != 416:  # else nothing is left to fetch
                 reply.raise_for_status()
                 mode = "ab" if reply.status_code == 206 else "wb"
                 _written(reply, part, mode, asset, progress)

@@ -286,25 +286,15 @@ class ShiftReport:
     def to_dict(self) -> dict:
         """Plain data for JSON; a test that could not be run has None for numbers."""
 
-        def plain(number):
-            return float(number) if np.isfinite(number) else None
+        def plain(value):
+            if isinstance(value, str):
+                return value
+            return float(value) if np.isfinite(value) else None
 
-        return {
-            "kinds": list(self.kinds),
-            "evidence": [
-                {
-                    "test": one.test,
-                    "statistic": plain(one.statistic),
-                    "p_value": plain(one.p_value),
-                    "sentence": one.sentence,
-                }
-                for one in self.evidence
-            ],
-            "proportions": list(self.proportions),
-            "source_proportions": list(self.source_proportions),
-            "alpha": self.alpha,
-            "sizes": list(self.sizes),
-        }
+        found = {k: list(v) if k != "alpha" else v for k, v in vars(self).items()}
+        rows = [one._asdict() for one in self.evidence]
+        found["evidence"] = [{k: plain(v) for k, v in row.items()} for row in rows]
+        return found
 
 
 def examine(

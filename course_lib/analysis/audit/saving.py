@@ -241,17 +241,13 @@ def _key_findings(setup):
         expected = _plain(adapter_state(net, active[0]))
     else:
         expected = _plain(net.state_dict())
-    raw, stored = stored, _plain(stored)
+    stored = _plain(stored)
     there = {_memory(t) for n, t in expected.items() if n in stored}
-    missing = [
-        n for n, t in expected.items() if n not in stored and _memory(t) not in there
-    ]
+    lacking = [n for n in expected if n not in stored]
+    missing = [n for n in lacking if _memory(expected[n]) not in there]
     unused = [n for n in stored if n not in expected and not _embeds(n, net)]
-    other = [
-        n
-        for n in expected
-        if n in stored and tuple(stored[n].shape) != tuple(expected[n].shape)
-    ]
+    both = [n for n in expected if n in stored]
+    other = [n for n in both if stored[n].shape != expected[n].shape]
     where = str(setup.run.saved)
     for names, what in (
         (
@@ -271,7 +267,6 @@ def _key_findings(setup):
             )
     if not setup.run.training and not (missing or other):
         yield from _value_findings(where, expected, stored)
-    del raw
 
 
 def _embeds(name: str, net) -> bool:
