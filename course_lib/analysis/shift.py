@@ -230,12 +230,6 @@ def _known(checked, labels, who: str) -> None:
         )
 
 
-def _expected_error(labels, predictions, checked) -> float:
-    """Source error, reweighted to the class proportions of ``checked``."""
-    wrong = predictions != labels
-    return float(np.mean([wrong[labels == c].mean() for c in checked]))
-
-
 # -- telling them apart -----------------------------------------------------------
 
 
@@ -340,7 +334,9 @@ def examine(
     X, labels, predictions = source
     expected = None
     if checked is not None:
-        expected = _expected_error(labels, predictions, checked[0])
+        # the source's error, reweighted to the classes of the checked examples
+        wrong = predictions != labels
+        expected = float(np.mean([wrong[labels == c].mean() for c in checked[0]]))
     sentences = _sentences(results, rejected, kinds, expected)
     own = np.bincount(labels, minlength=len(proportions)) / len(labels)
     return ShiftReport(

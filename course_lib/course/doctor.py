@@ -4,6 +4,7 @@ A check that breaks is itself a finding: nothing in here raises.
 """
 
 import importlib
+import importlib.metadata
 import json
 import os
 import platform
@@ -14,17 +15,23 @@ from pathlib import Path
 
 from course_lib import __version__, assets, paths, profiles
 from course_lib.course import runner
-from course_lib.course.doctor_findings import (
-    FAILED,
-    NOTE,
-    OK,
-    WARNING,
-    finding,
-    installed_version,
-)
 from course_lib.show.console import console
 
 OLDEST, NEWEST = (3, 11), (3, 13)
+OK, WARNING, FAILED, NOTE = "ok", "warning", "failed", "note"
+
+
+def finding(status: str, found: str, advice: str = "") -> dict:
+    """One line: how it stands, what was found, and what to do."""
+    return {"status": status, "found": found, "advice": advice}
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package; None when it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 # -- the checks: each returns one finding ---------------------------------------------

@@ -7,17 +7,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from course_lib import files, paths
-from course_lib.datasets import opinions, real, series, solar_cells
-from course_lib.datasets.committed import (
-    EVERY,
-    RENDERERS,
-    TEXTS,
-    dataset_arrays,
-    dataset_from,
-    file_name,
-    npz_bytes,
-    texts_from,
-)
+from course_lib.datasets import committed, opinions, real, series, solar_cells
 from course_lib.datasets.images import ImageDataset
 from course_lib.datasets.texts import TextDataset
 from course_lib.errors import CourseError
@@ -42,14 +32,14 @@ def _public() -> dict[str, tuple[tuple[str, ...], Callable]]:
 
 def names() -> tuple[str, ...]:
     """The data sets that :func:`load` knows."""
-    return (*EVERY, *_public())
+    return (*committed.EVERY, *_public())
 
 
 def splits(name: str) -> tuple[str, ...]:
     """The splits of a data set; "pool" is rendered on demand in any size."""
     _known(name)
-    if name in EVERY:
-        return (*EVERY[name].SIZES, "pool")
+    if name in committed.EVERY:
+        return (*committed.EVERY[name].SIZES, "pool")
     return _public()[name][0]
 
 
@@ -90,10 +80,10 @@ def _known(name: str) -> None:
 
 
 def _committed(name: str, split: str) -> ImageDataset | TextDataset:
-    path = files.verified(file_name(name))
-    if name in TEXTS:
-        return texts_from(path, name, split)
-    key = files.manifest()[file_name(name)]["sha256"]
+    path = files.verified(committed.file_name(name))
+    if name in committed.TEXTS:
+        return committed.texts_from(path, name, split)
+    key = files.manifest()[committed.file_name(name)]["sha256"]
     kept = _read_once(path, key, name, split)
     # copies: what a caller writes into its arrays must not reach the next caller
     metadata = {column: values.copy() for column, values in kept.metadata.items()}
@@ -104,7 +94,9 @@ def _committed(name: str, split: str) -> ImageDataset | TextDataset:
 
 @lru_cache(maxsize=12)
 def _read_once(path, sha256: str, name: str, split: str) -> ImageDataset:
-    return dataset_from(path, f"{split}_", RENDERERS[name].CLASSES, name, split)
+    return committed.dataset_from(
+        path, f"{split}_", committed.RENDERERS[name].CLASSES, name, split
+    )
 
 
 def _pool(name: str, n: int, seed: int) -> ImageDataset:
@@ -116,8 +108,10 @@ def _pool(name: str, n: int, seed: int) -> ImageDataset:
         raise CourseError(f"load: expected a whole number n >= 1, got {n!r}.")
     if seed < 0:
         raise CourseError(f"load: expected a seed >= 0, got {seed!r}.")
-    if name in TEXTS:  # drawn faster than read
-        return TEXTS[name].render(n, TEXTS[name].SEED + seed, "pool")
+    if name in committed.TEXTS:  # drawn faster than read
+        return committed.TEXTS[name].render(
+            n, committed.TEXTS[name].SEED + seed, "pool"
+        )
     blocks = [_pool_block(name, k, seed) for k in range(-(-n // POOL_BLOCK))]
     metadata = {
         key: np.concatenate([block.metadata[key] for block in blocks])[:n]
@@ -129,13 +123,13 @@ def _pool(name: str, n: int, seed: int) -> ImageDataset:
 
 
 def _pool_block(name: str, k: int, seed: int) -> ImageDataset:
-    renderer = RENDERERS[name]
+    renderer = committed.RENDERERS[name]
     source = files.sha256(renderer.__file__)[:12]  # another renderer, another file
     folder = paths.CACHE / "pools"
     path = folder / f"{name}-{source}-seed{seed}-block{k:03d}.npz"
     if path.exists():
         try:
-            block = dataset_from(path, "", renderer.CLASSES, name, "pool")
+            block = committed.dataset_from(path, "", renderer.CLASSES, name, "pool")
             if len(block) == POOL_BLOCK:
                 return block
         except CourseError:  # damaged in the cache: render it again
@@ -143,7 +137,7 @@ def _pool_block(name: str, k: int, seed: int) -> ImageDataset:
     block = renderer.render(
         POOL_BLOCK, renderer.SEED + seed, "pool", first=k * POOL_BLOCK
     )
-    content = npz_bytes(dataset_arrays(block), compress=False)
+    content = committed.npz_bytes(committed.dataset_arrays(block), compress=False)
     with suppress(OSError):  # a full disk costs time later, not the lesson now
         files.atomic_write_bytes(path, content)
     return block

@@ -166,15 +166,6 @@ def split_lines(text: str, end: str = r"\r\n|\n|\r") -> list[str]:
     return lines
 
 
-def _line_end(text: str) -> str:
-    r"""The pattern that ends records, by the end of the first line.
-
-    Where lines end with \n alone, writers leave an \r inside a text unquoted.
-    """
-    first = re.search(r"\r\n|\n|\r", text)
-    return {"\n": r"\n", "\r": r"\r"}.get(first and first[0], r"\r\n|\n|\r")
-
-
 # -- the scan: records and fields, counted without pandas --------------------------
 
 
@@ -359,7 +350,10 @@ def read(text: str, path, names: set[str], suffix: str) -> Cells:
     names: column names that are looked for, plain (see :func:`plain_name`).  Raises
     CourseError that names the rows in doubt.
     """
-    end = _line_end(text)
+    # by the end of the first line: where lines end with \n alone, writers leave an \r
+    # inside a text unquoted
+    first = re.search(r"\r\n|\n|\r", text)
+    end = {"\n": r"\n", "\r": r"\r"}.get(first and first[0], r"\r\n|\n|\r")
     lines = split_lines(text, end)
     hint = re.fullmatch(r'"?sep=(.)"?[\s,;]*', lines[0], re.I) if lines else None
     above, separator = 0, None

@@ -23,13 +23,6 @@ OUTSIDE, PASS, FAIL = 0, 1, 2
 COLOURS = np.array([[26, 28, 38], [94, 150, 160], [250, 202, 72]], dtype=np.uint8)
 
 
-def _die_positions(rows: int, columns: int):
-    """Die centres x (1, columns) and y (rows, 1) in wafer radii."""
-    x = ((np.arange(columns) + 0.5) / columns * 2 - 1)[None, :]
-    y = ((np.arange(rows) + 0.5) / rows * 2 - 1)[:, None]
-    return x, y
-
-
 def _blob(x, y, centre, width, stretch=1.0, turn=0.0):
     """Gaussian hill of height 1."""
     dx, dy = x - centre[0], y - centre[1]
@@ -40,11 +33,6 @@ def _blob(x, y, centre, width, stretch=1.0, turn=0.0):
 
 def _polar(radius, angle):
     return radius * np.cos(angle), radius * np.sin(angle)
-
-
-def _angle_between(angle, centre):
-    """Distance between directions, 0..pi."""
-    return np.abs((angle - centre + np.pi) % (2 * np.pi) - np.pi)
 
 
 def _center(rng, x, y):
@@ -62,7 +50,8 @@ def _donut(rng, x, y):
 def _edge_loc(rng, x, y):
     radius, angle = np.sqrt(x * x + y * y), np.arctan2(y, x)
     depth = (radius - 1.0) / rng.uniform(0.10, 0.22)
-    spread = _angle_between(angle, rng.uniform(-np.pi, np.pi)) / rng.uniform(0.2, 0.5)
+    apart = (angle - rng.uniform(-np.pi, np.pi) + np.pi) % (2 * np.pi) - np.pi
+    spread = np.abs(apart) / rng.uniform(0.2, 0.5)
     return np.exp(-0.5 * (depth**2 + spread**2))
 
 
@@ -119,7 +108,8 @@ CLASSES = tuple(_PATTERNS)
 def map_one(rng, label: int) -> tuple[np.ndarray, dict]:
     """One wafer map: uint8 (rows, columns) of 0, 1, 2, and its settings."""
     rows, columns = (int(k) for k in rng.integers(22, MAX_DIES + 1, 2))
-    x, y = _die_positions(rows, columns)
+    x = ((np.arange(columns) + 0.5) / columns * 2 - 1)[None, :]  # in wafer radii
+    y = ((np.arange(rows) + 0.5) / rows * 2 - 1)[:, None]
     notch = int(rng.integers(0, 4))
     severity = rng.uniform(0.65, 1.0)
     loss = rng.uniform(0.01, 0.09)

@@ -415,7 +415,8 @@ class Camera:
         grain += self.banding * rng.standard_normal((SIDE, 1))
         image *= light[..., None] * self.gains
         image += grain[..., None]
-        return _digitise(image)
+        level = np.floor(np.clip(image, 0.0, 1.0) * (LEVELS - 1) + 0.5)
+        return np.floor(level * (255.0 / (LEVELS - 1)) + 0.5).astype(np.uint8)
 
 
 def _defect_size(rng, name: str, difficulty: float) -> float:
@@ -512,12 +513,6 @@ def render_one(rng, label: int, difficulty: float = DIFFICULTY):
         "tool": camera.tool,
     }
     return camera.expose(rng, image, difficulty), settings
-
-
-def _digitise(image: np.ndarray) -> np.ndarray:
-    """Reflectance 0..1 to the camera's LEVELS grey levels, as uint8 0..255."""
-    level = np.floor(np.clip(image, 0.0, 1.0) * (LEVELS - 1) + 0.5)
-    return np.floor(level * (255.0 / (LEVELS - 1)) + 0.5).astype(np.uint8)
 
 
 def render(

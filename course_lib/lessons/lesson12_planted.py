@@ -236,7 +236,10 @@ def reached(start, target, labels, draws):
             backbone = start_of(case)
         if T is None or start is None:
             T = all_stages(backbone, test)
-        probed.append(probe_accuracy(all_stages(backbone, train), train, T, test))
+        ridge = RidgeClassifierCV(np.logspace(0, 4, 9))  # chosen by leaving one out
+        probe = make_pipeline(StandardScaler(), ridge)
+        probe.fit(all_stages(backbone, train), train.labels)
+        probed.append(probe.score(T, test.labels))
         backbone.to_classes(len(pool.classes), seed)
         trained.append(trained_accuracy(backbone, train, test, seed))
     return {"probe": np.array(probed), "trained": np.array(trained)}
@@ -245,12 +248,6 @@ def reached(start, target, labels, draws):
 def all_stages(backbone, data):
     """Features (N, F) of all stages side by side."""
     return torch.cat(list(probes.pooled(backbone, data.images)[0].values()), dim=1)
-
-
-def probe_accuracy(X, train, T, test):
-    """Of a ridge classifier, its penalty chosen by leaving one out."""
-    model = make_pipeline(StandardScaler(), RidgeClassifierCV(np.logspace(0, 4, 9)))
-    return model.fit(X, train.labels).score(T, test.labels)
 
 
 def trained_accuracy(backbone, train, test, seed):

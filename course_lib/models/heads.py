@@ -47,9 +47,11 @@ def _found_by_reset(model) -> tuple[str, ...]:
         _reset(trial, 2)
     fresh = [name for name, p in trial.named_parameters() if id(p) not in old]
     del kept
+    classifier = trial.get_classifier()  # one module, a tuple or a list
+    several = isinstance(classifier, (tuple, list, nn.ModuleList))
     found = [
         name
-        for wanted in _classifiers(trial)
+        for wanted in (classifier if several else [classifier])
         for name, m in trial.named_modules()
         if m is wanted and all(id(p) not in old for p in m.parameters())
     ]
@@ -86,12 +88,6 @@ def _empty(tensor):
     if not isinstance(tensor, nn.Parameter):
         return bare
     return nn.Parameter(bare, requires_grad=tensor.requires_grad)
-
-
-def _classifiers(model) -> list[nn.Module]:
-    """timm's classifier as a list of modules; it may be one, a tuple or a list."""
-    found = model.get_classifier()
-    return list(found) if isinstance(found, (tuple, list, nn.ModuleList)) else [found]
 
 
 def _reset(model, num_classes: int) -> None:

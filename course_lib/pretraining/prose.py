@@ -67,17 +67,11 @@ def _sentence(frame: str, words: Draws) -> str:
     return text[:start] + text[start].upper() + text[start + 1 :]
 
 
-def _story(rng, plot) -> str:
-    words = Draws(rng)
-    frames = [tickets.pick(rng, step) for step in plot]
-    return " ".join(_sentence(frame, words) for frame in frames)
-
-
 def _glossary(rng) -> str:
     """Three entries: what the wordings of defects stand for."""
     lines = []
     for _ in range(3):
-        cause = tickets.CLASSES[int(rng.integers(len(tickets.CLASSES)))]
+        cause = tickets.pick(rng, tickets.CLASSES)
         wordings = tickets.WORDINGS[cause]
         x = wordings[int(rng.integers(1, len(wordings)))]
         frame = tickets.pick(rng, MADE_OF["glossary"])
@@ -128,4 +122,6 @@ def document(index: int, seed: int = SEED) -> str:
     if kind < SHARE_TICKETS + SHARE_GLOSSARY + SHARE_LISTS + SHARE_ECHOES:
         return _echo(rng)
     plots = MADE_OF["fab" if rng.random() < 0.5 else "general"]
-    return _story(rng, tickets.pick(rng, plots)["plot"])
+    plot, words = tickets.pick(rng, plots)["plot"], Draws(rng)
+    frames = [tickets.pick(rng, step) for step in plot]
+    return " ".join(_sentence(frame, words) for frame in frames)

@@ -101,11 +101,6 @@ def group_tables(
     ]
 
 
-def _numeric(cell) -> bool:
-    """Is this cell a number, which stands to the right?"""
-    return str(cell)[:1].isdigit() or str(cell)[:1] in "+-"
-
-
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("course_lib.show"),
     autoescape=jinja2.select_autoescape(["html"]),
@@ -116,6 +111,6 @@ _TEMPLATES = jinja2.Environment(
 )
 _TEMPLATES.filters |= {"percent": percent, "interval": interval}
 _TEMPLATES.tests |= {
-    "numeric": _numeric,
+    "numeric": lambda cell: str(cell)[:1].isdigit() or str(cell)[:1] in "+-",
     "picture": lambda piece: isinstance(piece, Picture),
 }

@@ -107,7 +107,9 @@ class Checkpoint:
         if self.path is None:
             return
         processes = run.processes
-        random_states = processes.every(torch.get_rng_state())
+        random_states, on_gpus = processes.every(torch.get_rng_state()), ()
+        if torch.cuda.is_initialized():
+            on_gpus = enumerate(torch.cuda.get_rng_state_all())
         weights = processes.weights(run.net)
         moments, groups = optimizer_state(run.optimizer)
         moments = {name: processes.whole(tensor) for name, tensor in moments.items()}
@@ -118,7 +120,7 @@ class Checkpoint:
             "best": run.best or {},
             "optimizer": moments,
             "batches": run.feed.batches.state(),
-            "random": {"cpu": random_states} | _cuda_random_state(),
+            "random": {"cpu": random_states} | {str(i): s for i, s in on_gpus},
         }
         tensors = {
             f"{part}.{name}": tensor
@@ -173,12 +175,6 @@ class Checkpoint:
             torch.cuda.set_rng_state(random_state.clone(), int(number))
         run.finished = values["finished"]
         run.seconds_before = run.history.seconds
-
-
-def _cuda_random_state() -> dict[str, torch.Tensor]:
-    if not torch.cuda.is_initialized():
-        return {}
-    return {str(i): state for i, state in enumerate(torch.cuda.get_rng_state_all())}
 
 
 def _facts(run) -> dict:

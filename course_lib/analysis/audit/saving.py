@@ -25,6 +25,7 @@ from course_lib.models.features import network
 
 ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 WHOLE = ("model.safetensors", "pytorch_model.bin")
+ADAPTED = ("lora_", "ia3_", "vera_", "hada_", "oft_", "boft_", "prompt_embeddings")
 PREFIXES = ("base_model.model.", "module.", "_orig_mod.")
 EXACT, EXACT_16 = 1e-4, 2e-2  # relative difference of outputs in 32 and in 16 bits
 
@@ -228,14 +229,10 @@ def _plain(state: Mapping) -> dict[str, torch.Tensor]:
     return found
 
 
-def _is_adapter(stored: Mapping) -> bool:
-    marks = ("lora_", "ia3_", "vera_", "hada_", "oft_", "boft_", "prompt_embeddings")
-    return any(mark in name for name in stored for mark in marks)
-
-
 def _key_findings(setup):
     stored, net = read_tensors(setup.run.saved), setup.net
-    if isinstance(getattr(net, "peft_config", None), Mapping) and _is_adapter(stored):
+    is_adapter = any(mark in name for name in stored for mark in ADAPTED)
+    if isinstance(getattr(net, "peft_config", None), Mapping) and is_adapter:
         active = getattr(net, "active_adapters", None) or list(net.peft_config)
         active = active() if callable(active) else active
         expected = _plain(adapter_state(net, active[0]))
