@@ -8,6 +8,10 @@ all seeds.
 from functools import lru_cache
 
 import numpy as np
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from course_lib import datasets
 from course_lib.analysis import probes
@@ -75,7 +79,6 @@ def scored(labels_of):
 
 def _fresh(seed, small):
     """The encoder's architecture, or a small one, with random weights and a head."""
-    import torch
     from transformers import BertConfig, BertModel
 
     if not small:
@@ -102,10 +105,6 @@ def fine_tuned(backbone, data, steps, lr, seed, groups=None):
 
 def _tfidf(data):
     """The baseline: words and pairs of words; penalty chosen on validation."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
     validation = datasets.load("tickets", "validation")
     tried = []
     for pairs in (1, 2):

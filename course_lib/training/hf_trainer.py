@@ -152,12 +152,7 @@ def trainer(
     Raises CourseError for a backbone without a head or labels outside it.
     Devlin et al. 2019.
     """
-    from transformers import (
-        DataCollatorWithPadding,
-        EarlyStoppingCallback,
-        Trainer,
-        set_seed,
-    )
+    import transformers
     from transformers.trainer_callback import PrinterCallback
 
     model, tokenizer = required(backbone)
@@ -171,19 +166,20 @@ def trainer(
         seed=seed,
         **(BEST_OF_EPOCHS if val is not None else {}),
     )
-    set_seed(seed)
+    transformers.set_seed(seed)
     groups, patience = recipe.groups, recipe.patience
     if groups is None:
         groups = training.param_groups(model, lr, recipe.weight_decay)
-    run = Trainer(
+    stops = [] if patience is None else [transformers.EarlyStoppingCallback(patience)]
+    run = transformers.Trainer(
         model,
         settings,
-        data_collator=DataCollatorWithPadding(tokenizer),
+        data_collator=transformers.DataCollatorWithPadding(tokenizer),
         train_dataset=Examples(tokenizer, train.texts, train.labels),
         eval_dataset=None if val is None else _by_length(tokenizer, val),
         processing_class=tokenizer,
         optimizers=(torch.optim.AdamW(groups, lr=lr, fused=True), None),
-        callbacks=[] if patience is None else [EarlyStoppingCallback(patience)],
+        callbacks=stops,
     )
     run.remove_callback(PrinterCallback)  # it prints each evaluation as a dict
     return run
