@@ -37,7 +37,12 @@ def names() -> tuple[str, ...]:
 
 def splits(name: str) -> tuple[str, ...]:
     """The splits of a data set; "pool" is rendered on demand in any size."""
-    _known(name)
+    if name not in names():
+        raise CourseError(
+            f"There is no data set {name!r}.\nExpected: one of {', '.join(names())}; "
+            "your own data are read with from_folder, from_csv, texts_from_csv or "
+            "from_arrays."
+        )
     if name in committed.EVERY:
         return (*committed.EVERY[name].SIZES, "pool")
     return _public()[name][0]
@@ -68,15 +73,6 @@ def load(
     public = _public()
     dataset = public[name][1](split) if name in public else _committed(name, split)
     return dataset if n is None else dataset.take(n, seed=seed)
-
-
-def _known(name: str) -> None:
-    if name not in names():
-        raise CourseError(
-            f"There is no data set {name!r}.\nExpected: one of {', '.join(names())}; "
-            "your own data are read with from_folder, from_csv, texts_from_csv or "
-            "from_arrays."
-        )
 
 
 def _committed(name: str, split: str) -> ImageDataset | TextDataset:

@@ -307,8 +307,12 @@ def _with_quoting(lines, dialect, suffix):
     records = scan(lines, dialect)
     if not _odd(records, lines):
         return dialect, records
+    # do backslashes stand only before a quotation mark or another backslash?
+    text = "\n".join(lines)
+    others = re.search(r'\\(?:[^"\\]|$)', text.replace("\\\\", ""))
+    only_escapes = '\\"' in text and not others
     for other in (replace(dialect, blanks=True), replace(dialect, escape=True)):
-        if other.escape and not _only_escapes(lines):
+        if other.escape and not only_escapes:
             continue
         tried = scan(lines, other)
         if not _odd(tried, lines):
@@ -329,12 +333,6 @@ def _with_quoting(lines, dialect, suffix):
 def _odd(records, lines) -> bool:
     widths = {r.width for r in records if not _passed_over(lines[r.line])}
     return any(r.doubt for r in records) or len(widths) > 1
-
-
-def _only_escapes(lines) -> bool:
-    r"""Do backslashes stand only before a quotation mark or another backslash?"""
-    text = "\n".join(lines)
-    return '\\"' in text and not re.search(r'\\(?:[^"\\]|$)', text.replace("\\\\", ""))
 
 
 def _passed_over(line: str) -> bool:

@@ -34,7 +34,20 @@ class ImageDataset(Labelled):
     metadata: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
-        _check_arrays(self)
+        images = self.images
+        where = f"data set {self.name!r} ({self.split})"
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+            found = getattr(images, "dtype", type(images).__name__)
+            raise CourseError(
+                f"{where}: images are {found}, expected a uint8 array (0..255). "
+                "from_arrays() converts floats in 0..1."
+            )
+        if images.ndim != 4 or images.shape[3] != 3:
+            raise CourseError(
+                f"{where}: images have shape {images.shape}, expected (N, H, W, 3). "
+                "from_arrays() turns grey images into RGB."
+            )
+        check_labels(self)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         """Image uint8 (H, W, 3) and its label, as a torch DataLoader expects."""
@@ -46,23 +59,6 @@ class ImageDataset(Labelled):
             f"ImageDataset({self.name!r}, {self.split!r}: {len(self)} images of "
             f"{height}x{width}, {len(self.classes)} classes)"
         )
-
-
-def _check_arrays(data: ImageDataset) -> None:
-    images = data.images
-    where = f"data set {data.name!r} ({data.split})"
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        found = getattr(images, "dtype", type(images).__name__)
-        raise CourseError(
-            f"{where}: images are {found}, expected a uint8 array (0..255). "
-            "from_arrays() converts floats in 0..1."
-        )
-    if images.ndim != 4 or images.shape[3] != 3:
-        raise CourseError(
-            f"{where}: images have shape {images.shape}, expected (N, H, W, 3). "
-            "from_arrays() turns grey images into RGB."
-        )
-    check_labels(data)
 
 
 def columns(rows: list[dict]) -> dict[str, np.ndarray]:

@@ -112,21 +112,20 @@ def render(n: int, seed: int = SEED, split: str = "pool", first: int = 0):
     ``familiar`` (wording and author occur in the training split).  Ticket i depends
     only on (seed, split, i).  Raises CourseError for an unknown split.
     """
+    return drawn(ticket, n, seed, split, first, "tickets")
+
+
+def drawn(make, n: int, seed: int, split: str, first: int, name: str) -> TextDataset:
+    """A data set of ``make(rng, label, split)``: texts, and metadata by column."""
     if split not in SPLITS:
         raise CourseError(
-            f"tickets: there is no split {split!r}. Expected one of "
-            f"{', '.join(SPLITS)}."
+            f"{name}: there is no split {split!r}. Expected one of {', '.join(SPLITS)}."
         )
     labels = (first + np.arange(n, dtype=np.int64)) % len(CLASSES)
-    texts, rows = [], []
-    for i, label in enumerate(labels):
-        rng = np.random.default_rng((seed, SPLITS[split], first + i))
-        text, about = ticket(rng, int(label), split)
-        texts.append(text)
-        rows.append(about)
-    metadata = {
-        "author": np.array([row["author"] for row in rows]),
-        "mentions": np.array([row["mentions"] for row in rows], dtype=np.int64),
-        "familiar": np.array([row["familiar"] for row in rows]),
-    }
-    return TextDataset(tuple(texts), labels, CLASSES, "tickets", split, metadata)
+    pairs = [
+        make(np.random.default_rng((seed, SPLITS[split], first + i)), int(label), split)
+        for i, label in enumerate(labels)
+    ]
+    texts, rows = zip(*pairs)
+    metadata = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    return TextDataset(texts, labels, CLASSES, name, split, metadata)

@@ -385,12 +385,6 @@ def _add_dust(rng, grey: np.ndarray, count: int) -> None:
         grey[top : top + 5, left : left + 5] += sign * (0.03 + 0.08 * strength) * spot
 
 
-def _buried_layer(rng, layout: Layout) -> np.ndarray:
-    """A large block of a lower layer that shines through: coverage (FINE, FINE)."""
-    centre = layout.at(*rng.uniform(0, 64, 2))
-    return np.clip(0.5 + 0.5 * layout.box(centre, *rng.uniform(10, 40, 2)), 0.0, 1.0)
-
-
 class Camera:
     """The tool that takes a picture and its focus, both drawn before what it sees."""
 
@@ -437,7 +431,9 @@ def _surroundings(rng, camera: Camera, layout: Layout, upper, difficulty) -> np.
     grey += rng.uniform(0.0, _between(0.004, 0.012, difficulty)) * _stripes(rng)
     grey += rng.uniform(-0.4, 0.4) * upper * (1 - upper)  # light caught by the edges
     if rng.random() < _between(0.1, 0.4, difficulty):
-        grey += rng.uniform(-0.10, 0.10) * camera.seen(_buried_layer(rng, layout))
+        strength, centre = rng.uniform(-0.10, 0.10), layout.at(*rng.uniform(0, 64, 2))
+        block = layout.box(centre, *rng.uniform(10, 40, 2))  # of a lower layer
+        grey += strength * camera.seen(np.clip(0.5 + 0.5 * block, 0.0, 1.0))
     _add_dust(rng, grey, rng.poisson(_between(1.0, 4.0, difficulty)))
     return grey
 

@@ -61,12 +61,6 @@ def scored(probabilities, labels, kind):
     return float(np.dot(recalls, weights))
 
 
-def coral_weight(backbone, data):
-    """1 / (||C_S||_F^2 / 4F^2): CORAL as a share of the source's own covariance."""
-    X = torch.from_numpy(features.extract(backbone, data))
-    return float(4 * X.shape[1] ** 2 / (torch.cov(X.T) ** 2).sum())
-
-
 @lru_cache(maxsize=3)
 def trained_at_home(method, seed):
     """A network that learned from the first fab alone."""
@@ -99,7 +93,10 @@ def trained(method, kind, seed):
         return backbone
     backbone = zoo.load(BACKBONE, 5, seed=seed)
     if method in ALIGNED:
-        weight = coral_weight(backbone, source) if method == "coral" else 1.0
+        weight = 1.0
+        if method == "coral":  # as a share of the source's own covariance
+            X = torch.from_numpy(features.extract(backbone, source))
+            weight = float(4 * X.shape[1] ** 2 / (torch.cov(X.T) ** 2).sum())
         how = alignment.Alignment(method, target, weight, AUGMENT)
         alignment.fit_aligned(backbone, source, None, how, **options)
     if method == "target labels":  # what labels there would have given

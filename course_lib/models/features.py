@@ -167,7 +167,10 @@ def receptive_field(model, modules: Sequence[str] | None = None) -> list[dict]:
     for name, layer in module.named_modules():
         if not isinstance(layer, (nn.Conv2d, *_POOLS)):
             continue
-        if _in_side_branch(module, name):
+        before, found, _ = name.partition(".downsample")
+        # the shortcut of a residual block, parallel to its convolutions; in ConvNeXt a
+        # module of the same name stands in the main path of a stage
+        if found and hasattr(module.get_submodule(before), "conv1"):
             continue
         kernel, stride, padding = (
             _first(getattr(layer, key)) for key in ("kernel_size", "stride", "padding")
@@ -181,15 +184,6 @@ def receptive_field(model, modules: Sequence[str] | None = None) -> list[dict]:
     if modules is None:
         return rows
     return [_row_at(model, rows, place) for place in modules]
-
-
-def _in_side_branch(net: nn.Module, name: str) -> bool:
-    """Is this the shortcut of a residual block, parallel to its convolutions?
-
-    In ConvNeXt a module of the same name stands in the main path of a stage.
-    """
-    before, found, _ = name.partition(".downsample")
-    return bool(found) and hasattr(net.get_submodule(before), "conv1")
 
 
 def _first(value) -> int:

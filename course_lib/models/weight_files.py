@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from course_lib import files
 from course_lib.errors import CourseError
@@ -91,9 +93,6 @@ def read(path: Path):
     becomes an empty stand-in, so that no code of the file runs.  Raises CourseError,
     which says what kind of file it is, for one that cannot be read at all.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     kind = _kind(path)
     if kind == "safetensors":
         try:
@@ -253,10 +252,9 @@ def _holds_values(name: str) -> bool:
 
 
 def _told_objects(names, refused) -> str:
+    what = "besides tensors it holds objects, whose code the course does not run"
     if any(name.startswith("torch.nn.") for name in names):
         what = "it is a whole model, pickled with the names of its classes"
-    else:
-        what = "besides tensors it holds objects, whose code the course does not run"
     return f"{what}: {', '.join((refused or names)[:SHOWN])}"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load, save
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
 from course_lib import files, paths
@@ -315,8 +316,6 @@ def card_text(about):
 
 def write(name, model, history, seconds, folder, trial=False):
     """Write weights and the card's figures, then check that the file loads."""
-    from safetensors.torch import load, save
-
     recipe = RECIPES[name]
     content = save(stored(model.state_dict()), metadata={"format": "pt"})
     held_out = render_pool(recipe.source, 2048, HELD_OUT_SEED)

@@ -42,19 +42,13 @@ STYLE = {
 }
 
 
-def use_style() -> None:
-    """Make the house style the default of matplotlib for figures of your own."""
+def new(width: float = WIDTH, height: float = 3.6, rows: int = 1, columns: int = 1):
+    """(figure, axes) in the house style; axes is an array if there are several."""
     import matplotlib
+    from matplotlib.figure import Figure
 
     matplotlib.rcParams.update(STYLE)
     matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=COLOURS)
-
-
-def new(width: float = WIDTH, height: float = 3.6, rows: int = 1, columns: int = 1):
-    """(figure, axes) in the house style; axes is an array if there are several."""
-    from matplotlib.figure import Figure
-
-    use_style()
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns)
 

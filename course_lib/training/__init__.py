@@ -43,7 +43,7 @@ from course_lib.training.optimization import (
     param_groups,
 )
 from course_lib.training.progress import History
-from course_lib.training.randomness import isolated, seed_everything
+from course_lib.training.randomness import isolated
 from course_lib.training.recipe import (
     STANDARD,
     Objective,

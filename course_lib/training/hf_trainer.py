@@ -170,13 +170,17 @@ def trainer(
     groups, patience = recipe.groups, recipe.patience
     if groups is None:
         groups = training.param_groups(model, lr, recipe.weight_decay)
+    if val is not None:  # short and long texts apart: nothing changes but the padding
+        order = by_length(val.texts) if len(val.texts) else []
+        texts = [val.texts[i] for i in order]
+        val = Examples(tokenizer, texts, np.asarray(val.labels)[order])
     stops = [] if patience is None else [transformers.EarlyStoppingCallback(patience)]
     run = transformers.Trainer(
         model,
         settings,
         data_collator=transformers.DataCollatorWithPadding(tokenizer),
         train_dataset=Examples(tokenizer, train.texts, train.labels),
-        eval_dataset=None if val is None else _by_length(tokenizer, val),
+        eval_dataset=val,
         processing_class=tokenizer,
         optimizers=(torch.optim.AdamW(groups, lr=lr, fused=True), None),
         callbacks=stops,
@@ -194,13 +198,6 @@ def _check(model, train, val, patience) -> None:
         )
     if patience is not None and val is None:
         raise CourseError("trainer: patience needs validation data (val=...).")
-
-
-def _by_length(tokenizer, data) -> Examples:
-    """Short and long texts apart: their order changes nothing but the padding."""
-    order = by_length(data.texts) if len(data.texts) else []
-    texts = [data.texts[i] for i in order]
-    return Examples(tokenizer, texts, np.asarray(data.labels)[order])
 
 
 def fit(

@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialised
 
 from course_lib import files
 from course_lib.errors import CourseError
@@ -23,8 +25,6 @@ HEADER = "course"  # key of the plain values in the file's header
 
 def save(path: str | os.PathLike, tensors: dict, values: dict) -> Path:
     """Write named tensors and JSON-ready values; the old file stands until then."""
-    from safetensors.torch import save as serialised
-
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     header = {HEADER: json.dumps(values, allow_nan=False)}
     return files.atomic_write_bytes(path, serialised(plain, metadata=header))
@@ -32,8 +32,6 @@ def save(path: str | os.PathLike, tensors: dict, values: dict) -> Path:
 
 def load(path: str | os.PathLike) -> tuple[dict, dict]:
     """(tensors, values) as they were saved.  Raises CourseError for a damaged file."""
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, "pt") as stored:
             values = json.loads(stored.metadata()[HEADER])

@@ -1,9 +1,11 @@
 """What is saved of a model: what its files lack, and what they give back."""
 
 import json
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -242,7 +244,11 @@ def _key_findings(setup):
     there = {_memory(t) for n, t in expected.items() if n in stored}
     lacking = [n for n in expected if n not in stored]
     missing = [n for n in lacking if _memory(expected[n]) not in there]
-    unused = [n for n in stored if n not in expected and not _embeds(n, net)]
+    unused = [n for n in stored if n not in expected]
+    saved = [n for n in unused if "embed" in n]  # by peft, beside the adapter
+    own = [n for n, _ in net.named_parameters()]
+    saved = [n for n in saved if any(name.endswith(n) for name in own)]
+    unused = [n for n in unused if n not in saved]
     both = [n for n in expected if n in stored]
     other = [n for n in both if stored[n].shape != expected[n].shape]
     where = str(setup.run.saved)
@@ -264,12 +270,6 @@ def _key_findings(setup):
             )
     if not setup.run.training and not (missing or other):
         yield from _value_findings(where, expected, stored)
-
-
-def _embeds(name: str, net) -> bool:
-    """A tensor of embeddings that peft saved beside the adapter."""
-    parameters = {n for n, _ in net.named_parameters()}
-    return any(n.endswith(name) for n in parameters) and "embed" in name
 
 
 def _value_findings(where, expected, stored):
@@ -399,9 +399,6 @@ def _difference_findings(net, before, after):
 
 def _quiet():
     """transformers says nothing of a load that is only a trial."""
-    import sys
-    from contextlib import nullcontext
-
     if "transformers" not in sys.modules:
         return nullcontext()
     from transformers.utils import logging
