@@ -377,10 +377,12 @@ def _placeholders(labels, classes, what) -> list[str]:
         for name, count in zip(classes, counts.tolist())
         if name.lower() in MISSING and count
     ]
+    if not found:
+        return []
     return [
         f"Read as a class of its own in {what}: {', '.join(found)}. If it stands for a "
         "missing label, empty these cells."
-    ] * bool(found)
+    ]
 
 
 def _truths(labels, classes, what) -> list[str]:

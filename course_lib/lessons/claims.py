@@ -16,17 +16,8 @@ from course_lib import files, paths
 from course_lib.errors import CourseError
 
 LEDGER = "claims.csv"
-FIELDS = (
-    "id",
-    "lesson",
-    "claim",
-    "figure",
-    "source",
-    "test",
-    "verdict",
-    "finding",
-    "notebook",
-    "cell",
+FIELDS = tuple(
+    "id lesson claim figure source test verdict finding notebook cell".split()
 )
 VERDICTS = ("confirmed", "refuted", "qualified", "cited")
 PENDING = "pending"

@@ -18,15 +18,8 @@ from course_lib.models import quantization
 from course_lib.models.language_models import examples
 from course_lib.training.hf_trainer import TrainerRecipe, isolated
 
-LINEAR = (  # of a block of the Llama architecture
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "o_proj",
-    "gate_proj",
-    "up_proj",
-    "down_proj",
-)
+# of a block of the Llama architecture
+LINEAR = tuple("q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())
 RECIPE = TrainerRecipe(weight_decay=0.0)
 
 

@@ -60,10 +60,9 @@ class Progress:
     def __enter__(self):
         if self.wanted:
             from IPython import get_ipython
+            from IPython.display import display
 
             if get_ipython() is not None:
-                from IPython.display import display
-
                 self.handle = display(_Line("training"), display_id=True)
         return self
 
