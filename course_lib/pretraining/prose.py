@@ -54,8 +54,7 @@ class Draws(dict):
             drawn = str(int(self["a"]) + int(self["b"]))
         else:
             taken = {self.get(kind), self.get(kind + "2")}
-            options = [word for word in WORDS[kind] if word not in taken]
-            drawn = options[int(self.rng.integers(len(options)))]
+            drawn = tickets.pick(self.rng, [w for w in WORDS[kind] if w not in taken])
         self[slot] = drawn
         return drawn
 
@@ -74,8 +73,7 @@ def _glossary(rng) -> str:
         cause = tickets.pick(rng, tickets.CLASSES)
         wordings = tickets.WORDINGS[cause]
         x = wordings[int(rng.integers(1, len(wordings)))]
-        frame = tickets.pick(rng, MADE_OF["glossary"])
-        line = frame.format(x=x, y=cause)
+        line = tickets.pick(rng, MADE_OF["glossary"]).format(x=x, y=cause)
         lines.append(line[0].upper() + line[1:])
     return " ".join(lines)
 
