@@ -250,7 +250,7 @@ def only_other_endings(root):
     fill(root)
     (root / "c").mkdir()
     (root / "c" / "1.cr2").write_bytes(b"raw")
-    return r"(?s)c holds no image.*\.cr2 1"
+    return r"(?s)c holds no picture.*\.cr2 1"
 
 
 @pytest.mark.parametrize(

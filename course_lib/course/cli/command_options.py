@@ -245,12 +245,19 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnose(Table):
-    """Does transferring help on my images?"""
+    """Does transferring help on my images or texts?"""
 
     data: str = option(
-        ..., "PATH", "a folder with a sub-folder of images for each class, or a table"
+        ...,
+        "PATH",
+        "a folder with a sub-folder of images, or of text files, for each class, or a "
+        "table",
     )
-    backbone: str | None = option(None, "NAME", "(default: the profile's)")
+    backbone: str | None = option(
+        None,
+        "NAME",
+        "(default: imagenet/efficientnet-lite0 for images, minilm for texts)",
+    )
     labels_per_class: int | None = option(
         None, "N", "to train on (default: all not held out)"
     )
@@ -258,22 +265,25 @@ class Diagnose(Table):
     image_column: str | None = option(
         None, "NAME", "of the table (default: image or a usual name)"
     )
+    text_column: str | None = option(
+        None, "NAME", "of the table (default: text or a usual name)"
+    )
     label_column: str | None = option(
         None, "NAME", "of the table (default: label or a usual name)"
     )
     labels: str = option("auto", "RULE", "leak, Leak: auto, merge or as_written")
     group_columns: str = option("", "A,B", "columns whose groups are compared")
     size: int | None = option(
-        None, "N", "pixels a side (default: the backbone's own, or 64)"
+        None, "N", "pixels a side (default: the backbone's own, at most 96)"
     )
     skip_unreadable: bool = SKIP_UNREADABLE
     value_range: tuple[float, float] | None = option(
         None, "LOW HIGH", "of pictures with more than 8 bits (default: found, and told)"
     )
-    augment: str = option(
-        "shift",
+    augment: str | None = option(
+        None,
         "NAME",
-        "none, shift, flip, or turn where up is no direction",
+        "of images: none, shift (default), flip, or turn where up is no direction",
         complete=lambda: ["none", "shift", "flip", "turn"],
     )
     matters: float = option(
