@@ -109,6 +109,8 @@ class Diagnosis:
         return files.atomic_write_bytes(folder / "report.html", page)
 
 
+TRAINED = ("scratch", "full")  # the arms that have learning rates
+
 # -- the diagnosis ----------------------------------------------------------------
 
 
@@ -158,6 +160,9 @@ def _run(job, state) -> Diagnosis:
         for arm, run in runs.arms(job).items():
             name = f"repeat-{r:02d}-{arm}"
             row[arm] = state.step(name, lambda run=run, r=r: run(job, r))
+        if plan["rates_once"] and not rows:
+            for arm in TRAINED:
+                row[arm], job.rates[arm] = runs.first_choice(row[arm])
         rows.append(row)
         spent = sum(state.seconds.values())
         if len(rows) >= fewest and spent * (1 + 1 / len(rows)) > plan["seconds"]:

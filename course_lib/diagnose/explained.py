@@ -344,6 +344,7 @@ def protocol(d) -> list[str]:
     """What was done, in sentences."""
     data, plan, inputs = d.data, d.plan, d.data["inputs"]
     own = "the same for all" if data["shared_test"] else "others in each"
+    once = " in the first repeat, for want of time," * plan["rates_once"]
     counted = " Words and pieces of words were counted." * ("counts" in d.arms)
     said = [
         f"{data['given']:,} {inputs} of {len(data['classes'])} classes, read "
@@ -352,7 +353,7 @@ def protocol(d) -> list[str]:
         f"{plan['repeats']} repeats with other training {inputs} and seeds; every "
         f"training run had {plan['steps']} updates and ended with its last weights. "
         "Learning rates "
-        f"{' and '.join(f'{lr:g}' for lr in d.options['rates'])} were tried from "
+        f"{' and '.join(f'{lr:g}' for lr in d.options['rates'])} were tried{once} from "
         f"pretrained and from random weights alike, probes on every stage of both."
         f"{counted} All choices were made on validation {inputs}.",
     ]
@@ -413,7 +414,11 @@ def figures(d) -> list[tuple]:
 
 def ways_figure(d):
     """(figure, alternative text): accuracy of every way."""
-    values = {WAYS[arm]: np.array(d.arms[arm]["test"]) for arm in WAYS}
+    values = {
+        said: np.array(d.arms[arm]["test"])
+        for arm, said in WAYS.items()
+        if arm in d.arms
+    }
     figure = plots.bars_with_spread(
         values,
         ylabel=f"test {d.metric}",

@@ -53,6 +53,7 @@ class Job:
     notes: list[str]
     key: str
     steps: int = 0
+    rates: dict = field(default_factory=dict)  # {arm: rates}, where these are fewer
     kept: dict = field(default_factory=dict)  # features that are computed once
 
     def subsets(self, r: int):
@@ -294,8 +295,8 @@ def _with_test(data, test):
         raise CourseError(
             f"diagnose: {data.holds} {shapes[0]} of classes {list(data.classes)}, and "
             f"a test set of {len(test)} {test.holds} {shapes[1]} of "
-            f"{list(test.classes)}.\nExpected: the same sizes and classes.\nDo: read both with the same size "
-            "and classes=."
+            f"{list(test.classes)}.\nExpected: the same sizes and classes.\nDo: read "
+            "both with the same size and classes=."
         )
     both = joined([data, test])
     return both, np.arange(len(data), len(both))

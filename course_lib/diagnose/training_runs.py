@@ -21,10 +21,18 @@ from course_lib.models import zoo
 from course_lib.models.heads import inside
 from course_lib.pretraining import recipes
 
-__all__ = ["ARMS", "arms", "look", "plan", "random_start", "seconds_by_steps"]
+__all__ = [
+    "ARMS",
+    "arms",
+    "first_choice",
+    "look",
+    "plan",
+    "random_start",
+    "seconds_by_steps",
+]
 
 STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
-BATCH, EVALUATIONS = 32, 10
+BATCH, EVALUATIONS, MOST_CURVE = 32, 10, 100  # validation examples of the curve
 SHARE = 0.96  # of the minutes; the rest is for starting, reading and the report
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # the inverse penalties C of a probe
 DIVERGED = dict(accuracy=-1.0, loss=1e9)  # what such a run counts for when choosing
@@ -34,24 +42,30 @@ DIVERGED = dict(accuracy=-1.0, loss=1e9)  # what such a run counts for when choo
 
 
 def plan(job) -> dict:
-    """How many updates each training run has: fewer where the time is too short."""
+    """How many updates each training run has, and whether each repeat tries all rates.
+
+    Where the time is too short, the rates are chosen in the first repeat, once for all;
+    if that is not enough, the runs have fewer updates.
+    """
     n, budget = len(job.parts[0][0]), SHARE * 60 * job.settings.minutes
     full = int(np.clip(STEPS * (n / 100) ** 0.5, STEPS, MOST_STEPS))
-    steps = job.settings.steps
+    steps, once = job.settings.steps, False
     if steps is None:
         steps, least = full, min(full, LEAST_STEPS)
         needed = seconds_by_steps(job)
-        while steps > least and needed(steps) > budget:
+        once = len(job.settings.rates) > 1 and needed(steps, False) > budget
+        while steps > least and needed(steps, once) > budget:
             steps = max(least, int(steps * 0.9))
     return {
         "steps": steps,
+        "rates_once": once,
         "full_steps": job.settings.steps or full,
         "seconds": budget,
     }
 
 
-def seconds_by_steps(job) -> Callable[[int], float]:
-    """Seconds of the whole diagnosis by steps, from those of a short training run."""
+def seconds_by_steps(job) -> Callable[[int, bool], float]:
+    """f(steps, are rates chosen once?) -> seconds of the whole, by a short run's."""
     n = len(job.parts[0][0])
     train, validation, test = job.subsets(0)
     classes = len(job.data.classes)
@@ -63,17 +77,37 @@ def seconds_by_steps(job) -> Callable[[int], float]:
     ]
     # The difference of both runs is 8 updates; what starting costs falls out of it.
     one = max(timed[1] - timed[0], 1e-3) / 8 / min(BATCH, n)  # forward, backward
-    looked = ((EVALUATIONS + 1) * len(validation) + len(test)) / 3  # forward only
-    runs, extracted = 2 * len(job.settings.rates), (n + len(validation) + len(test))
+    curve = (EVALUATIONS + 1) * len(_curve(validation))
+    looked = (curve + len(validation) + len(test)) / 3  # forward only
+    rates, extracted = len(job.settings.rates), (n + len(validation) + len(test))
+    fewest = job.settings.repeats[0]
     source = 0 if _source(job) is None else SOURCE_EXAMPLES
     once = one * (len(job.data) / 3 + 4 * source)
 
     # 1.2: a margin for all that is not a pass through a network.
-    def needed(steps):
-        examples = runs * (steps * min(BATCH, n) + looked) + extracted / 3
-        return once + 1.2 * job.settings.repeats[0] * one * examples
+    def needed(steps, chosen_once):
+        runs = 2 * (rates + fewest - 1 if chosen_once else rates * fewest)
+        examples = runs * (steps * min(BATCH, n) + looked) + fewest * extracted / 3
+        return once + 1.2 * one * examples
 
     return needed
+
+
+def _curve(validation):
+    """The validation examples by which the learning curve is drawn."""
+    return validation.subset(
+        np.unique(np.linspace(0, len(validation) - 1, MOST_CURVE).astype(int))
+    )
+
+
+def first_choice(row: dict) -> tuple[dict, list]:
+    """Of a repeat's runs the one that validation prefers: (a row of it alone, [rate]).
+
+    The answers of a row and its candidates are lists of one length.
+    """
+    order = np.lexsort((row["loss"], -np.round(row["accuracy"], 9)))
+    i = int(order[0])
+    return {key: [values[i]] for key, values in row.items()}, [row["rates"][i]]
 
 
 # -- the arms ---------------------------------------------------------------------
@@ -123,15 +157,15 @@ def _shapes(backbone) -> dict:
 
 
 def _scratch(job, r: int) -> dict:
-    return _trained(job, r, random_start(job.backbone, job.seed(r)))
+    return _trained(job, r, "scratch", random_start(job.backbone, job.seed(r)))
 
 
 def _full(job, r: int) -> dict:
     source = _source(job) if r == 0 else None
-    return _trained(job, r, job.backbone, source)
+    return _trained(job, r, "full", job.backbone, source)
 
 
-def _trained(job, r: int, start, source=None) -> dict:
+def _trained(job, r: int, arm: str, start, source=None) -> dict:
     """All layers trained at each rate; what each run answers with its last weights.
 
     A validation part this small can choose between ways to train.  It cannot choose
@@ -139,7 +173,8 @@ def _trained(job, r: int, start, source=None) -> dict:
     """
     _, validation, test = job.subsets(r)
     answers, histories, kept = [], [], []
-    for lr in job.settings.rates:
+    rates = job.rates.get(arm, job.settings.rates)
+    for lr in rates:
         net = start.copy().to_classes(len(test.classes), job.seed(r))
         history = _fitted(job, r, net, lr)
         histories.append(history)
@@ -152,17 +187,19 @@ def _trained(job, r: int, start, source=None) -> dict:
         )
         answers.append(_answer(job, validation.labels, checked, tested))
         kept.append(_source_accuracy(net, start, source) if source else None)
-    names = [f"learning rate {lr:g}" for lr in job.settings.rates]
-    return _together(names, answers) | {"histories": histories, "source": kept}
+    names = [f"learning rate {lr:g}" for lr in rates]
+    more = {"histories": histories, "source": kept, "rates": list(rates)}
+    return _together(names, answers) | more
 
 
 def _fitted(job, r: int, net, lr: float) -> dict | None:
     """Train; the history with validation looked at ten times, None if it diverged."""
     train, validation, _ = job.subsets(r)
+    curve = _curve(validation)
     augment, seen = job.modality.augmentation(job.settings.augment, train), []
 
     def look_at(*_):
-        found = training.evaluate(net, validation)
+        found = training.evaluate(net, curve)
         seen.append((found["loss"], found["accuracy"]))
 
     try:
