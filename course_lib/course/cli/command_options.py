@@ -122,8 +122,9 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Claims:
-    """Show the ledger of claims and verdicts."""
+    """Show the ledger of claims and verdicts, or one claim with all that is known."""
 
+    id: str | None = typer.Argument(None, metavar="CLAIM", help="such as C57")
     lesson: str | None = option(
         None, "NN", "only this lesson's", complete=lesson_numbers
     )
@@ -212,7 +213,9 @@ class Memory:
     """Plan the memory of a fine-tuning run."""
 
     model: str | None = typer.Argument(
-        None, metavar="MODEL", help="name or config.json (none: list them)"
+        None,
+        metavar="MODEL",
+        help="name, also of the Hub, or config.json (none: list them)",
     )
     method: str = option(
         "qlora",
