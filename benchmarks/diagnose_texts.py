@@ -158,10 +158,11 @@ def main() -> int:
         real, gain = truth(case), found.gains["transfer"]
         said = judged(found.code, expected)
         wrong += said == "WRONG"
+        half = 50 * (real.high - real.low)
+        shown = f"{100 * gain['mean']:+5.1f} ± {100 * gain['half_width']:4.1f}"
         print(
-            f"{case:43} truly {100 * real.mean():+5.1f} ± "
-            f"{50 * (real.high - real.low):4.1f}  diagnosed {100 * gain['mean']:+5.1f} ±"
-            f" {100 * gain['half_width']:4.1f} {found.kind:14} {said}; use "
+            f"{case:43} truly {100 * real.mean():+5.1f} ± {half:4.1f}  "
+            f"diagnosed {shown} {found.kind:14} {said}; use "
             f"{found.recommended['arm']}, without: {found.chosen['without']['arm']}",
             flush=True,
         )
