@@ -33,6 +33,7 @@ class Modality:
     """How one kind of inputs is prepared, read and learned without transfer.
 
     holds: field of the data set.  inputs: what people call them.  kind: of a Backbone.
+    backbone: by default, and ``instead`` where its weights have not been fetched.
     rates: learning rates that are tried.  augment: by default.  most: examples that are
     used.  baselines: {arm: f(train, validation, test) -> {candidate: probabilities of
     validation and test}}, ways to learn without a network.
@@ -46,6 +47,7 @@ class Modality:
     augment: str
     most: int
     baselines: dict[str, Callable]
+    instead: str | None = None
 
     def augmentation(self, name: str, train):
         """f(x, generator) on preprocessed batches, or None."""
@@ -204,6 +206,7 @@ PICTURES = _Pictures(
     augment="shift",
     most=6000,
     baselines={},
+    instead="bundled/resnet10-patterns",
 )
 TEXTS = _Texts(
     "texts",

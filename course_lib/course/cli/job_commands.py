@@ -26,8 +26,7 @@ def diagnose(typed: command_options.Diagnose) -> int:
     columns = {"text": typed.text_column, "image": typed.image_column}
     found = datasets.held(typed.data, columns, reading)
     modality = next(one for one in modalities.ALL if one.holds == found)
-    backbone = zoo.load(typed.backbone or modality.backbone)
-    modalities.check_backbone(backbone, modality)
+    backbone = _backbone(typed, modality)
     if found == "texts":
         columns = typed.text_column, typed.label_column
         examples = datasets.read_own_texts(typed.data, columns, reading)
@@ -59,6 +58,21 @@ def diagnose(typed: command_options.Diagnose) -> int:
     print(explained.text(found, told=samples.notes))
     print(f"\nThe report with figures and tables: {page}")
     return 0
+
+
+def _backbone(typed: command_options.Diagnose, modality):
+    """The backbone that was named, else the usual one of such inputs."""
+    try:
+        backbone = zoo.load(typed.backbone or modality.backbone)
+    except CourseError as error:
+        if typed.backbone or modality.instead is None:
+            raise
+        raise CourseError(
+            f"{error} Without it: --backbone {modality.instead}, weights that come "
+            "with the course."
+        ) from None
+    modalities.check_backbone(backbone, modality)
+    return backbone
 
 
 def _own_pictures(typed: command_options.Diagnose, backbone, reading):
