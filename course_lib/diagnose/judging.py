@@ -153,13 +153,7 @@ def concluded(job, plan, looked, rows) -> dict:
             "pretrained": arms["frozen"].every_test,
             "random": arms["random"].every_test,
         },
-        scores=_compared(
-            *(
-                _mean_scores([row[name]["scores"] for row in rows])
-                for name in ("frozen", "random")
-            ),
-            len(job.data.classes),
-        ),
+        scores=_compared(rows, len(job.data.classes)),
         source={
             "distance": looked["distance"],
             "vocabulary": looked["vocabulary"],
@@ -220,13 +214,17 @@ def _recommended(job, arms, names: Sequence[str]) -> dict:
     }
 
 
-def _compared(pretrained: dict, random: dict, classes: int) -> dict:
-    """Scores of both sides, and the names of those that cannot tell them apart.
+def _compared(rows, classes: int) -> dict:
+    """Mean scores of both sides, and the names of those that cannot tell them apart.
 
     A score is saturated where it is the same for pretrained and random features, or
     where both are at its bound, as the H-score, at most K - 1, with more features than
     labels.
     """
+    pretrained, random = (
+        _mean_scores([row[name]["scores"] for row in rows])
+        for name in ("frozen", "random")
+    )
     bounds = {"H-score": classes - 1, "kNN": 1.0}
     saturated = []
     for name, ours in pretrained.items():

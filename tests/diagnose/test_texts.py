@@ -180,10 +180,11 @@ def test_what_does_not_fit_texts_is_named(
     options, message, tmp_path, capsys, monkeypatch
 ):
     path, data, load = tmp_path / "t.tsv", capitals(40), zoo.load
+    encoder = tiny.encoder(None)
     rows = [f"{t}\t{data.classes[k]}" for t, k in zip(data.texts, data.labels)]
     path.write_text("\n".join(["text\tlabel", *rows]))
     monkeypatch.setattr(
-        zoo, "load", lambda n, **o: tiny.encoder(None) if n == "minilm" else load(n)
+        zoo, "load", lambda n, **o: encoder if n == "minilm" else load(n)
     )
     line = ["diagnose", "--data", str(path), "--out", str(tmp_path / "out"), *options]
     assert cli.main(line) == 1
