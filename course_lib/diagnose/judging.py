@@ -144,9 +144,7 @@ def concluded(job, plan, looked, rows) -> dict:
         notes=list(job.notes),
         gains=gains,
         chosen={side: _commonest(arms, names) for side, names in sides.items()},
-        recommended=_recommended(
-            job, arms, {"helps": WITH, "hurts": baselines}.get(judged["kind"], arms)
-        ),
+        recommended=_recommended(job, arms, judged["kind"], baselines),
         arms={name: arm.summary() for name, arm in arms.items()},
         depth={
             "stages": arms["frozen"].candidates,
@@ -199,13 +197,21 @@ def _commonest(arms, names: Sequence[str]) -> dict:
     }
 
 
-def _recommended(job, arms, names: Sequence[str]) -> dict:
-    """The cheapest of these ways whose validation accuracy is within what matters of
-    the best; the best one beside it, and its gain over this way."""
-    validated = {name: float(np.mean(arms[name].accuracy)) for name in names}
-    best = max(validated, key=validated.get)
-    least = validated[best] - job.settings.matters - 1e-9
-    within = [name for name in names if validated[name] >= least]
+def _recommended(job, arms, kind: str, baselines: Sequence[str]) -> dict:
+    """The cheapest way whose validation accuracy is within what matters of the best.
+
+    Where transfer helps, among the ways to transfer that are no worse than all without;
+    where it hurts, among those without; else among all.  Beside it the best, and its
+    gain over this way.
+    """
+    validated = {name: float(np.mean(arm.accuracy)) for name, arm in arms.items()}
+    names = {"helps": WITH, "hurts": baselines}.get(kind, list(arms))
+    best = max(names, key=validated.get)
+    least = validated[best] - job.settings.matters
+    if kind == "helps":
+        least = max(least, *(validated[name] for name in baselines))
+    least = min(least, validated[best])
+    within = [name for name in names if validated[name] >= least - 1e-9]
     name = min(within, key=lambda name: (COST[name], -validated[name]))
     R = len(arms[name].taken)
     return _commonest(arms, [name] * R) | {
