@@ -83,6 +83,7 @@ def test_a_cheaper_way_says_what_it_is_cheaper_than(found):
     said = replace(found, kind="helps", code=1, recommended=ours).in_words()
     assert said.recommendation.startswith("Use the frozen features of layer2")
     assert "the cheapest way within 2 points" in said.recommendation
+    assert explained.points(ours["over"]) + " points ahead" in said.recommendation
     assert "fine-tuning of all layers" in said.recommendation
 
 
