@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["COUNTED", "PENALTIES", "Counted", "counted"]
-
 COUNTED = {  # settings of scikit-learn's TfidfVectorizer
     "words": dict(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b"),
     "characters": dict(analyzer="char_wb", ngram_range=(2, 5), lowercase=False),

@@ -22,10 +22,6 @@ from course_lib.datasets import labels, pictures
 from course_lib.datasets.messages import INSTALL, listed, shown
 from course_lib.errors import CourseError
 
-__all__ = [
-    "PICTURES", "TEXTS", "Layout", "LeftOut", "Sort", "files_below", "part_of", "scan",
-]  # fmt: skip
-
 PARTS = {  # in several languages, without accents
     "train": ("train", "training", "trn", "trainings", "entrainement", "apprentissage",
               "entrenamiento", "addestramento", "treino", "treinamento", "训练",

@@ -18,8 +18,6 @@ from course_lib.datasets.messages import listed
 from course_lib.datasets.texts import TextDataset, from_examples
 from course_lib.errors import CourseError
 
-__all__ = ["OwnTexts", "held", "read_own_texts"]
-
 SAMPLE = 200  # cells of a column that are looked at
 
 

@@ -10,8 +10,6 @@ from course_lib.show import pages, plots
 from course_lib.show.pages import Picture, Table, interval, percent
 from course_lib.training import History
 
-__all__ = ["figures", "html", "reasons", "recommendation", "text", "verdict"]
-
 WAYS = {  # by their names in `course train` and in the lessons
     "counts": "Counted words (TF-IDF)",
     "scratch": "Trained from scratch",

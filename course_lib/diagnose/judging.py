@@ -19,8 +19,6 @@ from course_lib.analysis.statistics import (
 )
 from course_lib.analysis.subgroups import subgroup_table
 
-__all__ = ["concluded", "overall"]
-
 WITH = ("frozen", "full")  # all other arms are without transfer
 # What a way costs to train, in steps of an order of magnitude: counting words, one pass
 # through a network, many passes forwards and backwards.

@@ -18,8 +18,6 @@ from course_lib.models import features, text, zoo
 from course_lib.models.heads import as_vectors
 from course_lib.pretraining import patterns, recipes
 
-__all__ = ["ALL", "PICTURES", "TEXTS", "Modality", "check_backbone", "of_data", "sized"]
-
 WHOLE = ""  # the name of the network itself among its modules
 SOURCE_EXAMPLES = 256  # and as many again for the floor
 SMALLEST_SIDE, ENLARGED = 32, 64  # pixels

@@ -18,8 +18,6 @@ from course_lib.diagnose.modality import Modality
 from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
 
-__all__ = ["Job", "Samples", "joined_parts", "prepared", "splits"]
-
 LEAST = 8  # examples of a class: to train on, to choose by and to test on
 LEAST_TEST = 200  # examples below which every repeat has a test set of its own
 MOST_TEST, MOST_VALIDATION = 1000, 500

@@ -10,8 +10,6 @@ from course_lib.diagnose.modality import Modality
 from course_lib.errors import CourseError
 from course_lib.training.augmentation import AUGMENTATIONS
 
-__all__ = ["Settings"]
-
 
 @dataclass(frozen=True)
 class Settings:

@@ -21,16 +21,6 @@ from course_lib.models import zoo
 from course_lib.models.heads import inside
 from course_lib.pretraining import recipes
 
-__all__ = [
-    "ARMS",
-    "arms",
-    "first_choice",
-    "look",
-    "plan",
-    "random_start",
-    "seconds_by_steps",
-]
-
 STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
 BATCH, EVALUATIONS, MOST_CURVE = 32, 10, 100  # validation examples of the curve
 SHARE = 0.96  # of the minutes; the rest is for starting, reading and the report
