@@ -1,7 +1,5 @@
 """A diagnosis in words, figures and one page of HTML."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 import numpy as np

@@ -3,8 +3,6 @@
 Nothing here trains, and nothing is chosen on a test example.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

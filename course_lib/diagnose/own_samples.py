@@ -1,7 +1,5 @@
 """The data of a diagnosis: checked, split, fingerprinted."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,8 @@
 """How a diagnosis is made: how many labels, for how long, how often, at which rates."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Self
 
 from course_lib.analysis.statistics import MATTERS
 from course_lib.diagnose.modality import Modality
@@ -59,7 +58,7 @@ class Settings:
                     f"Do: correct {name}."
                 )
 
-    def completed(self, modality: Modality) -> Settings:
+    def completed(self, modality: Modality) -> Self:
         """With what was left open filled in.  Raises CourseError for what cannot be."""
         if self.augment not in (None, "none") and modality.augment == "none":
             raise CourseError(

@@ -3,8 +3,6 @@
 Each function takes the job and gives plain data, ready to be stored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 
