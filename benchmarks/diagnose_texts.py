@@ -123,7 +123,7 @@ def truth(case: str):
 
 def logistic():
     return LogisticRegressionCV(
-        Cs=[1e-3, 1e-1, 10.0, 1000.0], cv=3, l1_ratios=(0.0,), max_iter=2000,
+        Cs=[1e-3, 1e-1, 10.0, 1000.0], cv=3, l1_ratios=(0.0,), max_iter=2000, scoring="accuracy",
         use_legacy_attributes=False,
     )  # fmt: skip
 
@@ -161,7 +161,7 @@ def main() -> int:
         half = 50 * (real.high - real.low)
         shown = f"{100 * gain['mean']:+5.1f} ± {100 * gain['half_width']:4.1f}"
         print(
-            f"{case:43} truly {100 * real.mean():+5.1f} ± {half:4.1f}  "
+            f"{case:43} truly {100 * real.mean:+5.1f} ± {half:4.1f}  "
             f"diagnosed {shown} {found.kind:14} {said}; use "
             f"{found.recommended['arm']}, without: {found.chosen['without']['arm']}",
             flush=True,
