@@ -123,7 +123,8 @@ def truth(case: str):
 
 def logistic():
     return LogisticRegressionCV(
-        Cs=[1e-3, 1e-1, 10.0, 1000.0], cv=3, l1_ratios=(0.0,), max_iter=2000, scoring="accuracy",
+        Cs=[1e-3, 1e-1, 10.0, 1000.0], cv=3, l1_ratios=(0.0,), max_iter=2000,
+        scoring="accuracy",
         use_legacy_attributes=False,
     )  # fmt: skip
 
