@@ -499,8 +499,8 @@ def _by_class(
     for sub in classes:
         if not sub.every() and part in ("all", "train"):
             raise CourseError(
-                f"{sub.path} holds no {folder.sort.one}. {hint}\nDo: add {many} or remove "
-                "the folder." + _what_else(sub)
+                f"{sub.path} holds no {folder.sort.one}. {hint}\nDo: add {many} or "
+                "remove the folder." + _what_else(sub)
             )
     for file in folder.files:
         left_out.add(f"{many} beside the class folders", rel(file), True)
