@@ -416,7 +416,7 @@ def damaged(root):
 def empty_class(root):
     data = folder(root / "e", {"a": 9, "b": 9})
     (data / "c").mkdir()
-    return data, "holds no image"
+    return data, "holds no picture"
 
 
 def no_test(root):
