@@ -31,7 +31,7 @@ CLOSE = 1e-4  # of the largest output: a block's own answer against the fused on
 
 
 class _Layer(NamedTuple):
-    """A linear layer with its update: A (r, k), B (d, r), s, and W (d, k) when asked."""
+    """A linear layer with its update: A (r, k), B (d, r), s; W (d, k) when asked."""
 
     A: torch.Tensor
     B: torch.Tensor
