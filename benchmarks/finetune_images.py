@@ -227,8 +227,9 @@ def draw(seed, path):
 def before(published, path, rate, epochs, seed, weights):
     """`child` for the earlier build: all layers by its own loop."""
     import torch
-    from course_lib import training, zoo
     from safetensors.torch import load_file
+
+    from course_lib import training, zoo  # of that build
 
     torch.manual_seed(seed)
     backbone = zoo.load(f"timm/tf_efficientnet_lite0@{published}", 2)
