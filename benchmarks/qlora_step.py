@@ -1,6 +1,6 @@
 """A QLoRA update of SmolLM2: packed against transformers.Trainer with its defaults.
 
-    python benchmarks/qlora_step.py [--pairs 7] [--updates 5] [--tokens 600]
+    python benchmarks/qlora_step.py [--pairs 7] [--updates 5] [--tokens 450]
     python benchmarks/qlora_step.py --gradients
 
 Both load SmolLM2-135M-Instruct in NF4 by bitsandbytes (double quantisation, products
@@ -194,7 +194,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--updates", type=int, default=5, help="of a run")
-    parser.add_argument("--tokens", type=int, default=600, help="in a group of packed")
+    parser.add_argument("--tokens", type=int, default=450, help="in a group of packed")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--results", default="qlora_step.json")
     parser.add_argument("--gradients", action="store_true")

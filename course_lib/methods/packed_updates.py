@@ -31,7 +31,7 @@ from course_lib.methods import fused_lora
 
 __all__ = ["TOKENS", "backward", "groups"]
 
-TOKENS = 600  # in a group; fewer cost time: each group dequantises all weights twice
+TOKENS = 450  # in a group; fewer cost time: each group dequantises all weights twice
 IGNORED = -100  # the label of a token that is not to be learned
 
 
