@@ -79,12 +79,9 @@ def drawn(seed):
 
 def frozen(backbone, train, rate, epochs, seed):
     """Stages up to STAGE once, then the rest; two views make a pass twice as long."""
-    import torch
-
     from course_lib import training
     from course_lib.training.frozen_stages import MIRRORED, FrozenStages
 
-    torch.set_float32_matmul_precision("medium")  # bfloat16 where the processor has it
     stages = FrozenStages(backbone, STAGE, train.images)
     training.fit(
         stages.upper,
@@ -266,8 +263,7 @@ def score(split, files):
 
 def process(args, *command, searched=None):
     """Run this script with other arguments, measured as a whole."""
-    here = str(Path(__file__).resolve().parents[1])
-    searched = searched or [here, *([args.fastai] if args.fastai else [])]
+    searched = searched or [str(Path(__file__).resolve().parents[1])]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(args.threads))
     rest = {
         "PYTHONPATH": os.pathsep.join(searched),
@@ -280,6 +276,10 @@ def process(args, *command, searched=None):
 def trained(args, method, about, where):
     """One run, measured; its weights are in ``where``."""
     weights = Path(where) / f"{method}.safetensors"
+    if method == "fastai":  # behind the course's own packages
+        here = str(Path(__file__).resolve().parents[1])
+        searched = [here, *([args.fastai] if args.fastai else [])]
+        return process(args, "--child", method, *about, weights, searched=searched)
     if method != "before":
         return process(args, "--child", method, *about, weights)
     pictures = Path(where) / "pictures.safetensors"

@@ -108,7 +108,7 @@ def _kept(size: int) -> np.ndarray:
     path = paths.CACHE / "pictures" / key
     shape = (len(table()["file"]), size, size)
     try:
-        kept = np.load(path, allow_pickle=False)
+        kept = np.load(path, mmap_mode="r", allow_pickle=False)
         if kept.shape == shape and kept.dtype == np.uint8:
             return kept
     except (OSError, ValueError, EOFError):
