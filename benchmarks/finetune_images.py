@@ -14,8 +14,9 @@ either class (functional, defective), batches of 32, and mirrors pictures:
   --before names (a7ee71e; `git worktree add FOLDER a7ee71e`)
 - plain: the same by this build; only when --methods names it
 
-A run is a process of its own, from the start of Python to the stored weights; its wall
-clock, processor time and peak memory (resident) are those that the system reports.
+A run is a process of its own, from the start of Python to the stored weights (not what
+Python does to close down, whole_process.end); its wall clock, processor time and peak
+memory (resident) are those that the system reports.
 Rounds run each method once with the same seed, that is the same drawn pictures, in an
 order that rotates; afterwards the test pictures are scored.  Whatever is done is kept
 in --results, and the same command goes on from there, also with other --methods.  The
@@ -37,7 +38,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from threading import Lock
 
-from whole_process import measured
+from whole_process import end, measured
 
 # nothing heavy here: a child's peak memory counts that of the process it came from
 
@@ -409,9 +410,11 @@ def main():
     if args.child:
         method, rate, epochs, seed, weights = args.child
         child(method, float(rate), int(epochs), int(seed), weights)
+        end()
     elif args.child_before:
         *files, rate, epochs, seed, weights = args.child_before
         before(*files, float(rate), int(epochs), int(seed), weights)
+        end()
     elif args.draw:
         draw(int(args.draw[0]), args.draw[1])
     elif args.score:

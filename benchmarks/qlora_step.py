@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from whole_process import measured
+from whole_process import end, measured
 
 # nothing heavy here: a child's peak memory counts that of the process it came from
 
@@ -201,7 +201,8 @@ def main():
     parser.add_argument("--child", choices=METHODS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        return child(args.child, args.updates, args.tokens)
+        child(args.child, args.updates, args.tokens)
+        end()
     if args.gradients:
         return gradients()
     pairs = []
