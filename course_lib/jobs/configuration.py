@@ -33,9 +33,10 @@ from course_lib.errors import CourseError
 __all__ = ["Config", "example", "from_dict", "load", "schema"]
 
 TASKS: dict[str, dict] = {  # what differs from the defaults below
-    "images": {},
+    "images": {},  # with the full profile, another model: from_dict
     "text": dict(
         model="minilm",
+        strategy="full",
         head_rate=1e-3,
         backbone_rate=3e-4,
         dropout=0.1,
@@ -116,6 +117,13 @@ Plan = Annotated[
     dict[Count, _several(Text, "names of parts")],
     Expected("epochs from 1 on and what is opened before them, {2: layer4, 4: all}"),
 ]
+OLD = {"head": "frozen", "last": "last_stage"}  # names of strategies until 2026
+Strategy = Annotated[
+    Literal["auto", "frozen", "last_stage", "full", "gradual", "scratch"],
+    BeforeValidator(
+        lambda name: OLD.get(name, name) if isinstance(name, str) else name
+    ),
+]
 Split = Annotated[
     tuple[_numbers("a share", gt=0, lt=1), ...],
     Field(min_length=3, max_length=3),
@@ -148,20 +156,24 @@ class Config(BaseModel):
 
     task: Literal["images", "text"] = _say("images", "images or text")
     model: Name = _say(
-        "bundled/resnet10-patterns",
-        "source model: bundled/NAME, minilm, or a public one: torchvision/NAME,",
-        "timm/NAME, hf/NAME (these need a network or a cache)",
+        "imagenet/efficientnet-lite0",
+        "source model: imagenet/efficientnet-lite0, -lite1 or -lite2 (fetched once by",
+        "`course data fetch`), bundled/NAME, minilm, or a public one, which needs a",
+        "network or a cache: torchvision/NAME, timm/NAME, hf/NAME",
     )
     weights: Literal["pretrained", "random"] = _say(
         "pretrained", "pretrained or random"
     )
-    strategy: Literal["head", "last", "full", "gradual"] = _say(
-        "full",
-        "head: only the new head learns; last: the last blocks too; full: everything;",
-        "gradual: the head first, then one part after the other",
+    strategy: Strategy = _say(
+        "auto",
+        "frozen: only the new head learns; last_stage: the last stage too; full:",
+        "everything; gradual: the head first, then one part after the other; scratch:",
+        "everything, from random weights; auto: by the number of labels, which is said",
     )
-    last_blocks: _whole("a whole number >= 1", ge=1, le=1000) = _say(
-        1, "how many, with strategy: last"
+    last_blocks: _whole("a whole number >= 1", ge=1, le=1000) | None = _say(
+        None,
+        "how many blocks learn, with strategy: last_stage; empty: those of the lowest",
+        "resolution (of a transformer, one)",
     )
     unfreeze: Plan = _say(
         {},
@@ -209,7 +221,12 @@ class Config(BaseModel):
         "none, shift, flip (and shift), turn (where up is no direction, and shift)",
     )
     image_size: _whole("16 to 1024 pixels", ge=16, le=1024) | None = _say(
-        None, "pixels a side; empty: the model's own, or 64"
+        None,
+        "pixels a side; empty: the model's own; of imagenet/NAME by the pictures' own",
+        "size and the time (128, 160 or 224), of bundled/NAME 64",
+    )
+    minutes: _numbers("minutes above 0", gt=0, le=100_000) = _say(
+        15, "that a job may take on two cores; pictures are made smaller to keep to it"
     )
     max_length: _whole("4 to 8192", ge=4, le=8192) | None = _say(
         None,
@@ -252,7 +269,9 @@ class Config(BaseModel):
     together: Name | None = _say(
         None, "column whose equal values stay in one part: wafer, patient, author"
     )
-    baseline: YesNo = _say(True, "train the same network from scratch, too, as long")
+    baseline: YesNo = _say(
+        True, "train the same network from scratch, too, for as many updates or more"
+    )
     baseline_rates: Rates = _say(
         (1e-3, 3e-3), "rates it may choose from, by validation"
     )
@@ -380,9 +399,13 @@ def from_dict(values: Mapping | None, where: str = "configuration") -> Config:
                 "the key or remove it; `course train --example images` shows all."
             )
     task = values.get("task", "images")
-    usual = {"model": profiles.current().vision_backbone}
+    usual, profile = {}, profiles.current()
     if isinstance(task, str) and task != "images":
         usual = TASKS.get(task, {})
+    elif profile.network:
+        usual = {"model": profile.vision_backbone}
+    if values.get("strategy") == "scratch":
+        usual = usual | {"weights": "random"}
     try:
         config = Config(**usual | dict(values))
     except ValidationError as error:
@@ -449,26 +472,33 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str, str]]:
                 "open it earlier, or train for more epochs",
             )
     for key in ("backbone_rate", "layer_decay"):
-        if strategy == "head" and key in chosen:
+        if strategy == "frozen" and key in chosen:
             yield (
                 key,
-                "is given, and with strategy: head the backbone does not learn",
-                f"{key} with strategy last, full or gradual",
+                "is given, and with strategy: frozen the backbone does not learn",
+                f"{key} with strategy last_stage, full or gradual",
                 f"remove {key}, or choose another strategy",
             )
-    if "last_blocks" in chosen and strategy != "last":
+    if "last_blocks" in chosen and strategy != "last_stage":
         yield (
             "last_blocks",
             f"is given, and strategy is {strategy}",
-            "last_blocks only with strategy: last",
-            "set strategy: last, or remove last_blocks",
+            "last_blocks only with strategy: last_stage",
+            "set strategy: last_stage, or remove last_blocks",
         )
-    if config.weights == "random" and strategy != "full":
+    if config.weights == "random" and strategy in ("frozen", "last_stage", "gradual"):
         yield (
             "weights",
             f"is random, and strategy {strategy} freezes them",
             "strategy: full with random weights, so that they learn",
             "set strategy: full, or weights: pretrained",
+        )
+    if config.weights == "pretrained" and strategy == "scratch":
+        yield (
+            "weights",
+            "is pretrained, and strategy: scratch begins with random ones",
+            "weights: random, or nothing, with strategy: scratch",
+            "remove weights, or set strategy: full",
         )
     if config.task == "text" and config.augment != "none":
         yield (
@@ -495,7 +525,7 @@ ORDER = {
     "Your data": "split",
     "What comes with it": "baseline",
 }
-ONLY = {"images": ("augment", "image_size", "image_column"),
+ONLY = {"images": ("augment", "image_size", "minutes", "image_column"),
         "text": ("max_length", "text_column")}  # fmt: skip
 
 

@@ -9,7 +9,7 @@ tested on has not been trained on.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Parts:
     notes: sentences for the report.  key: sha256 of everything that was read.
     pictures: how pictures became 8 bits, as model.json holds it; None for texts.
     columns: {"text" or "image", "label": column of the table}, empty for a folder.
+    size: pixels a side of pictures that were read from files.
     """
 
     train: Labelled
@@ -47,6 +48,7 @@ class Parts:
     key: str
     pictures: dict | None = None
     columns: dict[str, str] = field(default_factory=dict)
+    size: int | None = None
 
     def __iter__(self):
         return iter((self.train, self.validation, self.test))
@@ -70,13 +72,17 @@ class Parts:
 
 
 def read(
-    path: str | Path, config, size: int | None = None, skip_unreadable: bool = False
+    path: str | Path,
+    config,
+    size: int | Callable | None = None,
+    skip_unreadable: bool = False,
 ) -> Parts:
     """The parts of a folder or table, as the configuration asks for.
 
-    size: pixels a side of images.  skip_unreadable: go on without pictures that cannot
-    be read, and name them.  Raises CourseError that names the files, row, column or
-    class at fault.
+    size: pixels a side of images, or a training.picture_size.SizeRule that is asked
+    when the pictures' own sizes are known.  skip_unreadable: go on without pictures
+    that cannot be read, and name them.  Raises CourseError that names the files, row,
+    column or class at fault.
     """
     path = Path(path)
     if not path.exists():
@@ -129,7 +135,8 @@ def _cut(whole, found, path: Path, config) -> Parts:
     cut = found.rescaled(cut)
     parts = _finished(cut, path.stem, [*found.notes(), *notes], config)
     rule = found.reader.rule.to_dict()
-    return replace(parts, pictures=rule, columns=found.columns)
+    size = found.reader.size
+    return replace(parts, pictures=rule, columns=found.columns, size=size)
 
 
 def _finished(cut, name, notes, config) -> Parts:

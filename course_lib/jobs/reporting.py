@@ -13,9 +13,10 @@ from course_lib.training import History
 __all__ = ["counts_table", "figures", "html", "inputs", "text", "verdict"]
 
 HOW = {
-    "head": "only a new head on frozen features",
-    "last": "a new head and the last blocks",
+    "frozen": "only a new head on frozen features",
+    "last_stage": "a new head and the last stage",
     "full": "all layers",
+    "scratch": "all layers",
     "gradual": "all layers, opened from the head down",
 }
 MATTERS = 0.01  # a difference in accuracy that would change what to use
