@@ -95,6 +95,12 @@ def _pillow_endings() -> frozenset[str]:
     return frozenset(ending for ending, kind in known.items() if kind in kinds)
 
 
+def named_as_picture(name: str) -> bool:
+    """Does the ending of a name say that it is a picture?"""
+    ending = Path(name).suffix.lower()
+    return ending in _pillow_endings() or ending in LIBRARIES
+
+
 def reader_of(path: Path) -> str:
     """Who reads a file of this name: "pillow", a library, "" where nobody does.
 

@@ -23,7 +23,7 @@ from course_lib.datasets.messages import listed
 from course_lib.datasets.near_duplicates import digests, merged
 from course_lib.errors import CourseError
 
-__all__ = ["Parts", "from_parts", "read", "split"]
+__all__ = ["Parts", "from_parts", "read", "split", "task_of"]
 
 NAMES = ("train", "validation", "test")
 LEAST = 3  # different examples of a class: one for each part
@@ -71,6 +71,25 @@ class Parts:
         ]
 
 
+def task_of(path: str | Path) -> str:
+    """ "images" for a folder, and "images" or "text" for a table by what it holds.
+
+    Raises CourseError for data that do not exist and for a table of neither.
+    """
+    path = Path(path)
+    _check_there(path)
+    return "images" if path.is_dir() else tables.inputs_of(path)
+
+
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise CourseError(
+            f"The data {path} do not exist.\nExpected: a folder with a sub-folder for "
+            "each class, or a table (CSV, Excel, Parquet, JSON lines).\nDo: check the "
+            "path (--data)."
+        )
+
+
 def read(
     path: str | Path,
     config,
@@ -85,12 +104,7 @@ def read(
     column or class at fault.
     """
     path = Path(path)
-    if not path.exists():
-        raise CourseError(
-            f"The data {path} do not exist.\nExpected: a folder with a sub-folder for "
-            "each class, or a table (CSV, Excel, Parquet, JSON lines).\nDo: check the "
-            "path (--data)."
-        )
+    _check_there(path)
     if config.task != "images":
         found = _texts(path, config)
         parts = _cut(_named(found), None, path, config)

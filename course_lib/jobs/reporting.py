@@ -89,12 +89,7 @@ def done(result) -> list[str]:
     if _unfinished(result.transfer):
         said.append("The last epoch was the best one: more epochs might help.")
     if result.baseline:
-        tried = ", ".join(f"{one['rate']:g}" for one in result.baseline["tried"])
-        said.append(
-            "From scratch: the same network, epochs, batches and augmentation; "
-            f"rates tried {tried}, by validation loss {result.baseline['rate']:g} was "
-            "taken."
-        )
+        said.append(_scratch(result, history))
         if _unfinished(result.baseline):
             said.append(
                 "From scratch, the validation loss was lowest in the last epoch: it "
@@ -110,6 +105,21 @@ def done(result) -> list[str]:
         f"{100 * result.transfer['test']['calibration_error']:.1f} points."
     )
     return said + list(result.notes)
+
+
+def _scratch(result, transferred: History) -> str:
+    """What the run from scratch was, in a sentence."""
+    config, history = result.config, History.from_dict(result.baseline["history"])
+    ended = "stopped early" if history.stopped_early else "all that were allowed"
+    tried = ", ".join(f"{one['rate']:g}" for one in result.baseline["tried"])
+    return (
+        f"From scratch: all layers of the same network from random weights, the same "
+        f"batches and augment: {config['augment']}, anew in each epoch; "
+        f"{len(history.val_loss)} of {config['epochs']} epochs, {ended}, "
+        f"{history.steps:,} updates (the transferred run had {transferred.steps:,}); "
+        f"rates tried {tried}; by validation loss {result.baseline['rate']:g} was taken"
+        "."
+    )
 
 
 def _unfinished(run) -> bool:
