@@ -41,7 +41,13 @@ def start(config: Config):
             config.model, seed=config.seed, pretrained=config.weights == "pretrained"
         )
     except CourseError as error:
-        raise CourseError(f"{config.where}: model: {error}") from None
+        without = ""
+        if config.model.startswith("imagenet/"):
+            without = (
+                " Until then `model: bundled/resnet10-patterns` in a configuration "
+                "works without it; its answers to photographs are worse."
+            )
+        raise CourseError(f"{config.where}: model: {error}{without}") from None
     kind = {"vision": "images", "text": "text"}[backbone.kind]
     if kind != config.task:
         others = "minilm" if config.task == "text" else ", ".join(zoo.bundled())
@@ -248,6 +254,8 @@ def _last_stage(backbone, body: list[str]) -> int:
         with torch.no_grad(), features.eval_mode(net):
             device = next(net.parameters()).device
             features.forward(net, torch.zeros(1, 3, side, side, device=device))
+    except (RuntimeError, AssertionError):  # pictures of one other size alone
+        return 1
     finally:
         for hook in hooks:
             hook.remove()

@@ -447,6 +447,32 @@ def _hint(value, key: str) -> str:
     return f"correct it, or remove the line; the default is {default}"
 
 
+def _misplaced(config: Config, chosen: set[str]) -> Iterator[tuple[str, str, str, str]]:
+    """The same of settings that belong to another strategy."""
+    strategy = config.strategy
+    if "last_blocks" in chosen and strategy != "last_stage":
+        yield (
+            "last_blocks",
+            f"is given, and strategy is {strategy}",
+            "last_blocks only with strategy: last_stage",
+            "set strategy: last_stage, or remove last_blocks",
+        )
+    if config.weights == "random" and strategy in ("frozen", "last_stage", "gradual"):
+        yield (
+            "weights",
+            f"is random, and strategy {strategy} freezes them",
+            "strategy: full with random weights, so that they learn",
+            "set strategy: full, or weights: pretrained",
+        )
+    if config.weights == "pretrained" and strategy == "scratch":
+        yield (
+            "weights",
+            "is pretrained, and strategy: scratch begins with random ones",
+            "weights: random, or nothing, with strategy: scratch",
+            "remove weights, or set strategy: full",
+        )
+
+
 def _contradictions(config: Config) -> Iterator[tuple[str, str, str, str]]:
     """(key, problem, expected, do) of settings that cannot stand together.
 
@@ -455,6 +481,7 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str, str]]:
     usual = Config(**TASKS[config.task])
     chosen = {key for key in FIELDS if getattr(config, key) != getattr(usual, key)}
     strategy = config.strategy
+    yield from _misplaced(config, chosen)
     if config.unfreeze and strategy != "gradual":
         yield (
             "unfreeze",
@@ -479,27 +506,6 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str, str]]:
                 f"{key} with strategy last_stage, full or gradual",
                 f"remove {key}, or choose another strategy",
             )
-    if "last_blocks" in chosen and strategy != "last_stage":
-        yield (
-            "last_blocks",
-            f"is given, and strategy is {strategy}",
-            "last_blocks only with strategy: last_stage",
-            "set strategy: last_stage, or remove last_blocks",
-        )
-    if config.weights == "random" and strategy in ("frozen", "last_stage", "gradual"):
-        yield (
-            "weights",
-            f"is random, and strategy {strategy} freezes them",
-            "strategy: full with random weights, so that they learn",
-            "set strategy: full, or weights: pretrained",
-        )
-    if config.weights == "pretrained" and strategy == "scratch":
-        yield (
-            "weights",
-            "is pretrained, and strategy: scratch begins with random ones",
-            "weights: random, or nothing, with strategy: scratch",
-            "remove weights, or set strategy: full",
-        )
     if config.task == "text" and config.augment != "none":
         yield (
             "augment",

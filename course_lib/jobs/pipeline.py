@@ -39,7 +39,7 @@ from course_lib.jobs.stored_stages import Stored, stored
 from course_lib.models.features import forward
 from course_lib.training import distributed
 
-__all__ = ["audited", "run"]
+__all__ = ["audited", "run", "trained"]
 
 FORMAT = 2  # of the stored state
 # Without an effect on the weights, or one that the key of the data tells.
@@ -97,7 +97,7 @@ def run(
         state, advance = folder.state("transfer"), bar("training")
         recipe = replace(recipe, runtime=_runtime(runtime, state, advance))
         once = _once(settled, first, parts, recipe, notes)
-        transfer = _trained(settled, first, parts, recipe, once)
+        transfer = trained(settled, first, parts, recipe, once)
         baseline = None
         if settled.baseline and settled.weights == "pretrained":
             ran = len(transfer["history"]["step"])
@@ -296,7 +296,7 @@ def _once(config, backbone, parts, recipe, notes) -> Stored | None:
     return found
 
 
-def _trained(config, backbone, parts, recipe, once=None, rate=None) -> dict:
+def trained(config, backbone, parts, recipe, once=None, rate=None) -> dict:
     """Train in place; the history and what validation and test part say.
 
     once: the stored output that training reads instead of pictures.
@@ -365,7 +365,7 @@ def _baseline(config, parts, runtime, ran, folder, bar) -> dict | None:
         if config.patience is not None:
             recipe = replace(recipe, patience=max(config.patience, ran))
         try:
-            found = _trained(fresh, net, parts, recipe, rate=rate)
+            found = trained(fresh, net, parts, recipe, rate=rate)
         except CourseError as error:
             if not str(error).startswith("The loss is"):
                 raise

@@ -62,7 +62,7 @@ def tiny_models(monkeypatch, folders):
 def config(**values):
     return configuration.from_dict(
         dict(task="text", model="tiny/512", epochs=1, batch_size=8, baseline=False,
-             onnx=False, strategy="head") | values
+             onnx=False, strategy="frozen") | values
     )  # fmt: skip
 
 
