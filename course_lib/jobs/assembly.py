@@ -6,6 +6,7 @@ rate of every layer group; used by :mod:`course_lib.jobs.pipeline`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -22,12 +23,13 @@ from course_lib.training import freezing, layer_groups, schedules
 from course_lib.training.picture_size import SizeRule, Work
 
 __all__ = [
-    "check_forward", "common", "fitted_length", "image_size", "model", "opened",
-    "recipe", "size_rule", "start", "strategy", "with_dropout",
+    "check_forward", "common", "fitted_length", "image_size", "length", "model",
+    "opened", "recipe", "size_rule", "start", "strategy", "with_dropout",
 ]  # fmt: skip
 
 LEAST_TOKENS = 128  # max_length is not set below, for new texts may be longer
-FEW_LABELS = 40  # a class to train on; fewer train the head alone with strategy: auto
+FEW_LABELS = 100  # a class to train on; fewer train the head alone with strategy: auto
+EPOCHS, UPDATES = 20, 200  # where the configuration does not say how long: the longer
 MOST_TOKENS = 512  # nor above unasked: attention takes memory by the square of it
 
 
@@ -132,7 +134,8 @@ def size_rule(config, backbone) -> SizeRule | None:
     def work(count: int) -> Work:
         """The most that a job of so many pictures lets through the network."""
         trained, validated, tested = (share * count for share in config.split)
-        full = config.epochs * trained
+        epochs = length(config, trained)[0]
+        full = epochs * trained
         once = config.strategy in ("auto", "frozen", "last_stage")
         learning = 0.0 if config.strategy == "frozen" else full * (0.25 if once else 1)
         forward = COPIES * trained if once else 0.0
@@ -140,10 +143,24 @@ def size_rule(config, backbone) -> SizeRule | None:
         if config.baseline and config.weights == "pretrained":
             runs += len(config.baseline_rates)
             learning += full * len(config.baseline_rates)
-            forward += config.epochs * validated * len(config.baseline_rates)
+            forward += epochs * validated * len(config.baseline_rates)
         return Work(forward + runs * (validated + tested), learning)
 
     return SizeRule(work, config.minutes)
+
+
+def length(config, pictures: float) -> tuple[int, int | None]:
+    """(epochs, patience) of a training part of so many examples.
+
+    Where the configuration leaves the epochs open: EPOCHS, or as many as give UPDATES,
+    and a patience of the same share of them.
+    """
+    if config.epochs:
+        return config.epochs, config.patience
+    least = math.ceil(UPDATES / math.ceil(pictures / config.batch_size))
+    epochs = max(EPOCHS, least)
+    patience = config.patience
+    return epochs, patience and math.ceil(patience * epochs / EPOCHS)
 
 
 def strategy(config, parts) -> tuple[Config, str]:
@@ -228,7 +245,7 @@ def opened(config, backbone) -> set[str]:
     elif config.strategy == "gradual":
         plan = _plan(config, backbone, groups)
         if plan is None:  # one before each epoch
-            learning = body[::-1][: config.epochs - 1]
+            learning = body[::-1][: (config.epochs or EPOCHS) - 1]
         else:
             learning = [name for names in plan.values() for name in names]
     return {name for part in (*learning, layer_groups.HEAD) for name in groups[part]}

@@ -206,9 +206,14 @@ class Config(BaseModel):
     clip_norm: _numbers("a number above 0", gt=0, le=1e6) | None = _say(
         None, "longest gradient"
     )
-    epochs: Count = _say(20, "passes over the training part")
+    epochs: Count | None = _say(
+        None,
+        "passes over the training part; empty: 20, or as many as give 200 updates",
+    )
     patience: Count | None = _say(
-        5, "stop after so many epochs without a lower validation loss; empty: never"
+        5,
+        "stop after so many epochs without a lower validation loss; empty: never; if",
+        "epochs is empty, so many of each 20 epochs",
     )
     precision: Literal["float32", "bf16", "fp16", "auto"] = _say(
         "auto", "float32, bf16, fp16 (CUDA only), or auto: bf16 on a GPU, else float32"
@@ -489,13 +494,14 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str, str]]:
             "an unfreezing plan only with strategy: gradual",
             "set strategy: gradual, or remove unfreeze",
         )
+    epochs = config.epochs or 20
     for epoch in config.unfreeze:
-        if epoch >= config.epochs:
+        if epoch >= epochs:
             yield (
                 "unfreeze",
-                f"opens something before epoch {epoch}, and there are {config.epochs} "
+                f"opens something before epoch {epoch}, and there are {epochs} "
                 "(counted from 0)",
-                f"epochs from 1 to {config.epochs - 1}",
+                f"epochs from 1 to {epochs - 1}",
                 "open it earlier, or train for more epochs",
             )
     for key in ("backbone_rate", "layer_decay"):

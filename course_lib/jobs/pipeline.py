@@ -178,6 +178,8 @@ def _settled(config, backbone, parts, rule) -> tuple[Config, dict | None, list[s
     rule: of the picture size, None where that is settled.
     """
     config, said = assembly.strategy(config, parts)
+    epochs, patience = assembly.length(config, len(parts.train))
+    config = config.model_copy(update={"epochs": epochs, "patience": patience})
     told = [said] if said else []
     if config.task == "text":
         texts = [one for part in parts for one in part.texts]

@@ -124,6 +124,14 @@ def test_without_a_strategy_the_number_of_labels_decides():
     assert assembly.strategy(random, read)[0].strategy == "full"
 
 
+def test_small_sets_get_more_epochs_until_the_updates_suffice():
+    auto = configuration.from_dict({})
+    assert assembly.length(auto, 84) == (67, 17)  # three updates an epoch
+    assert assembly.length(auto, 1000) == (20, 5)
+    fixed = configuration.from_dict({"epochs": 7, "patience": None})
+    assert assembly.length(fixed, 84) == (7, None)
+
+
 def test_lite0_is_opened_from_its_last_resolution_on():
     chosen = configuration.from_dict({"strategy": "last_stage"})
     backbone = zoo.load("imagenet/efficientnet-lite0", 2, pretrained=False)

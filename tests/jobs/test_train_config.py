@@ -202,7 +202,7 @@ WRONG = [
     "strategy: gradual\nunfreeze: {0: layer4}", "strategy: gradual\nunfreeze: [stem]",
     "strategy: gradual\nunfreeze: {2: []}", "task: sound", "image_size: 4",
     "seed: -1", "model: 3", "model: ' '", "groups: [1]", "value_range: [1, 2, 3]",
-    "value_range: x", "clip_norm: 0", "patience: 0", "epochs: ", "onnx: 'yes'",
+    "value_range: x", "clip_norm: 0", "patience: 0", "onnx: 'yes'",
 ]  # fmt: skip
 
 
