@@ -65,7 +65,12 @@ def laid_out(parts, root):
 def child(data, tree, settings):
     """Train with the library of ``tree``; print accuracy and seconds as JSON."""
     import course_lib
-    from course_lib.jobs import configuration, pipeline
+
+    try:
+        from course_lib.jobs import configuration, pipeline
+    except ImportError:  # trees in which jobs was one module
+        from course_lib import job_config as configuration
+        from course_lib import jobs as pipeline
 
     assert Path(course_lib.__file__).is_relative_to(Path(tree).resolve())
     began = time.process_time()

@@ -109,8 +109,6 @@ def test_a_job_says_so_and_its_folder_answers_as_it_did(tmp_path):
     model = exported.load(tmp_path / "out")
     answers = model.predict(parts()[2].images).argmax(1)
     assert answers.tolist() == result.transfer["test"]["predictions"]
-    again = pipeline.run(chosen, parts(), tmp_path / "out", progress=False)
-    assert again.weights_sha256 == result.weights_sha256
 
 
 def test_without_a_strategy_the_number_of_labels_decides():
