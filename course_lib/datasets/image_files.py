@@ -126,14 +126,14 @@ class Reader:
     given ``rule`` is only extended), :meth:`read`.  Files that cannot be read are an
     error that lists all of them, or with ``skip_unreadable`` are left out by name.
     size, square: as for :func:`read_image`; a function of (median shorter side of the
-    training pictures, number of pictures) gives the size when it is known.  max_bytes:
-    of all arrays of the set.
+    training pictures, their number, that of all) gives the size when these are known.
+    max_bytes: of all arrays of the set.
     option: how the caller's user asks for skip_unreadable, for messages.
     """
 
     def __init__(
         self,
-        size: int | Callable[[float, int], int],
+        size: int | Callable[[float, int, int], int],
         square: str = "crop",
         skip_unreadable: bool = False,
         value_range: Sequence[float] | None = None,
@@ -190,7 +190,7 @@ class Reader:
         looks = [self.looks[file] for file in files if file in self.looks]
         if self.size is None:
             side = np.median([one.side for one in looks]) if looks else 0.0
-            self.size = self.chosen(float(side), len(self.looks))
+            self.size = self.chosen(float(side), len(looks), len(self.looks))
         before = self.rule
         if self.given is not None:
             self.rule = self.given.extended(looks)

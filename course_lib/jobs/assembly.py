@@ -131,9 +131,11 @@ def size_rule(config, backbone) -> SizeRule | None:
     if "input_size" not in backbone.card:  # learned from pictures of 64 pixels
         return None
 
-    def work(count: int) -> Work:
+    def work(train: int, total: int) -> Work:
         """The most that a job of so many pictures lets through the network."""
-        trained, validated, tested = (share * count for share in config.split)
+        trained, validated, tested = (share * total for share in config.split)
+        if train < total:  # split already
+            trained, validated, tested = train, config.split[1] * train, total - train
         epochs = length(config, trained)[0]
         full = epochs * trained
         once = config.strategy in ("auto", "frozen", "last_stage")

@@ -231,7 +231,7 @@ class Config(BaseModel):
         "size and the time (128, 160 or 224), of bundled/NAME 64",
     )
     minutes: _numbers("minutes above 0", gt=0, le=100_000) = _say(
-        15, "that a job may take on two cores; pictures are made smaller to keep to it"
+        20, "that a job may take on two cores; pictures are made smaller to keep to it"
     )
     max_length: _whole("4 to 8192", ge=4, le=8192) | None = _say(
         None,

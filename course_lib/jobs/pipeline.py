@@ -191,7 +191,7 @@ def _settled(config, backbone, parts, rule) -> tuple[Config, dict | None, list[s
         size = parts.size
         if not rule.why:  # arrays were given, not files
             height, width = parts.train.images.shape[1:3]
-            size = rule(min(height, width), sum(map(len, parts)))
+            size = rule(min(height, width), len(parts.train), sum(map(len, parts)))
         backbone.preprocess = replace(backbone.preprocess, size=size)
         config = config.model_copy(update={"image_size": size})
         told = [rule.why, *told]

@@ -1,7 +1,7 @@
 """How large the pictures of a training job are made: one rule, and what it costs.
 
-    rule = SizeRule(lambda count: Work(forward=900, learning=12_000), minutes=15)
-    rule(300, 278)   # -> 224; rule.why says so in a sentence
+    rule = SizeRule(lambda train, total: Work(900, learning=12_000), minutes=20)
+    rule(300, 278, 397)   # -> 224; rule.why says so in a sentence
 
 A network that reads any size answers best near the size that it learned from, and a
 pass takes time by the number of pixels.  The rule takes the smallest of 128, 160 and
@@ -20,7 +20,7 @@ SIZES = (64, 96, 128, 160, 224)  # pixels a side
 LEAST = 128  # below, ImageNet's features answer worse, scaled-up pictures included
 # Measured by benchmarks/own_pictures.py --cost: EfficientNet-Lite0 at 224 pixels.
 PASS = 0.030  # processor seconds of a picture's way through the network
-UPDATE = 3.2  # so many times as long: forward, backward and the optimizer
+UPDATE = 4.0  # so many times as long (3.5 to 5): forward, backward, the optimizer
 CORES = 1.7  # what two cores do in the time of one
 MOST_BYTES = 2 * 1024**3  # of all pictures in memory
 
@@ -44,19 +44,21 @@ class Work:
 class SizeRule:
     """The picture size of a set; ``why`` says how it came about, once it was asked.
 
-    work: f(number of pictures) -> Work.  minutes: that the job may take, on two cores.
+    work: f(training pictures, all pictures) -> Work; the numbers are equal for a set
+    that is not split yet.  minutes: that the job may take, on two cores; every network
+    is taken to cost as much as EfficientNet-Lite0.
     """
 
-    def __init__(self, work: Callable[[int], Work], minutes: float):
+    def __init__(self, work: Callable[[int, int], Work], minutes: float):
         self.work, self.minutes, self.why = work, minutes, ""
 
-    def __call__(self, side: float, count: int) -> int:
-        """Pixels a side for ``count`` pictures of this median shorter side."""
+    def __call__(self, side: float, train: int, total: int) -> int:
+        """Pixels a side for pictures of this median shorter side."""
         wanted = next((s for s in SIZES if s >= max(side, LEAST)), SIZES[-1])
-        work = self.work(count)
+        work = self.work(train, total)
 
         def affordable(size):
-            fits = count * size * size * 3 <= MOST_BYTES
+            fits = total * size * size * 3 <= MOST_BYTES
             return fits and work.seconds(size) <= 60 * self.minutes
 
         size = max(filter(affordable, SIZES), default=SIZES[0])
