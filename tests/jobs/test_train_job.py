@@ -426,7 +426,7 @@ def strange_class(root):
 
 
 def no_column(root):
-    return table(root / "t.csv", [("a.png", "x")], ("scan", "label")), "no column"
+    return table(root / "t.csv", [("front", "x")], ("scan", "label")), "no column"
 
 
 def no_file(root):
