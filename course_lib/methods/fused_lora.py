@@ -25,7 +25,6 @@ from torch.nn.functional import silu
 from course_lib.methods import lora
 from course_lib.models import quantization
 
-
 CLOSE = 1e-4  # of the largest output: a block's own answer against the fused one
 
 

@@ -27,7 +27,6 @@ from torch.autograd.function import once_differentiable
 from course_lib.errors import CourseError
 from course_lib.methods import fused_lora
 
-
 TOKENS = 450  # in a group; fewer cost time: each group dequantises all weights twice
 IGNORED = -100  # the label of a token that is not to be learned
 

@@ -62,7 +62,7 @@ def tiny_models(monkeypatch, folders):
 def config(**values):
     return configuration.from_dict(
         dict(task="text", model="tiny/512", epochs=1, batch_size=8, baseline=False,
-             onnx=False, strategy="head") | values
+             onnx=False, strategy="frozen") | values
     )  # fmt: skip
 
 
@@ -187,7 +187,8 @@ def test_a_model_remembers_its_columns(tmp_path, capsys):
     head = ("id", "Complaint", "kind")
     data = [(str(i), *row) for i, row in enumerate(some())]
     path = table(tmp_path / "t.csv", data, head)
-    code, said = train(tmp_path, capsys, path)
+    few = table(tmp_path / "few.csv", [(i, "pump", "x") for i in "ab"], head)
+    code, said = train(tmp_path, capsys, few)
     assert code == 1 and "no column 'text'" in said and "image" not in said
     assert "`text_column: NAME` in" in said and "job.yaml" in said
     named = dict(text_column="complaint ", label_column="kind")

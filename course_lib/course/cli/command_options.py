@@ -305,7 +305,9 @@ class Diagnose(Table):
 class Train:
     """Train on my own images or texts, and report."""
 
-    config: str | None = option(None, "FILE", "YAML; --example prints one")
+    config: str | None = option(
+        None, "FILE", "YAML, for settings of your own; --example prints one"
+    )
     data: str | None = option(
         None,
         "PATH",
