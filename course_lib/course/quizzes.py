@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib import paths
-from course_lib.course import exercises
+from course_lib.course import exercises, learner_progress
 from course_lib.errors import CourseError
 
 __all__ = ["Question", "answered", "load", "show"]
@@ -84,7 +84,7 @@ def show(lesson: str) -> None:
             if change["new"] is not None:
                 said.value = html.escape(answered(question, change["new"]))
                 is_right = change["new"] == question.right
-                exercises.remember_quiz(lesson.zfill(2), number, is_right)
+                learner_progress.remember_quiz(lesson.zfill(2), number, is_right)
                 board.value = exercises.dashboard()._repr_html_()
 
         choice.observe(tell, names="value")

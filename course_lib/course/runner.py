@@ -330,15 +330,17 @@ class _progress:
 # -- JupyterLab ---------------------------------------------------------------------
 
 
-def lab_command(lesson: str = "00", options: list[str] | None = None) -> list[str]:
-    """The command that opens a lesson in JupyterLab, with nothing that phones out.
+def lab_command(page: Path, root: Path, options: list[str] | None = None) -> list[str]:
+    """The command that opens a notebook in JupyterLab, with nothing that phones out.
 
-    ``options`` are passed on and win over those of the course.
+    root: the folder that JupyterLab shows, which holds the notebook; its address opens
+    the notebook, in whatever browser.  ``options`` are passed on and win over those of
+    the course.
     """
-    page = lessons([lesson])[0]
-    command = [sys.executable, "-m", "jupyterlab", str(page)]
+    command = [sys.executable, "-m", "jupyterlab"]
     command += [
-        f"--ServerApp.root_dir={paths.ROOT}",
+        f"--ServerApp.root_dir={root}",
+        f"--LabApp.default_url=/lab/tree/{page.relative_to(root).as_posix()}",
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
@@ -349,10 +351,10 @@ def lab_command(lesson: str = "00", options: list[str] | None = None) -> list[st
     return command + list(options or [])
 
 
-def open_lab(lesson: str = "00", options: list[str] | None = None) -> int:
-    """Open JupyterLab on a lesson and stay until it is closed; its exit code."""
-    command = lab_command(lesson, options)
-    if "--allow-root" in command[4:]:
+def open_lab(page: Path, root: Path, options: list[str] | None = None) -> int:
+    """Open JupyterLab on a notebook and stay until it is closed; its exit code."""
+    command = lab_command(page, root, options)
+    if "--allow-root" in command[3:]:
         print("You are root: JupyterLab is told to allow that (--allow-root).")
     print("JupyterLab is starting; Ctrl-C twice in this window ends it.", flush=True)
     if os.name == "nt":  # no exec that keeps the console

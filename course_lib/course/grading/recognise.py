@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from course_lib import paths
+from course_lib.course import learner_copy
 from course_lib.course.grading import archives, identity, submission
 from course_lib.course.grading.archives import Found
 from course_lib.course.grading.identity import Named
@@ -30,6 +31,8 @@ SYSTEM = {  # folders and files that people hand in without knowing, in small le
     "desktop.ini": "of Windows",
     "$recycle.bin": "of Windows",
     ".ipynb_checkpoints": "Jupyter's own copy",
+    learner_copy.BASE: "the course's version of a notebook",
+    learner_copy.OLDER: "a notebook before an update",
     ".virtual_documents": "of Jupyter",
     "__pycache__": "of Python",
     ".pytest_cache": "of Python",
@@ -147,6 +150,7 @@ class Exercises:
     @staticmethod
     def _public(name: str) -> dict | None:
         path = paths.ROOT / "exercises" / name / f"{name}.ipynb"
+        path = learner_copy.as_released(path)
         return submission.load_release(path) if path.exists() else None
 
     def _marks(self, public: dict) -> tuple[set[str], set[str]]:

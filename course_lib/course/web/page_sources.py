@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from course_lib import paths
-from course_lib.course import exercises, links, runner
+from course_lib.course import exercises, learner_copy, links, runner
 from course_lib.errors import CourseError
 from course_lib.lessons import claims
 
@@ -191,7 +191,8 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
     """
     import nbformat
 
-    notebook = nbformat.read(path, as_version=4)
+    file = path if executed else learner_copy.as_released(path)
+    notebook = nbformat.read(file, as_version=4)
     if executed and any(
         cell.cell_type == "code" and not cell.execution_count for cell in notebook.cells
     ):
@@ -219,7 +220,7 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
     first = notebook.cells[0]
     title, _, rest = first.source.partition("\n")
     first.source = f"{title}\n\n{ways_to_run(path)}\n{rest}"
-    copy(path, source / EXTRA / "files" / relative(path))
+    copy(file, source / EXTRA / "files" / relative(path))
     return nbformat.writes(notebook)
 
 
@@ -278,7 +279,7 @@ def exercise_list(questions: list[Path]) -> str:
         "# Exercises",
         "",
         "Each answer has a visible test below it that says *not attempted*, "
-        "*incorrect* with a hint, or *correct*. `course check` runs them all.",
+        "*incorrect* with a hint, or *visible test passes*. `course check` runs them.",
         "",
         "| exercise | questions with a visible test |",
         "|---|---|",
