@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib import paths
+from course_lib.course import predict
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 from course_lib.show.console import print_table
@@ -154,7 +155,8 @@ def execute(notebook, name: str, timeout: int = 600, on_cell=None) -> Run:
     failure, peak_mb, started = None, 0.0, time.perf_counter()
     try:
         client.reset_execution_trackers()
-        with client.setup_kernel(cleanup_kc=True):
+        asks_nobody = {**os.environ, predict.SWITCH: "off"}
+        with client.setup_kernel(cleanup_kc=True, env=asks_nobody):
             with PeakMemory(manager.provisioner.pid) as memory:
                 for index, cell in enumerate(notebook.cells):
                     if on_cell:

@@ -19,7 +19,7 @@ import nbformat
 import pytest
 
 from course_lib import paths
-from course_lib.course import runner
+from course_lib.course import predict, runner
 
 LESSONS = runner.lessons()
 COST = re.compile(r"(\d+)\s*s(?:econds)?\b[^\n]*?(\d[\d,]*)\s*MB")
@@ -219,7 +219,7 @@ def turn(path):
 def test_lesson_runs_as_stored_and_within_its_cost(path, machine):
     _, stated_mb = stated_cost(read(path))
     allowed = allowed_seconds(path)
-    environment = {**os.environ, "COURSE_PROFILE": "offline"}
+    environment = {**os.environ, "COURSE_PROFILE": "offline", predict.SWITCH: "off"}
     workers = int(environment.pop("PYTEST_XDIST_WORKER_COUNT", "1"))
     is_shared = workers > 1 and not needs_both_cores(path)
     threads = environment.pop("OMP_NUM_THREADS", None)
