@@ -26,6 +26,10 @@ from selenium.webdriver.common.keys import Keys
 
 from course_lib.course.grading import bank
 
+SHOW_TABLE = """
+const page = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden)');
+[...page.querySelectorAll('table')].pop().scrollIntoView({block: 'center'});
+"""
 NUMBER, QUESTION = "03", "speed_up"
 CURRENT = """
 const done = arguments[arguments.length - 1], app = window.jupyterapp;
@@ -128,9 +132,7 @@ def answered(driver, root, shots):
         print(course(root, "score", NUMBER), flush=True)
     driver.execute_async_script(RUN_ONE, "quiz")
     time.sleep(8)
-    driver.find_elements(By.CSS_SELECTOR, "progress")[
-        -1
-    ].location_once_scrolled_into_view
+    driver.execute_script(SHOW_TABLE)
     time.sleep(1)
     driver.save_screenshot(str(shots / "walk_4_dashboard.png"))
     return lesson.name, right, said
@@ -195,7 +197,7 @@ def main():
         board = course(root, "check")
         (shots / "walk_dashboard.txt").write_text(board)
         print(board)
-        assert "1 of 2" in board or "2 of 2" in board or "0 of 2" in board
+        assert "1 of 2" in board  # 40 was close to 34, 60 not to 86
         assert "return" in course(root, "solution", NUMBER, QUESTION)
         assert_clean(root)
         changed(upstream, name)

@@ -205,6 +205,10 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
     cells = []
     for cell in notebook.cells:
         cell.metadata = {"tags": [f"cell-{cell.id}"]}
+        if re.search(r"^ *predict\.(number|choice|text)\(", cell.source, re.MULTILINE):
+            note = "*Guess before you read on. In JupyterLab there is a field for it.*"
+            cells.append(nbformat.v4.new_markdown_cell(note, id=cell.id))
+            continue
         cells.append(cell)
         if cell.cell_type == "markdown":
             cell.source = with_links(cell.source, path, known)
