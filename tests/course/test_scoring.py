@@ -1,12 +1,13 @@
 """`course score` and `course solution`: the hidden verdict, and when answers unfold."""
 
 import json
+import subprocess
 
 import pytest
 from grading_toy import needs_sandbox
 
 from course_lib.course import cli, exercises, learner_progress, scoring
-from course_lib.course.grading import grade
+from course_lib.course.grading import grade, release
 from course_lib.errors import CourseError
 
 
@@ -106,3 +107,27 @@ def test_the_score_is_that_of_the_checks_in_the_sandbox(monkeypatch, capsys):
     (found,) = [v for v in scoring.verdicts(path, True) if v.question == "speed_up"]
     assert found.outcome == grade.WRONG and found.points < found.max_points
     assert found.hint
+
+
+@pytest.mark.parametrize("checks", [False, True])
+@pytest.mark.parametrize("answers", [False, True])
+def test_what_a_release_hands_out_is_its_setting(
+    small_course, tmp_path_factory, checks, answers
+):
+    """Checks and solutions only where they were asked for, the bank never."""
+    empty = json.dumps({"cells": [], "metadata": {}})
+    for name in ("exercises/08_x/08_x.ipynb", "solutions/08_x/08_x.ipynb"):
+        (small_course / name).parent.mkdir(parents=True)
+        (small_course / name).write_text(empty)
+    line = "HINTS = {'a hint that is long enough to tell': 1}\n"
+    (small_course / "solutions" / "08_x" / "checks.py").write_text(line)
+    (small_course / "solutions" / "08_x" / "bank").mkdir()
+    (small_course / "solutions" / "08_x" / "bank" / "a.py").write_text(line * 2)
+    subprocess.run(["git", "init", "--quiet"], cwd=small_course, check=True)
+    folder = tmp_path_factory.mktemp("learners") / "course"
+    copied = set(release.bundle(folder, checks, answers))
+    wanted = {"exercises/08_x/08_x.ipynb"}
+    wanted |= {"solutions/08_x/checks.py"} if checks else set()
+    wanted |= {"solutions/08_x/08_x.ipynb"} if answers else set()
+    assert copied == wanted
+    assert {p for p in wanted if (folder / p).exists()} == wanted
