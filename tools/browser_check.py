@@ -127,14 +127,14 @@ def started_lab(port, token, log):
         "--expose-app-in-browser",
     ]
     lab = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-    for _ in range(120):
+    for _ in range(240):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={token}")
             return lab
         except OSError:
             time.sleep(0.5)
     lab.terminate()
-    raise SystemExit("JupyterLab did not start within a minute; see lab.log")
+    raise SystemExit("JupyterLab did not start within two minutes; see lab.log")
 
 
 def check_until(driver, script, *arguments, tries=120):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -204,18 +204,22 @@ def line_with_spread(
     return figure
 
 
-def places(labels) -> list[int]:
+def places(labels: Collection[str]) -> list[int]:
     """For each label a place in COLOURS, MARKERS, DASHES: of its `MEANING`, else free.
 
     So the same thing has the same look in all figures.
     """
-    labels = list(labels)
-    taken = {MEANING[label] for label in labels if label in MEANING}
+    found, taken = {}, set()
+    for label in labels:
+        if MEANING.get(label) not in (None, *taken):
+            found[label] = MEANING[label]
+            taken.add(MEANING[label])
     order = list(range(len(COLOURS)))
     if taken:  # beside such a label the others look like nothing that has a meaning
         order.sort(key=lambda i: i in MEANING.values())
+    labels = list(labels)
     free = iter([i for i in order if i not in taken] + order * len(labels))
-    return [MEANING[label] if label in MEANING else next(free) for label in labels]
+    return [found[label] if label in found else next(free) for label in labels]
 
 
 def clear_legend(ax, handles=None, labels=None, **options) -> None:
