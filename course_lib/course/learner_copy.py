@@ -139,13 +139,11 @@ def _is_locked(cell: dict) -> bool:
 
 def _both(mine: dict, base: dict | None, theirs: dict) -> list[dict]:
     """The cells that stand for one that the learner and the course both have."""
-    if _same(mine, theirs) or _same(mine, base):
-        result = {**mine, **theirs}
-        if mine["cell_type"] == theirs["cell_type"] == "code":
-            kept = mine if _same(mine, theirs) else {}
-            result["outputs"] = kept.get("outputs", [])
-            result["execution_count"] = kept.get("execution_count")
-        return [result]
+    if _same(mine, theirs):  # with the outputs of the learner's run
+        run = {k: mine[k] for k in ("outputs", "execution_count") if k in mine}
+        return [{**theirs, **run}]
+    if _same(mine, base):
+        return [theirs]
     if _is_locked(theirs):
         return [theirs, _note(OWN_NOTE, mine)]
     yours = {**mine, "metadata": {**mine.get("metadata", {}), **theirs["metadata"]}}

@@ -117,6 +117,13 @@ def test_cells_without_ids_and_with_the_same_id_are_told_apart():
     assert len(set(names)) == 4 and names[:2] == ["a", "b"] and names[3] == "c"
 
 
+def test_code_that_becomes_text_is_text():
+    base = notebook(code("a", "a = 1"))
+    text = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "A text."}
+    mine = notebook(code("a", "a = 1", [SAID]))
+    assert learner_copy.merged(base, notebook(text), mine)["cells"] == [text]
+
+
 def test_a_locked_cell_is_the_course_s_and_what_stood_there_is_shown():
     locked = {"nbgrader": {"locked": True, "solution": False}}
     base = notebook(code("t", "assert 1", **locked))
