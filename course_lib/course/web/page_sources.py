@@ -204,7 +204,8 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
     page = page_of(path)
     cells = []
     for cell in notebook.cells:
-        cell.metadata = {"tags": [f"cell-{cell.id}"]}
+        folded = runner.CHECK in cell.metadata.get("tags", [])
+        cell.metadata = {"tags": [f"cell-{cell.id}"] + ["hide-input"] * folded}
         if re.search(r"^ *predict\.(number|choice|text)\(", cell.source, re.MULTILINE):
             note = "*Guess before you read on. In JupyterLab there is a field for it.*"
             cells.append(nbformat.v4.new_markdown_cell(note, id=cell.id))
