@@ -193,6 +193,7 @@ def main():
             root
         )  # the clone's code, wherever it is installed
         os.environ["COURSE_PROGRESS"] = str(folder / "progress.json")
+        os.environ["JUPYTERLAB_WORKSPACES_DIR"] = str(folder / "workspaces")
         name, right = walk(root, shots, shots / "walk_lab.log")
         board = course(root, "check")
         (shots / "walk_dashboard.txt").write_text(board)
