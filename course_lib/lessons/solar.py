@@ -20,8 +20,11 @@ from course_lib.training import freezing
 from course_lib.training.frozen_stages import MIRRORED, FrozenStages
 
 BACKBONE = "imagenet/efficientnet-lite0"
-PUBLIC = ("efficientnet-lite0", "solar-cells")
-FILES = ("near_duplicates.npz",)
+FILES = (
+    "assets/efficientnet-lite0",
+    "assets/solar-cells",
+    "near_duplicates.npz",
+)
 COUNTS = (
     25,
     50,
@@ -141,7 +144,6 @@ def trained(strategy, labels, lr, seed):
     sample=[dict(strategy="frozen", labels=100, seed=0)],
     tolerance={"accuracy": 0.02},
     data=FILES,
-    public=PUBLIC,
 )
 def solar_frozen(strategy, labels, seed):
     """Balanced accuracy of a logistic regression on features that do not learn."""
@@ -159,7 +161,6 @@ def solar_frozen(strategy, labels, seed):
     sample=[dict(strategy="last_stages", labels=100, lr=1e-3, seed=0)],
     tolerance={"accuracy": 0.02, "val_accuracy": 0.02},
     data=FILES,
-    public=PUBLIC,
 )
 def solar_strategies(strategy, labels, lr, seed):
     """Balanced accuracy of one way to train a network on solar cells."""
