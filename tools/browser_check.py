@@ -6,8 +6,8 @@
 Starts `course lab` on a free port, opens each lesson, runs all cells through
 JupyterLab's own command, and fails if a cell was not executed, shows an error or writes
 to stderr, or if a slider is moved and the figure above it does not change.  Screenshots
-of each lesson, top to bottom, are written for a human eye.  The notebooks are left as
-they were.
+of each lesson, top to bottom, are written for a human eye.  It works in a copy, as a
+learner does; the notebooks are left as they are.
 """
 
 import argparse
@@ -69,12 +69,26 @@ const pane = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) '
 pane.scrollTop = arguments[0]; return [pane.scrollHeight, pane.clientHeight];
 """
 
-
+SET = """
+const cells = window.coursePanel.content.widgets;
+const cell = cells.find(c => c.model.id === arguments[0]);
+cell.model.sharedModel.setSource(arguments[1]);
+"""
+SAID = """
+const cells = window.coursePanel.content.widgets;
+const cell = cells.find(c => c.model.id === arguments[0]);
+return cell.model.outputs.toJSON().map(o => String(o.text || '')).join('');
+"""
+SAVE = """
+const done = arguments[arguments.length - 1];
+window.coursePanel.context.save().then(() => done('saved')).catch(e => done('' + e));
+"""
 WIDGETS = """
 const done = arguments[arguments.length - 1], notebook = window.coursePanel.content;
 const kind = 'application/vnd.jupyter.widget-view+json';
 const cells = notebook.widgets.map((c, i) => [c, i]).filter(([c]) =>
-  c.model.type === 'code' && c.model.outputs.toJSON().some(o => (o.data || {})[kind]));
+  c.model.type === 'code' && c.model.sharedModel.source.includes('widgets.explore(')
+  && c.model.outputs.toJSON().some(o => (o.data || {})[kind]));
 Promise.all(cells.map(async ([c, i]) => {
   await notebook.scrollToItem(i, 'center'); return i;
 })).then(done).catch(e => done('failed: ' + e));
@@ -113,14 +127,24 @@ def started_lab(port, token, log):
         "--expose-app-in-browser",
     ]
     lab = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-    for _ in range(120):
+    for _ in range(240):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={token}")
             return lab
         except OSError:
             time.sleep(0.5)
     lab.terminate()
-    raise SystemExit("JupyterLab did not start within a minute; see lab.log")
+    raise SystemExit("JupyterLab did not start within two minutes; see lab.log")
+
+
+def check_until(driver, script, *arguments, tries=120):
+    """Wait until the script returns something true, and return it."""
+    for _ in range(tries):
+        found = driver.execute_script(script, *arguments)
+        if found:
+            return found
+        time.sleep(0.5)
+    raise SystemExit(f"not within {tries / 2:.0f} s: {script}")
 
 
 def browser(profile):
@@ -203,11 +227,12 @@ def main():
     port, token, failed = free_port(), "browsercheck", False
     lessons = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     lessons = [p for p in lessons if any(p.stem.startswith(n) for n in args.lessons)]
-    committed = {path: path.read_bytes() for path in lessons}
     with (
         open(args.to / "lab.log", "wb") as log,
         tempfile.TemporaryDirectory() as profile,
+        tempfile.TemporaryDirectory() as own,
     ):
+        os.environ["COURSE_COPY"] = own
         lab = started_lab(port, token, log)
         driver = browser(profile)
         try:
@@ -233,8 +258,6 @@ def main():
             driver.quit()
             lab.terminate()
             lab.wait()
-            for path, content in committed.items():  # JupyterLab saves by itself
-                path.write_bytes(content)
     return int(failed)
 
 

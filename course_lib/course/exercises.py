@@ -1,27 +1,27 @@
-"""What an exercise notebook says to its learner: not attempted, incorrect, correct.
+"""What an exercise notebook says to its learner: not attempted, incorrect, it passes.
 
 The visible tests of the exercises run inside ``visible``; ``course check`` collects
-what they say over the course.  Scores are given elsewhere, with other inputs.
+what they say over the course.  A visible test that passes is no verdict: scores are
+given elsewhere, with other inputs (`scoring`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import sys
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 
-from course_lib import files, paths
-from course_lib.course import runner
+from course_lib import paths
+from course_lib.course import learner_copy, learner_progress, runner
 from course_lib.course.grading import submission
+from course_lib.course.learner_progress import CORRECT, INCORRECT, NOT_ATTEMPTED, PASSES
 from course_lib.errors import CourseError
 from course_lib.show.console import print_json, print_table
 
-NOT_ATTEMPTED, INCORRECT, CORRECT = "not attempted", "incorrect", "correct"
-QUIZ = "quiz"  # where the quizzes' first answers stand in the file of progress
-SIGNS = {NOT_ATTEMPTED: "-", INCORRECT: "x", CORRECT: "+"}
+SIGNS = {NOT_ATTEMPTED: "-", INCORRECT: "x", PASSES: "+"}
 
 
 class visible:
@@ -39,7 +39,9 @@ class visible:
 
     def __exit__(self, kind, error, trace) -> bool:
         if kind is None:
-            outcome, hint = CORRECT, "the visible test passes"
+            outcome, hint = PASSES, "the score is for other inputs"
+            if any((paths.ROOT / "solutions").glob(f"{self.lesson}_*/checks.py")):
+                hint += f": `course score {self.lesson}`"
         elif issubclass(kind, NotImplementedError):
             outcome, hint = NOT_ATTEMPTED, "write your answer in the cell above"
         elif issubclass(kind, AssertionError):
@@ -50,50 +52,8 @@ class visible:
         else:
             return False  # an interruption
         print(f"{SIGNS[outcome]} {self.question}: {outcome}: {hint}")
-        remember(self.lesson, self.question, outcome)
+        learner_progress.remember(self.lesson, self.question, outcome)
         return True
-
-
-def progress_file() -> Path:
-    """Where progress is kept: COURSE_PROGRESS, else in the course's cache folder."""
-    named = os.environ.get("COURSE_PROGRESS")
-    return Path(named) if named else paths.CACHE / "progress.json"
-
-
-def progress() -> dict[str, dict[str, str]]:
-    """{lesson: {question: outcome}} so far; empty when there is none."""
-    try:
-        found = json.loads(progress_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {key: value for key, value in found.items() if isinstance(value, dict)}
-
-
-def remember(lesson: str, question: str, outcome: str) -> None:
-    """Note one outcome; a folder that cannot be written to is no error."""
-    found = progress()
-    found.setdefault(lesson, {})[question] = outcome
-    try:
-        files.atomic_write_json(progress_file(), found)
-    except OSError:
-        pass
-
-
-def remember_quiz(lesson: str, number: int, is_right: bool) -> None:
-    """Note the first answer to a question of a lesson's quiz; later ones do nothing."""
-    found = progress()
-    quizzes = found.setdefault(QUIZ, {})
-    if not isinstance(quizzes.get(lesson), dict):
-        quizzes[lesson] = {}
-    own = quizzes[lesson]
-    if str(number) not in own:
-        own[str(number)] = CORRECT if is_right else INCORRECT
-        try:
-            files.atomic_write_json(progress_file(), found)
-        except OSError:
-            pass
 
 
 def largest_difference(value, expected) -> float:
@@ -132,15 +92,6 @@ def notebooks(names: list[str] | None = None) -> list[Path]:
     return found
 
 
-RELEASED = ".released.ipynb"  # beside the notebook that its learner writes into
-
-
-def as_released(path: Path) -> Path:
-    """The exercise as the course ships it; the notebook itself where that is all."""
-    kept = paths.ROOT / "exercises" / path.stem / RELEASED
-    return kept if kept.exists() else path
-
-
 def questions(path: Path) -> list[str]:
     """Names of the questions of an exercise that have a visible test."""
     return list(worth(path)[0])
@@ -153,7 +104,8 @@ def worth(path: Path) -> tuple[dict[str, float], float]:
     be read counts as one without questions.
     """
     try:
-        cells = json.loads(as_released(path).read_text(encoding="utf-8"))["cells"]
+        text = learner_copy.as_released(path).read_text(encoding="utf-8")
+        cells = json.loads(text)["cells"]
         found = [c.get("metadata", {}).get("nbgrader", {}) for c in cells]
         graded = [o for o in found if o.get("grade")]
         asked = {
@@ -171,10 +123,11 @@ def worth(path: Path) -> tuple[dict[str, float], float]:
 def check(names: list[str] | None, as_json: bool = False) -> int:
     """Run the visible tests of exercises and show what they say; 0 when all pass.
 
-    The notebook is put together as `course grade` does it, so both see the same
-    answers.  No names: only show the progress over the course.  The notebooks stay as
-    they are.  ``as_json``: the rows of the dashboard as JSON, what the tests say on
-    standard error.  Raises CourseError for one that is no notebook.
+    The notebook of the learner's copy, where there is one, is put together as `course
+    grade` does it, so both see the same answers.  No names: only show the progress over
+    the course.  The notebooks stay as they are.  ``as_json``: the rows of the dashboard
+    as JSON, what the tests say on standard error.  Raises CourseError for one that is
+    no notebook.
     """
     passed = True
     for path in notebooks(names) if names else []:
@@ -187,15 +140,21 @@ def check(names: list[str] | None, as_json: bool = False) -> int:
     return 0 if passed else 1
 
 
+def written(path: Path) -> Path:
+    """The notebook that a learner of an exercise writes into."""
+    own = learner_copy.own(path)
+    return own if own.exists() else path
+
+
 def _check(path: Path, stream) -> bool:
     """Run one exercise and show what its visible tests say; do all of them pass?"""
-    notebook, notes = rebuilt(path)
-    number = path.stem[:2]
-    before = progress().get(number, {})
+    built = rebuilt(path)
+    notebook, notes, number = runnable(path, built), built.reasons, path.stem[:2]
+    before = learner_progress.load().get(number, {})
     for name in questions(path):
-        remember(number, name, NOT_ATTEMPTED)
+        learner_progress.remember(number, name, NOT_ATTEMPTED)
     result = runner.execute(notebook, path.stem)
-    found = progress().get(number, {})
+    found = learner_progress.load().get(number, {})
     said = [
         line
         for cell in notebook.cells
@@ -208,34 +167,62 @@ def _check(path: Path, stream) -> bool:
     print("\n".join([f"{path.stem}:", *(f"  {line}" for line in said)]), file=stream)
     if result.failure:
         for name, outcome in before.items():
-            remember(number, name, outcome)
-    return not result.failure and set(found.values()) <= {CORRECT}
+            learner_progress.remember(number, name, outcome)
+    elif not has_checks(path):  # with checks, what counts is their verdict
+        tried = answers(path, built)
+        tested = [name for name in tried if found.get(name) in (PASSES, INCORRECT)]
+        learner_progress.remember_attempts(
+            number, {name: (found[name] == PASSES, tried[name]) for name in tested}
+        )
+    return not result.failure and set(found.values()) <= {PASSES}
 
 
-def rebuilt(path: Path):
-    """A learner's notebook as it is graded, to be run; and notes by question.
+def has_checks(path: Path) -> bool:
+    """Was the exercise handed out with the checks that give its score?"""
+    return (paths.ROOT / "solutions" / path.stem / "checks.py").exists()
 
-    Every cell may fail: none hides what the next one says.  Raises CourseError for a
-    file that is no notebook.
-    """
-    import nbformat
 
+def rebuilt(path: Path) -> submission.Rebuilt:
+    """A learner's notebook as it is graded.  Raises CourseError when it is none."""
+    own = written(path)
     try:
-        content = submission.read(path.resolve())
-        public = submission.load_release(as_released(path))
-        built = submission.rebuild(content, public)
+        content = submission.read(own.resolve())
+        public = submission.load_release(learner_copy.as_released(path))
+        return submission.rebuild(content, public)
     except (submission.Unreadable, ValueError, KeyError) as error:
         brief = error if isinstance(error, submission.Unreadable) else "it is damaged"
+        again = (
+            f"`git checkout -- exercises/{path.stem}`"
+            if own == path
+            else f"delete {own}; then `course copy`"
+        )
         raise CourseError(
             f"{path.name} cannot be read: {brief}.\nExpected: your exercise notebook."
-            f"\nDo: make a copy of it first; `git checkout -- exercises/{path.stem}` "
-            "brings the empty one back."
+            f"\nDo: keep a copy of it; {again} brings the empty one back."
         ) from None
+
+
+def runnable(path: Path, built: submission.Rebuilt):
+    """A rebuilt notebook to execute, in which any cell may fail and hide no other."""
+    import nbformat
+
+    public = submission.load_release(learner_copy.as_released(path))
     made = {k: public.get(k) for k in ("metadata", "nbformat", "nbformat_minor")}
     notebook = nbformat.from_dict({"cells": built.cells, **made})
     for cell in notebook.cells:
         cell.metadata["tags"] = ["raises-exception"]
-    return notebook, built.reasons
+    return notebook
+
+
+def answers(path: Path, built: submission.Rebuilt) -> dict[str, str]:
+    """{question: digest of the answer's text} of a learner's notebook."""
+    public = submission.load_release(learner_copy.as_released(path))
+    found = {}
+    for asked in submission.questions(public):
+        cells = [c for c, o in zip(built.cells, built.origin) if o == asked.answer]
+        text = "\n".join(cell["source"] for cell in cells)
+        found[asked.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return found
 
 
 # -- the dashboard ---------------------------------------------------------------------
@@ -243,79 +230,84 @@ def rebuilt(path: Path):
 
 @dataclass(frozen=True)
 class Row:
-    """One exercise: what the visible tests and the quiz have said so far."""
+    """One exercise: what tests, score, quiz and predictions have said so far."""
 
     name: str
     outcomes: dict[str, str]  # by question
     points: dict[str, float]  # of the same questions
     by_hand: float  # points of the open question
+    score: float | None  # of `course score`; None: not asked for yet
     quiz: int | None  # questions of the quiz right at the first choice; None: no quiz
     quiz_answered: int = 0
     quiz_total: int = 0
+    predicted: int = 0  # predictions of the lesson that had a result
+    predicted_well: int = 0  # of them close, or the right choice
 
     @property
-    def right(self) -> int:
+    def passing(self) -> int:
         """Questions whose visible test passes."""
-        return sum(o == CORRECT for o in self.outcomes.values())
+        return sum(o == PASSES for o in self.outcomes.values())
 
     @property
-    def earned(self) -> float:
-        """Points of these questions."""
-        return sum(self.points[n] for n, o in self.outcomes.items() if o == CORRECT)
+    def total(self) -> float:
+        """Points of the questions with a visible test."""
+        return sum(self.points.values())
 
     @property
     def marks(self) -> str:
         """A sign for each question, in order."""
         return "".join(SIGNS[o] for o in self.outcomes.values())
 
+    def cells(self) -> tuple[str, ...]:
+        """The row as texts, one for each of `FIELDS`."""
+        quiz = "" if self.quiz is None else f"{self.quiz} of {self.quiz_total}"
+        if self.quiz is not None and self.quiz_answered < self.quiz_total:
+            left = self.quiz_total - self.quiz_answered
+            quiz = f"{quiz}, {left} open" if self.quiz_answered else "-"
+        return (
+            self.name,
+            self.marks,
+            f"{self.passing} of {len(self.outcomes)}",
+            "-" if self.score is None else f"{self.score:g} of {self.total:g}",
+            f"{self.by_hand:g}" if self.by_hand else "",
+            quiz,
+            f"{self.predicted_well} of {self.predicted}" if self.predicted else "-",
+        )
+
 
 class Dashboard:
     """The progress over the course, as text in a terminal, as a table in a notebook."""
 
-    def __init__(self, rows: list[Row]):
-        self.rows = rows
+    def __init__(self, rows: list[Row], predicted: tuple[int, int] = (0, 0)):
+        self.rows, self.predicted = rows, predicted  # (good, all) of all lessons
 
     def next_step(self) -> str:
-        """Where to go on: the first question that is not correct yet."""
+        """Where to go on: the first question whose visible test does not pass yet."""
         begun = [r for r in self.rows if set(r.outcomes.values()) != {NOT_ATTEMPTED}]
         for row in begun + [row for row in self.rows if row not in begun]:
             for name, outcome in row.outcomes.items():
-                if outcome != CORRECT:
+                if outcome != PASSES:
                     return f"Next: {name} in exercises/{row.name} ({outcome})."
+        for row in self.rows:
+            if row.score is None:
+                return f"All visible tests pass. Next: `course score {row.name[:2]}`."
         return "All visible tests pass." if self.rows else "There are no exercises."
 
     def _cells(self) -> list[tuple[str, ...]]:
-        made = []
-        for row in self.rows:
-            quiz = "" if row.quiz is None else f"{row.quiz} of {row.quiz_total}"
-            if row.quiz is not None and row.quiz_answered < row.quiz_total:
-                left = row.quiz_total - row.quiz_answered
-                quiz = f"{quiz}, {left} open" if row.quiz_answered else "-"
-            total = sum(row.points.values())
-            made.append(
-                (
-                    row.name,
-                    row.marks,
-                    f"{row.right} of {len(row.outcomes)}",
-                    f"{row.earned:g} of {total:g}",
-                    f"{row.by_hand:g}" if row.by_hand else "",
-                    quiz,
-                )
-            )
         rows = self.rows
-        made.append(
-            (
-                "the course",
-                "",
-                f"{sum(r.right for r in rows)} of {sum(len(r.outcomes) for r in rows)}",
-                f"{sum(r.earned for r in rows):g} of "
-                f"{sum(sum(r.points.values()) for r in rows):g}",
-                f"{sum(r.by_hand for r in rows):g}",
-                f"{sum(r.quiz or 0 for r in rows)} of "
-                f"{sum(r.quiz_total for r in rows)}",
-            )
+        asked = sum(len(r.outcomes) for r in rows)
+        scores = [r.score for r in rows if r.score is not None]
+        good, predicted = self.predicted
+        course = (
+            "the course",
+            "",
+            f"{sum(r.passing for r in rows)} of {asked}",
+            f"{sum(scores):g} of {sum(r.total for r in rows):g}" if scores else "-",
+            f"{sum(r.by_hand for r in rows):g}",
+            f"{sum(r.quiz or 0 for r in rows)} of {sum(r.quiz_total for r in rows)}",
+            f"{good} of {predicted}" if predicted else "-",
         )
-        return made
+        return [*(row.cells() for row in rows), course]
 
     def show(self) -> None:
         """Print it."""
@@ -326,13 +318,13 @@ class Dashboard:
         left = 'style="text-align: left; padding: 0.2em 0.8em"'
         heads = "".join(f'<th scope="col" {left}>{f}</th>' for f in (*FIELDS, "share"))
         lines = []
-        done = [r.right / max(len(r.outcomes), 1) for r in self.rows]
-        done.append(sum(r.right for r in self.rows) / self._questions())
+        done = [r.passing / max(len(r.outcomes), 1) for r in self.rows]
+        done.append(sum(r.passing for r in self.rows) / self._questions())
         for cells, share in zip(self._cells(), done):
             name, *rest = map(escape, cells)
             bar = (
                 f'<progress max="1" value="{share:.3f}" aria-label="{name}: '
-                f'{share:.0%} correct">{share:.0%}</progress>'
+                f'{share:.0%} pass">{share:.0%}</progress>'
             )
             row = "".join(f"<td {left}>{text}</td>" for text in (*rest, bar))
             lines.append(f'<tr><th scope="row" {left}>{name}</th>{row}</tr>')
@@ -346,39 +338,74 @@ class Dashboard:
         return max(sum(len(row.outcomes) for row in self.rows), 1)
 
 
-TITLE = "Your exercises: + correct, x incorrect, - not attempted"
-FIELDS = ("exercise", "questions", "correct", "points", "by hand", "quiz")
+TITLE = "Your exercises: + visible test passes, x incorrect, - not attempted"
+FIELDS = (
+    "exercise",
+    "questions",
+    "visible tests",
+    "score",
+    "by hand",
+    "quiz",
+    "predictions",
+)
 NOTE = (
-    "Points: of the visible tests that pass; the score is given for other inputs.",
+    "Score: of `course score`, for other inputs than those of the visible tests.",
     "By hand: an instructor marks the open question. Quiz: right at the first choice.",
+    "Predictions: of those in the lesson with a result, how many were close or right.",
 )
 
 
 def _known(outcome) -> str:
-    return outcome if outcome in (CORRECT, INCORRECT) else NOT_ATTEMPTED
+    outcome = PASSES if outcome == CORRECT else outcome  # as older versions had it
+    return outcome if outcome in (PASSES, INCORRECT) else NOT_ATTEMPTED
+
+
+def _predicted(found: dict, number: str = "") -> tuple[int, int]:
+    """(good, all) of the predictions of a lesson, or of all, that were judged."""
+    entries = found.get(learner_progress.PREDICTIONS, {}).items()
+    said = [
+        entry.get("verdict")
+        for name, entry in entries
+        if name.startswith(number) and isinstance(entry, dict)
+    ]
+    good = sum(verdict == learner_progress.GOOD for verdict in said)
+    return good, good + sum(verdict == learner_progress.OFF for verdict in said)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float)
+
+
+def _part(found: dict, name: str, number: str) -> dict:
+    own = found.get(name, {}).get(number)
+    return own if isinstance(own, dict) else {}
 
 
 def dashboard() -> Dashboard:
     """The progress over the course; the last line of a cell shows it as a table."""
-    found, rows = progress(), []
-    quizzes = found.get(QUIZ, {})
+    found, rows = learner_progress.load(), []
     for path in notebooks():
         number = path.stem[:2]
-        own, first = found.get(number, {}), quizzes.get(number)
-        first = first if isinstance(first, dict) else {}
+        own, first = found.get(number, {}), _part(found, learner_progress.QUIZ, number)
         asked, by_hand = worth(path)
         page = path.with_name("quiz.json")
         total = len(json.loads(page.read_text("utf-8"))) if page.exists() else 0
         right = sum(outcome == CORRECT for outcome in first.values())
+        points = _part(found, learner_progress.SCORE, number)
+        scored = [float(points[name]) for name in asked if _is_number(points.get(name))]
+        good, predicted = _predicted(found, f"{number}-")
         rows.append(
             Row(
                 path.stem,
                 {name: _known(own.get(name)) for name in asked},
                 asked,
                 by_hand,
+                sum(scored) if scored else None,
                 min(right, total) if total else None,
                 min(len(first), total),
                 total,
+                predicted,
+                good,
             )
         )
-    return Dashboard(rows)
+    return Dashboard(rows, _predicted(found))

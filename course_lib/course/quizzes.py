@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 
 from course_lib import paths
-from course_lib.course import exercises
+from course_lib.course import exercises, learner_progress
 from course_lib.errors import CourseError
 
 
@@ -74,7 +74,7 @@ def show(lesson: str) -> None:
             if change["new"] is not None:
                 said.value = html.escape(answered(question, change["new"]))
                 is_right = change["new"] == question.right
-                exercises.remember_quiz(lesson.zfill(2), number, is_right)
+                learner_progress.remember_quiz(lesson.zfill(2), number, is_right)
                 board.value = exercises.dashboard()._repr_html_()
 
         choice.observe(tell, names="value")

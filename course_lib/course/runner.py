@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib import paths
+from course_lib.course import predict
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 from course_lib.show.console import print_table
@@ -176,7 +177,8 @@ def execute(notebook, name: str, timeout: int = 600, on_cell=None) -> Run:
     failure, peak_mb, started = None, 0.0, time.perf_counter()
     try:
         client.reset_execution_trackers()
-        with client.setup_kernel(cleanup_kc=True):
+        asks_nobody = {**os.environ, predict.SWITCH: "off"}
+        with client.setup_kernel(cleanup_kc=True, env=asks_nobody):
             with PeakMemory(manager.provisioner.pid) as memory:
                 for index, cell in enumerate(notebook.cells):
                     if on_cell:
@@ -355,15 +357,17 @@ class _progress:
 # -- JupyterLab ---------------------------------------------------------------------
 
 
-def lab_command(lesson: str = "00", options: list[str] | None = None) -> list[str]:
-    """The command that opens a lesson in JupyterLab, with nothing that phones out.
+def lab_command(page: Path, root: Path, options: list[str] | None = None) -> list[str]:
+    """The command that opens a notebook in JupyterLab, with nothing that phones out.
 
-    ``options`` are passed on and win over those of the course.
+    root: the folder that JupyterLab shows, which holds the notebook; its address opens
+    the notebook, in whatever browser.  ``options`` are passed on and win over those of
+    the course.
     """
-    page = lessons([lesson])[0]
-    command = [sys.executable, "-m", "jupyterlab", str(page)]
+    command = [sys.executable, "-m", "jupyterlab"]
     command += [
-        f"--ServerApp.root_dir={paths.ROOT}",
+        f"--ServerApp.root_dir={root}",
+        f"--LabApp.default_url=/lab/tree/{page.relative_to(root).as_posix()}",
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
@@ -374,10 +378,10 @@ def lab_command(lesson: str = "00", options: list[str] | None = None) -> list[st
     return command + list(options or [])
 
 
-def open_lab(lesson: str = "00", options: list[str] | None = None) -> int:
-    """Open JupyterLab on a lesson and stay until it is closed; its exit code."""
-    command = lab_command(lesson, options)
-    if "--allow-root" in command[4:]:
+def open_lab(page: Path, root: Path, options: list[str] | None = None) -> int:
+    """Open JupyterLab on a notebook and stay until it is closed; its exit code."""
+    command = lab_command(page, root, options)
+    if "--allow-root" in command[3:]:
         print("You are root: JupyterLab is told to allow that (--allow-root).")
     print("JupyterLab is starting; Ctrl-C twice in this window ends it.", flush=True)
     if os.name == "nt":  # no exec that keeps the console

@@ -32,7 +32,8 @@ FIELDS = (
 )
 VERDICTS = ("confirmed", "refuted", "qualified", "cited")
 PENDING = "pending"
-PRINTED = re.compile(rf"^(C\d\d) ({'|'.join(VERDICTS)}): (.+)$", re.MULTILINE)
+SAID = "|".join(verdict.capitalize() for verdict in VERDICTS)
+PRINTED = re.compile(rf"^Claim (C\d\d): (.+?)\. ({SAID}): (.+)$", re.MULTILINE)
 CALLED = re.compile(r"claims\.record\(\s*[\"'](C\d\d)[\"']")
 
 
@@ -74,8 +75,9 @@ def totals() -> dict[str, int]:
 
 
 def record(id: str, *, verdict: str, finding: str, holds: bool | None = None) -> None:
-    """State in a lesson what became of a claim; prints ``C22 qualified: finding``.
+    """State in a lesson what became of a claim; prints both.
 
+    The line reads ``Claim C22: what is claimed. Qualified: finding``.
     ``holds`` is the computed condition on which the verdict rests: AssertionError when
     it is not true.  Only a claim that is merely cited goes without.  Raises CourseError
     when the ledger has another verdict for this claim.
@@ -102,7 +104,7 @@ def record(id: str, *, verdict: str, finding: str, holds: bool | None = None) ->
             f"{row['verdict']!r}.\nExpected: the same verdict.\nDo: correct the cell, "
             "or run `python -m course_lib.lessons.claims` after executing the notebook."
         )
-    print(f"{id} {verdict}: {finding}")
+    print(f"Claim {id}: {row['claim'].rstrip('.')}. {verdict.capitalize()}: {finding}")
 
 
 # -- the ledger against the notebooks ---------------------------------------------
@@ -120,8 +122,8 @@ def recorded(folder: Path | None = None) -> dict[str, dict[str, str]]:
             if cell["cell_type"] != "code":
                 continue
             printed = {
-                id: (verdict, finding)
-                for id, verdict, finding in PRINTED.findall(_printed(cell))
+                id: (verdict.lower(), finding)
+                for id, _, verdict, finding in PRINTED.findall(_printed(cell))
             }
             for id in CALLED.findall(_text(cell["source"])):
                 if id in found:

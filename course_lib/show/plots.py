@@ -8,7 +8,7 @@ matplotlib figure; a cell ends with ``plots.show(fig, alt="...")``.
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,23 @@ from course_lib.errors import CourseError
 COLOURS = ("#0072B2", "#D55E00", "#000000", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+BAR = "#6F8091"  # of bars, which are told apart by their names at the axis
+MEANING = {  # one colour, one meaning: places in COLOURS of what occurs in many figures
+    "scratch": 0,
+    "from scratch": 0,
+    "random": 0,
+    "random start": 0,
+    "frozen": 1,
+    "frozen features": 1,
+    "frozen embeddings": 1,
+    "full": 2,
+    "fine-tuned": 2,
+    "transfer": 2,
+    "pretrained": 2,
+    "pre-trained start": 2,
+    "last_stage": 3,
+    "frozen_mlp": 4,
+}
 WIDTH = 6.4  # inches
 DPI = 100
 LIMIT = 60_000  # bytes of one PNG; the notebook holds it twice, see show()
@@ -151,7 +168,7 @@ def line_with_spread(
     figure, ax = (ax.figure, ax) if ax is not None else new()
     x = np.asarray(x)
     counts = []
-    for i, (label, values) in enumerate(series.items()):
+    for i, (label, values) in zip(places(series), series.items()):
         values = np.atleast_2d(np.asarray(values, dtype=np.float64))
         if values.shape[1:] != x.shape:
             raise CourseError(
@@ -175,8 +192,47 @@ def line_with_spread(
         ax.set_xticks(x, [f"{v:,g}" for v in x])
         ax.minorticks_off()
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    ax.legend(title=_spread_note(spread, counts), title_fontsize="small")
+    clear_legend(ax, title=_spread_note(spread, counts), title_fontsize="small")
     return figure
+
+
+def places(labels: Collection[str]) -> list[int]:
+    """For each label a place in COLOURS, MARKERS, DASHES: of its `MEANING`, else free.
+
+    So the same thing has the same look in all figures.
+    """
+    found, taken = {}, set()
+    for label in labels:
+        if MEANING.get(label) not in (None, *taken):
+            found[label] = MEANING[label]
+            taken.add(MEANING[label])
+    order = list(range(len(COLOURS)))
+    if taken:  # beside such a label the others look like nothing that has a meaning
+        order.sort(key=lambda i: i in MEANING.values())
+    labels = list(labels)
+    free = iter([i for i in order if i not in taken] + order * len(labels))
+    return [found[label] if label in found else next(free) for label in labels]
+
+
+def clear_legend(ax, handles=None, labels=None, **options) -> None:
+    """A legend where it covers no curve and no band, else to the right of the axes."""
+    if handles is None:
+        handles, labels = ax.get_legend_handles_labels()
+    legend = ax.legend(handles, labels, loc="best", **options)
+    ax.figure.draw_without_rendering()
+    box = legend.get_window_extent()
+    drawn = [(line.get_path(), line.get_transform(), False) for line in ax.get_lines()]
+    for band in ax.collections:
+        drawn += [(path, band.get_transform(), True) for path in band.get_paths()]
+    if any(
+        path.transformed(to_pixels).intersects_bbox(box, filled=is_filled)
+        for path, to_pixels, is_filled in drawn
+    ):
+        if options.get("title"):
+            options["title"] = options["title"].replace(", ", ",\n")
+        where = dict(loc="upper left", bbox_to_anchor=(1, 1))
+        box = ax.legend(handles, labels, **where, **options).get_window_extent()
+        ax.figure.set_figwidth(ax.figure.get_figwidth() + box.width / ax.figure.dpi)
 
 
 def _look(i: int) -> dict:
@@ -228,7 +284,7 @@ def bars_with_spread(
         if len(v) > 1:
             low, high = _bounds(v, spread)
             error = [[mean - low], [high - mean]]
-        options = dict(color=COLOURS[i % len(COLOURS)], alpha=0.75, capsize=3)
+        options = dict(color=BAR, alpha=0.75, capsize=3)
         ax.barh([i], [mean], xerr=error, ecolor="#333333", **options)
         dots = dict(color="white", edgecolor="#333333", s=12, zorder=3, linewidth=0.7)
         ax.scatter(v, np.full(len(v), i), **dots)
@@ -258,9 +314,9 @@ def by_stage(
     ``chance`` draws a grey line; ``legend`` is a place, or "outside" at the right.
     With ``ax`` it is one panel of several, without a legend.
     """
-    places = np.arange(len(stages))
+    positions = np.arange(len(stages))
     fig = line_with_spread(
-        places,
+        positions,
         series,
         spread="range",
         xlabel="" if ax else "input to output",
@@ -269,7 +325,7 @@ def by_stage(
         ax=ax,
     )
     panel = ax or fig.axes[0]
-    panel.set_xticks(places, stages)
+    panel.set_xticks(positions, stages)
     if chance is not None:
         panel.axhline(chance, color="grey", linewidth=0.8)
     if ax:
@@ -326,7 +382,7 @@ def history(histories, title: str | None = None):
     if not isinstance(histories, Mapping):
         histories = {"": histories}
     figure, (left, right) = new(width=7.2, height=3.0, columns=2)
-    for i, (label, h) in enumerate(histories.items()):
+    for i, (label, h) in zip(places(histories), histories.items()):
         colour = COLOURS[i % len(COLOURS)]
         solid = dict(color=colour, marker=MARKERS[i % len(MARKERS)], markersize=3)
         ring = dict(color=colour, marker="o", markersize=10, fillstyle="none")
@@ -339,7 +395,8 @@ def history(histories, title: str | None = None):
     left.set(xlabel="epoch", ylabel="cross-entropy (nats)")
     right.set(xlabel="epoch", ylabel="accuracy")
     handles, labels = left.get_legend_handles_labels()
-    right.legend(handles, [text.strip() for text in labels], fontsize="small")
+    labels = [text.strip() for text in labels]
+    clear_legend(right, handles, labels, fontsize="small")
     if title:
         left.set_title(title)
     return figure

@@ -435,10 +435,11 @@ def test_a_lesson_has_several_names(name, write_lesson):
 # -- JupyterLab -----------------------------------------------------------------------
 
 
-def test_lab_opens_lesson_00_and_asks_nobody_outside(write_lesson):
-    write_lesson("00_start_here", "")
-    command = runner.lab_command("00", ["--no-browser"])
-    assert command[3].endswith("00_start_here.ipynb")
+def test_lab_opens_lesson_00_and_asks_nobody_outside(write_lesson, tmp_path):
+    page = write_lesson("00_start_here", "")
+    command = runner.lab_command(page, tmp_path, ["--no-browser"])
+    assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in command
+    assert f"--ServerApp.root_dir={tmp_path}" in command
     assert "--LabApp.news_url=None" in command
     assert "--LabApp.extension_manager=readonly" in command
     (settings,) = (c.split("=")[1] for c in command if "app_settings_dir" in c)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from course_lib.course import cli, exercises
+from course_lib.course import cli, exercises, learner_progress
 from course_lib.errors import CourseError
 
 
@@ -26,42 +26,43 @@ def test_three_states_and_a_hint(capsys):
     assert said[0].startswith("- a: not attempted")
     assert said[1] == "x b: incorrect: one is not two"
     assert said[2] == "x c: incorrect: your code raises KeyError: 'x'"
-    assert said[3].startswith("+ d: correct")
-    states = ["not attempted", "incorrect", "incorrect", "correct"]
-    assert exercises.progress() == {"08": dict(zip("abcd", states))}
+    assert said[3].startswith("+ d: visible test passes: the score is for other inputs")
+    assert "correct" not in said[3]
+    states = ["not attempted", "incorrect", "incorrect", "visible test passes"]
+    assert learner_progress.load() == {"08": dict(zip("abcd", states))}
 
 
 def test_an_interruption_is_no_answer():
     with pytest.raises(KeyboardInterrupt):
         with exercises.visible("08", "a"):
             raise KeyboardInterrupt
-    assert exercises.progress() == {}
+    assert learner_progress.load() == {}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3"])
 def test_a_damaged_file_of_progress_is_none(content):
-    exercises.progress_file().write_text(content)
-    assert exercises.progress() == {}
-    exercises.remember("01", "x", "correct")
-    assert exercises.progress() == {"01": {"x": "correct"}}
+    learner_progress.file().write_text(content)
+    assert learner_progress.load() == {}
+    learner_progress.remember("01", "x", learner_progress.PASSES)
+    assert learner_progress.load() == {"01": {"x": "visible test passes"}}
 
 
 def test_the_dashboard_counts(capsys):
-    exercises.remember("08", "lora_forward", "correct")
-    exercises.remember("08", "merge_bug", "incorrect")
+    learner_progress.remember("08", "lora_forward", "correct")
+    learner_progress.remember("08", "merge_bug", "incorrect")
     assert cli.main(["check"]) == 0
     line = next(x for x in capsys.readouterr().out.splitlines() if "08_lora" in x)
     assert "+-x--" in line and "1 of 5" in line
 
 
 def test_the_dashboard_shows_points_quizzes_and_the_next_step(capsys):
-    exercises.remember("08", "lora_forward", "correct")
-    exercises.remember_quiz("08", 1, False)
-    exercises.remember_quiz("08", 1, True)  # the first answer counts
-    exercises.remember_quiz("08", 2, True)
+    learner_progress.remember("08", "lora_forward", "correct")
+    learner_progress.remember_quiz("08", 1, False)
+    learner_progress.remember_quiz("08", 1, True)  # the first answer counts
+    learner_progress.remember_quiz("08", 2, True)
     board = exercises.dashboard()
     (row,) = [row for row in board.rows if row.name == "08_lora"]
-    assert (row.right, row.earned, row.by_hand) == (1, 3, 2)
+    assert (row.passing, row.score, row.by_hand) == (1, None, 2)
     assert (row.quiz, row.quiz_answered, row.quiz_total) == (1, 2, 4)
     assert board.next_step().startswith("Next: lora_layer in exercises/08_lora")
     board.show()
@@ -74,16 +75,16 @@ def test_the_dashboard_shows_points_quizzes_and_the_next_step(capsys):
     assert (found["quiz"], found["quiz_answered"], found["quiz_total"]) == (1, 2, 4)
     html = board._repr_html_()
     assert html.count('<th scope="row"') == len(board.rows) + 1
-    assert 'aria-label="08_lora: 20% correct"' in html
+    assert 'aria-label="08_lora: 20% pass"' in html
 
 
 def test_progress_of_odd_kinds_is_none():
     odd = {"08": 3, "03": {"x": 4}, "quiz": {"08": 5, "03": {"1": []}}}
-    exercises.progress_file().write_text(json.dumps(odd))
+    learner_progress.file().write_text(json.dumps(odd))
     board = exercises.dashboard()
-    assert sum(row.right for row in board.rows) == 0
-    exercises.remember_quiz("08", 1, True)
-    assert exercises.progress()["quiz"]["08"] == {"1": "correct"}
+    assert sum(row.passing for row in board.rows) == 0
+    learner_progress.remember_quiz("08", 1, True)
+    assert learner_progress.load()["quiz"]["08"] == {"1": "correct"}
 
 
 def test_unknown_exercises_and_broken_ones_say_what_to_do(small_course, capsys):

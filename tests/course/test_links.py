@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -243,21 +244,39 @@ def test_a_learners_server_starts_in_a_copy_that_keeps_their_work(tmp_path):
     (source / "notebooks" / "b.ipynb").write_text("new")
     (home / "notebooks").mkdir(parents=True)
     (home / "notebooks" / "a.ipynb").write_text("mine")
-    started = subprocess.run(
-        [paths.ROOT / "deploy" / "jupyterhub" / "start-course", "--extra"],
-        env={
-            **os.environ,
-            "COURSE_SOURCE": str(source),
-            "COURSE_ROOT": str(home),
-            "COURSE_SERVER": "echo",
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert started.returncode == 0, started.stderr
+
+    def start():
+        return subprocess.run(
+            [paths.ROOT / "deploy" / "jupyterhub" / "start-course", "--extra"],
+            env={
+                **os.environ,
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "COURSE_SOURCE": str(source),
+                "COURSE_ROOT": str(home),
+                "COURSE_SERVER": "echo",
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    started = start()
     assert (home / "notebooks" / "a.ipynb").read_text() == "mine"
     assert (home / "notebooks" / "b.ipynb").read_text() == "new"
-    assert f"root_dir={home}" in started.stdout and "--extra" in started.stdout
+    assert f"root_dir={home} " in started.stdout and "--extra" in started.stdout
+    (source / "data").mkdir()  # now it is a course: the learner's copy is shown
+    page = json.dumps({"cells": [], "metadata": {}})
+    for folder, name in ((source, "a"), (source, "b"), (home, "a"), (home, "b")):
+        (folder / "notebooks" / f"{name}.ipynb").unlink()
+    (source / "notebooks" / "00_a.ipynb").write_text(page)
+    started = start()
+    assert f"root_dir={home}/my_course " in started.stdout, started.stderr
+    own = home / "my_course" / "notebooks" / "00_a.ipynb"
+    own.write_text(page.replace("[]", '[{"cell_type": "raw", "source": "mine"}]'))
+    cell = '[{"cell_type": "raw", "id": "new", "metadata": {}, "source": "new"}]'
+    (source / "notebooks" / "00_a.ipynb").write_text(page.replace("[]", cell))
+    start()
+    assert "mine" in own.read_text() and "new" in own.read_text()
 
 
 # -- docs/ ----------------------------------------------------------------------------

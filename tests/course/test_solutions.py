@@ -9,7 +9,7 @@ import pytest
 from grading_toy import needs_sandbox
 
 from course_lib import paths
-from course_lib.course import exercises
+from course_lib.course import exercises, learner_copy, learner_progress
 from course_lib.course.grading import bank, release, submission
 from course_lib.course.grading.checks import Checks
 
@@ -27,7 +27,7 @@ def test_the_committed_exercise_is_what_the_solution_makes(lesson):
     pytest.importorskip("nbgrader")
     made = release.generate(lesson)
     path = release.released(lesson)
-    for copy in (path, path.with_name(exercises.RELEASED)):
+    for copy in (path, path.with_name(learner_copy.RELEASED)):
         assert copy.read_bytes() == made, "run `course release`"
 
 
@@ -99,14 +99,14 @@ def said_by(notebook, folder, monkeypatch, capsys):
     """
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COURSE_PROGRESS", str(folder / "progress.json"))
-    exercises.progress_file().unlink(missing_ok=True)
+    learner_progress.file().unlink(missing_ok=True)
     space = {}
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and cell["id"] != "quiz":
             with contextlib.suppress(Exception):
                 exec(compile(source, cell["id"], "exec"), space)
-    (found,) = exercises.progress().values() or [{}]
+    (found,) = learner_progress.load().values() or [{}]
     shown = [
         line[2:].split(": ")[:2]
         for line in capsys.readouterr().out.splitlines()
@@ -127,7 +127,7 @@ def test_visible_tests_tell_the_three_states(lesson, tmp_path, monkeypatch, caps
     untouched = json.loads(release.released(lesson).read_text("utf-8"))
     assert outcomes(untouched) == dict.fromkeys(asked, "not attempted")
     reference = json.loads((lesson / f"{lesson.name}.ipynb").read_text("utf-8"))
-    assert outcomes(reference) == dict.fromkeys(asked, "correct")
+    assert outcomes(reference) == dict.fromkeys(asked, learner_progress.PASSES)
     for cell in reference["cells"]:
         if cell["metadata"].get("nbgrader", {}).get("solution"):
             source = "".join(cell["source"])
@@ -140,17 +140,20 @@ def test_visible_tests_tell_the_three_states(lesson, tmp_path, monkeypatch, caps
 def test_course_check_runs_a_notebook_of_the_learner(tmp_path, monkeypatch, capsys):
     """The command, on the exercise and on the solution in its place."""
     monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.setenv("COURSE_COPY", str(tmp_path / "my_course"))
     lesson = LESSONS[-1]
     number = lesson.name[:2]
     asked = exercises.questions(release.released(lesson))
     assert exercises.check([number]) == 1
     assert capsys.readouterr().out.count(": not attempted: ") == len(asked)
-    assert set(exercises.progress()[number].values()) == {"not attempted"}
+    assert set(learner_progress.load()[number].values()) == {"not attempted"}
     reference = lesson / f"{lesson.name}.ipynb"
     monkeypatch.setattr(exercises, "notebooks", lambda names=None: [reference])
     assert exercises.check([number]) == 0
-    assert capsys.readouterr().out.count(": correct: ") == len(asked)
-    assert exercises.progress()[number] == dict.fromkeys(asked, "correct")
+    assert capsys.readouterr().out.count(": visible test passes: ") == len(asked)
+    assert learner_progress.load()[number] == dict.fromkeys(
+        asked, learner_progress.PASSES
+    )
 
 
 # -- nothing given away ----------------------------------------------------------------

@@ -39,9 +39,13 @@ def lesson(name, *cells):
 CALL = 'claims.record("C02", verdict="qualified", finding=f"{x}", holds=x > 1)'
 
 
+def printed(finding, id="C02", verdict="Qualified"):
+    return f"Claim {id}: claim C02. {verdict}: {finding}\n"
+
+
 def test_record_prints_one_line(course, capsys):
     claims.record("C02", verdict="qualified", finding="1.5 times", holds=True)
-    assert capsys.readouterr().out == "C02 qualified: 1.5 times\n"
+    assert capsys.readouterr().out == ("Claim C02: claim C02. Qualified: 1.5 times\n")
     claims.record("C03", verdict="cited", finding="by its source")
 
 
@@ -65,7 +69,7 @@ def test_record_refuses_what_rests_on_nothing(course, id, options, word):
 
 
 def test_collect_fills_the_ledger_and_record_then_guards_it(course, capsys):
-    lesson("00_start", ("x = 2", ""), (CALL, "text\nC02 qualified: 2\n"))
+    lesson("00_start", ("x = 2", ""), (CALL, f"text\n{printed(2)}"))
     assert claims.disagreements() == ["C02: pending, but recorded in 00_start.ipynb"]
     assert claims.collect() == ["C02"]
     assert claims.disagreements() == []
@@ -81,24 +85,24 @@ def test_collect_fills_the_ledger_and_record_then_guards_it(course, capsys):
 
 
 @pytest.mark.parametrize(
-    "source, printed, problem",
+    "source, said, problem",
     [
-        (CALL, "C02 refuted: 2\n", "verdict"),
-        (CALL, "C02 qualified: 3\n", "finding"),
+        (CALL, printed(2, verdict="Refuted"), "verdict"),
+        (CALL, printed(3), "finding"),
         (CALL, "", "verdict"),
-        ("y = 1", "C02 qualified: 2\n", "no cell"),
-        (CALL.replace("C02", "C77"), "C77 qualified: 2\n", "not in the ledger"),
+        ("y = 1", printed(2), "no cell"),
+        (CALL.replace("C02", "C77"), printed(2, "C77"), "not in the ledger"),
     ],
 )
-def test_every_kind_of_disagreement_is_found(course, source, printed, problem):
-    lesson("00_start", (CALL, "C02 qualified: 2\n"))
+def test_every_kind_of_disagreement_is_found(course, source, said, problem):
+    lesson("00_start", (CALL, printed(2)))
     claims.collect()
-    lesson("00_start", (source, printed))
+    lesson("00_start", (source, said))
     assert any(problem in line for line in claims.disagreements())
 
 
 def test_a_claim_is_recorded_once(course):
-    lesson("00_start", (CALL, "C02 qualified: 2\n"), (CALL, "C02 qualified: 2\n"))
+    lesson("00_start", (CALL, printed(2)), (CALL, printed(2)))
     with pytest.raises(CourseError, match="again"):
         claims.recorded()
 
@@ -131,3 +135,17 @@ def test_the_last_lesson_shows_the_ledger_as_it_is():
 
 def test_the_ledger_agrees_with_the_lessons():
     assert claims.disagreements() == []
+
+
+def test_lessons_print_the_claims_of_the_ledger():
+    rows = {row["id"]: row for row in claims.ledger()}
+    printed = [
+        found
+        for path in sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", [])
+        for found in claims.PRINTED.findall(output.get("text", ""))
+    ]
+    assert len(printed) >= 50
+    for id, claim, *_ in printed:
+        assert claim == rows[id]["claim"].rstrip(".")

@@ -19,7 +19,7 @@ import nbformat
 import pytest
 
 from course_lib import paths
-from course_lib.course import runner
+from course_lib.course import predict, runner
 
 LESSONS = runner.lessons()
 MACHINE_PATH = re.compile(
@@ -205,7 +205,7 @@ def test_lesson_runs_as_stored_and_within_its_cost(path, machine):
     """With one core each, and alone with all of them where that is too slow."""
     _, stated_mb = runner.stated_cost(path)
     allowed = allowed_seconds(path)
-    environment = {**os.environ, "COURSE_PROFILE": "offline"}
+    environment = {**os.environ, "COURSE_PROFILE": "offline", predict.SWITCH: "off"}
     is_shared = int(environment.pop("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
     threads = environment.pop("OMP_NUM_THREADS", None)
     if is_shared:

@@ -147,3 +147,34 @@ def test_figures_by_stage_have_a_line_for_each_label():
         {"p": series, "q": series}, ["s", "t"], "title", "y", {"p": 0.1, "q": 0.1}
     )
     assert [ax.get_title(loc="left") for ax in fig.axes[:2]] == ["p", "q"]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_legend_covers_no_curve_and_no_band(full):
+    """Where every corner is taken, it stands beside the axes."""
+    x = np.arange(40)
+    high = np.where(x % 2, 1.0, 0.0) if full else x / 40
+    fig = plots.line_with_spread(
+        x, {"a": high, "b": [high, high + 0.1]}, xlabel="x", ylabel="y", title="t"
+    )
+    fig.draw_without_rendering()
+    (ax,) = fig.axes
+    legend = ax.get_legend().get_window_extent()
+    for artist in (*ax.get_lines(), *ax.collections):
+        paths = getattr(artist, "get_paths", lambda one=artist: [one.get_path()])()
+        for path in paths:
+            shown = path.transformed(artist.get_transform())
+            assert not shown.intersects_bbox(legend, filled=False)
+    assert (legend.x0 >= ax.bbox.x1 - 1) == full
+
+
+def test_one_colour_has_one_meaning():
+    """The same start looks the same whatever stands beside it, and nothing like it."""
+    one = plots.places(["scratch", "frozen", "full"])
+    other = plots.places(["patterns", "full", "silhouettes", "from scratch"])
+    assert one[0] == other[3] and one[2] == other[1]
+    assert not {other[0], other[2]} & set(plots.MEANING.values())
+    many = plots.places([str(i) for i in range(9)])
+    assert many[:7] == list(range(7)) and set(many) <= set(range(7))
+    assert len(plots.places(["random", *map(str, range(9))])) == 10
+    assert len(set(plots.places(["scratch", "from scratch", "random"]))) == 3

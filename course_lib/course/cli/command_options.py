@@ -59,6 +59,7 @@ UNSAFE = flag(
     "--without-sandbox",
     "run submissions unprotected where bubblewrap is missing: no security",
 )
+OUTPUTS = flag("--outputs", "show the stored results; else a cell is empty until run")
 SKIP_UNREADABLE = flag(
     "--skip-unreadable", "go on without pictures that cannot be read, and list them"
 )
@@ -91,15 +92,24 @@ class Doctor:
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """Open JupyterLab on lesson 00."""
+    """Open JupyterLab on lesson 00, in your own copy."""
 
     context: typer.Context
     lesson: str = option("00", "LESSON", "open this one", complete=lesson_numbers)
+    outputs: bool = OUTPUTS
+    author: bool = flag("--author", "open the course's own notebooks, to change them")
 
     @property
     def passed_on(self) -> list[str]:
         """What is not the course's own goes to JupyterLab."""
         return self.context.args
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """Make your own copy of the lessons, or bring it up to date."""
+
+    outputs: bool = OUTPUTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +172,24 @@ class Check:
         None, "their numbers, such as 08 (default: only show)"
     )
     json: bool = JSON
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Ask your answers for hidden inputs, as grading does."""
+
+    lessons: list[str] = lesson_argument(..., "its number, such as 03; or several")
+    json: bool = JSON
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """Show solutions, after an attempt that passes or three that failed."""
+
+    lesson: str = LESSON
+    question: str | None = typer.Argument(
+        None, metavar="QUESTION", help="its name (default: all of the exercise)"
+    )
 
 
 # -- weights and data --------------------------------------------------------------
@@ -355,6 +383,12 @@ class Release:
 
     lessons: list[str] | None = lesson_argument(None, "(default: all)")
     to: str | None = option(None, "FOLDER", "the course for learners")
+    with_checks: bool = flag(
+        "--with-checks", "with --to: learners may ask for their `course score`"
+    )
+    with_solutions: bool = flag(
+        "--with-solutions", "with --to: `course solution` shows them after attempts"
+    )
     without_sandbox: bool = UNSAFE
 
 

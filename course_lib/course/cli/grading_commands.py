@@ -21,8 +21,19 @@ def release(typed: command_options.Release) -> int:
         print(f"{lesson.name}: reference and untouched exercise ...", flush=True)
         releasing.release(lesson, isolated=not typed.without_sandbox)
     if typed.to:
-        copied = releasing.bundle(Path(typed.to))
-        print(f"{len(copied)} files in {typed.to}, no solution among them.")
+        copied = releasing.bundle(
+            Path(typed.to), checks=typed.with_checks, answers=typed.with_solutions
+        )
+        given = [
+            words
+            for words, chosen in (
+                ("the checks of `course score`", typed.with_checks),
+                ("the solutions", typed.with_solutions),
+            )
+            if chosen
+        ]
+        among = " and ".join(given) or "no solution and no check"
+        print(f"{len(copied)} files in {typed.to}, {among} among them.")
     return 0
 
 

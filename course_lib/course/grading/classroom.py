@@ -97,7 +97,7 @@ def jobs(
     lesson: Path, found: Iterable[Submission], secret: str, isolated: bool = True
 ) -> list[dict]:
     """A job for `worker.work` for each submission, with the digest of its record."""
-    public = submission.load_release(release.released(lesson))
+    public = submission.load_release(release.handed_out(lesson))
     checks = (lesson / "checks.py").read_text(encoding="utf-8")
     made = []
     for one in found:
@@ -301,7 +301,7 @@ def grade_class(
     ignored = [one.student for one in found] if how.again else ()
     journal = Journal(lesson.name, ignored=ignored)
     todo = jobs(lesson, found, journal.secret(), how.isolated)
-    untouched = release.released(lesson).read_bytes()
+    untouched = release.handed_out(lesson).read_bytes()
     attempts = release.attempts(lesson, untouched).items()
     attempts = [Submission(name, content) for name, content in attempts]
     reference = jobs(lesson, attempts, grade.new_secret(), how.isolated)

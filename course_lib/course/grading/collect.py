@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from course_lib import paths
-from course_lib.course.exercises import RELEASED
 from course_lib.course.grading import archives, attempts, identity, submission
 from course_lib.course.grading.archives import Found
 from course_lib.course.grading.identity import Named, shown
@@ -32,6 +31,7 @@ from course_lib.course.grading.recognise import (
     system_of,
     wanted,
 )
+from course_lib.course.learner_copy import RELEASED
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 from course_lib.show.console import print_json, print_table

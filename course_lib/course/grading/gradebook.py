@@ -91,7 +91,7 @@ class Book:
 
         name = self.lesson.name
         find_commands()
-        public = nbformat.read(release.released(self.lesson), as_version=4)
+        public = nbformat.read(release.handed_out(self.lesson), as_version=4)
         with told(f"{name} is not entered"):
             self.book = Gradebook(self.url)
             self.book.update_or_create_assignment(name)

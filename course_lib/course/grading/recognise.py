@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from course_lib import paths
+from course_lib.course import learner_copy
 from course_lib.course.grading import archives, identity, submission
 from course_lib.course.grading.archives import Found
 from course_lib.course.grading.identity import Named
@@ -24,6 +25,7 @@ SYSTEM = {
         ".fseventsd",
         "of Windows": "thumbs.db desktop.ini $recycle.bin",
         "Jupyter's own copy": ".ipynb_checkpoints",
+        "of the learner's copy": f"{learner_copy.BASE} {learner_copy.OLDER}",
         "of Jupyter": ".virtual_documents",
         "of Python": "__pycache__ .pytest_cache .ruff_cache .venv venv site-packages",
         "of JavaScript": "node_modules",
@@ -132,6 +134,7 @@ class Exercises:
     @staticmethod
     def _public(name: str) -> dict | None:
         path = paths.ROOT / "exercises" / name / f"{name}.ipynb"
+        path = learner_copy.as_released(path)
         return submission.load_release(path) if path.exists() else None
 
     def _marks(self, public: dict) -> tuple[set[str], set[str]]:

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from course_lib import paths
-from course_lib.course import exercises, links
+from course_lib.course import learner_copy, links
 from course_lib.course.grading import grade, submission
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
@@ -57,6 +57,11 @@ def lessons(names: list[str] | None = None) -> list[Path]:
 def released(lesson: Path) -> Path:
     """Where the exercise of a lesson's solution lies."""
     return paths.ROOT / "exercises" / lesson.name / f"{lesson.name}.ipynb"
+
+
+def handed_out(lesson: Path) -> Path:
+    """The exercise as it was released, whoever has written into `released` since."""
+    return learner_copy.as_released(released(lesson))
 
 
 def require_nbgrader() -> None:
@@ -163,7 +168,7 @@ def release(lesson: Path, isolated: bool = True) -> Path:
     content = generate(lesson)
     check_reference(lesson, isolated)
     path = released(lesson)
-    atomic_write_bytes(path.with_name(exercises.RELEASED), content)
+    atomic_write_bytes(path.with_name(learner_copy.RELEASED), content)
     return atomic_write_bytes(path, content)
 
 
@@ -180,13 +185,24 @@ WITHHELD = (
 )
 
 
-def bundle(folder: Path) -> list[str]:
+def _is_for_learners(name: str, checks: bool, answers: bool) -> bool:
+    """May learners have this file?  Never the bank, which holds wrong answers too."""
+    if checks and re.fullmatch(r"solutions/[^/]+/checks\.py", name):
+        return True
+    if answers and re.fullmatch(r"solutions/([^/]+)/\1\.ipynb", name):
+        return True
+    return not name.startswith(WITHHELD)
+
+
+def bundle(folder: Path, checks: bool = False, answers: bool = False) -> list[str]:
     """Copy the course without solutions and checks to ``folder``; names of the files.
 
-    What git tracks, or would, is copied; where the address of the learners' repository
-    is set, each lesson gets the cell that installs the course on Colab.  Raises
-    CourseError when the folder holds something already, and when a line of a solution
-    or a check would be in it.
+    checks: hand them out all the same, for `course score`.  answers: hand the solutions
+    out, which `course solution` shows after attempts; who looks for the file finds them
+    before.  What git tracks, or would, is copied; where the address of the learners'
+    repository is set, each lesson gets the cell that installs the course on Colab.
+    Raises CourseError when the folder holds something already, and when a line of a
+    solution or a check would be where it was not to be.
     """
     if folder.exists() and any(folder.iterdir()):
         raise CourseError(
@@ -201,7 +217,7 @@ def bundle(folder: Path) -> list[str]:
     if listed.returncode:
         raise CourseError("bundle: this is no git repository.\nDo: clone the course.")
     names = sorted({name for name in listed.stdout.split("\0") if name})
-    names = [name for name in names if not name.startswith(WITHHELD)]
+    names = [name for name in names if _is_for_learners(name, checks, answers)]
     copied = []
     for name in names:
         source = paths.ROOT / name
@@ -238,7 +254,7 @@ def secrets_of(lesson: Path) -> dict[str, str]:
             texts.setdefault("solution", []).append(part)
     texts["checks"] = [(lesson / "checks.py").read_text("utf-8")]
     texts["bank"] = [p.read_text("utf-8") for p in sorted(lesson.glob("bank/*.py"))]
-    public = submission.load_release(released(lesson))
+    public = submission.load_release(handed_out(lesson))
     shown = {
         line.strip() for cell in public["cells"] for line in cell["source"].splitlines()
     }
@@ -268,6 +284,8 @@ def leaks(folder: Path) -> list[str]:
         if not path.is_file() or path.suffix not in (".py", ".ipynb", ".md", ".json"):
             continue
         name = path.relative_to(folder).as_posix()
+        if name.startswith("solutions/"):  # handed out, as `bundle` was told
+            continue
         if name.startswith(("course_lib/", "notebooks/", "data/", ".git/")):
             if "check_" not in path.name:
                 continue

@@ -8,7 +8,7 @@ import json
 import re
 
 from course_lib import paths
-from course_lib.course import exercises, runner
+from course_lib.course import learner_copy, runner
 from course_lib.course.grading import bank, release, submission
 from course_lib.errors import CourseError
 from course_lib.show.console import print_table
@@ -19,7 +19,7 @@ def check_exercises(isolated: bool = True) -> list[str]:
     found = []
     for lesson in release.lessons():
         path, made = release.released(lesson), release.generate(lesson)
-        copies = (path, path.with_name(exercises.RELEASED))
+        copies = (path, path.with_name(learner_copy.RELEASED))
         if any(not p.exists() or p.read_bytes() != made for p in copies):
             found.append(f"{lesson.name}: run `course release {lesson.name[:2]}`")
     return found
@@ -38,7 +38,7 @@ def check_bank(isolated: bool = True) -> list[str]:
     """Right answers that are rejected, wrong ones that miss their hint."""
     found = []
     for lesson in release.lessons():
-        public = submission.load_release(release.released(lesson))
+        public = submission.load_release(release.handed_out(lesson))
         checks = (lesson / "checks.py").read_text("utf-8")
         answers = bank.entries(lesson)
         lines = bank.try_all(public, checks, answers, seed=0, isolated=isolated)

@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 
 from course_lib import paths
-from course_lib.course import exercises, links, runner
+from course_lib.course import exercises, learner_copy, links, runner
 from course_lib.errors import CourseError
 from course_lib.lessons import claims
 
@@ -178,7 +178,8 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
 
     Raises CourseError when ``executed`` and a code cell has not run.
     """
-    notebook = nbformat.read(path, as_version=4)
+    file = path if executed else learner_copy.as_released(path)
+    notebook = nbformat.read(file, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if executed and not all(cell.execution_count for cell in code):
         raise CourseError(
@@ -191,6 +192,10 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
     for cell in notebook.cells:
         folded = runner.CHECK in cell.metadata.get("tags", [])
         cell.metadata = {"tags": [f"cell-{cell.id}"] + ["hide-input"] * folded}
+        if re.search(r"^ *predict\.(number|choice|text)\(", cell.source, re.MULTILINE):
+            note = "*Guess before you read on. In JupyterLab there is a field for it.*"
+            cells.append(nbformat.v4.new_markdown_cell(note, id=cell.id))
+            continue
         cells.append(cell)
         if cell.cell_type == "markdown":
             cell.source = with_links(cell.source, path, known)
@@ -206,7 +211,7 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
     first = notebook.cells[0]
     title, _, rest = first.source.partition("\n")
     first.source = f"{title}\n\n{ways_to_run(path)}\n{rest}"
-    copy(path, source / EXTRA / "files" / relative(path))
+    copy(file, source / EXTRA / "files" / relative(path))
     return nbformat.writes(notebook)
 
 
@@ -265,7 +270,7 @@ def exercise_list(questions: list[Path]) -> str:
         "# Exercises",
         "",
         "Each answer has a visible test below it that says *not attempted*, "
-        "*incorrect* with a hint, or *correct*. `course check` runs them all.",
+        "*incorrect* with a hint, or *visible test passes*. `course check` runs them.",
         "",
         "| exercise | questions with a visible test |",
         "|---|---|",

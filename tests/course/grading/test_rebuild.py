@@ -17,7 +17,7 @@ from grading_toy import (
     submitted,
 )
 
-from course_lib.course import exercises
+from course_lib.course import exercises, learner_copy, learner_progress
 from course_lib.course.grading import bank, submission
 from course_lib.course.grading import release as releasing
 
@@ -306,13 +306,13 @@ def test_course_check_runs_what_is_graded(make, small_course):
     """The same cells, in the same order; locked ones as they were released."""
     folder = small_course / "exercises" / "90_toy"
     folder.mkdir(parents=True)
-    (folder / exercises.RELEASED).write_text(json.dumps(release()))
+    (folder / learner_copy.RELEASED).write_text(json.dumps(release()))
     path = folder / "90_toy.ipynb"
     path.write_text(json.dumps(make()))
-    checked, notes = exercises.rebuilt(path)
-    built = rebuilt(make())
-    assert [c.source for c in checked.cells] == [c["source"] for c in built.cells]
-    assert notes == built.reasons and not built.untouched
+    checked, built = exercises.rebuilt(path), rebuilt(make())
+    cells = exercises.runnable(path, checked).cells
+    assert [c.source for c in cells] == [c["source"] for c in built.cells]
+    assert checked.reasons == built.reasons and not built.untouched
     origins = [origin for origin in built.origin if origin is not None]
     assert origins == list(range(7))
     for origin, c in zip(built.origin, built.cells):
@@ -335,18 +335,23 @@ def test_course_check_says_what_the_visible_tests_say(
         )
     folder = small_course / "exercises" / "90_toy"
     folder.mkdir(parents=True)
-    (folder / exercises.RELEASED).write_text(json.dumps(public))
+    (folder / learner_copy.RELEASED).write_text(json.dumps(public))
     for made, wanted in (
-        (split_helper_above(), {"double": "correct", "total": "correct"}),
+        (
+            split_helper_above(),
+            dict.fromkeys(("double", "total"), learner_progress.PASSES),
+        ),
         (
             answer_in_a_new_cell_far_below() | {},
-            {"double": "correct", "total": "correct"},
+            dict.fromkeys(("double", "total"), learner_progress.PASSES),
         ),
         (release(), {"double": "not attempted", "total": "not attempted"}),
     ):
         (folder / "90_toy.ipynb").write_text(json.dumps(made))
-        assert exercises.check(["90"]) == (set(wanted.values()) != {"correct"})
-        assert exercises.progress()["90"] == wanted
+        assert exercises.check(["90"]) == (
+            set(wanted.values()) != {learner_progress.PASSES}
+        )
+        assert learner_progress.load()["90"] == wanted
         capsys.readouterr()
 
 
