@@ -1,0 +1,38 @@
+"""What several visible tests of the exercises do: one update, and what it changes.
+
+A visible test shows its learner which misconception a wrong answer has; points are given
+by other checks with other inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+
+def moved_by_training(model: nn.Module, X: torch.Tensor) -> set[str]:
+    """Names of the parameters and buffers that one update on ``X`` changes.
+
+    In the mode in which the model is, with every parameter that requires a gradient;
+    weight decay moves those, too, whose gradient is zero.
+    """
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    learns = [p for p in model.parameters() if p.requires_grad]
+    loss = model(X).square().mean()
+    gradients = torch.autograd.grad(loss, learns, allow_unused=True) if learns else ()
+    with torch.no_grad():
+        for p, gradient in zip(learns, gradients):
+            p -= 0.1 * (p + 1 + (0 if gradient is None else gradient))
+    now = model.state_dict().items()
+    return {name for name, tensor in now if not torch.equal(tensor, before[name])}
+
+
+def error_of(call: Callable[[], object]) -> str:
+    """What a ValueError of the call says; empty when it raises none."""
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return ""
