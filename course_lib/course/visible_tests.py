@@ -1,7 +1,7 @@
 """What several visible tests of the exercises do: one update, and what it changes.
 
-A visible test shows its learner which misconception a wrong answer has; points are given
-by other checks with other inputs.
+A visible test shows learners which misconception a wrong answer has.  Points are given
+by other checks, with other inputs.
 """
 
 from __future__ import annotations
