@@ -6,7 +6,7 @@ by other checks, with other inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -36,3 +36,13 @@ def error_of(call: Callable[[], object]) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+def several(found: object, count: int, what: str) -> Sequence:
+    """The answer, when it is a tuple or a list of ``count`` things.
+
+    Raises AssertionError, which a visible test shows as its hint, for anything else.
+    """
+    is_so = isinstance(found, (tuple, list)) and len(found) == count
+    assert is_so, f"return {what}, not {str(found):.60}"
+    return found
