@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +117,8 @@ def said_visibly(release: dict, answers: list[Entry]) -> list[str]:
     said = []
     for entry in answers:
         space, shown = dict(given), io.StringIO()
-        with contextlib.redirect_stdout(shown):
+        with contextlib.redirect_stdout(shown), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a wrong answer divides by what it likes
             exec(entry.source, space)  # noqa: S102
             exec(cells[asked[entry.question].scored]["source"], space)  # noqa: S102
         lines = shown.getvalue().splitlines()
