@@ -9,8 +9,6 @@ archive is downloaded, compared with its sha256, and the wanted files are taken 
 What is stored is written whole or not at all, and checked whenever it is read.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import hashlib
 import importlib
@@ -29,8 +27,6 @@ from pathlib import Path, PurePosixPath
 
 from course_lib import files, paths
 from course_lib.errors import CourseError
-
-__all__ = ["Asset", "fetch", "folder", "known", "problem"]
 
 LIST = Path(__file__).with_name("assets.toml")
 RECORD = "asset.json"  # in each asset's folder; written last
@@ -223,9 +219,7 @@ def _download(address: str, sha256: str | None, part: Path, asset, progress) -> 
     headers = {"Range": f"bytes={start}-"} if start else {}
     try:
         with requests.get(address, headers=headers, stream=True, timeout=60) as reply:
-            if reply.status_code == 416:  # nothing is left to fetch
-                pass
-            else:
+            if reply.status_code != 416:  # else nothing is left to fetch
                 reply.raise_for_status()
                 mode = "ab" if reply.status_code == 206 else "wb"
                 _written(reply, part, mode, asset, progress)

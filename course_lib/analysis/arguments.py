@@ -3,8 +3,6 @@
 ``who`` names the function in the messages.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from course_lib.errors import CourseError

@@ -1,13 +1,9 @@
 """Calibration: is a network right as often as it says?"""
 
-from __future__ import annotations
-
 import numpy as np
 
 from course_lib.analysis import arguments
 from course_lib.errors import CourseError
-
-__all__ = ["expected_calibration_error", "reliability"]
 
 
 def reliability(probabilities, labels, bins: int = 15) -> list[dict]:

@@ -3,8 +3,6 @@
 All take features X (N, F) of one domain and Y (M, F) of the other, rows independent.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.spatial.distance import pdist
@@ -13,17 +11,6 @@ from course_lib.analysis import arguments
 from course_lib.analysis.statistics import permutation_p
 from course_lib.errors import CourseError
 from course_lib.methods import alignment
-
-__all__ = [
-    "classifier_test",
-    "discriminant_test",
-    "frechet_distance",
-    "mmd",
-    "mmd_test",
-    "proxy_a_distance",
-    "standardised",
-    "with_squares",
-]
 
 LEAST_SHRINKAGE = 1e-4  # keeps the covariance invertible
 

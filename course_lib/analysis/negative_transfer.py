@@ -5,13 +5,9 @@ here: training loss that falls while validation loss rises from the start, and c
 errors that follow the classes of the source.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
-
-__all__ = ["errors_follow_source", "falls_and_rises"]
 
 
 def falls_and_rises(history: Mapping | None) -> bool:

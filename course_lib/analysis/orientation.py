@@ -1,7 +1,5 @@
 """How oriented is a unit?  Its responses to gratings, as physiologists measure them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

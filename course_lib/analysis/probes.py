@@ -3,8 +3,6 @@
 Fitted on the features of one layer, or, stage by stage, on what :func:`pooled` gives.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass

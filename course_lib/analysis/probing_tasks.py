@@ -3,8 +3,6 @@
 A probe (:mod:`probes`) shows whether the answer can be read.  Conneau et al. 2018.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

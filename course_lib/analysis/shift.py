@@ -6,8 +6,6 @@ same inputs get other labels).  How far apart the inputs are: :mod:`distances`; 
 bears the errors: :mod:`subgroups` and :mod:`calibration`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,19 +20,6 @@ from course_lib.analysis.distances import (
 )
 from course_lib.analysis.statistics import holm, permutation_p
 from course_lib.errors import CourseError
-
-__all__ = [
-    "Evidence",
-    "ShiftReport",
-    "concept_shift_test",
-    "counts_test",
-    "estimate_label_shift",
-    "examine",
-    "label_shift_fit",
-    "label_shift_test",
-    "largest_resample",
-    "resample_to",
-]
 
 TIE_BREAK = 1e-6  # what the predictions leave open stays as in the source
 SIMPLEX_WEIGHT = 1e4  # of the row that says: proportions sum to 1
@@ -245,12 +230,6 @@ def _known(checked, labels, who: str) -> None:
         )
 
 
-def _expected_error(labels, predictions, checked) -> float:
-    """Source error, reweighted to the class proportions of ``checked``."""
-    wrong = predictions != labels
-    return float(np.mean([wrong[labels == c].mean() for c in checked]))
-
-
 # -- telling them apart -----------------------------------------------------------
 
 
@@ -301,25 +280,15 @@ class ShiftReport:
     def to_dict(self) -> dict:
         """Plain data for JSON; a test that could not be run has None for numbers."""
 
-        def plain(number):
-            return float(number) if np.isfinite(number) else None
+        def plain(value):
+            if isinstance(value, str):
+                return value
+            return float(value) if np.isfinite(value) else None
 
-        return {
-            "kinds": list(self.kinds),
-            "evidence": [
-                {
-                    "test": one.test,
-                    "statistic": plain(one.statistic),
-                    "p_value": plain(one.p_value),
-                    "sentence": one.sentence,
-                }
-                for one in self.evidence
-            ],
-            "proportions": list(self.proportions),
-            "source_proportions": list(self.source_proportions),
-            "alpha": self.alpha,
-            "sizes": list(self.sizes),
-        }
+        found = {k: list(v) if k != "alpha" else v for k, v in vars(self).items()}
+        rows = [one._asdict() for one in self.evidence]
+        found["evidence"] = [{k: plain(v) for k, v in row.items()} for row in rows]
+        return found
 
 
 def examine(
@@ -365,7 +334,9 @@ def examine(
     X, labels, predictions = source
     expected = None
     if checked is not None:
-        expected = _expected_error(labels, predictions, checked[0])
+        # the source's error, reweighted to the classes of the checked examples
+        wrong = predictions != labels
+        expected = float(np.mean([wrong[labels == c].mean() for c in checked[0]]))
     sentences = _sentences(results, rejected, kinds, expected)
     own = np.bincount(labels, minlength=len(proportions)) / len(labels)
     return ShiftReport(

@@ -1,7 +1,5 @@
 """How alike are two representations?  Centred kernel alignment."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from course_lib.errors import CourseError

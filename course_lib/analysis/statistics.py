@@ -7,30 +7,12 @@ at random: seeds and training sets (:func:`mean_and_interval`,
 :func:`resampled_interval`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from course_lib.errors import CourseError
-
-__all__ = [
-    "Interval",
-    "crossed_interval",
-    "holm",
-    "judge",
-    "labels_needed",
-    "mean_and_interval",
-    "paired_accuracies",
-    "paired_difference",
-    "permutation_p",
-    "resampled_interval",
-    "size_needed",
-    "t_half_width",
-    "wilson_interval",
-]
 
 Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 MATTERS = 0.02  # the smallest gain that would change a decision, as a share

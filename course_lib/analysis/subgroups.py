@@ -1,7 +1,5 @@
 """Who bears the errors?  Accuracy by subgroup."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,8 +7,6 @@ import numpy as np
 from course_lib.analysis import arguments
 from course_lib.analysis.statistics import wilson_interval
 from course_lib.errors import CourseError
-
-__all__ = ["subgroup_table", "worst_gap"]
 
 
 def subgroup_table(labels, predictions, groups) -> list[dict]:

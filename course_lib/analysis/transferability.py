@@ -4,14 +4,10 @@ Each score takes features Z (N, D) of the labelled target pictures, or the sourc
 head's probabilities, and gives one number; larger promises better transfer.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from course_lib.errors import CourseError
-
-__all__ = ["h_score", "knn_accuracy", "leep", "logme"]
 
 
 def _checked(Z, y, who: str):

@@ -1,15 +1,11 @@
-"""What training takes: seconds, resident memory, and the exact bytes of a step.
+"""What training takes: seconds, and the exact bytes of a step.
 
 A memory figure without its parts explains nothing.
 """
 
-from __future__ import annotations
-
 import copy
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +15,7 @@ from course_lib import training
 from course_lib.models.features import forward, network
 from course_lib.training.freezing import train_mode
 
-# -- seconds and resident memory --------------------------------------------------
+# -- seconds ----------------------------------------------------------------------
 
 
 def seconds(function: Callable[[], Any], repeats: int = 3) -> float:
@@ -30,47 +26,6 @@ def seconds(function: Callable[[], Any], repeats: int = 3) -> float:
         function()
         times.append(time.perf_counter() - start)
     return float(np.median(times))
-
-
-@dataclass(frozen=True)
-class Peak:
-    """What a function returned, the bytes it needed at most, and its seconds."""
-
-    result: Any
-    bytes: int  # growth of resident memory over its value at the start
-    seconds: float
-
-
-def peak_memory(function: Callable[[], Any], interval: float = 0.005) -> Peak:
-    """Run ``function()`` while a thread samples the process's resident memory.
-
-    Bytes are the highest sample minus the value before the call.  This is what the
-    operating system sees: it includes allocator caches, misses peaks shorter than
-    ``interval`` seconds, and reads low when memory freed earlier is used again.
-    ``training_step_bytes`` counts exactly.
-    """
-    import psutil
-
-    process = psutil.Process()
-    before = highest = process.memory_info().rss
-    done = threading.Event()
-
-    def sample():
-        nonlocal highest
-        while not done.wait(interval):
-            highest = max(highest, process.memory_info().rss)
-
-    watcher = threading.Thread(target=sample, daemon=True)
-    watcher.start()
-    start = time.perf_counter()
-    try:
-        result = function()
-    finally:
-        elapsed = time.perf_counter() - start
-        done.set()
-        watcher.join()
-    highest = max(highest, process.memory_info().rss)
-    return Peak(result, highest - before, elapsed)
 
 
 # -- exact bytes ------------------------------------------------------------------

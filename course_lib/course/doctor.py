@@ -4,6 +4,7 @@ A check that breaks is itself a finding: nothing in here raises.
 """
 
 import importlib
+import importlib.metadata
 import json
 import os
 import platform
@@ -14,17 +15,23 @@ from pathlib import Path
 
 from course_lib import __version__, assets, paths, profiles
 from course_lib.course import runner
-from course_lib.course.doctor_findings import (
-    FAILED,
-    NOTE,
-    OK,
-    WARNING,
-    finding,
-    installed_version,
-)
 from course_lib.show.console import console
 
 OLDEST, NEWEST = (3, 11), (3, 13)
+OK, WARNING, FAILED, NOTE = "ok", "warning", "failed", "note"
+
+
+def finding(status: str, found: str, advice: str = "") -> dict:
+    """One line: how it stands, what was found, and what to do."""
+    return {"status": status, "found": found, "advice": advice}
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package; None when it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 # -- the checks: each returns one finding ---------------------------------------------
@@ -192,12 +199,9 @@ def can_offline(checks: dict[str, dict]) -> dict:
     """Can the offline profile run here?"""
     broken = [name for name, check in checks.items() if check["status"] == FAILED]
     if broken:
-        return {
-            "can": False,
-            "why": f"not in order: {', '.join(broken)}",
-            "advice": "Follow the advice on these lines.",
-        }
-    return {"can": True, "why": "everything it needs is here", "advice": ""}
+        why = f"not in order: {', '.join(broken)}"
+        return dict(can=False, why=why, advice="Follow the advice on these lines.")
+    return dict(can=True, why="everything it needs is here", advice="")
 
 
 def can_full(checks: dict[str, dict]) -> dict:
@@ -210,11 +214,9 @@ def can_full(checks: dict[str, dict]) -> dict:
     full = profiles.FULL
     total = psutil.virtual_memory().total / 1e9
     if total < full.ram_gb:
-        return {
-            "can": False,
-            "why": f"{total:.1f} GB of memory, {full.ram_gb:g} GB are needed",
-            "advice": "Stay with the offline profile: it has every lesson.",
-        }
+        why = f"{total:.1f} GB of memory, {full.ram_gb:g} GB are needed"
+        advice = "Stay with the offline profile: it has every lesson."
+        return dict(can=False, why=why, advice=advice)
     _, absent, megabytes = of_library("public_models")()
     if absent:
         return {
@@ -224,11 +226,10 @@ def can_full(checks: dict[str, dict]) -> dict:
             "advice": f"Connect to a network ({max(megabytes, 1) / 1000:.1f} GB), then "
             "start with COURSE_PROFILE=full: they are fetched on first use.",
         }
-    return {
-        "can": True,
-        "why": "all its models are in the libraries' caches",
-        "advice": "Set COURSE_PROFILE=full before `course lab`.",
-    }
+    why = "all its models are in the libraries' caches"
+    return dict(
+        can=True, why=why, advice="Set COURSE_PROFILE=full before `course lab`."
+    )
 
 
 # -- the report ----------------------------------------------------------------------

@@ -4,7 +4,7 @@ The doctor loads this file when it checks: a package that is missing is its find
 """
 
 from course_lib import files, profiles
-from course_lib.course.doctor_findings import (
+from course_lib.course.doctor import (
     FAILED,
     NOTE,
     OK,

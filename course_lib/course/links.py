@@ -4,8 +4,6 @@ The address of the repository that learners see stands in pyproject.toml, in the
 ``[tool.course]``; it is empty until an instructor publishes one.  docs/where_to_run.md.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path
@@ -18,28 +16,6 @@ from course_lib.files import atomic_write_bytes
 
 ADDRESS = re.compile(r"https://([\w.-]+)/([\w.-]+(?:/[\w.-]+)+?)(?:\.git)?/?")
 INSTALL_ID = "install-on-colab"  # of the cell that add_install_cell adds
-INSTALL = """\
-# Colab only: fetches and installs the course, then restarts. Elsewhere: does nothing.
-import importlib.util
-import os
-import subprocess
-import sys
-
-if "google.colab" in sys.modules:
-    folder = "/content/{folder}"
-    if importlib.util.find_spec("course_lib") is None:
-        if not os.path.isdir(folder):
-            clone = ["git", "clone", "--depth", "1", "--branch", "{branch}"]
-            subprocess.run([*clone, "{repository}", folder], check=True)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-        pip += ["-c", f"{{folder}}/constraints.txt", "-e", folder]
-        subprocess.run(pip, check=True)
-        fetch = [sys.executable, "-m", "course_lib.course.cli", "data", "fetch"]
-        subprocess.run(fetch, cwd=folder)
-        print("Installed. Colab restarts now: run all cells once more.")
-        os.kill(os.getpid(), 9)
-    os.chdir(f"{{folder}}/notebooks")
-"""
 
 
 def settings() -> dict[str, str]:
@@ -145,7 +121,8 @@ def install_cell(where: dict[str, str] | None = None) -> str:
     """The code of a cell that installs the course on Colab, and nowhere else."""
     where = where or required()
     folder = check_address(where["repository"])[1].rpartition("/")[2]
-    return INSTALL.format(folder=folder, **where).rstrip("\n")
+    template = Path(__file__).with_name("colab_cell.txt").read_text("utf-8")
+    return template.format(folder=folder, **where).rstrip("\n")
 
 
 def add_install_cell(path: Path, where: dict[str, str] | None = None) -> None:

@@ -5,18 +5,13 @@ the right one, and a reason for each.  Positions and lengths tell nothing about 
 option is right; a test measures it.
 """
 
-from __future__ import annotations
-
 import html
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from course_lib import paths
 from course_lib.course import exercises
 from course_lib.errors import CourseError
-
-__all__ = ["Question", "answered", "load", "show"]
 
 
 @dataclass(frozen=True)
@@ -29,23 +24,18 @@ class Question:
     reasons: tuple[str, ...]  # one for each option
 
 
-def _file(lesson: str) -> Path:
-    found = sorted((paths.ROOT / "exercises").glob(f"{lesson.zfill(2)}_*/quiz.json"))
-    if not found:
-        raise CourseError(
-            f"There is no quiz for lesson {lesson!r}.\nExpected: the number of a "
-            "lesson with a quiz.\nDo: look into exercises/."
-        )
-    return found[0]
-
-
 def load(lesson: str) -> list[Question]:
     """The questions of a lesson's quiz.
 
     Raises CourseError when there is none, or an option lacks its reason.
     """
-    path = _file(lesson)
-    found = []
+    files = sorted((paths.ROOT / "exercises").glob(f"{lesson.zfill(2)}_*/quiz.json"))
+    if not files:
+        raise CourseError(
+            f"There is no quiz for lesson {lesson!r}.\nExpected: the number of a "
+            "lesson with a quiz.\nDo: look into exercises/."
+        )
+    path, found = files[0], []
     for item in json.loads(path.read_text(encoding="utf-8")):
         options = tuple(option for option, _ in item["options"])
         reasons = tuple(reason for _, reason in item["options"])

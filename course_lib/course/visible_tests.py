@@ -4,8 +4,6 @@ A visible test shows learners which misconception a wrong answer has.  Points ar
 by other checks, with other inputs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -12,8 +12,6 @@ by :mod:`pictures`, their depth by :mod:`scaling`) and :mod:`tables` (:mod:`deli
 :mod:`catalogue`: rendered ones are stored by :mod:`committed`, public ones fetched.
 """
 
-from __future__ import annotations
-
 from course_lib.datasets import opinions, series, solar_cells
 from course_lib.datasets.catalogue import load, names, splits
 from course_lib.datasets.image_files import (
@@ -29,25 +27,3 @@ from course_lib.datasets.image_files import (
 from course_lib.datasets.images import ImageDataset, from_arrays
 from course_lib.datasets.real import photographs
 from course_lib.datasets.texts import TextDataset, texts_from_csv
-
-__all__ = [
-    "ImageDataset",
-    "LazyImages",
-    "Reader",
-    "TextDataset",
-    "from_arrays",
-    "from_csv",
-    "from_folder",
-    "load",
-    "names",
-    "opinions",
-    "photographs",
-    "read_folder",
-    "read_image",
-    "read_own",
-    "read_table",
-    "series",
-    "solar_cells",
-    "splits",
-    "texts_from_csv",
-]

@@ -4,11 +4,10 @@
 compression may differ between versions, so these pictures are not in the manifest).
 """
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from course_lib import files, paths
 from course_lib.datasets.catalogue import load
@@ -21,8 +20,6 @@ LABEL_WIDTH = 84
 
 def contact_sheet(dataset: ImageDataset, per_class: int = 12, zoom: int = 1):
     """A Pillow image: one row a class, its name on the left, ``per_class`` pictures."""
-    from PIL import Image, ImageDraw, ImageFont
-
     side = dataset.images.shape[1] * zoom
     width = LABEL_WIDTH + per_class * (side + GAP)
     height = len(dataset.classes) * (side + GAP) + GAP
@@ -42,8 +39,6 @@ def contact_sheet(dataset: ImageDataset, per_class: int = 12, zoom: int = 1):
 
 def write_contact_sheets() -> list:
     """data/cards/NAME.png for each rendered set, from its training split."""
-    from PIL import Image
-
     written = []
     for name in RENDERERS:
         sheet = contact_sheet(load(name, "train"))

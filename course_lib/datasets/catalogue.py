@@ -1,29 +1,16 @@
 """The course's data sets by name: which there are, their splits, and loading one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 
 import numpy as np
 
 from course_lib import files, paths
-from course_lib.datasets import opinions, real, series, solar_cells
-from course_lib.datasets.committed import (
-    EVERY,
-    RENDERERS,
-    TEXTS,
-    dataset_arrays,
-    dataset_from,
-    file_name,
-    npz_bytes,
-    texts_from,
-)
+from course_lib.datasets import committed, opinions, real, series, solar_cells
 from course_lib.datasets.images import ImageDataset
 from course_lib.datasets.texts import TextDataset
 from course_lib.errors import CourseError
-
-__all__ = ["load", "names", "splits"]
 
 POOL_SIZE = 10_000
 POOL_BLOCK = 1_000
@@ -45,14 +32,19 @@ def _public() -> dict[str, tuple[tuple[str, ...], Callable]]:
 
 def names() -> tuple[str, ...]:
     """The data sets that :func:`load` knows."""
-    return (*EVERY, *_public())
+    return (*committed.EVERY, *_public())
 
 
 def splits(name: str) -> tuple[str, ...]:
     """The splits of a data set; "pool" is rendered on demand in any size."""
-    _known(name)
-    if name in EVERY:
-        return (*EVERY[name].SIZES, "pool")
+    if name not in names():
+        raise CourseError(
+            f"There is no data set {name!r}.\nExpected: one of {', '.join(names())}; "
+            "your own data are read with from_folder, from_csv, texts_from_csv or "
+            "from_arrays."
+        )
+    if name in committed.EVERY:
+        return (*committed.EVERY[name].SIZES, "pool")
     return _public()[name][0]
 
 
@@ -83,20 +75,11 @@ def load(
     return dataset if n is None else dataset.take(n, seed=seed)
 
 
-def _known(name: str) -> None:
-    if name not in names():
-        raise CourseError(
-            f"There is no data set {name!r}.\nExpected: one of {', '.join(names())}; "
-            "your own data are read with from_folder, from_csv, texts_from_csv or "
-            "from_arrays."
-        )
-
-
 def _committed(name: str, split: str) -> ImageDataset | TextDataset:
-    path = files.verified(file_name(name))
-    if name in TEXTS:
-        return texts_from(path, name, split)
-    key = files.manifest()[file_name(name)]["sha256"]
+    path = files.verified(committed.file_name(name))
+    if name in committed.TEXTS:
+        return committed.texts_from(path, name, split)
+    key = files.manifest()[committed.file_name(name)]["sha256"]
     kept = _read_once(path, key, name, split)
     # copies: what a caller writes into its arrays must not reach the next caller
     metadata = {column: values.copy() for column, values in kept.metadata.items()}
@@ -107,7 +90,9 @@ def _committed(name: str, split: str) -> ImageDataset | TextDataset:
 
 @lru_cache(maxsize=12)
 def _read_once(path, sha256: str, name: str, split: str) -> ImageDataset:
-    return dataset_from(path, f"{split}_", RENDERERS[name].CLASSES, name, split)
+    return committed.dataset_from(
+        path, f"{split}_", committed.RENDERERS[name].CLASSES, name, split
+    )
 
 
 def _pool(name: str, n: int, seed: int) -> ImageDataset:
@@ -119,8 +104,10 @@ def _pool(name: str, n: int, seed: int) -> ImageDataset:
         raise CourseError(f"load: expected a whole number n >= 1, got {n!r}.")
     if seed < 0:
         raise CourseError(f"load: expected a seed >= 0, got {seed!r}.")
-    if name in TEXTS:  # drawn faster than read
-        return TEXTS[name].render(n, TEXTS[name].SEED + seed, "pool")
+    if name in committed.TEXTS:  # drawn faster than read
+        return committed.TEXTS[name].render(
+            n, committed.TEXTS[name].SEED + seed, "pool"
+        )
     blocks = [_pool_block(name, k, seed) for k in range(-(-n // POOL_BLOCK))]
     metadata = {
         key: np.concatenate([block.metadata[key] for block in blocks])[:n]
@@ -132,13 +119,13 @@ def _pool(name: str, n: int, seed: int) -> ImageDataset:
 
 
 def _pool_block(name: str, k: int, seed: int) -> ImageDataset:
-    renderer = RENDERERS[name]
+    renderer = committed.RENDERERS[name]
     source = files.sha256(renderer.__file__)[:12]  # another renderer, another file
     folder = paths.CACHE / "pools"
     path = folder / f"{name}-{source}-seed{seed}-block{k:03d}.npz"
     if path.exists():
         try:
-            block = dataset_from(path, "", renderer.CLASSES, name, "pool")
+            block = committed.dataset_from(path, "", renderer.CLASSES, name, "pool")
             if len(block) == POOL_BLOCK:
                 return block
         except CourseError:  # damaged in the cache: render it again
@@ -146,9 +133,7 @@ def _pool_block(name: str, k: int, seed: int) -> ImageDataset:
     block = renderer.render(
         POOL_BLOCK, renderer.SEED + seed, "pool", first=k * POOL_BLOCK
     )
-    try:
-        content = npz_bytes(dataset_arrays(block), compress=False)
+    content = committed.npz_bytes(committed.dataset_arrays(block), compress=False)
+    with suppress(OSError):  # a full disk costs time later, not the lesson now
         files.atomic_write_bytes(path, content)
-    except OSError:
-        pass  # a full or read-only disk costs time later, not the lesson now
     return block

@@ -6,8 +6,6 @@ between versions; here the archive is written with fixed dates and bzip2, whose 
 does not.  ``np.load`` reads both.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import zipfile

@@ -6,8 +6,6 @@ separator may have joined, cut or moved something is an error that names the row
 RFC 4180.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io
@@ -19,8 +17,6 @@ from dataclasses import dataclass, field, replace
 from course_lib.datasets.labels import tidy
 from course_lib.datasets.messages import listed
 from course_lib.errors import CourseError
-
-__all__ = ["ENCODINGS", "Cells", "decoded", "read", "split_lines"]
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 ENCODINGS = ("UTF-8", "cp1252")  # tried in this order where no mark says which
@@ -170,15 +166,6 @@ def split_lines(text: str, end: str = r"\r\n|\n|\r") -> list[str]:
     return lines
 
 
-def _line_end(text: str) -> str:
-    r"""The pattern that ends records, by the end of the first line.
-
-    Where lines end with \n alone, writers leave an \r inside a text unquoted.
-    """
-    first = re.search(r"\r\n|\n|\r", text)
-    return {"\n": r"\n", "\r": r"\r"}.get(first and first[0], r"\r\n|\n|\r")
-
-
 # -- the scan: records and fields, counted without pandas --------------------------
 
 
@@ -320,8 +307,12 @@ def _with_quoting(lines, dialect, suffix):
     records = scan(lines, dialect)
     if not _odd(records, lines):
         return dialect, records
+    # do backslashes stand only before a quotation mark or another backslash?
+    text = "\n".join(lines)
+    others = re.search(r'\\(?:[^"\\]|$)', text.replace("\\\\", ""))
+    only_escapes = '\\"' in text and not others
     for other in (replace(dialect, blanks=True), replace(dialect, escape=True)):
-        if other.escape and not _only_escapes(lines):
+        if other.escape and not only_escapes:
             continue
         tried = scan(lines, other)
         if not _odd(tried, lines):
@@ -344,12 +335,6 @@ def _odd(records, lines) -> bool:
     return any(r.doubt for r in records) or len(widths) > 1
 
 
-def _only_escapes(lines) -> bool:
-    r"""Do backslashes stand only before a quotation mark or another backslash?"""
-    text = "\n".join(lines)
-    return '\\"' in text and not re.search(r'\\(?:[^"\\]|$)', text.replace("\\\\", ""))
-
-
 def _passed_over(line: str) -> bool:
     return not line.strip() or line.lstrip().startswith(COMMENTS)
 
@@ -363,7 +348,10 @@ def read(text: str, path, names: set[str], suffix: str) -> Cells:
     names: column names that are looked for, plain (see :func:`plain_name`).  Raises
     CourseError that names the rows in doubt.
     """
-    end = _line_end(text)
+    # by the end of the first line: where lines end with \n alone, writers leave an \r
+    # inside a text unquoted
+    first = re.search(r"\r\n|\n|\r", text)
+    end = {"\n": r"\n", "\r": r"\r"}.get(first and first[0], r"\r\n|\n|\r")
     lines = split_lines(text, end)
     hint = re.fullmatch(r'"?sep=(.)"?[\s,;]*', lines[0], re.I) if lines else None
     above, separator = 0, None
@@ -419,13 +407,8 @@ def _check_doubts(records, path, words) -> None:
 
 def _check_counts(frame, records, path) -> None:
     """Have pandas and the scan seen the same records and fields?"""
-    odd = [
-        i
-        for i, (row, record) in enumerate(
-            zip(frame.itertuples(index=False, name=None), records)
-        )
-        if any(row[record.width :])
-    ]
+    rows = zip(frame.itertuples(index=False, name=None), records)
+    odd = [row for row, record in rows if any(row[record.width :])]
     if len(frame) != len(records) or odd:
         raise CourseError(
             f"{path}: {len(records)} records were counted and {len(frame)} were read; "
@@ -503,11 +486,9 @@ def _by_pandas(text, dialect, width, path, end):
     import pandas as pd
 
     options = {}
-    if end in (
-        r"\n",
-        r"\r",
-    ):  # else pandas ends a record at a carriage return in a text
-        options["lineterminator"] = {r"\n": "\n", r"\r": "\r"}[end]
+    if sign := {r"\n": "\n", r"\r": "\r"}.get(end):
+        # else pandas ends a record at a carriage return in a text
+        options["lineterminator"] = sign
     if dialect.escape:
         options |= dict(escapechar="\\", doublequote=False)
     try:

@@ -1,12 +1,8 @@
 """Splits that keep groups together and every stratum near its share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
-
-__all__ = ["dealt", "grouped_split"]
 
 
 def grouped_split(

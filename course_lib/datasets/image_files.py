@@ -5,41 +5,21 @@ train`, `diagnose` and `predict` use it.  :func:`from_folder` and :func:`from_cs
 the short ways in Python.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os.path import relpath
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 
-from course_lib.datasets import layout, tables
+from course_lib.datasets import layout, pictures, tables
 from course_lib.datasets.images import ImageDataset
 from course_lib.datasets.layout import LeftOut
 from course_lib.datasets.messages import INSTALL, SHOWN, listed, shown, tell
-from course_lib.datasets.pictures import (
-    EIGHT,
-    MissingReader,
-    Unreadable,
-    decode,
-    look,
-)
+from course_lib.datasets.pictures import EIGHT, MissingReader, Unreadable
 from course_lib.datasets.scaling import Rule, rgb
 from course_lib.errors import CourseError
-
-__all__ = [
-    "Folder",
-    "LazyImages",
-    "Reader",
-    "from_csv",
-    "from_folder",
-    "named_file",
-    "read_folder",
-    "read_image",
-    "read_own",
-    "read_table",
-]
 
 SQUARE = ("crop", "pad", "stretch")
 MAX_BYTES = 2 * 1024**3
@@ -68,7 +48,7 @@ def read_image(
     path = Path(path)
     try:
         if rule is None:
-            rule = Rule.of_one(look(path))
+            rule = Rule.of_one(pictures.look(path))
         return _pixels(path, size, square, rule)[0]
     except FileNotFoundError:
         raise CourseError(f"image file {path} does not exist.") from None
@@ -87,15 +67,13 @@ def _check_square(square: str) -> None:
 
 def _pixels(path: Path, size, square, rule: Rule):
     """(uint8 (size, size, 3), was anything beyond the rule's range?)."""
-    image, beyond = rgb(decode(path, size), rule)
+    image, beyond = rgb(pictures.decode(path, size), rule)
     if size is not None:
         image = _to_square(image, size, square)
     return np.asarray(image, dtype=np.uint8), beyond
 
 
 def _to_square(image, size, square):
-    from PIL import Image, ImageOps
-
     lanczos = Image.Resampling.LANCZOS
     if square == "crop":
         return ImageOps.fit(image, (size, size), method=lanczos)
@@ -169,7 +147,7 @@ class Reader:
             if file in self.looks:
                 continue
             try:
-                self.looks[file] = look(file)
+                self.looks[file] = pictures.look(file)
             except (FileNotFoundError, Unreadable, MissingReader) as error:
                 self._remember(name, error)
 
@@ -189,7 +167,7 @@ class Reader:
             self.rule = self.given.extended(looks)
             return self.rule != before
         self.rule = Rule.found(looks, self.value_range, where)
-        others = [one for file, one in self.looks.items()]
+        others = list(self.looks.values())
         kinds = {one.kind for one in others} - {EIGHT, *self.rule.ranges}
         if kinds or {one.container for one in others if one.fourth is not None} - set(
             self.rule.transparent

@@ -5,8 +5,6 @@ An :class:`ImageDataset` holds all images of one split as a uint8 array
 class, or a table that names the images (:mod:`course_lib.datasets.image_files`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,8 +14,6 @@ from course_lib.datasets.labelled import Labelled, check_labels
 from course_lib.datasets.labels import indexed
 from course_lib.datasets.messages import tell
 from course_lib.errors import CourseError
-
-__all__ = ["ImageDataset", "from_arrays"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +34,20 @@ class ImageDataset(Labelled):
     metadata: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
-        _check_arrays(self)
+        images = self.images
+        where = f"data set {self.name!r} ({self.split})"
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+            found = getattr(images, "dtype", type(images).__name__)
+            raise CourseError(
+                f"{where}: images are {found}, expected a uint8 array (0..255). "
+                "from_arrays() converts floats in 0..1."
+            )
+        if images.ndim != 4 or images.shape[3] != 3:
+            raise CourseError(
+                f"{where}: images have shape {images.shape}, expected (N, H, W, 3). "
+                "from_arrays() turns grey images into RGB."
+            )
+        check_labels(self)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         """Image uint8 (H, W, 3) and its label, as a torch DataLoader expects."""
@@ -52,21 +61,18 @@ class ImageDataset(Labelled):
         )
 
 
-def _check_arrays(data: ImageDataset) -> None:
-    images = data.images
-    where = f"data set {data.name!r} ({data.split})"
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        found = getattr(images, "dtype", type(images).__name__)
-        raise CourseError(
-            f"{where}: images are {found}, expected a uint8 array (0..255). "
-            "from_arrays() converts floats in 0..1."
-        )
-    if images.ndim != 4 or images.shape[3] != 3:
-        raise CourseError(
-            f"{where}: images have shape {images.shape}, expected (N, H, W, 3). "
-            "from_arrays() turns grey images into RGB."
-        )
-    check_labels(data)
+def columns(rows: list[dict]) -> dict[str, np.ndarray]:
+    """Drawn settings as metadata, one array each; floats rounded to 3 decimals."""
+    found = {}
+    for key in rows[0] if rows else ():
+        values = [row[key] for row in rows]
+        if isinstance(values[0], float):
+            found[key] = np.round(np.array(values), 3).astype(np.float32)
+        elif isinstance(values[0], int):
+            found[key] = np.array(values, dtype=np.int8)
+        else:
+            found[key] = np.array(values, dtype="<U12")
+    return found
 
 
 # -- from arrays ------------------------------------------------------------------

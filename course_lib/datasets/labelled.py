@@ -4,8 +4,6 @@ Counting, taking a stratified sample, splitting: for pictures (:class:`ImageData
 and texts (:class:`TextDataset`) alike.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Self

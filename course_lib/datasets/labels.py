@@ -5,8 +5,6 @@
 a case that cannot be decided is an error that lists it.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter
@@ -15,8 +13,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from course_lib.errors import CourseError
-
-__all__ = ["RULES", "indexed", "key", "settled", "tidy"]
 
 RULES = ("auto", "merge", "as_written")
 LETTERS = 6  # pairs such as a/A from which on they are taken for an alphabet

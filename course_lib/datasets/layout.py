@@ -22,8 +22,6 @@ from course_lib.datasets import labels, pictures
 from course_lib.datasets.messages import INSTALL, listed, shown
 from course_lib.errors import CourseError
 
-__all__ = ["Layout", "LeftOut", "part_of", "pictures_below", "scan"]
-
 PARTS = {  # in several languages, without accents
     "train": ("train", "training", "trn", "trainings", "entrainement", "apprentissage",
               "entrenamiento", "addestramento", "treino", "treinamento", "训练",
@@ -135,13 +133,13 @@ class _Folder:
         return sum((folder.endings() for folder in self.folders), self.others.copy())
 
 
-def _walk(root: Path, left_out: LeftOut) -> _Folder:
-    """The visible tree below a folder; what is not data goes to ``left_out``."""
-    return _walked(root, root, left_out, (), Counter())
+def _walk(path: Path, root: Path, left_out: LeftOut, above=(), visits=None) -> _Folder:
+    """The visible tree below a folder; what is not data goes to ``left_out``.
 
-
-def _walked(path, root, left_out, above, visits) -> _Folder:
-    folder = _Folder(path)
+    root: where names start.  above: device and inode of the folders that this one is
+    in.  visits: how often links have led to each.
+    """
+    folder, visits = _Folder(path), Counter() if visits is None else visits
 
     def relative(below: Path) -> str:
         return shown(below.relative_to(root).as_posix())
@@ -174,7 +172,7 @@ def _walked(path, root, left_out, above, visits) -> _Folder:
             elif len(above) > DEEPEST:
                 left_out.add(f"below {DEEPEST} folders", relative(own), True)
             else:
-                child = _walked(own, root, left_out, above, visits)
+                child = _walk(own, root, left_out, above, visits)
                 folder.folders.append(child)
         elif not stat.S_ISREG(status.st_mode):
             left_out.add("neither a file nor a folder", relative(own))
@@ -270,7 +268,7 @@ def scan(path: str | Path, split: bool = True, reading=None) -> Layout:
             "each class."
         )
     left_out, notes = LeftOut(), []
-    whole = _walk(root, left_out)
+    whole = _walk(root, root, left_out)
 
     def rel(below: Path) -> str:
         return shown(below.relative_to(root).as_posix())
@@ -290,12 +288,11 @@ def scan(path: str | Path, split: bool = True, reading=None) -> Layout:
             "one part, with a sub-folder for each class.\nDo: `course train` and "
             "`course diagnose` read such a folder; or sort by part first."
         )
-    found = {}
-    for part, folder in parts.items():
-        found[part] = (
-            folder if isinstance(folder, dict)
-            else _by_class(folder, part, root, left_out, notes, rel)
-        )  # fmt: skip
+    found = {
+        part: folder if isinstance(folder, dict)
+        else _by_class(folder, part, root, left_out, notes, rel)
+        for part, folder in parts.items()
+    }  # fmt: skip
     found = _settled(found, root, notes, reading)
     if "all" not in found:
         _check_same_classes(found, root)
@@ -633,4 +630,4 @@ def _check_same_classes(found, root) -> None:
 
 def pictures_below(path: Path, left_out: LeftOut) -> list[Path]:
     """All pictures in a folder and below, sorted; for pictures without labels."""
-    return _walk(path, left_out).every()
+    return _walk(path, path, left_out).every()

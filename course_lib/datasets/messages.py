@@ -1,14 +1,10 @@
 """Words that the messages of all readers share: lists of names, what to install."""
 
-from __future__ import annotations
-
 import unicodedata
 import warnings
 from collections.abc import Collection
 
 from course_lib.errors import CourseError
-
-__all__ = ["INSTALL", "SHOWN", "listed", "missing_library", "shown", "tell"]
 
 INSTALL = 'python -m pip install -c constraints.txt -e ".[formats]"'
 SHOWN = 12  # names in a message; all are counted

@@ -6,18 +6,15 @@ that two examples of different groups are never similar.  (Barz & Denzler 2020,
 arXiv:1902.00423, found such copies across the splits of CIFAR.)
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from course_lib import files
 from course_lib.errors import CourseError
-
-__all__ = ["digests", "merged", "picture_groups", "stored_groups", "text_groups"]
 
 FILE = "near_duplicates.npz"  # in data/: the groups of the public data sets
 MADE_BY = "python -m course_lib.datasets.stored_groups"
@@ -43,8 +40,6 @@ def picture_groups(images, correlation: float = 0.97, side: int = 64) -> np.ndar
     ``side`` pixels, each shifted to mean 0 and scaled to length 1, so that brightness
     and contrast make no difference.
     """
-    from PIL import Image
-
     box, rows = Image.Resampling.BOX, []
     for image in images:
         small = Image.fromarray(image).convert("L").resize((side, side), box)
@@ -70,22 +65,16 @@ def text_groups(texts: Sequence[str], similarity: float = 0.8) -> np.ndarray:
 
 def merged(a, b) -> np.ndarray:
     """The finest grouping in which equal a, and equal b, are together: (N,)."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     # a graph with a node for each group of a and of b; every example joins two of them
     a, b = (np.unique(x, return_inverse=True)[1] for x in (a, b))
     n = int(a.max()) + 1
-    size = n + int(b.max()) + 1
-    links = coo_array((np.ones(len(a)), (a, n + b)), shape=(size, size))
-    joined = connected_components(links, directed=False)[1][a]
+    joined = _components(a, n + b, n + int(b.max()) + 1)[a]
     return np.unique(joined, return_inverse=True)[1]
 
 
 def _connected(rows, above: float) -> np.ndarray:
     """Connected components of "the product of two rows exceeds ``above``"."""
-    from scipy.sparse import coo_array, issparse
-    from scipy.sparse.csgraph import connected_components
+    from scipy.sparse import issparse
 
     # N x N products would not fit into memory; the pairs above the bound are few
     ends: list = []
@@ -95,7 +84,15 @@ def _connected(rows, above: float) -> np.ndarray:
         i, j = np.nonzero(products > above)
         ends.append((i + first, j + first))
     i, j = (np.concatenate(part) for part in zip(*ends))
-    links = coo_array((np.ones(len(i)), (i, j)), shape=(rows.shape[0],) * 2)
+    return _components(i, j, rows.shape[0])
+
+
+def _components(i, j, n: int) -> np.ndarray:
+    """The connected part (n,) of each node of a graph with the edges (i, j)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_array((np.ones(len(i)), (i, j)), shape=(n, n))
     return connected_components(links, directed=False)[1]
 
 

@@ -8,8 +8,6 @@ Sentences of one product review or one editorial, and texts that are nearly the 
 are kept on one side of the splits.  What is known to go wrong: data/cards/opinions.md.
 """
 
-from __future__ import annotations
-
 import html
 from functools import lru_cache
 

@@ -7,34 +7,22 @@ many channels, in planes or of floats).  Values keep their own depth until a
 No file is executed, and none is read whose reader would (PostScript).
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from course_lib.datasets.messages import INSTALL
 from course_lib.errors import CourseError
-
-__all__ = [
-    "Look",
-    "MissingReader",
-    "Picture",
-    "Unreadable",
-    "decode",
-    "full_scale",
-    "has_alpha_band",
-    "look",
-    "reader_of",
-]
 
 EIGHT, SIXTEEN, WHOLE, FLOATS, DICOM = (
     "8 bits", "16 bits", "whole numbers", "floats", "DICOM values",
@@ -88,8 +76,6 @@ def has(library: str) -> bool:
 
 @lru_cache
 def _pillow_endings() -> frozenset[str]:
-    from PIL import Image
-
     known = Image.registered_extensions()
     kinds = set(Image.OPEN) - NEVER
     return frozenset(ending for ending, kind in known.items() if kind in kinds)
@@ -197,7 +183,7 @@ def look(path: Path) -> Look:
 
     Raises MissingReader, and Unreadable with the reason.
     """
-    with _named_errors(path):
+    with _named_errors():
         head = _checked_head(path)
         if not (_is_dicom(head, path) or _is_heif(head)):
             with _pillow(path, head) as opened:
@@ -237,7 +223,7 @@ def decode(path: Path, size: int | None = None) -> Picture:
 
     Raises MissingReader, and Unreadable with the reason.
     """
-    with _named_errors(path):
+    with _named_errors():
         head = _checked_head(path)
         if _is_dicom(head, path):
             return _from_dicom(path)
@@ -265,36 +251,26 @@ def decode(path: Path, size: int | None = None) -> Picture:
         return _from_tiff(path, facts)
 
 
-class _named_errors:
+@contextmanager
+def _named_errors() -> Iterator[None]:
     """Whatever a reader raises becomes Unreadable with a reason in plain words."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        self.caught = warnings.catch_warnings()
-        self.caught.__enter__()
-        warnings.simplefilter("ignore")
-        # what a reader logs or warns of goes to the terminal of a learner otherwise
-        self.levels = {name: logging.getLogger(name).level for name in LOGGERS}
-        for name in LOGGERS:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-
-    def __exit__(self, kind, error, trace):
-        self.caught.__exit__(kind, error, trace)
-        for name, level in self.levels.items():
-            logging.getLogger(name).setLevel(level)
-        known = (Unreadable, CourseError, FileNotFoundError)
-        if error is None or isinstance(error, known) or not isinstance(
-            error, (Exception, RecursionError)
-        ):  # fmt: skip
-            return False
+    # what a reader logs or warns of goes to the terminal of a learner otherwise
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except (Unreadable, CourseError, FileNotFoundError):
+        raise
+    except Exception as error:
         raise Unreadable(_reason(error)) from None
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _reason(error) -> str:
-    from PIL import Image, UnidentifiedImageError
-
     if isinstance(error, UnidentifiedImageError):
         return "it is damaged, or no picture of a kind that is read"
     if isinstance(error, Image.DecompressionBombError):
@@ -309,8 +285,6 @@ def _reason(error) -> str:
 
 def most_pixels() -> int | None:
     """Pixels of the largest picture that is read: Pillow's limit, None without one."""
-    from PIL import Image
-
     most = Image.MAX_IMAGE_PIXELS
     return None if most is None else 2 * most
 
@@ -353,38 +327,23 @@ def _checked_head(path: Path) -> bytes:
 # -- Pillow -----------------------------------------------------------------------
 
 
-class _pillow:
+@contextmanager
+def _pillow(path: Path, head: bytes) -> Iterator[Image.Image | None]:
     """A file as Pillow opens it; None for a TIFF that Pillow does not know."""
-
-    def __init__(self, path, head):
-        self.path, self.tiff = path, head[:4] in TIFF_MAGIC
-
-    def __enter__(self):
-        from PIL import Image, UnidentifiedImageError
-
-        formats = sorted(set(_formats()) - NEVER)
-        try:
-            self.opened = Image.open(self.path, formats=formats)
-        except UnidentifiedImageError:
-            if not self.tiff:
-                raise
-            self.opened = None
-        else:
-            if min(self.opened.size) < 1:
-                raise Unreadable("it has no pixels")
-        return self.opened
-
-    def __exit__(self, *_):
-        if self.opened is not None:
-            self.opened.close()
-
-
-@lru_cache
-def _formats() -> tuple[str, ...]:
-    from PIL import Image
-
     Image.init()
-    return tuple(Image.OPEN)
+    try:
+        opened = Image.open(path, formats=sorted(set(Image.OPEN) - NEVER))
+    except UnidentifiedImageError:
+        if head[:4] not in TIFF_MAGIC:
+            raise
+        opened = None
+    if opened is None:
+        yield None
+        return
+    with opened:
+        if min(opened.size) < 1:
+            raise Unreadable("it has no pixels")
+        yield opened
 
 
 def _is_deep(mode: str) -> bool:
@@ -476,8 +435,6 @@ def _proportions(width: int, height: int) -> dict[str, str]:
 
 
 def _from_pillow(opened) -> Picture:
-    from PIL import ImageOps
-
     facts = _facts(opened)
     container = "TIFF" if opened.format == "TIFF" else "other"
     certain = _certain_alpha(opened)
@@ -525,8 +482,6 @@ def _from_halves(path: Path, head: bytes, facts) -> Picture:
     The second time the order of the bytes is named the other way round, and the lower
     byte is kept.
     """
-    from PIL import ImageOps
-
     bytes_read = []
     for lower in (False, True):
         with _pillow(path, head) as opened:
@@ -581,8 +536,6 @@ def _deep(
     values: np.ndarray, fourth=None, container="other", kind=None, facts=(), **more
 ) -> Picture:
     """A Picture of an array; arrays of 8 bits become Pillow images."""
-    from PIL import Image
-
     values = np.asarray(values)
     values = values.astype(values.dtype.newbyteorder("="))
     if values.dtype == bool:

@@ -4,8 +4,6 @@ Nothing is downloaded: the files are part of the installed scikit-learn.  Their
 licences and origins are in data/cards/real_images.md.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from course_lib.datasets.images import ImageDataset

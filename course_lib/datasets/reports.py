@@ -6,15 +6,12 @@ has five lines in a fixed order, "not stated" where the ticket says nothing, and
 action that the fab's handbook prescribes for the defect.
 """
 
-from __future__ import annotations
-
 import re
 from string import Formatter
 
 import numpy as np
 
 from course_lib.datasets import tickets
-from course_lib.datasets.texts import TextDataset
 from course_lib.errors import CourseError
 
 SEED = 20_260_111
@@ -141,19 +138,4 @@ def render(n: int, seed: int = SEED, split: str = "pool", first: int = 0):
     metadata: ``report``, and ``author``, ``mentions``, ``familiar`` as in `tickets`.
     Ticket i depends only on (seed, split, i).  Raises CourseError for an unknown split.
     """
-    if split not in SPLITS:
-        raise CourseError(
-            f"reports: there is no split {split!r}. Expected one of "
-            f"{', '.join(SPLITS)}."
-        )
-    labels = (first + np.arange(n, dtype=np.int64)) % len(CLASSES)
-    pairs = [
-        pair(np.random.default_rng((seed, SPLITS[split], first + i)), int(label), split)
-        for i, label in enumerate(labels)
-    ]
-    metadata = {
-        key: np.array([about[key] for _, about in pairs])
-        for key in ("author", "mentions", "familiar", "report")
-    }
-    texts = tuple(text for text, _ in pairs)
-    return TextDataset(texts, labels, CLASSES, "reports", split, metadata)
+    return tickets.drawn(pair, n, seed, split, first, "reports")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from course_lib.datasets.pictures import (
     DICOM,
@@ -23,8 +24,6 @@ from course_lib.datasets.pictures import (
     full_scale,
     has_alpha_band,
 )
-
-__all__ = ["Rule", "rgb"]
 
 FULL = {  # usual full scales, from which the smallest that holds all values is taken
     SIXTEEN: (255, 1023, 4095, 16383, 65535),
@@ -246,8 +245,6 @@ def _transparent(looks: Iterable[Look], alone: bool = False) -> dict[str, bool]:
 
 def rgb(picture: Picture, rule: Rule):
     """(Pillow image RGB of 8 bits, was anything beyond the range cut?)."""
-    from PIL import Image
-
     beyond = False
     if picture.kind == EIGHT:
         image = picture.values
@@ -259,8 +256,6 @@ def rgb(picture: Picture, rule: Rule):
             alpha = np.floor(alpha + 0.5).clip(0, 255).astype(np.uint8)
             image.putalpha(Image.fromarray(alpha))
     if picture.kind == EIGHT and picture.inverted:
-        from PIL import ImageOps
-
         image = ImageOps.invert(image.convert("RGB"))
     if image.mode == "RGB":
         return image, beyond

@@ -7,12 +7,11 @@ test parts of the archives that they come from (Dau et al. 2019, arXiv:1810.0775
 Bagnall et al. 2018, arXiv:1811.00075).  Known traps: data/cards/series.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+from PIL import Image
 
 from course_lib import assets
 from course_lib.datasets.images import ImageDataset
@@ -118,8 +117,6 @@ def pictures(data: SeriesDataset, like: SeriesDataset, size: int = SIZE):
     1st to the 99th percentile of ``like``, the training part, so that nothing of the
     test part is used to draw it.
     """
-    from PIL import Image
-
     low, high = np.percentile(
         np.concatenate([_map(x).ravel() for x in like.series]), (1, 99)
     )

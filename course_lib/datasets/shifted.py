@@ -19,8 +19,6 @@ The strengths were fixed by eye, so that every defect that can be seen in the or
 can still be seen, before any classifier had met the pictures, and kept.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -11,14 +11,14 @@ say which module a cell is from.  The splits keep groups of near-duplicates on o
 data/near_duplicates.npz).  What is known to go wrong: data/cards/solar_cells.md.
 """
 
-from __future__ import annotations
-
 import contextlib
 import zipfile
 from functools import lru_cache
 from io import BytesIO
 
 import numpy as np
+import PIL
+from PIL import Image
 
 from course_lib import assets, files, paths
 from course_lib.datasets.grouped_split import grouped_split
@@ -102,8 +102,6 @@ def _pictures(size: int) -> np.ndarray:
 
 def _kept(size: int) -> np.ndarray:
     """The decoded pictures from the user's cache: reading 2,624 files takes seconds."""
-    import PIL
-
     source = files.read_json(assets.place("solar-cells") / assets.RECORD)["sha256"]
     key = f"solar_cells-{source[:12]}-{size}-pillow{PIL.__version__}.npy"
     path = paths.CACHE / "pictures" / key
@@ -123,8 +121,6 @@ def _kept(size: int) -> np.ndarray:
 
 def _decoded(size: int) -> np.ndarray:
     """uint8 (2624, size, size) from the PNG files, resized by Lanczos' filter."""
-    from PIL import Image
-
     grey = np.empty((len(table()["file"]), size, size), dtype=np.uint8)
     with zipfile.ZipFile(assets.folder("solar-cells") / "pictures.zip") as archive:
         for i, name in enumerate(table()["file"]):

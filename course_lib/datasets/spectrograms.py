@@ -17,12 +17,10 @@ arcing       a few short broadband bursts at random times
 Picture i depends only on (seed, split, i).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.fft
 
-from course_lib.datasets.images import ImageDataset
+from course_lib.datasets.images import ImageDataset, columns
 
 CLASSES = ("normal", "imbalance", "bearing", "belt-slip", "turbulence", "arcing")
 SPLITS = {"train": 1, "validation": 2, "test": 3, "pool": 4}
@@ -203,8 +201,4 @@ def render(
         signal, settings = vibration(rng, int(label))
         images[i] = colour(stft_decibels(signal))[::-1]
         rows.append(settings)
-    metadata = {}
-    for key in ("rotor_hz", "severity"):
-        values = np.array([row[key] for row in rows])
-        metadata[key] = np.round(values, 3).astype(np.float32)
-    return ImageDataset(images, labels, CLASSES, "spectrograms", split, metadata)
+    return ImageDataset(images, labels, CLASSES, "spectrograms", split, columns(rows))

@@ -4,8 +4,6 @@ They are stored in data/near_duplicates.npz, so that every machine has the same 
 `python -m course_lib.datasets.stored_groups` finds them anew.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from course_lib import files, paths

@@ -7,12 +7,16 @@ rows, what is left out or understood in a certain way is a sentence in ``notes``
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from course_lib.datasets import delimited, pictures, workbooks
 from course_lib.datasets.delimited import Cells, plain_name
@@ -20,11 +24,6 @@ from course_lib.datasets.labels import indexed, tidy
 from course_lib.datasets.layout import part_of
 from course_lib.datasets.messages import listed, missing_library
 from course_lib.errors import CourseError
-
-__all__ = [
-    "ENDINGS", "IMAGE", "LABEL", "TEXT", "Examples", "Reading", "Table", "examples",
-    "read",
-]  # fmt: skip
 
 # Names under which a column is looked for, the first before the others.
 TEXT = ("text", "texts", "sentence", "message", "comment", "review", "description",
@@ -39,15 +38,7 @@ ENDINGS = (".csv", ".tsv", ".tab", ".xlsx", ".xlsm", ".parquet", ".jsonl", ".ndj
 MISSING = {"na", "n/a", "nan", "null", "none", "nil", "-", "?", "#n/a", "unknown",
            "missing", "<na>", "undefined", "tbd"}  # fmt: skip
 TRUTHS = ({"1", "true", "yes", "y", "t"}, {"0", "false", "no", "n", "f"})
-SPREADSHEET_ERRORS = {
-    "#NAME?",
-    "#VALUE!",
-    "#REF!",
-    "#DIV/0!",
-    "#N/A",
-    "#NULL!",
-    "#NUM!",
-}
+SPREADSHEET_ERRORS = set("#NAME? #VALUE! #REF! #DIV/0! #N/A #NULL! #NUM!".split())
 HIDDEN = " \t\r\n\f\v\u00a0\u200b\ufeff\u00ad"  # a text of these alone is empty
 
 
@@ -248,8 +239,7 @@ def read(
     text, notes = delimited.decoded(content, path, reading.encoding, reading.option)
     if kind == "json":
         return _json(text, path, notes, reading)
-    suffix = path.suffix.lower()
-    cells = delimited.read(text, path, names, suffix)
+    cells = delimited.read(text, path, names, path.suffix.lower())
     cells.notes[:0] = notes
     return _with_header(cells, path, names, reading)
 
@@ -273,8 +263,6 @@ def _kind(path, content: bytes) -> str:
     if content[:4] == b"PAR1":
         return "parquet"
     if content[:4] == b"PK\3\4":
-        import zipfile
-
         try:
             with zipfile.ZipFile(path) as archive:
                 inside = set(archive.namelist())
@@ -324,8 +312,6 @@ class Examples:
 
     def metadata(self) -> dict[str, object]:
         """The other columns, as arrays of texts."""
-        import numpy as np
-
         others = self.table.others(tuple(self.columns.values()))
         return {name: np.array(self.table[name], dtype=str) for name in others}
 
@@ -385,8 +371,6 @@ def examples(
 
 def _placeholders(labels, classes, what) -> list[str]:
     """A sentence about classes that may stand for a missing label."""
-    import numpy as np
-
     counts = np.bincount(labels, minlength=len(classes))
     found = [
         f"{name!r} ({count})"
@@ -403,8 +387,6 @@ def _placeholders(labels, classes, what) -> list[str]:
 
 def _truths(labels, classes, what) -> list[str]:
     """A sentence about classes that say yes, or no, in several ways."""
-    import numpy as np
-
     counts = np.bincount(labels, minlength=len(classes)).tolist()
     same = [
         [f"{name!r} ({n})" for name, n in zip(classes, counts) if name.lower() in words]
@@ -550,8 +532,6 @@ def _check_widths(cells, body, top, width, path) -> int:
 
 def _filled(frame) -> list[int]:
     """How many fields of each record there are up to the last that is not empty."""
-    import numpy as np
-
     there = (frame != "").to_numpy()
     last = there.shape[1] - np.argmax(there[:, ::-1], axis=1)
     return np.where(there.any(axis=1), last, 0).tolist()
@@ -630,8 +610,6 @@ def _nothing(value) -> bool:
 
 def _as_text(value, whole: bool) -> str:
     """A cell as text: whole numbers without ".0", days without a time, '' for none."""
-    import datetime
-
     if _nothing(value):
         return ""
     if isinstance(value, float) and whole:

@@ -4,8 +4,6 @@ A :class:`TextDataset` is to strings what an ImageDataset is to pictures: same l
 same samples and splits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

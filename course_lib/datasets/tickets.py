@@ -7,9 +7,9 @@ of both, the test set all of them.  Every probability below was set before any m
 was run (data/cards/tickets.md).
 """
 
-from __future__ import annotations
-
 import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 
@@ -26,196 +26,11 @@ AUTHORS = ("engineer", "shift log", "complaint")  # the last not in the training
 ABBREVIATED = {"engineer": 0.1, "shift log": 0.7, "complaint": 0.0}
 MISSPELT = {"engineer": 0.01, "shift log": 0.05, "complaint": 0.02}  # of the words
 
-WORDINGS = {
-    "scratch": (
-        "a scratch",
-        "a long fine line",
-        "a gouge",
-        "scrape marks",
-        "a score across the dies",
-        "linear damage",
-        "an arc-shaped scratch",
-        "handler marks",
-        "a furrow in the film",
-        "drag marks",
-        "a groove as from a fingernail",
-        "an abrasion",
-        "parallel streaks from the pad",
-        "a cut through the top layer",
-        "chatter marks",
-        "damage from something pulled over the surface",
-    ),
-    "particle": (
-        "a particle",
-        "a speck",
-        "foreign matter",
-        "dust",
-        "a fallen flake",
-        "a grain on the surface",
-        "debris",
-        "a particle cluster",
-        "a fall-on defect",
-        "a small foreign body",
-        "a crumb stuck on the die",
-        "grit",
-        "a stray lump",
-        "something lying on the pattern",
-        "an added object of 2 um",
-        "a flake from the chamber wall",
-    ),
-    "residue": (
-        "residue",
-        "a stain",
-        "leftover resist",
-        "a film that was not removed",
-        "watermarks",
-        "dried slurry",
-        "a smear",
-        "an incomplete strip",
-        "polymer remains",
-        "haze",
-        "dull patches after the clean",
-        "a milky veil",
-        "drying rings",
-        "scum in the openings",
-        "unremoved chemistry",
-        "a tide mark",
-    ),
-    "bridge": (
-        "a bridge",
-        "a short between lines",
-        "touching lines",
-        "merged features",
-        "lines grown together",
-        "a metal short",
-        "an unopened space",
-        "shorted neighbours",
-        "a web between the contacts",
-        "bridging of the resist",
-        "current between nets that should be apart",
-        "a closed gap",
-        "fused wires",
-        "tracks without separation",
-        "joined conductors",
-        "lost spacing",
-    ),
-    "crack": (
-        "a crack",
-        "a fracture",
-        "a split in the film",
-        "a branching line from the edge",
-        "broken silicon",
-        "a fissure",
-        "a chipped edge",
-        "a hairline break",
-        "a cleft",
-        "cracking of the passivation",
-        "a break along the crystal",
-        "a star from a point of impact",
-        "a rupture",
-        "a shattered corner",
-        "a jagged break",
-        "glass-like splinters at the rim",
-    ),
-}
-AT_FAULT = {
-    "engineer": (
-        "The inspection shows {x} {place}.",
-        "We found {x} {place} after {step}.",
-        "The die loss comes from {x}.",
-        "The failing dies follow {x} {place}.",
-        "After review the cause is {x}.",
-    ),
-    "shift log": (
-        "{x} {place}.",
-        "On hold for {x}.",
-        "Reason: {x} {place}.",
-        "Rejected after {step}, {x}.",
-        "Wafer scrapped, {x} {place}.",
-    ),
-    "complaint": (
-        "The parts came back because of {x}, which the lab saw {place}.",
-        "Their report says that {x} made the devices fail.",
-        "They blame {x} and want an answer by Friday.",
-        "According to the customer {x} destroyed the parts.",
-        "We are told to blame {x} {place}.",
-    ),
-}
-NOT_AT_FAULT = (  # {a} with its article, {y} without
-    "No {y} found.",
-    "We ruled out {a}.",
-    "Nothing that looks like {a}.",
-    "Last week we had {a}, no longer.",
-    "Rework removed the {y} seen earlier.",
-    "The dummy wafer had {a}, this one has not.",
-    "The neighbouring lot was stopped for {a}.",
-    "First reported as {a}, which was wrong.",
-    "The operator wrote {a}; the review disagrees.",
-    "Also {a}, within limits.",
-    "We see {a} too, without effect.",
-)
-OPENINGS = {
-    "engineer": ("Lot {lot}, wafer {n}.", "Lot {lot}, {step}.", ""),
-    "shift log": ("Lot {lot} wafer {n}", "{tool} {lot}", "{tool} down {n} min", ""),
-    "complaint": (
-        "The customer is unhappy with lot {lot}.",
-        "Second complaint about lot {lot} this month.",
-        "",
-    ),
-}
-ASIDES = {
-    "engineer": (
-        "Please check {tool}.",
-        "Maintenance of {tool} is due.",
-        "{n} dies are affected.",
-        "The recipe was not changed.",
-        "",
-    ),
-    "shift log": ("{n} dies.", "{tool} checked.", "Informed engineering.", "", ""),
-    "complaint": (
-        "We promised them a report.",
-        "It concerns {n} devices.",
-        "Please treat this with priority.",
-        "",
-    ),
-}
-PLACES = (
-    "near the edge",
-    "in the centre",
-    "at the notch",
-    "on the left half",
-    "over several dies",
-    "in the scribe line",
-    "on layer {n}",
-)
-STEPS = (
-    "polishing",
-    "etch",
-    "lithography",
-    "deposition",
-    "the wet clean",
-    "implant",
-    "final inspection",
-)
-TOOLS = ("CMP-03", "ETCH-11", "LITHO-2", "CVD-07", "WET-05", "the handler", "SORT-1")
-ABBREVIATIONS = {
-    "wafer": "wfr",
-    "inspection": "insp",
-    "engineering": "eng",
-    "maintenance": "maint",
-    "particle": "ptcl",
-    "residue": "resid",
-    "resist": "PR",
-    "polishing": "CMP",
-    "deposition": "dep",
-    "lithography": "litho",
-    "scratch": "scr",
-    "checked": "chkd",
-    "rejected": "rej",
-    "between": "btw",
-    "surface": "surf",
-    "neighbouring": "neighb",
-}
+_WORDS = tomllib.loads(Path(__file__).with_name("tickets.toml").read_text("utf-8"))
+WORDINGS, ABBREVIATIONS = _WORDS["wordings"], _WORDS["abbreviations"]
+AT_FAULT, NOT_AT_FAULT = _WORDS["at_fault"], _WORDS["not_at_fault"]
+OPENINGS, ASIDES = _WORDS["openings"], _WORDS["asides"]
+PLACES, STEPS, TOOLS = _WORDS["places"], _WORDS["steps"], _WORDS["tools"]
 
 
 def pick(rng, options):
@@ -297,21 +112,20 @@ def render(n: int, seed: int = SEED, split: str = "pool", first: int = 0):
     ``familiar`` (wording and author occur in the training split).  Ticket i depends
     only on (seed, split, i).  Raises CourseError for an unknown split.
     """
+    return drawn(ticket, n, seed, split, first, "tickets")
+
+
+def drawn(make, n: int, seed: int, split: str, first: int, name: str) -> TextDataset:
+    """A data set of ``make(rng, label, split)``: texts, and metadata by column."""
     if split not in SPLITS:
         raise CourseError(
-            f"tickets: there is no split {split!r}. Expected one of "
-            f"{', '.join(SPLITS)}."
+            f"{name}: there is no split {split!r}. Expected one of {', '.join(SPLITS)}."
         )
     labels = (first + np.arange(n, dtype=np.int64)) % len(CLASSES)
-    texts, rows = [], []
-    for i, label in enumerate(labels):
-        rng = np.random.default_rng((seed, SPLITS[split], first + i))
-        text, about = ticket(rng, int(label), split)
-        texts.append(text)
-        rows.append(about)
-    metadata = {
-        "author": np.array([row["author"] for row in rows]),
-        "mentions": np.array([row["mentions"] for row in rows], dtype=np.int64),
-        "familiar": np.array([row["familiar"] for row in rows]),
-    }
-    return TextDataset(tuple(texts), labels, CLASSES, "tickets", split, metadata)
+    pairs = [
+        make(np.random.default_rng((seed, SPLITS[split], first + i)), int(label), split)
+        for i, label in enumerate(labels)
+    ]
+    texts, rows = zip(*pairs)
+    metadata = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    return TextDataset(texts, labels, CLASSES, name, split, metadata)

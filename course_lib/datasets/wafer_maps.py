@@ -10,23 +10,10 @@ die; it is also drawn as a 64x64 RGB picture in three fixed colours.  Positions 
 units of the wafer's radius.  Map i depends only on (seed, split, i).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from course_lib.datasets.images import ImageDataset
+from course_lib.datasets.images import ImageDataset, columns
 
-CLASSES = (
-    "center",
-    "donut",
-    "edge-loc",
-    "edge-ring",
-    "loc",
-    "scratch",
-    "near-full",
-    "random",
-    "none",
-)
 SPLITS = {"train": 1, "validation": 2, "test": 3, "pool": 4}
 SIZES = {"train": 900, "validation": 900, "test": 900}
 SEED = 20_240_811
@@ -34,13 +21,6 @@ SIDE = 64
 MAX_DIES = 40
 OUTSIDE, PASS, FAIL = 0, 1, 2
 COLOURS = np.array([[26, 28, 38], [94, 150, 160], [250, 202, 72]], dtype=np.uint8)
-
-
-def _die_positions(rows: int, columns: int):
-    """Die centres x (1, columns) and y (rows, 1) in wafer radii."""
-    x = ((np.arange(columns) + 0.5) / columns * 2 - 1)[None, :]
-    y = ((np.arange(rows) + 0.5) / rows * 2 - 1)[:, None]
-    return x, y
 
 
 def _blob(x, y, centre, width, stretch=1.0, turn=0.0):
@@ -55,44 +35,40 @@ def _polar(radius, angle):
     return radius * np.cos(angle), radius * np.sin(angle)
 
 
-def _angle_between(angle, centre):
-    """Distance between directions, 0..pi."""
-    return np.abs((angle - centre + np.pi) % (2 * np.pi) - np.pi)
-
-
-def _center(rng, x, y, severity):
+def _center(rng, x, y):
     centre = _polar(rng.uniform(0, 0.12), rng.uniform(0, 2 * np.pi))
     return _blob(x, y, centre, rng.uniform(0.12, 0.28), rng.uniform(0.75, 1.0))
 
 
-def _donut(rng, x, y, severity):
+def _donut(rng, x, y):
     cx, cy = _polar(rng.uniform(0, 0.12), rng.uniform(0, 2 * np.pi))
     distance = np.sqrt((x - cx) ** 2 + (y - cy) ** 2)
     ring = (distance - rng.uniform(0.38, 0.6)) / rng.uniform(0.08, 0.16)
     return np.exp(-0.5 * ring**2)
 
 
-def _edge_loc(rng, x, y, severity):
+def _edge_loc(rng, x, y):
     radius, angle = np.sqrt(x * x + y * y), np.arctan2(y, x)
     depth = (radius - 1.0) / rng.uniform(0.10, 0.22)
-    spread = _angle_between(angle, rng.uniform(-np.pi, np.pi)) / rng.uniform(0.2, 0.5)
+    apart = (angle - rng.uniform(-np.pi, np.pi) + np.pi) % (2 * np.pi) - np.pi
+    spread = np.abs(apart) / rng.uniform(0.2, 0.5)
     return np.exp(-0.5 * (depth**2 + spread**2))
 
 
-def _edge_ring(rng, x, y, severity):
+def _edge_ring(rng, x, y):
     radius, angle = np.sqrt(x * x + y * y), np.arctan2(y, x)
     depth = (radius - 1.0) / rng.uniform(0.06, 0.12)
     uneven = 1 - rng.uniform(0, 0.4) * (0.5 + 0.5 * np.cos(angle - rng.uniform(0, 6)))
     return np.exp(-0.5 * depth**2) * uneven
 
 
-def _loc(rng, x, y, severity):
+def _loc(rng, x, y):
     centre = _polar(rng.uniform(0.32, 0.68), rng.uniform(0, 2 * np.pi))
     turn = rng.uniform(0, np.pi)
     return _blob(x, y, centre, rng.uniform(0.08, 0.18), rng.uniform(0.5, 1.0), turn)
 
 
-def _scratch(rng, x, y, severity):
+def _scratch(rng, x, y):
     angle, length = rng.uniform(0, np.pi), rng.uniform(0.5, 1.3)
     cx, cy = _polar(rng.uniform(0, 0.5), rng.uniform(0, 2 * np.pi))
     along = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)
@@ -102,40 +78,42 @@ def _scratch(rng, x, y, severity):
     return np.exp(-0.5 * (across / width) ** 2) * (np.abs(along) < length / 2)
 
 
-def _near_full(rng, x, y, severity):
+def _near_full(rng, x, y):
     tilt = rng.uniform(-0.15, 0.15, 2)
     return np.clip(0.97 + tilt[0] * x + tilt[1] * y, 0, 1)
 
 
-def _random(rng, x, y, severity):
+def _random(rng, x, y):
     return np.full((y.shape[0], x.shape[1]), rng.uniform(0.28, 0.55))
 
 
-def _none(rng, x, y, severity):
+def _none(rng, x, y):
     return np.zeros((y.shape[0], x.shape[1]))
 
 
-_PATTERNS = (
-    _center,
-    _donut,
-    _edge_loc,
-    _edge_ring,
-    _loc,
-    _scratch,
-    _near_full,
-    _random,
-    _none,
-)
+_PATTERNS = {
+    "center": _center,
+    "donut": _donut,
+    "edge-loc": _edge_loc,
+    "edge-ring": _edge_ring,
+    "loc": _loc,
+    "scratch": _scratch,
+    "near-full": _near_full,
+    "random": _random,
+    "none": _none,
+}
+CLASSES = tuple(_PATTERNS)
 
 
 def map_one(rng, label: int) -> tuple[np.ndarray, dict]:
     """One wafer map: uint8 (rows, columns) of 0, 1, 2, and its settings."""
     rows, columns = (int(k) for k in rng.integers(22, MAX_DIES + 1, 2))
-    x, y = _die_positions(rows, columns)
+    x = ((np.arange(columns) + 0.5) / columns * 2 - 1)[None, :]  # in wafer radii
+    y = ((np.arange(rows) + 0.5) / rows * 2 - 1)[:, None]
     notch = int(rng.integers(0, 4))
     severity = rng.uniform(0.65, 1.0)
     loss = rng.uniform(0.01, 0.09)
-    pattern = severity * 0.95 * _PATTERNS[label](rng, x, y, severity)
+    pattern = severity * 0.95 * _PATTERNS[CLASSES[label]](rng, x, y)
     pattern = pattern * rng.uniform(0.85, 1.15, (rows, columns))
     # a reticle of several dies prints one of its dies a little worse each time
     step_y, step_x = rng.integers(2, 6, 2)
@@ -188,10 +166,5 @@ def render(
         grids[i, : dies.shape[0], : dies.shape[1]] = dies
         images[i] = picture(dies)
         rows.append(settings)
-    metadata = {"grid": grids}
-    for key in ("rows", "columns", "notch"):
-        metadata[key] = np.array([row[key] for row in rows], dtype=np.int8)
-    for key in ("severity", "yield_loss"):
-        values = np.array([row[key] for row in rows])
-        metadata[key] = np.round(values, 3).astype(np.float32)
+    metadata = {"grid": grids} | columns(rows)
     return ImageDataset(images, labels, CLASSES, "wafer_maps", split, metadata)

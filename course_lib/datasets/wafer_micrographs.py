@@ -18,11 +18,9 @@ Geometry is drawn on a grid of twice that resolution and averaged by the optics,
 edges are anti-aliased.  Image i depends only on (seed, split, i) and the difficulty.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from course_lib.datasets.images import ImageDataset
+from course_lib.datasets.images import ImageDataset, columns
 
 CLASSES = ("scratch", "particle", "residue", "bridge", "crack")
 BACKGROUNDS = ("lines", "contacts", "pads", "crossbars", "film", "cells")
@@ -387,12 +385,6 @@ def _add_dust(rng, grey: np.ndarray, count: int) -> None:
         grey[top : top + 5, left : left + 5] += sign * (0.03 + 0.08 * strength) * spot
 
 
-def _buried_layer(rng, layout: Layout) -> np.ndarray:
-    """A large block of a lower layer that shines through: coverage (FINE, FINE)."""
-    centre = layout.at(*rng.uniform(0, 64, 2))
-    return np.clip(0.5 + 0.5 * layout.box(centre, *rng.uniform(10, 40, 2)), 0.0, 1.0)
-
-
 class Camera:
     """The tool that takes a picture and its focus, both drawn before what it sees."""
 
@@ -417,7 +409,8 @@ class Camera:
         grain += self.banding * rng.standard_normal((SIDE, 1))
         image *= light[..., None] * self.gains
         image += grain[..., None]
-        return _digitise(image)
+        level = np.floor(np.clip(image, 0.0, 1.0) * (LEVELS - 1) + 0.5)
+        return np.floor(level * (255.0 / (LEVELS - 1)) + 0.5).astype(np.uint8)
 
 
 def _defect_size(rng, name: str, difficulty: float) -> float:
@@ -438,7 +431,9 @@ def _surroundings(rng, camera: Camera, layout: Layout, upper, difficulty) -> np.
     grey += rng.uniform(0.0, _between(0.004, 0.012, difficulty)) * _stripes(rng)
     grey += rng.uniform(-0.4, 0.4) * upper * (1 - upper)  # light caught by the edges
     if rng.random() < _between(0.1, 0.4, difficulty):
-        grey += rng.uniform(-0.10, 0.10) * camera.seen(_buried_layer(rng, layout))
+        strength, centre = rng.uniform(-0.10, 0.10), layout.at(*rng.uniform(0, 64, 2))
+        block = layout.box(centre, *rng.uniform(10, 40, 2))  # of a lower layer
+        grey += strength * camera.seen(np.clip(0.5 + 0.5 * block, 0.0, 1.0))
     _add_dust(rng, grey, rng.poisson(_between(1.0, 4.0, difficulty)))
     return grey
 
@@ -516,12 +511,6 @@ def render_one(rng, label: int, difficulty: float = DIFFICULTY):
     return camera.expose(rng, image, difficulty), settings
 
 
-def _digitise(image: np.ndarray) -> np.ndarray:
-    """Reflectance 0..1 to the camera's LEVELS grey levels, as uint8 0..255."""
-    level = np.floor(np.clip(image, 0.0, 1.0) * (LEVELS - 1) + 0.5)
-    return np.floor(level * (255.0 / (LEVELS - 1)) + 0.5).astype(np.uint8)
-
-
 def render(
     n: int,
     seed: int = SEED,
@@ -541,19 +530,5 @@ def render(
         rng = np.random.default_rng((seed, SPLITS[split], first + i))
         images[i], settings = render_one(rng, int(labels[i]), difficulty)
         rows.append(settings)
-    metadata = _columns(rows)
+    metadata = columns(rows)
     return ImageDataset(images, labels, CLASSES, "wafer_micrographs", split, metadata)
-
-
-def _columns(rows: list[dict]) -> dict[str, np.ndarray]:
-    """One array a setting; floats are rounded to 3 decimals."""
-    columns = {}
-    for key in rows[0] if rows else ():
-        values = [row[key] for row in rows]
-        if isinstance(values[0], float):
-            columns[key] = np.round(np.array(values), 3).astype(np.float32)
-        elif isinstance(values[0], int):
-            columns[key] = np.array(values, dtype=np.int8)
-        else:
-            columns[key] = np.array(values, dtype="<U12")
-    return columns

@@ -3,8 +3,6 @@
 pandas reads the values with openpyxl; no macro and no formula is run.
 """
 
-from __future__ import annotations
-
 import datetime
 import math
 import warnings
@@ -12,8 +10,6 @@ import warnings
 from course_lib.datasets.delimited import LOOKED_AT, Cells, plain_name
 from course_lib.datasets.messages import listed, missing_library
 from course_lib.errors import CourseError
-
-__all__ = ["read"]
 
 LONGEST = 32_767  # characters in a cell: Excel cuts there
 

@@ -16,8 +16,6 @@ from course_lib import memory
 from course_lib.errors import CourseError
 from course_lib.show import plots
 
-__all__ = ["Advice", "Decision", "Question", "Situation", "TREE", "decide", "draw"]
-
 MODALITIES = ("images", "texts", "writing")
 # Labels a class, set before the tree was tested.  Fine-tuning passes a probe on a near
 # source between 20 and 100: their geometric mean.  On the far target where it loses to

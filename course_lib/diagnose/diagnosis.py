@@ -31,8 +31,6 @@ from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
 from course_lib.models import zoo
 
-__all__ = ["Diagnosis", "Settings", "check_backbone", "diagnose"]
-
 
 @dataclass
 class Diagnosis:

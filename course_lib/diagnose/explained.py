@@ -1,7 +1,5 @@
 """A diagnosis in words, figures and one page of HTML."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 import numpy as np
@@ -9,8 +7,6 @@ import numpy as np
 from course_lib.show import pages, plots
 from course_lib.show.pages import Picture, Table, interval, percent
 from course_lib.training import History
-
-__all__ = ["figures", "html", "reasons", "recommendation", "text", "verdict"]
 
 WAYS = {
     "scratch": "Trained from scratch",

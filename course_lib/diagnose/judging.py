@@ -3,8 +3,6 @@
 Nothing here trains, and nothing is chosen on a test picture.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,8 +16,6 @@ from course_lib.analysis.statistics import (
     size_needed,
 )
 from course_lib.analysis.subgroups import subgroup_table
-
-__all__ = ["concluded", "overall"]
 
 WITHOUT, WITH = ("scratch", "random"), ("frozen", "tuned")
 CONFIDENT = 0.9  # probability

@@ -1,7 +1,5 @@
 """The data of a diagnosis: checked, split, fingerprinted."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -15,8 +13,6 @@ from course_lib.datasets.messages import listed
 from course_lib.datasets.near_duplicates import digests
 from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
-
-__all__ = ["Job", "Samples", "prepared", "read", "splits"]
 
 LEAST_IMAGES = 8  # of a class: to train on, to choose by and to test on
 LEAST_TEST = 200  # pictures below which every repeat has a test set of its own

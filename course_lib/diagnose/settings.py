@@ -1,15 +1,11 @@
 """How a diagnosis is made: how many labels, for how long, how often, at which rates."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from course_lib.analysis.statistics import MATTERS
 from course_lib.errors import CourseError
 from course_lib.training.augmentation import AUGMENTATIONS
-
-__all__ = ["Settings"]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 Each function takes the job and gives plain data, ready to be stored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,8 +16,6 @@ from course_lib.errors import CourseError
 from course_lib.models import features, zoo
 from course_lib.models.heads import as_vectors, inside
 from course_lib.pretraining import patterns, recipes
-
-__all__ = ["ARMS", "look", "plan", "random_start", "seconds_by_steps", "stage_features"]
 
 STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
 BATCH, EVALUATIONS = 32, 10

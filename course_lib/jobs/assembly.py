@@ -4,8 +4,6 @@ The source model with a new head, what of it is frozen, which part opens when, a
 rate of every layer group; used by :mod:`course_lib.jobs.pipeline`.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -18,11 +16,6 @@ from course_lib.jobs.configuration import Config
 from course_lib.models import text, zoo
 from course_lib.models.features import forward, to_device
 from course_lib.training import freezing, layer_groups, schedules
-
-__all__ = [
-    "check_forward", "common", "fitted_length", "image_size", "model", "recipe",
-    "start", "with_dropout",
-]  # fmt: skip
 
 LEAST_TOKENS = 128  # max_length is not set below, for new texts may be longer
 MOST_TOKENS = 512  # nor above unasked: attention takes memory by the square of it

@@ -6,8 +6,6 @@ what a learner wrote: a key that is not known, a value that cannot be and two se
 that contradict each other are told before anything is read or trained.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterator, Mapping
@@ -29,8 +27,6 @@ from pydantic.fields import FieldInfo
 
 from course_lib import files, profiles
 from course_lib.errors import CourseError
-
-__all__ = ["Config", "example", "from_dict", "load", "schema"]
 
 TASKS: dict[str, dict] = {  # what differs from the defaults below
     "images": {},

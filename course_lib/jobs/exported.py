@@ -10,8 +10,6 @@ takes preprocessed batches of any size and gives logits; that both give the same
 checked on test examples when the file is made.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -31,8 +29,6 @@ from course_lib.jobs import assembly
 from course_lib.models import zoo
 from course_lib.models.encoders import text_encoder
 from course_lib.models.preprocessing import Preprocess
-
-__all__ = ["TOLERANCE", "Exported", "export", "load"]
 
 FORMAT = 1
 TOLERANCE = 1e-4  # of the largest logit, or of 1: what ONNX may differ by

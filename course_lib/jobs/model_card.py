@@ -5,14 +5,10 @@ it is worse, what its weights descend from and under which licence.  Mitchell et
 2019 (Model cards for model reporting).  Its text is show/templates/model_card.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from course_lib.jobs.reporting import counts_table, inputs
 from course_lib.show import pages
-
-__all__ = ["model_card", "source_licence"]
 
 FEW = 30  # examples of a group below which its accuracy says little
 

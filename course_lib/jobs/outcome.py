@@ -1,7 +1,5 @@
 """What a training job reached: its numbers, and what follows from them."""
 
-from __future__ import annotations
-
 import hashlib
 import platform
 from dataclasses import dataclass, field
@@ -15,8 +13,6 @@ from course_lib import __version__
 from course_lib.analysis import statistics
 from course_lib.analysis.subgroups import subgroup_table
 from course_lib.jobs import assembly, reporting
-
-__all__ = ["Result", "concluded", "weights_sha256"]
 
 WORST = 12  # errors shown in the report
 

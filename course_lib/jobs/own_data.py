@@ -6,8 +6,6 @@ that a column of the learner keeps together, stay on one side of every split: wh
 tested on has not been trained on.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,8 +20,6 @@ from course_lib.datasets.labelled import Labelled, joined
 from course_lib.datasets.messages import listed
 from course_lib.datasets.near_duplicates import digests, merged
 from course_lib.errors import CourseError
-
-__all__ = ["Parts", "from_parts", "read", "split"]
 
 NAMES = ("train", "validation", "test")
 LEAST = 3  # different examples of a class: one for each part

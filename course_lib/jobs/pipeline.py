@@ -12,8 +12,6 @@ epoch and ends with the same weights.  Under `accelerate launch` it uses all pro
 On the command line it is `course train`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -37,8 +35,6 @@ from course_lib.jobs.own_data import Parts
 from course_lib.jobs.storage import JobFolder
 from course_lib.models.features import forward
 from course_lib.training import distributed
-
-__all__ = ["audited", "run"]
 
 FORMAT = 1  # of the stored state
 # Without an effect on the weights, or one that the key of the data tells.

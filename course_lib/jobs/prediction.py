@@ -7,8 +7,6 @@ Pictures, tables and texts are read as for training (:mod:`course_lib.datasets`)
 pictures become 8 bits by the rule that the model was trained with.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,8 +21,6 @@ from course_lib.datasets.scaling import Rule
 from course_lib.errors import CourseError
 from course_lib.jobs.exported import load
 from course_lib.models import text as text_models
-
-__all__ = ["Answers", "answers"]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """The report of a training job: a verdict, figures, tables, one page."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 import numpy as np
@@ -9,8 +7,6 @@ import numpy as np
 from course_lib.show import pages, plots
 from course_lib.show.pages import Picture, Table, interval, percent
 from course_lib.training import History
-
-__all__ = ["counts_table", "figures", "html", "inputs", "text", "verdict"]
 
 HOW = {
     "head": "only a new head on frozen features",

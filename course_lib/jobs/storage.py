@@ -1,7 +1,5 @@
 """The folder of a training job: state to go on from, and what is left at the end."""
 
-from __future__ import annotations
-
 import csv
 import io
 import time
@@ -13,8 +11,6 @@ from course_lib.jobs import exported, model_card
 from course_lib.jobs.configuration import Config
 from course_lib.jobs.outcome import Result
 from course_lib.training import distributed
-
-__all__ = ["JobFolder"]
 
 
 class JobFolder:

@@ -24,33 +24,3 @@ from course_lib.memory.plan_options import DTYPES, METHODS, OPTIMIZERS, Options
 from course_lib.memory.planning import GB, GIB, PARTS, STORED, Plan, plan, replan
 from course_lib.memory.stored import measured
 from course_lib.memory.summary import report, sentences
-
-__all__ = [
-    "DTYPES",
-    "GB",
-    "GIB",
-    "METHODS",
-    "MODELS",
-    "OPTIMIZERS",
-    "PARTS",
-    "STORED",
-    "Adapter",
-    "Architecture",
-    "Change",
-    "Options",
-    "Plan",
-    "Verdict",
-    "adapters",
-    "build",
-    "capacity",
-    "configuration",
-    "describe",
-    "fits",
-    "installed",
-    "largest",
-    "measured",
-    "plan",
-    "replan",
-    "report",
-    "sentences",
-]

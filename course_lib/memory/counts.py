@@ -1,16 +1,11 @@
 """Bytes by formula: quantisation constants, optimizer states, activations kept."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable
 
 from course_lib.memory.networks import Adapter, Architecture, role
 from course_lib.memory.plan_options import DTYPES, OPTIMIZERS, Options
-
-__all__ = ["SMALLEST_PAGED", "activations", "constants", "states"]
-
 
 # bitsandbytes' numbers: blocks of nf4, of its constants, and of 8-bit Adam's states;
 # smaller tensors keep 32-bit states; smaller ones are never paged

@@ -1,7 +1,5 @@
 """Does a plan fit on a card, what makes it fit, and how much fits at the most?"""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,8 +7,6 @@ from typing import Any, NamedTuple
 from course_lib.errors import CourseError
 from course_lib.memory.plan_options import OPTIMIZERS
 from course_lib.memory.planning import GB, GIB, Plan, replan
-
-__all__ = ["Change", "Verdict", "capacity", "fits", "largest"]
 
 
 class Change(NamedTuple):

@@ -6,8 +6,6 @@ speed do not depend on what the weights are.  `benchmarks/qlora_gpu.py` stores a
 measurement.
 """
 
-from __future__ import annotations
-
 import time
 
 import torch
@@ -19,8 +17,6 @@ from course_lib.memory.planning import GIB, plan
 from course_lib.memory.stored import measured
 from course_lib.methods.instruction_tuning import with_lora
 from course_lib.models import language_models
-
-__all__ = ["capped", "measure_step", "quantised_from_config"]
 
 
 def quantised_from_config(model, dtype=torch.bfloat16, device="cuda", seed: int = 0):

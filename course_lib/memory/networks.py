@@ -1,7 +1,5 @@
 """Shapes of transformers: built on torch's meta device, so without their weights."""
 
-from __future__ import annotations
-
 import functools
 import json
 import math
@@ -16,12 +14,6 @@ from torch import nn
 
 from course_lib.errors import CourseError
 from course_lib.models import encoders, language_models
-
-__all__ = [
-    "MODELS", "Adapter", "Architecture", "adapters", "build", "configuration",
-    "describe", "installed", "role",
-]  # fmt: skip
-
 
 _SIZES = """hidden_size intermediate_size num_hidden_layers num_attention_heads
 num_key_value_heads vocab_size max_position_embeddings""".split()

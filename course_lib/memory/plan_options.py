@@ -1,15 +1,10 @@
 """What a plan is asked for: method, precision, optimizer, sizes; each value checked."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from course_lib.errors import CourseError
-
-__all__ = ["DTYPES", "METHODS", "OPTIMIZERS", "Options"]
-
 
 METHODS = ("full", "lora", "qlora")
 DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}

@@ -1,16 +1,11 @@
 """The plan: what one training run needs, by part."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 
 from course_lib.memory.counts import SMALLEST_PAGED, activations, constants, states
 from course_lib.memory.networks import Architecture, adapters, describe
 from course_lib.memory.plan_options import DTYPES, OPTIMIZERS, Options
-
-__all__ = ["GB", "GIB", "PARTS", "STORED", "Plan", "plan", "replan"]
-
 
 GB, GIB = 10**9, 2**30
 PARTS = {  # in the order of tables and bars

@@ -1,13 +1,9 @@
 """What a live model stores, counted storage by storage."""
 
-from __future__ import annotations
-
 import torch
 
 from course_lib.memory.planning import STORED
 from course_lib.models.features import network
-
-__all__ = ["measured"]
 
 
 def measured(model, optimizer=None) -> dict[str, int]:

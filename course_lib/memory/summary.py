@@ -1,15 +1,11 @@
 """A plan as plain values for JSON, and in sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from course_lib.memory.fitting import fits, largest
 from course_lib.memory.planning import GB, Plan
-
-__all__ = ["report", "sentences"]
 
 
 def report(

@@ -6,8 +6,6 @@ classes onto each other.  Adversarial (DANN), by mean embeddings (MMD) or covari
 (CORAL).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,19 +24,6 @@ from course_lib.methods.unlabelled import (
     unlabelled,
 )
 from course_lib.models.features import preprocess_of, to_device
-
-__all__ = [
-    "AlignedHistory",
-    "Alignment",
-    "DomainClassifier",
-    "coral",
-    "fit_aligned",
-    "gaussian_kernel",
-    "gradient_reversal",
-    "mmd",
-    "reversal_strength",
-]
-
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # multiples of the median distance
 
@@ -242,7 +227,9 @@ class _Joint(nn.Module):
         self.weight, self.steps, self.losses = alignment.weight, steps, []
         images = unlabelled(alignment.target, preprocess_of(backbone), batch_size)
         generator = torch.Generator().manual_seed(seed + 1)
-        self.targets = _endless(images, batch_size, generator, alignment.augment)
+        batches = (x for x, _ in images.endless(batch_size, generator))
+        augment = alignment.augment or (lambda x, generator: x)
+        self.targets = (augment(x, generator) for x in batches)
 
     def forward(self, x):
         if not self.training:
@@ -257,11 +244,6 @@ class _Joint(nn.Module):
         loss = self.align(self.source, self.target, len(self.losses), self.steps)
         self.losses.append(float(loss.detach()))
         return self.weight * loss
-
-
-def _endless(examples, batch_size, generator, augment):
-    for x, _ in examples.endless(batch_size, generator):
-        yield x if augment is None else augment(x, generator)
 
 
 def _loss_of(method, num_features: int, seed: int) -> Callable:

@@ -8,8 +8,6 @@ The work is done by transformers and peft; beside this course's own quantised la
 `course_lib.methods.lora`.  Hu et al. 2022; Dettmers et al. 2023.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 
@@ -20,18 +18,8 @@ from course_lib.models import quantization
 from course_lib.models.language_models import examples
 from course_lib.training.hf_trainer import TrainerRecipe, isolated
 
-__all__ = ["RECIPE", "fit", "with_lora"]
-
-
-LINEAR = (  # of a block of the Llama architecture
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "o_proj",
-    "gate_proj",
-    "up_proj",
-    "down_proj",
-)
+# of a block of the Llama architecture
+LINEAR = tuple("q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())
 RECIPE = TrainerRecipe(weight_decay=0.0)
 
 

@@ -6,31 +6,20 @@ The layer, its injection into a model, merging, and files that `peft` reads and 
 too.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import nn
 
 from course_lib import files
 from course_lib.errors import CourseError
 from course_lib.models.features import network
-
-__all__ = [
-    "LoRALinear",
-    "inject",
-    "layers",
-    "load",
-    "merge",
-    "parameter_count",
-    "save",
-    "scale",
-    "unmerge",
-]
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PREFIX = "base_model.model."  # of peft's names
@@ -215,8 +204,6 @@ def save(model, folder: str | Path, base: str = "") -> Path:
     (a head given as ``train``).  ``base``: name of the model that it belongs to.
     Returns the folder.  Raises CourseError when layers differ in their settings.
     """
-    from safetensors.torch import save as to_bytes
-
     net, found = network(model), _required(model, "save")
     settings = {(x.r, x.alpha, x.rank_stabilised) for x in found.values()}
     if len(settings) > 1:
@@ -256,9 +243,6 @@ def load(model, folder: str | Path):
     Raises CourseError when a file is missing, is no LoRA adapter, or its shapes are
     not those of this model.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     folder = Path(folder)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).exists():

@@ -16,8 +16,6 @@ are expanded once for all passes.  It serves LoRA (Hu et al. 2022), QLoRA (Dettm
 al. 2023) and full fine-tuning: the layers stay what they are.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -26,8 +24,6 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from course_lib.errors import CourseError
-
-__all__ = ["TOKENS", "backward", "groups"]
 
 TOKENS = 300  # in a group; fewer cost time: each group dequantises all weights twice
 IGNORED = -100  # the label of a token that is not to be learned

@@ -5,8 +5,6 @@ of one method are put in and learn together with the head.  They know BERT's lay
 those of timm's vision transformers.  `lora` has a module of its own.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable
@@ -18,25 +16,6 @@ from torch.nn.functional import gelu, linear, scaled_dot_product_attention
 from course_lib.errors import CourseError
 from course_lib.methods import lora
 from course_lib.training import freezing
-
-__all__ = [
-    "Adapter",
-    "DoRALinear",
-    "IA3Linear",
-    "PrefixAttention",
-    "adapters",
-    "bitfit",
-    "dora",
-    "full",
-    "ia3",
-    "linear_layers",
-    "lora_everywhere",
-    "parts",
-    "prefix",
-    "probe",
-    "prompt",
-    "trained_state",
-]
 
 PARTS = {  # what a linear layer or attention module does, by the end of its name
     "attention": r"\.attention\.self|\.attn",
@@ -78,12 +57,15 @@ def _frozen(backbone) -> nn.Module:
     return backbone.model
 
 
-def _replace(backbone, names, make) -> None:
-    """Put make(module) in place of each module called so."""
+def _replace(backbone, names, make, seed: int = 0):
+    """Put make(module) in place of each module called so; returns the backbone."""
     net = backbone.model
-    for name in names:
-        old = net.get_submodule(name)
-        net.set_submodule(name, make(old).to(next(old.parameters()).device))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name in names:
+            old = net.get_submodule(name)
+            net.set_submodule(name, make(old).to(next(old.parameters()).device))
+    return backbone
 
 
 # -- whole parameters ---------------------------------------------------------------
@@ -172,12 +154,8 @@ class DoRALinear(nn.Module):
 def dora(backbone, r: int = 8, alpha: float = 16.0, seed: int = 0):
     """DoRA on every linear layer of the transformer; the head learns."""
     _frozen(backbone)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        _replace(
-            backbone, linear_layers(backbone), lambda old: DoRALinear(old, r, alpha)
-        )
-    return backbone
+    names = linear_layers(backbone)
+    return _replace(backbone, names, lambda old: DoRALinear(old, r, alpha), seed)
 
 
 class IA3Linear(nn.Module):
@@ -209,16 +187,14 @@ def ia3(backbone):
     """
     _frozen(backbone)
     found = parts(backbone)
-    _replace(
-        backbone, found["key"] + found["value"], lambda old: IA3Linear(old, "output")
-    )
-    _replace(
-        backbone,
-        found["qkv"],
-        lambda old: IA3Linear(old, "output", old.out_features * 2 // 3),
-    )
+    single = found["key"] + found["value"]
+    _replace(backbone, single, lambda old: IA3Linear(old, "output"))
     _replace(backbone, found["contract"], lambda old: IA3Linear(old, "input"))
-    return backbone
+
+    def last_two_thirds(old):
+        return IA3Linear(old, "output", old.out_features * 2 // 3)
+
+    return _replace(backbone, found["qkv"], last_two_thirds)
 
 
 # -- between the layers -------------------------------------------------------------
@@ -252,12 +228,8 @@ def adapters(backbone, width: int = 16, seed: int = 0):
     """
     _frozen(backbone)
     found = parts(backbone)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        _replace(
-            backbone, found["project"] + found["contract"], lambda b: Adapter(b, width)
-        )
-    return backbone
+    names = found["project"] + found["contract"]
+    return _replace(backbone, names, lambda base: Adapter(base, width), seed)
 
 
 # -- before the input ---------------------------------------------------------------
@@ -330,14 +302,8 @@ def prefix(backbone, tokens: int = 10, seed: int = 0):
     Li & Liang 2021.
     """
     _frozen(backbone)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        _replace(
-            backbone,
-            parts(backbone)["attention"],
-            lambda attention: PrefixAttention(attention, tokens),
-        )
-    return backbone
+    names = parts(backbone)["attention"]
+    return _replace(backbone, names, lambda old: PrefixAttention(old, tokens), seed)
 
 
 def prompt(backbone, tokens: int = 10, seed: int = 0):

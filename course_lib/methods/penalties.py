@@ -1,7 +1,5 @@
 """Penalties on weights: staying near the start of fine-tuning."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch
@@ -9,8 +7,6 @@ from torch import nn
 
 from course_lib.errors import CourseError
 from course_lib.models.features import network
-
-__all__ = ["l2_sp"]
 
 
 def l2_sp(model, start, strength: float, beta: float = 0.01) -> Callable:

@@ -3,8 +3,6 @@
 Pictures by Barlow Twins, texts by masked tokens.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 
@@ -22,21 +20,9 @@ from course_lib.methods.unlabelled import (
 )
 from course_lib.models.features import network, preprocess_of, to_device
 from course_lib.models.text import required
+from course_lib.training import photometric
 from course_lib.training.freezing import train_mode
 from course_lib.training.hf_trainer import Examples, isolated
-from course_lib.training.photometric import (
-    random_blur,
-    random_colour,
-    random_grey,
-    random_noise,
-)
-
-__all__ = [
-    "barlow_twins_loss",
-    "continue_on_texts",
-    "continue_pretraining",
-    "default_views",
-]
 
 
 def barlow_twins_loss(A, B, trade_off: float = 0.005) -> torch.Tensor:
@@ -64,10 +50,10 @@ def default_views() -> Callable:
     return training.compose(
         training.random_flips(vertical=True),
         training.random_crop(8),
-        random_colour(0.5),
-        random_grey(0.2),
-        random_blur(1.0),
-        random_noise(0.2),
+        photometric.random_colour(0.5),
+        photometric.random_grey(0.2),
+        photometric.random_blur(1.0),
+        photometric.random_noise(0.2),
     )
 
 

@@ -1,15 +1,11 @@
 """Self-training: a model's own confident predictions as labels."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 
 from course_lib import training
 from course_lib.datasets import ImageDataset
 from course_lib.errors import CourseError
-
-__all__ = ["pseudo_labelled"]
 
 
 def pseudo_labelled(

@@ -3,28 +3,24 @@
 Neither trains a weight or reads a label.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from course_lib.errors import CourseError
 from course_lib.methods.unlabelled import unlabelled
 from course_lib.models.features import (
+    device_of,
     eval_mode,
     forward,
     network,
     preprocess_of,
     to_device,
 )
-
-__all__ = ["adapt_batchnorm", "dihedral_views", "predict_tta"]
 
 
 def adapt_batchnorm(
@@ -100,7 +96,7 @@ def _set_statistics(net, layers, examples, batch_size) -> dict:
     hooks = [layer.register_forward_pre_hook(collect) for layer in layers]
     try:
         for x, _ in examples.once(batch_size):
-            forward(net, to_device(x, _device(net)))
+            forward(net, to_device(x, device_of(net)))
     finally:
         for hook in hooks:
             hook.remove()
@@ -120,13 +116,9 @@ def _move_statistics(net, layers, examples, batch_size, momentum) -> None:
         layer.training, layer.momentum = True, momentum
     for x, _ in examples.once(batch_size):
         if len(x) > 1:  # one left over has no variance
-            forward(net, to_device(x, _device(net)))
+            forward(net, to_device(x, device_of(net)))
     for layer, (value, count) in zip(layers, usual):
         layer.momentum, layer.num_batches_tracked = value, count
-
-
-def _device(net: nn.Module) -> torch.device:
-    return next(net.parameters()).device
 
 
 def dihedral_views() -> list[Callable]:
@@ -158,7 +150,7 @@ def predict_tta(
     outputs = []
     with torch.no_grad(), eval_mode(net):
         for x, _ in examples.once(batch_size):
-            x = to_device(x, _device(net))
+            x = to_device(x, device_of(net))
             logits = torch.stack([forward(net, view(x)) for view in views]).double()
             log_mean = logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(views))
             outputs.append(log_mean.float().cpu())

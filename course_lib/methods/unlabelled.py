@@ -1,15 +1,11 @@
 """Images without labels: read in batches, through a backbone that knows its head."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import nn
 
 from course_lib import training
 from course_lib.errors import CourseError
-
-__all__ = ["check_vision", "checked_pair", "features_and_logits", "unlabelled"]
 
 
 def unlabelled(data, preprocess, batch_size: int, cache=True) -> training.Examples:

@@ -14,8 +14,6 @@ from course_lib.errors import CourseError
 from course_lib.models import heads, stages
 from course_lib.models.text import TextClassifier, mean_pooled
 
-__all__ = ["Backbone", "vision"]
-
 
 @dataclass
 class Backbone:
@@ -84,19 +82,14 @@ class Backbone:
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if not self.heads:  # a bare text encoder
-                self._wrap(num_classes)
+            if not self.heads:  # a bare text encoder: mean pooling and a linear head
+                self.model, self.head = TextClassifier(self.model, num_classes), "head"
+                self.stages = {k: f"encoder.{name}" for k, name in self.stages.items()}
                 return self
             self.heads = heads.replace(
                 self.model, self.heads, self.num_features, num_classes
             )
         return self
-
-    def _wrap(self, num_classes):
-        """Mean pooling and a linear head around an encoder."""
-        self.model = TextClassifier(self.model, num_classes)
-        self.head = "head"
-        self.stages = {k: f"encoder.{name}" for k, name in self.stages.items()}
 
     def copy(self):
         """An independent copy: training it leaves this one unchanged."""

@@ -13,9 +13,6 @@ from course_lib.models.preprocessing import Preprocess
 from course_lib.pretraining import architectures
 from course_lib.pretraining.recipes import RECIPES
 
-__all__ = ["bundled", "card", "load_bundled", "load_imagenet", "names", "unknown"]
-
-
 IMAGENET = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 
 

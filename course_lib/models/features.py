@@ -4,8 +4,6 @@ Every function takes a zoo ``Backbone`` or a plain ``torch.nn.Module``, and name
 place in it by a stage ("layer3") or by a module's dotted name ("layer3.0.conv1").
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -69,7 +67,8 @@ def forward(module: nn.Module, inputs):
     return out
 
 
-def _device(module: nn.Module) -> torch.device:
+def device_of(module: nn.Module) -> torch.device:
+    """Where the parameters are; the CPU for a module without any."""
     return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
@@ -109,7 +108,7 @@ def activations(model, x, modules: Sequence[str]) -> dict[str, torch.Tensor]:
         handles.append(module.get_submodule(name).register_forward_hook(keep))
     try:
         with torch.no_grad(), eval_mode(module):
-            forward(module, to_device(x, _device(module)))
+            forward(module, to_device(x, device_of(module)))
     finally:
         for handle in handles:
             handle.remove()
@@ -120,18 +119,6 @@ def activations(model, x, modules: Sequence[str]) -> dict[str, torch.Tensor]:
             "activation. Name a module that the network uses."
         )
     return {place: kept[place] for place in modules}
-
-
-def feature_maps(backbone, image, module: str, preprocess=None) -> np.ndarray:
-    """All maps (C, h, w) of one layer for one uint8 image (H, W, 3)."""
-    x = _required(backbone, preprocess)(image)
-    maps = activations(backbone, x, [module])[module]
-    if maps.ndim != 4:
-        raise CourseError(
-            f"{module} gives activations of shape {tuple(maps.shape)}, expected maps "
-            "(1, C, h, w). Choose a convolutional stage."
-        )
-    return maps[0].cpu().numpy()
 
 
 def filters(conv: nn.Conv2d) -> np.ndarray:
@@ -180,7 +167,10 @@ def receptive_field(model, modules: Sequence[str] | None = None) -> list[dict]:
     for name, layer in module.named_modules():
         if not isinstance(layer, (nn.Conv2d, *_POOLS)):
             continue
-        if _in_side_branch(module, name):
+        before, found, _ = name.partition(".downsample")
+        # the shortcut of a residual block, parallel to its convolutions; in ConvNeXt a
+        # module of the same name stands in the main path of a stage
+        if found and hasattr(module.get_submodule(before), "conv1"):
             continue
         kernel, stride, padding = (
             _first(getattr(layer, key)) for key in ("kernel_size", "stride", "padding")
@@ -194,15 +184,6 @@ def receptive_field(model, modules: Sequence[str] | None = None) -> list[dict]:
     if modules is None:
         return rows
     return [_row_at(model, rows, place) for place in modules]
-
-
-def _in_side_branch(net: nn.Module, name: str) -> bool:
-    """Is this the shortcut of a residual block, parallel to its convolutions?
-
-    In ConvNeXt a module of the same name stands in the main path of a stage.
-    """
-    before, found, _ = name.partition(".downsample")
-    return bool(found) and hasattr(net.get_submodule(before), "conv1")
 
 
 def _first(value) -> int:
@@ -233,7 +214,7 @@ def measured_receptive_field(
     """
     net, name = network(model), resolve(model, module)
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, 3, size, size, generator=generator).to(_device(net))
+    x = torch.randn(n, 3, size, size, generator=generator).to(device_of(net))
     x.requires_grad_(True)
     kept = []
     hook = net.get_submodule(name).register_forward_hook(
@@ -355,7 +336,7 @@ def extract(
             "the layer: extract(model, data, module='layer4', preprocess=...)."
         )
     net = network(backbone)
-    device = _device(net)
+    device = device_of(net)
     order = by_length(examples)
     if order is not None:
         examples = [examples[i] for i in order]

@@ -6,16 +6,13 @@ asked, because its heads are many kinds: one linear layer, two that are averaged
 none yet.  Elsewhere the classifier is the last layer with weights.
 """
 
-from __future__ import annotations
-
 import copy
 
 import torch
 from torch import nn
 
 from course_lib.errors import CourseError
-
-__all__ = ["as_vectors", "features", "find", "inside", "outputs", "replace", "width"]
+from course_lib.models.features import device_of
 
 
 def find(model: nn.Module) -> tuple[str, ...]:
@@ -50,9 +47,11 @@ def _found_by_reset(model) -> tuple[str, ...]:
         _reset(trial, 2)
     fresh = [name for name, p in trial.named_parameters() if id(p) not in old]
     del kept
+    classifier = trial.get_classifier()  # one module, a tuple or a list
+    several = isinstance(classifier, (tuple, list, nn.ModuleList))
     found = [
         name
-        for wanted in _classifiers(trial)
+        for wanted in (classifier if several else [classifier])
         for name, m in trial.named_modules()
         if m is wanted and all(id(p) not in old for p in m.parameters())
     ]
@@ -89,12 +88,6 @@ def _empty(tensor):
     if not isinstance(tensor, nn.Parameter):
         return bare
     return nn.Parameter(bare, requires_grad=tensor.requires_grad)
-
-
-def _classifiers(model) -> list[nn.Module]:
-    """timm's classifier as a list of modules; it may be one, a tuple or a list."""
-    found = model.get_classifier()
-    return list(found) if isinstance(found, (tuple, list, nn.ModuleList)) else [found]
 
 
 def _reset(model, num_classes: int) -> None:
@@ -157,7 +150,7 @@ def outputs(model, heads) -> int | None:
 
 def replace(model, heads, num_features: int, num_classes: int) -> tuple[str, ...]:
     """Put a fresh classifier in place, drawn from torch's generator; its names."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     if hasattr(model, "reset_classifier"):
         _reset(model, num_classes)
     else:

@@ -8,8 +8,6 @@ from course_lib.errors import CourseError
 from course_lib.models import weight_files
 from course_lib.models.bundled import bundled
 
-__all__ = ["cached", "timm_repository", "unavailable"]
-
 
 def reason_of(error):
     """The first line of an error's message, cut short; without one, its type."""

@@ -7,8 +7,6 @@ The work is done by transformers and bitsandbytes; where bitsandbytes has no bac
 `course_lib.models.quantization`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -19,20 +17,6 @@ from course_lib import assets, files, paths, profiles
 from course_lib.errors import CourseError
 from course_lib.models import encoders, quantization
 from course_lib.models.hub import unavailable
-
-__all__ = [
-    "answer_loss",
-    "bitsandbytes_works",
-    "bundled",
-    "chat",
-    "examples",
-    "folder",
-    "load",
-    "never_repack",
-    "prompts",
-    "write",
-]
-
 
 PUBLIC = ("smollm2-135m-instruct",)  # fetched by `course data fetch`, then offline
 PROMPT = "Ticket: {text}\nReport:\n"
@@ -100,7 +84,14 @@ def load(
     native = bool(quantised) and pretrained and bitsandbytes_works()
     options = dict(dtype=dtype)
     if native:
-        options |= dict(quantization_config=_bits(quantised, double, dtype))
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type=quantised,
+            bnb_4bit_use_double_quant=double,
+            bnb_4bit_compute_dtype=dtype,
+        )
     try:
         model, tokenizer = _from_files(name, options, pretrained)
     except CourseError:
@@ -142,17 +133,6 @@ def _from_files(name: str, options: dict, pretrained: bool):
         options = options | dict(use_safetensors=True)
     options = options | dict(local_files_only=not public, device_map=profiles.device())
     return AutoModelForCausalLM.from_pretrained(where, **options), tokenizer
-
-
-def _bits(quantised, double, dtype):
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=quantised,
-        bnb_4bit_use_double_quant=double,
-        bnb_4bit_compute_dtype=dtype,
-    )
 
 
 def _check_quantised(model, name) -> None:

@@ -5,8 +5,6 @@ Feeding it anything else raises no error and costs accuracy, which is why the zo
 hands out each backbone together with its :class:`Preprocess`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -18,8 +18,6 @@ from course_lib.models.bundled import unknown
 from course_lib.models.hub import unavailable
 from course_lib.models.preprocessing import Preprocess
 
-__all__ = ["load_timm", "load_torchvision"]
-
 
 def load_torchvision(rest, pretrained):
     """A classifier of torchvision with the preprocessing of its default weights.

@@ -5,18 +5,17 @@ and its four-bit numbers are written out.  :mod:`course_lib.assets` calls these 
 stores an asset; models read the safetensors from then on.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
+import torch
+from safetensors.torch import load, save
+
 from course_lib import files
 from course_lib.errors import CourseError
-
-__all__ = ["efficientnet_lite", "smollm2", "tensor_digest"]
 
 
 def efficientnet_lite(asset, contents: dict[str, bytes], work: Path) -> None:
@@ -26,8 +25,6 @@ def efficientnet_lite(asset, contents: dict[str, bytes], work: Path) -> None:
     are walked together, and every shape must agree.  Raises CourseError where not.
     """
     import timm
-    import torch
-    from safetensors.torch import load, save
 
     ((name, content),) = contents.items()
     model = timm.create_model(f"tf_{asset.name.replace('-', '_')}", pretrained=False)
@@ -68,7 +65,6 @@ def smollm2(asset, contents: dict[str, bytes], work: Path) -> None:
     network of the same configuration.  Four-bit values have few digits, so float16
     keeps them to three of them, in half the space of float32.
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
     ((name, content),) = contents.items()

@@ -8,8 +8,6 @@ bitsandbytes has no kernel.  Bytes, constants and values are those of bitsandbyt
 on a CPU, bit for bit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,31 +19,6 @@ from torch.nn.functional import linear, pad
 
 from course_lib.errors import CourseError
 from course_lib.models.features import network
-
-__all__ = [
-    "LEVELS",
-    "Compressed",
-    "Error",
-    "LinearNF4",
-    "Quantized",
-    "bits_per_parameter",
-    "blocks",
-    "compress",
-    "dequantize",
-    "dynamic_levels",
-    "error",
-    "expand",
-    "fp4_levels",
-    "int4_levels",
-    "int8_levels",
-    "nearest",
-    "nf4",
-    "nf4_levels",
-    "pack",
-    "quantize",
-    "quantize_linear",
-    "unpack",
-]
 
 OFFSET = 0.9677083  # probability of NF4's largest level: mean of 1 - 1/32, 1 - 1/30
 SECOND = 256  # constants in a block when they are quantised themselves
@@ -87,16 +60,6 @@ def fp4_levels() -> torch.Tensor:
     return torch.cat([positive, 0 - positive])  # no negative zero
 
 
-def int4_levels() -> torch.Tensor:
-    """Symmetric integers -7..7 over 7, (15,) float32."""
-    return torch.arange(-7, 8) / 7
-
-
-def int8_levels() -> torch.Tensor:
-    """Symmetric integers -127..127 over 127, (255,) float32."""
-    return torch.arange(-127, 128) / 127
-
-
 def dynamic_levels() -> torch.Tensor:
     """Eight bits, of which the exponent takes what it needs, (256,) float32, rising.
 
@@ -115,8 +78,8 @@ def dynamic_levels() -> torch.Tensor:
 LEVELS = {
     "nf4": nf4_levels(),
     "fp4": fp4_levels(),
-    "int4": int4_levels(),
-    "int8": int8_levels(),
+    "int4": torch.arange(-7, 8) / 7,  # symmetric integers, (15,) float32
+    "int8": torch.arange(-127, 128) / 127,  # the same, (255,)
     "dynamic": dynamic_levels(),
 }
 
@@ -315,15 +278,13 @@ def nf4(x: torch.Tensor, double: bool = True, block: int = 64) -> Quantized:
     return Quantized.of(x, "nf4", block, double)
 
 
-def bits_per_parameter(
-    block: int = 64, double: bool = False, second_block: int = SECOND
-) -> float:
+def bits_per_parameter(block: int = 64, double: bool = False) -> float:
     """Bits stored for a weight in a 4-bit code, with its share of the constants.
 
     4 + 32 / 64 = 4.5; double: 4 + 8 / 64 + 32 / (64 * 256) = 4.127, and 32 bits for the
     tensor as a whole, its offset.  Dettmers et al. 2023, section 3.
     """
-    constant = 8 + 32 / second_block if double else 32
+    constant = 8 + 32 / SECOND if double else 32
     return 4 + constant / block
 
 

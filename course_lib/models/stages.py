@@ -11,8 +11,6 @@ from torch import nn
 
 from course_lib.models import heads
 
-__all__ = ["find", "that_run"]
-
 
 def find(model):
     """Stage names to dotted module names, from input to output.

@@ -1,7 +1,5 @@
 """Text through an encoder: tokens, one vector a text, a classifier, its predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,11 +10,6 @@ from torch.nn.functional import cross_entropy
 
 from course_lib.errors import CourseError
 from course_lib.models.features import by_length, eval_mode, to_device
-
-__all__ = [
-    "TextClassifier", "Tokenise", "cut_share", "mean_pooled", "predict", "required",
-    "token_lengths", "token_limit",
-]  # fmt: skip
 
 
 @dataclass

@@ -8,8 +8,6 @@ for other classes.  What was unwrapped and what was left out is said in `notes`;
 weights below the head must be there, else a CourseError says what lies in the file.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 import sys
@@ -20,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from course_lib import files
 from course_lib.errors import CourseError
 from course_lib.models.heads import find as find_head
 from course_lib.models.heads import inside, without_numbers
-
-__all__ = ["find", "put", "read", "split", "tensors"]
 
 EXPECTED = "a state dict of tensors, as .safetensors or as torch saves one"
 # wrappers that stand anywhere in a name; those in front are found by comparison
@@ -95,9 +93,6 @@ def read(path: Path):
     becomes an empty stand-in, so that no code of the file runs.  Raises CourseError,
     which says what kind of file it is, for one that cannot be read at all.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     kind = _kind(path)
     if kind == "safetensors":
         try:
@@ -172,21 +167,17 @@ def _kind(path: Path):
     if path.suffix == ".safetensors":
         return "it does not begin as a safetensors file does", AGAIN
     if text.startswith((b"{", b"[")):
-        return _json(path)
+        if path.name.endswith(".index.json"):
+            return (
+                "it is the index of weights in several files",
+                "load the model in its own library, and save the whole in one file",
+            )
+        return "it is text (JSON), without weights", "name the weight file beside it"
     if path.suffix == ".onnx":
         return "it is ONNX, a computation and not a state dict", CONVERT
     if start.startswith(b"PK"):
         return _archive(path)
     return "torch"
-
-
-def _json(path):
-    if path.name.endswith(".index.json"):
-        return (
-            "it is the index of weights in several files",
-            "load the model in its own library, and save the whole in one file",
-        )
-    return "it is text (JSON), without weights", "name the weight file beside it"
 
 
 def _archive(path):
@@ -216,14 +207,11 @@ def _archive(path):
 
 def _read_torch(path):
     """torch's reader for tensors alone; classes of others become stand-ins."""
-    stand_ins, closed = [], []
     names = _foreign(path)
     refused = [name for name in names if not _holds_values(name)]
     if refused:
         raise _unreadable(path, _told_objects(names, refused), CONVERT)
-    for name in names:
-        closed.append(name)
-        stand_ins.append((_stand_in(name), name))
+    stand_ins = [(_stand_in(name), name) for name in names]
     try:
         with torch.serialization.safe_globals(stand_ins):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -231,14 +219,12 @@ def _read_torch(path):
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         if found:
             raise _unreadable(path, _told_objects([found[1]], []), CONVERT) from None
-        raise _unreadable(path, _damage(path), AGAIN) from None
-    return content, closed
-
-
-def _damage(path):
-    packed = zipfile.is_zipfile(path)
-    what = "a part of it is damaged or missing" if packed else "it is no file of torch"
-    return f"{what} ({path.stat().st_size:,} bytes)"
+        what = "it is no file of torch"
+        if zipfile.is_zipfile(path):
+            what = "a part of it is damaged or missing"
+        what += f" ({path.stat().st_size:,} bytes)"
+        raise _unreadable(path, what, AGAIN) from None
+    return content, names
 
 
 def _foreign(path) -> list[str]:
@@ -266,10 +252,9 @@ def _holds_values(name: str) -> bool:
 
 
 def _told_objects(names, refused) -> str:
+    what = "besides tensors it holds objects, whose code the course does not run"
     if any(name.startswith("torch.nn.") for name in names):
         what = "it is a whole model, pickled with the names of its classes"
-    else:
-        what = "besides tensors it holds objects, whose code the course does not run"
     return f"{what}: {', '.join((refused or names)[:SHOWN])}"
 
 
@@ -485,17 +470,14 @@ def _translated_by_timm(model, parts) -> list[Part]:
 
 
 def _check_finite(path, state) -> None:
-    bad = [k for k, v in state.items() if v.is_floating_point() and not _finite(v)]
+    floats = ((k, v) for k, v in state.items() if v.is_floating_point())
+    bad = [k for k, v in floats if not v.isfinite().all()]
     if bad:
         raise CourseError(
             f"{path}: {_some(bad, 'tensors')} hold values that are no numbers (NaN or "
             "infinite).\nExpected: weights of a training that did not diverge.\n"
             "Do: take an earlier checkpoint."
         )
-
-
-def _finite(tensor) -> bool:
-    return bool(torch.isfinite(tensor).all())
 
 
 def _notes(path, best, others, state, heads, with_head, wanted, closed) -> list[str]:
@@ -508,7 +490,7 @@ def _notes(path, best, others, state, heads, with_head, wanted, closed) -> list[
     if best.translated:
         said.append("names translated by timm")
     wrapped = {w for key in best.tensors for w in key.split(".")} & WRAPPERS
-    if wrapped and not (best.prefix and not wrapped):
+    if wrapped:
         said.append(f"{', '.join(sorted(wrapped))} removed from names")
     dtypes = {str(best.tensors[best.matched[k]].dtype).removeprefix("torch.")
               for k, v in state.items() if v.is_floating_point()}  # fmt: skip

@@ -8,8 +8,6 @@ laptop: same modules, same names (`conv1`, `bn1`, `layer1` ... `layer4`, `avgpoo
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
-__all__ = ["NarrowResNet", "narrow_resnet", "small_vit"]
-
 
 class NarrowResNet(ResNet):
     """torchvision's ResNet of `widths` channels a stage (He et al. 2016).

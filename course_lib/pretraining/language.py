@@ -6,8 +6,6 @@ not tied to the embeddings) and a byte-pair tokenizer, both trained on generated
 model's folder.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import tempfile
@@ -22,26 +20,6 @@ from course_lib import files, paths
 from course_lib.errors import CourseError
 from course_lib.pretraining import prose, recipes
 
-__all__ = ["RECIPES", "LanguageRecipe", "build", "held_out_loss", "run", "tokenizer"]
-
-NOTES = """## What it read
-
-A quarter raw tickets of the fab (like those of data/cards/tickets.md, none of them from
-a committed split), the rest short stories of the fab and of everyday life, lists,
-things said twice, and a glossary that says which wording stands for which defect.  It
-has read no report: `tests/datasets/test_reports.py` checks that their form does not
-occur.
-
-An earlier version had nothing said twice.  It wrote as well, but did not copy: it began
-a story with one lot and ended it with another, and fine-tuned on reports it learned
-their form (100 %) and nothing of their content (3 % right in every field).
-
-## Limits
-
-Its sentences are grammatical and keep to their subject.  It copies a word now and then
-and hardly ever a lot number.  It knows a few hundred words
-and fifty frames, and nothing of the world.  It is here to be quantised and fine-tuned.
-"""
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 HELD_OUT = 10_000_000  # index of the first document that is not trained on
 HELD_OUT_TEXTS = 2000
@@ -177,17 +155,7 @@ def train(model, rows, recipe, batch_size, minutes=None, report=print) -> list:
     AdamW, warm-up and cosine, gradients clipped to norm 1, matrix products in
     bfloat16.  Raises CourseError when the loss is no longer finite.
     """
-    plain = [p for p in model.parameters() if p.ndim < 2]
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": recipe.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=recipe.lr,
-        betas=(0.9, 0.95),
-        fused=True,
-    )
+    optimizer = recipes.make_optimizer(model, recipe, betas=(0.9, 0.95))
     gen = torch.Generator().manual_seed(recipe.seed)
     batches = torch.randperm(len(rows), generator=gen).split(batch_size)
     began, history, running = time.monotonic(), [], None
@@ -264,27 +232,10 @@ def run(name, minutes=None, out=None, threads=None, report=print) -> Path:
 
 def card_text(about: dict) -> str:
     """The model card in Markdown."""
-    return f"""# {about["name"]}
-
-{about["description"][0].upper() + about["description"][1:]}.
-
-| | |
-|---|---|
-| architecture | Llama (RMSNorm, rotary positions, grouped queries, gated \
-feed-forward), {about["parameters"]:,} parameters, head not tied |
-| tokenizer | byte-level BPE, 2,048 entries, digits one by one, trained on the same \
-text |
-| source | `course_lib.pretraining.prose`: {about["documents"]:,} generated documents, \
-{about["tokens"]:,} tokens, one pass |
-| made by | `{about["command"]}`, {about["minutes"]:g} minutes on \
-{about["threads"]} CPU cores, bfloat16 products |
-| held-out loss | {about["held_out_loss"]:.3f} nats a token, mean of 2,000 documents \
-not trained on |
-| stored | safetensors in half precision, in the layout of transformers |
-| sha256 | `{about["sha256"]}` |
-| licence | {about["licence"]}, as the course; no third party's text or weights |
-
-{NOTES}""".replace("\\\n", "")
+    description = about["description"][0].upper() + about["description"][1:]
+    values = about | dict(description=description, notes=recipes.NOTES["language"])
+    card = Path(__file__).with_name("card_of_texts.md").read_text("utf-8")
+    return card.format_map(values)
 
 
 def write(model, made, about: dict, folder: Path) -> Path:

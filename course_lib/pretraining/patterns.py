@@ -19,16 +19,6 @@ from course_lib.datasets import wafer_maps as maps
 from course_lib.pretraining.shapes import FAULTS, SHAPES, STROKES
 from course_lib.pretraining.textures import TEXTURES, between, coordinates
 
-__all__ = [
-    "FINISHES",
-    "HEADS",
-    "SILHOUETTE_NAMES",
-    "Patterns",
-    "caption",
-    "render",
-    "silhouettes",
-]
-
 TEXTURE_NAMES = tuple(TEXTURES)
 SHAPE_NAMES = tuple(SHAPES)
 SILHOUETTE_NAMES = tuple(name for name in SHAPES if name not in FAULTS)

@@ -8,12 +8,14 @@ half-precision safetensors with a model card.
 import hashlib
 import math
 import time
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load, save
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
 from course_lib import files, paths
@@ -22,16 +24,6 @@ from course_lib.datasets.wafer_maps import CLASSES as WAFER_MAP_CLASSES
 from course_lib.errors import CourseError
 from course_lib.pretraining import architectures, patterns
 from course_lib.pretraining.patterns import HEADS, SILHOUETTE_NAMES
-
-__all__ = [
-    "RECIPES",
-    "Recipe",
-    "find",
-    "head_slices",
-    "multi_head_loss",
-    "pretrain",
-    "run",
-]
 
 
 @dataclass(frozen=True)
@@ -195,7 +187,7 @@ def pretrain(model, pool, recipe, minutes=None, report=print):
     return history
 
 
-def make_optimizer(model, recipe):
+def make_optimizer(model, recipe, **options):
     """AdamW; vectors (biases, scales and shifts of norms) do not decay."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
@@ -203,7 +195,7 @@ def make_optimizer(model, recipe):
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True, **options)
 
 
 def one_cycle(lr, done):
@@ -214,126 +206,17 @@ def one_cycle(lr, done):
 
 # --- the bundled weights ------------------------------------------------------
 
-PATTERNS_NOTES = """## On real pictures
-
-None were used in training.  Afterwards `benchmarks/real_images.py` was run on the NEU
-steel-surface defects (1,800 pictures of 96 x 96 pixels, six classes, 20 labels a class;
-not part of this repository).  Balanced accuracy, mean and 95 % interval of 5 splits;
-training all layers takes 150 updates, each start at the best of three rates:
-
-| | these weights | random weights |
-|---|---|---|
-| frozen, last stage, logistic regression | 0.925 ± 0.015 | 0.714 ± 0.041 |
-| frozen, all stages side by side, logistic regression | 0.960 ± 0.008 | 0.828 ± 0.025 |
-| all layers trained, turned and shifted pictures | 0.970 ± 0.012 | 0.915 ± 0.012 |
-| all layers trained, pictures as they are | 0.967 ± 0.008 | 0.887 ± 0.015 |
-
-With turns and shifts a network from scratch is already at 0.915 here, so the lead of
-transfer is 5 points and could not be 10.  Steel defects are textures, and the earlier
-stages keep more of a texture than the last one: where the last stage disappoints, try
-all of them.
-
-## How the source was chosen
-
-Surfaces and their faults were in mind: besides textures and shapes there are specks,
-strokes, transparent films, reliefs and pieces of the ground that are missing, displaced
-or turned.  The course's wafers are drawn by other code, but they are a *near* target,
-and gains measured on them are those of a near source.  An earlier version (31 shapes,
-all filled with a second texture, a quarter of the pictures seen) reached 28 % on its
-shapes and 0.943 on the steel defects.
-
-## Limits
-
-The weights know textures, outlines, strokes and faults; they have never seen an object,
-a face or a letter.  The loss was still falling slowly when the run ended.
-"""
-
-SILHOUETTES_NOTES = """## Limits
-
-The source has neither texture nor grey: on pictures that do, its features are a poor
-start.  That is its purpose, in the lessons on choosing a source and on negative
-transfer.
-"""
-
-VIT_NOTES = """## Limits
-
-A Vision Transformer has to learn from pictures what a convolution is given: after the
-same kind of training as the residual network, with a seventh of its pictures, it knows
-its source far less well, and its loss was still falling.  It is here to be compared
-and adapted, not to be the best.
-"""
-
-SHORT_NOTES = """## Limits
-
-Under-trained on purpose: the same pictures, passes and batch size as `vit-patterns`, so
-that a residual network and a Vision Transformer can be compared at equal pre-training,
-and one more candidate where sources are ranked.
-"""
-
-NEIGHBOUR_NOTES = """## Limits
-
-A small source of few classes, made with the renderer of one of the course's target
-sets.  It is here as one more candidate, in the lessons on choosing a source and on
-negative transfer; on that very set it is of course no honest candidate.
-"""
-
+LISTED = tomllib.loads(Path(__file__).with_name("recipes.toml").read_text("utf-8"))
+NOTES = LISTED["notes"]
+HEADS_OF = {  # by source
+    "render": HEADS,
+    "silhouettes": {"shape": SILHOUETTE_NAMES},
+    "wafer_maps": {"class": WAFER_MAP_CLASSES},
+    "spectrograms": {"class": SPECTROGRAM_CLASSES},
+}
 RECIPES = {
-    "resnet10-patterns": Recipe(
-        "the backbone: what lies on a texture or is wrong with it, three heads",
-        architecture="narrow_resnet",
-        source="render",
-        heads=HEADS,
-        pictures=131_072,
-        passes=18,
-        notes=PATTERNS_NOTES,
-    ),
-    "resnet10-patterns-short": Recipe(
-        "the backbone's network with a seventh of its training, as much as the ViT had",
-        architecture="narrow_resnet",
-        source="render",
-        heads=HEADS,
-        pictures=32_768,
-        passes=10,
-        notes=SHORT_NOTES,
-    ),
-    "resnet10-silhouettes": Recipe(
-        "a deliberately different source: white shapes on black, no texture at all",
-        architecture="narrow_resnet",
-        source="silhouettes",
-        heads={"shape": SILHOUETTE_NAMES},
-        pictures=24_576,
-        passes=4,
-        notes=SILHOUETTES_NOTES,
-    ),
-    "resnet10-wafer-maps": Recipe(
-        "a small source: whole wafers as maps of failing dies, nine classes",
-        architecture="narrow_resnet",
-        source="wafer_maps",
-        heads={"class": WAFER_MAP_CLASSES},
-        pictures=16_384,
-        passes=6,
-        notes=NEIGHBOUR_NOTES,
-    ),
-    "resnet10-spectrograms": Recipe(
-        "a small source: vibration spectrograms of machines, six classes",
-        architecture="narrow_resnet",
-        source="spectrograms",
-        heads={"class": SPECTROGRAM_CLASSES},
-        options={"turn": 0.0},  # time and frequency keep their directions
-        pictures=16_384,
-        passes=6,
-        notes=NEIGHBOUR_NOTES,
-    ),
-    "vit-patterns": Recipe(
-        "a small Vision Transformer on the backbone's source task",
-        architecture="small_vit",
-        source="render",
-        heads=HEADS,
-        pictures=32_768,
-        passes=10,
-        lr=1e-3,
-        notes=VIT_NOTES,
-    ),
+    name: Recipe(heads=HEADS_OF[row["source"]], **row | {"notes": NOTES[row["notes"]]})
+    for name, row in LISTED["recipes"].items()
 }
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 HELD_OUT_SEED = 987_654  # the pictures that the card's metrics are measured on
@@ -423,36 +306,16 @@ def card_text(about):
         f"{100 * about['commonest_answer'][head]:.1f} % |"
         for head, share in about["accuracy_held_out"].items()
     )
-    return f"""# {about["name"]}
-
-{about["description"][0].upper() + about["description"][1:]}.
-
-| | |
-|---|---|
-| architecture | `course_lib.pretraining.architectures.{about["architecture"]}`, \
-{about["parameters"]:,} parameters |
-| source task | `{about["source"]}`: {about["pictures"]:,} pictures drawn from \
-formulas, {about["passes"]:g} passes |
-| made by | `{about["command"]}`, {about["minutes"]:g} minutes on one CPU core |
-| input | RGB, 64 pixels (any size works), mean {about["mean"][0]}, \
-standard deviation {about["std"][0]} a channel |
-| stored | safetensors; matrices in half precision, the rest in single |
-| sha256 | `{about["sha256"]}` |
-| licence | {about["licence"]}, as the course; no third party's pictures or weights |
-
-Accuracy on 2,048 held-out source pictures:
-
-| head | classes | accuracy | the commonest answer |
-|---|---|---|---|
-{accuracy}
-
-{recipe.notes}""".replace("\\\n", "")
+    description = about["description"][0].upper() + about["description"][1:]
+    values = about | dict(
+        description=description, accuracy=accuracy, notes=recipe.notes
+    )
+    card = Path(__file__).with_name("card_of_pictures.md").read_text("utf-8")
+    return card.format_map(values | {"notes": recipe.notes})
 
 
 def write(name, model, history, seconds, folder, trial=False):
     """Write weights and the card's figures, then check that the file loads."""
-    from safetensors.torch import load, save
-
     recipe = RECIPES[name]
     content = save(stored(model.state_dict()), metadata={"format": "pt"})
     held_out = render_pool(recipe.source, 2048, HELD_OUT_SEED)

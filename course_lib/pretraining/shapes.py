@@ -14,8 +14,6 @@ import torch
 
 from course_lib.pretraining.textures import between
 
-__all__ = ["FAULTS", "SHAPES", "STROKES"]
-
 
 def fill(signed, pixel):
     """Soft mask of `signed` > 0, its edge about a pixel wide."""
@@ -270,6 +268,18 @@ def nothing(n, v, u, pixel, gen):
     return torch.zeros_like(v)
 
 
+STROKES = {
+    "a straight line": line,
+    "a curved line": curve,
+    "an arc": arc,
+    "a jagged line": jagged,
+    "a branching line": branches,
+    "a coil": coil,
+    "a triangle's outline": triangle_outline,
+    "a box's outline": box_outline,
+}
+# faults of the ground itself: nothing lies on it, a part of it is not as it should be
+FAULTS = {f"a {how} piece": piece for how in ("displaced", "missing", "turned")}
 SHAPES = {
     "nothing": nothing,
     "a small spot": spot,
@@ -291,29 +301,6 @@ SHAPES = {
     "a cluster of lumps": patches,
     "separate dots": dots,
     "parallel bars": comb,
-    "a straight line": line,
-    "a curved line": curve,
-    "an arc": arc,
-    "a jagged line": jagged,
-    "a branching line": branches,
-    "a coil": coil,
-    "a triangle's outline": triangle_outline,
-    "a box's outline": box_outline,
-    "a displaced piece": piece,
-    "a missing piece": piece,
-    "a turned piece": piece,
+    **STROKES,
+    **FAULTS,
 }
-
-STROKES = (
-    "a straight line",
-    "a curved line",
-    "an arc",
-    "a jagged line",
-    "a branching line",
-    "a coil",
-    "a triangle's outline",
-    "a box's outline",
-)
-
-# faults of the ground itself: nothing lies on it, a part of it is not as it should be
-FAULTS = ("a displaced piece", "a missing piece", "a turned piece")

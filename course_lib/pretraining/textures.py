@@ -11,8 +11,6 @@ import math
 
 import torch
 
-__all__ = ["TEXTURES", "between", "coordinates"]
-
 
 def coordinates(size):
     """Coordinates of pixel centres in picture widths: (y, x), each (size, size)."""

@@ -1,7 +1,5 @@
 """LaTeX formulas as MathML: read without a script and without a network."""
 
-from __future__ import annotations
-
 import re
 from html import escape
 

@@ -1,14 +1,10 @@
 """Plans of the memory planner as stacked bars."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from course_lib.errors import CourseError
 from course_lib.memory import GB, GIB, PARTS, Plan, capacity
 from course_lib.show import plots
-
-__all__ = ["picture"]
 
 
 def picture(

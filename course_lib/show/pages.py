@@ -5,8 +5,6 @@ scopes, figures with alternative text; every text from outside is escaped (jinja
 autoescape).  `course train` and `course diagnose` make their pages here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +13,6 @@ import jinja2
 from markupsafe import Markup
 
 from course_lib.show import plots
-
-__all__ = [
-    "Picture",
-    "Table",
-    "group_tables",
-    "interval",
-    "percent",
-    "render",
-    "report",
-]
 
 
 @dataclass(frozen=True)
@@ -113,11 +101,6 @@ def group_tables(
     ]
 
 
-def _numeric(cell) -> bool:
-    """Is this cell a number, which stands to the right?"""
-    return str(cell)[:1].isdigit() or str(cell)[:1] in "+-"
-
-
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("course_lib.show"),
     autoescape=jinja2.select_autoescape(["html"]),
@@ -128,6 +111,6 @@ _TEMPLATES = jinja2.Environment(
 )
 _TEMPLATES.filters |= {"percent": percent, "interval": interval}
 _TEMPLATES.tests |= {
-    "numeric": _numeric,
+    "numeric": lambda cell: str(cell)[:1].isdigit() or str(cell)[:1] in "+-",
     "picture": lambda piece: isinstance(piece, Picture),
 }

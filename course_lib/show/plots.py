@@ -5,8 +5,6 @@ its own marker and dashes, so that a grey print is readable.  Every function ret
 matplotlib figure; a cell ends with ``plots.show(fig, alt="...")``.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import io
@@ -44,19 +42,13 @@ STYLE = {
 }
 
 
-def use_style() -> None:
-    """Make the house style the default of matplotlib for figures of your own."""
+def new(width: float = WIDTH, height: float = 3.6, rows: int = 1, columns: int = 1):
+    """(figure, axes) in the house style; axes is an array if there are several."""
     import matplotlib
+    from matplotlib.figure import Figure
 
     matplotlib.rcParams.update(STYLE)
     matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=COLOURS)
-
-
-def new(width: float = WIDTH, height: float = 3.6, rows: int = 1, columns: int = 1):
-    """(figure, axes) in the house style; axes is an array if there are several."""
-    from matplotlib.figure import Figure
-
-    use_style()
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns)
 
@@ -220,10 +212,8 @@ def bars_with_spread(
     *,
     ylabel: str,
     title: str,
-    horizontal: bool = True,
     spread: str = "interval",
     digits: int = 2,
-    ax=None,
 ):
     """A bar of the mean of each {label: (n_seeds,)}, error bars, every seed as a dot.
 
@@ -232,39 +222,25 @@ def bars_with_spread(
     values = {k: np.atleast_1d(np.asarray(v, float)) for k, v in groups.items()}
     if any(v.ndim != 1 for v in values.values()):
         raise CourseError("bars_with_spread: expected {label: (n_seeds,)}.")
-    height = 0.9 + 0.42 * len(values) if horizontal else 3.6
-    figure, ax = (ax.figure, ax) if ax is not None else new(height=height)
+    figure, ax = new(height=0.9 + 0.42 * len(values))
     for i, v in enumerate(values.values()):
-        place, mean, colour = [i], [v.mean()], COLOURS[i % len(COLOURS)]
-        error = None
+        mean, error = v.mean(), None
         if len(v) > 1:
             low, high = _bounds(v, spread)
-            error = [[mean[0] - low], [high - mean[0]]]
-        options = dict(color=colour, alpha=0.75, capsize=3, ecolor="#333333")
+            error = [[mean - low], [high - mean]]
+        options = dict(color=COLOURS[i % len(COLOURS)], alpha=0.75, capsize=3)
+        ax.barh([i], [mean], xerr=error, ecolor="#333333", **options)
         dots = dict(color="white", edgecolor="#333333", s=12, zorder=3, linewidth=0.7)
-        text = dict(text=f"{mean[0]:.{digits}f}", textcoords="offset points")
-        edge = max(v.max(), mean[0] + (error[1][0] if error else 0))
-        if horizontal:
-            ax.barh(place, mean, xerr=error, **options)
-            ax.scatter(v, np.full(len(v), i), **dots)
-            ax.annotate(xy=(edge, i), xytext=(5, 0), va="center", **text)
-        else:
-            ax.bar(place, mean, yerr=error, **options)
-            ax.scatter(np.full(len(v), i), v, **dots)
-            ax.annotate(xy=(i, edge), xytext=(0, 4), ha="center", **text)
+        ax.scatter(v, np.full(len(v), i), **dots)
+        text = dict(text=f"{mean:.{digits}f}", textcoords="offset points")
+        edge = max(v.max(), mean + (error[1][0] if error else 0))
+        ax.annotate(xy=(edge, i), xytext=(5, 0), va="center", **text)
     note = _spread_note(spread, [len(v) for v in values.values()])
-    ylabel = f"{ylabel} ({note})" if note else ylabel
-    ax.set_title(title)
-    if horizontal:
-        ax.set_yticks(range(len(values)), list(values))
-        ax.invert_yaxis()
-        ax.set_xlabel(ylabel)
-        ax.grid(axis="y", visible=False)
-        ax.margins(x=0.1)
-    else:
-        ax.set_xticks(range(len(values)), list(values))
-        ax.set_ylabel(ylabel)
-        ax.grid(axis="x", visible=False)
+    ax.set(title=title, xlabel=f"{ylabel} ({note})" if note else ylabel)
+    ax.set_yticks(range(len(values)), list(values))
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.margins(x=0.1)
     return figure
 
 
@@ -463,13 +439,11 @@ def image_grid(
     columns: int | None = None,
     title: str | None = None,
     size: float = 0.9,
-    cmap: str = "gray",
-    limits: tuple[float, float] | None = None,
 ):
     """Pictures side by side: (N, h, w, 3) uint8 or 0..1, or maps (N, h, w).
 
-    ``size`` is the side of one picture in inches.  Maps share the grey scale
-    ``limits``, or are each stretched from their lowest to their highest value.
+    ``size`` is the side of one picture in inches.  Maps are each stretched from their
+    lowest to their highest value.
     """
     images = [np.asarray(image) for image in images]
     if not images:
@@ -483,8 +457,7 @@ def image_grid(
     for ax in np.ravel(axes):
         ax.axis("off")
     for i, (ax, image) in enumerate(zip(np.ravel(axes), images)):
-        low, high = limits or (None, None)
-        ax.imshow(image, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
+        ax.imshow(image, cmap="gray", interpolation="nearest")
         if titles is not None:
             ax.set_title(titles[i], fontsize=8, loc="center", pad=2)
     if title:
@@ -495,15 +468,3 @@ def image_grid(
 def filters(array, columns: int = 8, title: str | None = None):
     """First-layer filters (out, kh, kw, 3) in 0..1, as features.filters gives them."""
     return image_grid(array, columns=columns, title=title, size=0.55)
-
-
-def feature_grid(maps, n: int = 16, title: str | None = None, columns: int = 8):
-    """The ``n`` maps of (C, h, w) that vary most, each on its own scale."""
-    maps = np.asarray(maps)
-    strongest = np.argsort(-maps.std(axis=(1, 2)), kind="stable")[:n]
-    return image_grid(
-        maps[strongest],
-        titles=[f"channel {c}" for c in strongest],
-        columns=columns,
-        title=title,
-    )

@@ -5,55 +5,34 @@ figure at the controls' first values: JupyterLab with a kernel shows the former,
 other reader (an export, GitHub, a notebook without a kernel) the latter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
+
+import ipywidgets
+from IPython.display import publish_display_data
 
 from course_lib.errors import CourseError
 from course_lib.show import plots
 
-__all__ = ["choice", "explore", "log_slider", "slider"]
-
 LOOK = dict(
     layout=dict(width="95%", max_width="560px"), style=dict(description_width="170px")
 )
+NUMBER = dict(**LOOK, continuous_update=False)
 
 
 def slider(label: str, value: float, low: float, high: float, step: float):
     """A slider of evenly spaced numbers; the figure follows when it is let go."""
-    import ipywidgets
-
-    return ipywidgets.FloatSlider(
-        value=value,
-        min=low,
-        max=high,
-        step=step,
-        description=label,
-        continuous_update=False,
-        **LOOK,
-    )
+    span = dict(min=low, max=high, step=step)
+    return ipywidgets.FloatSlider(value=value, description=label, **span, **NUMBER)
 
 
 def log_slider(label: str, value: float, low: int, high: int, step: float = 0.1):
     """A slider over powers of ten: ``low`` and ``high`` are exponents."""
-    import ipywidgets
-
-    return ipywidgets.FloatLogSlider(
-        value=value,
-        min=low,
-        max=high,
-        step=step,
-        description=label,
-        readout_format=".1e",
-        continuous_update=False,
-        **LOOK,
-    )
+    span = dict(min=low, max=high, step=step, readout_format=".1e")
+    return ipywidgets.FloatLogSlider(value=value, description=label, **span, **NUMBER)
 
 
 def choice(label: str, options, value=None):
     """A menu of names."""
-    import ipywidgets
-
     return ipywidgets.Dropdown(
         options=list(options),
         value=next(iter(options)) if value is None else value,
@@ -71,9 +50,6 @@ def explore(draw: Callable, controls: Mapping, alt: Callable[..., str]) -> None:
     and whatever ``draw`` raises for the first values; later errors are shown in place
     of the figure.
     """
-    import ipywidgets
-    from IPython.display import publish_display_data
-
     if not controls:
         raise CourseError("explore: no controls, expected at least one slider or menu.")
 

@@ -43,7 +43,7 @@ from course_lib.training.optimization import (
     param_groups,
 )
 from course_lib.training.progress import History
-from course_lib.training.randomness import isolated, seed_everything
+from course_lib.training.randomness import isolated
 from course_lib.training.recipe import (
     STANDARD,
     Objective,
@@ -52,12 +52,3 @@ from course_lib.training.recipe import (
     Runtime,
 )
 from course_lib.training.schedules import lr_factor
-
-__all__ = [
-    "AUGMENTATIONS", "STANDARD", "Examples", "Head", "History", "Objective",
-    "Optimization", "RangeTest",
-    "Recipe", "Runtime", "Standardise", "accuracy", "attach_head", "balanced_accuracy",
-    "compose", "evaluate", "exempt_from_decay", "fit", "fit_head", "isolated",
-    "lr_factor", "make_head", "make_optimizer", "param_groups", "predict",
-    "random_crop", "random_dihedral", "random_flips", "range_test", "seed_everything",
-]  # fmt: skip

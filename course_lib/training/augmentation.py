@@ -4,16 +4,10 @@ Each works on a preprocessed batch (N, C, H, W) and draws from the torch.Generat
 it is given, so that a seed repeats it.  Shorten & Khoshgoftaar 2019.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-
-__all__ = [
-    "AUGMENTATIONS", "compose", "random_crop", "random_dihedral", "random_flips",
-]  # fmt: skip
 
 
 def random_flips(p: float = 0.5, vertical: bool = False) -> Callable:

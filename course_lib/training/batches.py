@@ -5,18 +5,15 @@ memory; :class:`Batches` shuffles them for ever; :class:`Feed` augments a batch,
 it to the device and gives each of several processes its rows.
 """
 
-from __future__ import annotations
-
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 
 from course_lib.errors import CourseError
 from course_lib.models.features import to_device
-
-__all__ = ["Batch", "Batches", "Examples", "Feed", "check_labels"]
 
 CACHE_BYTES = 1 << 29  # images whose tensors are larger are preprocessed per batch
 
@@ -62,7 +59,8 @@ class Examples:
     def endless(self, batch_size: int, generator: torch.Generator):
         """Training batches for ever, reshuffled at the start of each pass."""
         if self.loader is not None:
-            return _Loaded(self._loaded)
+            passes = (self._loaded() for _ in iter(int, 1))  # for ever
+            return itertools.chain.from_iterable(passes)
         return Batches(self, batch_size, generator)
 
     def once(self, batch_size: int, processes=None):
@@ -115,19 +113,6 @@ class Batches:
         self.generator.set_state(state["generator"].clone())
 
 
-class _Loaded:
-    """The batches of a DataLoader for ever: their order is its own affair."""
-
-    def __init__(self, passes: Callable):
-        self.batches = (batch for _ in iter(int, 1) for batch in passes())
-
-    def __iter__(self):
-        return self.batches
-
-    def __next__(self):
-        return next(self.batches)
-
-
 class Batch(NamedTuple):
     """One process's part of a training batch.
 
@@ -163,9 +148,8 @@ class Feed:
             rows = self.batches.rows()
             own, weight = self.processes.share(rows)
             x, y = self.batches.examples.batch(own)
-            return Batch(
-                to_device(x, self.device), y.to(self.device), weight, len(rows)
-            )
+            x, y = to_device(x, self.device), y.to(self.device)
+            return Batch(x, y, weight, len(rows))
         x, y = next(self.batches)
         x, y = to_device(x, self.device), y.to(self.device)
         if self.augment is not None:

@@ -1,7 +1,5 @@
 """Heads on cached features: train on a backbone's stored output, then put it back."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 
@@ -12,8 +10,6 @@ from torch import nn
 from course_lib.errors import CourseError
 from course_lib.training.loop import fit
 from course_lib.training.progress import History
-
-__all__ = ["Head", "Standardise", "attach_head", "fit_head", "make_head"]
 
 
 class Standardise(nn.Module):

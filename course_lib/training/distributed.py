@@ -11,8 +11,6 @@ own), and BatchNorm layers in train mode (each process normalises by its own par
 batch).  Li et al. 2020 (DDP), Zhao et al. 2023 (FSDP).
 """
 
-from __future__ import annotations
-
 import copy
 import os
 from functools import lru_cache
@@ -21,8 +19,6 @@ import torch
 
 from course_lib.errors import CourseError
 from course_lib.training import layer_groups
-
-__all__ = ["ALONE", "Alone", "Sharded", "Together", "current"]
 
 
 class Alone:

@@ -1,13 +1,12 @@
 """What a network gets right: predictions, loss and accuracy in evaluation mode."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from course_lib.errors import CourseError
 from course_lib.models.features import (
+    device_of,
     eval_mode,
     forward,
     network,
@@ -16,8 +15,6 @@ from course_lib.models.features import (
 )
 from course_lib.training.batches import Examples, check_labels
 from course_lib.training.distributed import ALONE
-
-__all__ = ["accuracy", "balanced_accuracy", "evaluate", "predict", "score"]
 
 
 def accuracy(predictions, labels) -> float:
@@ -73,7 +70,7 @@ def _logits(model, data, preprocess, batch_size):
     net = network(model)
     preprocess = preprocess_of(model, preprocess)
     examples = Examples(data, preprocess, batch_size, "evaluation", cache=False)
-    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    device = device_of(net)
     outputs, labels = [], []
     with torch.no_grad(), eval_mode(net):
         for x, y in examples.once(batch_size):

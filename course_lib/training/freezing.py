@@ -5,8 +5,6 @@ BatchNorm layer: its running mean and variance are no parameters, and they move 
 every batch that passes in train mode.
 """
 
-from __future__ import annotations
-
 from types import MethodType
 
 from torch import nn

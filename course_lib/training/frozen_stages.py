@@ -9,8 +9,6 @@ altered copies of it, and not in every epoch.  `upper` is what lies behind: it s
 its layers with the backbone, which is trained in place.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import shutil
@@ -25,8 +23,6 @@ from torch import nn
 from course_lib.errors import CourseError
 from course_lib.models import features
 from course_lib.training import freezing, small_maps
-
-__all__ = ["AS_THEY_ARE", "MIRRORED", "FrozenStages"]
 
 MEMORY = 1 << 30  # bytes of stored output; more goes to a file
 TOLERANCE = 1e-3  # of the largest logit, between the two ways through the network

@@ -3,8 +3,6 @@
 `trainer` sets up the standard recipe of BERT-class models, `fit` runs it and cleans up.
 """
 
-from __future__ import annotations
-
 import random
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,10 +16,6 @@ from course_lib import profiles, training
 from course_lib.errors import CourseError
 from course_lib.models.features import by_length
 from course_lib.models.text import required
-
-__all__ = [
-    "Examples", "TrainerRecipe", "fit", "isolated", "quiet_arguments", "trainer",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -158,12 +152,7 @@ def trainer(
     Raises CourseError for a backbone without a head or labels outside it.
     Devlin et al. 2019.
     """
-    from transformers import (
-        DataCollatorWithPadding,
-        EarlyStoppingCallback,
-        Trainer,
-        set_seed,
-    )
+    import transformers
     from transformers.trainer_callback import PrinterCallback
 
     model, tokenizer = required(backbone)
@@ -177,19 +166,24 @@ def trainer(
         seed=seed,
         **(BEST_OF_EPOCHS if val is not None else {}),
     )
-    set_seed(seed)
+    transformers.set_seed(seed)
     groups, patience = recipe.groups, recipe.patience
     if groups is None:
         groups = training.param_groups(model, lr, recipe.weight_decay)
-    run = Trainer(
+    if val is not None:  # short and long texts apart: nothing changes but the padding
+        order = by_length(val.texts) if len(val.texts) else []
+        texts = [val.texts[i] for i in order]
+        val = Examples(tokenizer, texts, np.asarray(val.labels)[order])
+    stops = [] if patience is None else [transformers.EarlyStoppingCallback(patience)]
+    run = transformers.Trainer(
         model,
         settings,
-        data_collator=DataCollatorWithPadding(tokenizer),
+        data_collator=transformers.DataCollatorWithPadding(tokenizer),
         train_dataset=Examples(tokenizer, train.texts, train.labels),
-        eval_dataset=None if val is None else _by_length(tokenizer, val),
+        eval_dataset=val,
         processing_class=tokenizer,
         optimizers=(torch.optim.AdamW(groups, lr=lr, fused=True), None),
-        callbacks=[] if patience is None else [EarlyStoppingCallback(patience)],
+        callbacks=stops,
     )
     run.remove_callback(PrinterCallback)  # it prints each evaluation as a dict
     return run
@@ -204,13 +198,6 @@ def _check(model, train, val, patience) -> None:
         )
     if patience is not None and val is None:
         raise CourseError("trainer: patience needs validation data (val=...).")
-
-
-def _by_length(tokenizer, data) -> Examples:
-    """Short and long texts apart: their order changes nothing but the padding."""
-    order = by_length(data.texts) if len(data.texts) else []
-    texts = [data.texts[i] for i in order]
-    return Examples(tokenizer, texts, np.asarray(data.labels)[order])
 
 
 def fit(

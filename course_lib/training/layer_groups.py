@@ -7,8 +7,6 @@ shallowest family of numbered siblings (`layer1` ... `layer4`, `features.0` ...,
 `encoder.layer.0` ...) are the blocks.
 """
 
-from __future__ import annotations
-
 import re
 
 from torch import nn
@@ -17,8 +15,6 @@ from course_lib.errors import CourseError
 from course_lib.models.features import network
 from course_lib.models.heads import find, inside
 from course_lib.training.optimization import exempt_from_decay
-
-__all__ = ["decayed_groups", "layer_groups", "layer_rates"]
 
 HEAD, STEM = "head", "stem"
 

@@ -4,15 +4,11 @@ Where a batch comes from stands in `batches`; what happens before the first upda
 around each epoch and after the last one in `run`.
 """
 
-from __future__ import annotations
-
 from course_lib.models.features import forward
 from course_lib.training.progress import History
 from course_lib.training.randomness import isolated
 from course_lib.training.recipe import STANDARD, Recipe
 from course_lib.training.run import Run
-
-__all__ = ["fit"]
 
 
 def fit(

@@ -1,24 +1,19 @@
 """The learning-rate range test: how the loss answers to a rising rate."""
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from course_lib.errors import CourseError
-from course_lib.models.features import forward, network, preprocess_of
+from course_lib.models.features import device_of, forward, network, preprocess_of
 from course_lib.training.batches import Examples, Feed
 from course_lib.training.distributed import ALONE
 from course_lib.training.freezing import train_mode
 from course_lib.training.optimization import make_optimizer, param_groups
 from course_lib.training.randomness import isolated
 from course_lib.training.recipe import STANDARD, Recipe
-
-__all__ = ["RangeTest", "range_test"]
 
 SMOOTHING = 0.85  # of the running mean of the loss
 DIVERGED = 4  # times its minimum: the smoothed loss has left all bounds
@@ -60,10 +55,9 @@ def range_test(
             "high and at least 10 steps.\nDo: the defaults span six powers of ten."
         )
     net = copy.deepcopy(network(model))
-    device = next((p.device for p in net.parameters()), torch.device("cpu"))
     prepare = preprocess_of(model, recipe.preprocess)
     examples = Examples(data, prepare, recipe.batch_size, "training")
-    feed = Feed(examples, recipe, seed, device, ALONE)
+    feed = Feed(examples, recipe, seed, device_of(net), ALONE)
     raw, smooth, diverged = [], [], False
     tried = [low * (high / low) ** (step / (steps - 1)) for step in range(steps)]
     with isolated(seed, None):

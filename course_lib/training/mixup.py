@@ -1,14 +1,10 @@
 """Mixup: examples of a batch mixed with each other, labels too."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from course_lib.errors import CourseError
-
-__all__ = ["Mixup"]
 
 
 class Mixup:

@@ -1,14 +1,10 @@
 """How gradients become updates: parameter groups and the optimizer over them."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 
 from course_lib.errors import CourseError
 from course_lib.models.features import network
-
-__all__ = ["check_covered", "exempt_from_decay", "make_optimizer", "param_groups"]
 
 
 def exempt_from_decay(net: nn.Module) -> set[str]:

@@ -4,22 +4,11 @@ Each gives f(x, generator) -> x for preprocessed batches (N, C, H, W); amounts a
 preprocessed units, where pixels have a deviation of about 1.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-
-__all__ = [
-    "random_blur",
-    "random_brightness",
-    "random_colour",
-    "random_contrast",
-    "random_grey",
-    "random_noise",
-]
 
 
 def _drawn(x, low, high, generator, channels=1) -> torch.Tensor:
@@ -88,24 +77,5 @@ def random_colour(strength: float) -> Callable:
             _drawn(x, -strength, strength, generator, x.shape[1]) for _ in range(2)
         )
         return x * (1 + gain) + offset
-
-    return augment
-
-
-def random_contrast(strength: float) -> Callable:
-    """Stretch each image about its own mean by 1 + a, a within +-``strength``."""
-
-    def augment(x, generator):
-        mean = x.mean(dim=(1, 2, 3), keepdim=True)
-        return mean + (x - mean) * (1 + _drawn(x, -strength, strength, generator))
-
-    return augment
-
-
-def random_brightness(strength: float) -> Callable:
-    """Shift each image by up to ``strength`` preprocessed units."""
-
-    def augment(x, generator):
-        return x + _drawn(x, -strength, strength, generator)
 
     return augment

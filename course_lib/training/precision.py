@@ -1,15 +1,11 @@
 """Mixed precision: forward in 16 bits, weights and updates in 32."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 
 import torch
 from torch.nn.utils import clip_grad_norm_
 
 from course_lib.errors import CourseError
-
-__all__ = ["Precision"]
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-__all__ = ["History", "Progress", "Tally"]
-
 
 @dataclass
 class History:
@@ -62,10 +60,9 @@ class Progress:
     def __enter__(self):
         if self.wanted:
             from IPython import get_ipython
+            from IPython.display import display
 
             if get_ipython() is not None:
-                from IPython.display import display
-
                 self.handle = display(_Line("training"), display_id=True)
         return self
 

@@ -1,21 +1,8 @@
 """Where chance comes from: seeds that repeat a run and leave the caller's alone."""
 
-from __future__ import annotations
-
-import random
 from contextlib import contextmanager
 
-import numpy as np
 import torch
-
-__all__ = ["isolated", "seed_everything"]
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python's, numpy's and torch's global generators."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
 
 
 @contextmanager

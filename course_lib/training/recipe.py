@@ -6,8 +6,6 @@ groups: how the weights move (:class:`Optimization`), what is minimised
 (:class:`Objective`), and where and how the run is carried out (:class:`Runtime`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,8 +16,6 @@ from torch.nn.functional import cross_entropy
 from course_lib.errors import CourseError
 from course_lib.training.optimization import make_optimizer
 from course_lib.training.schedules import lr_factor
-
-__all__ = ["STANDARD", "Objective", "Optimization", "Recipe", "Runtime"]
 
 
 @dataclass(frozen=True)

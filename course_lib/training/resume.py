@@ -6,29 +6,25 @@ are tensors; everything else is plain JSON in the header of the same safetensors
 No pickle, and no moment at which one half is newer than the other.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialised
 
 from course_lib import files
 from course_lib.errors import CourseError
 from course_lib.training.batches import Batches
 from course_lib.training.progress import History
 
-__all__ = ["Checkpoint", "load", "load_optimizer", "optimizer_state", "save"]
-
 HEADER = "course"  # key of the plain values in the file's header
 
 
 def save(path: str | os.PathLike, tensors: dict, values: dict) -> Path:
     """Write named tensors and JSON-ready values; the old file stands until then."""
-    from safetensors.torch import save as serialised
-
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     header = {HEADER: json.dumps(values, allow_nan=False)}
     return files.atomic_write_bytes(path, serialised(plain, metadata=header))
@@ -36,8 +32,6 @@ def save(path: str | os.PathLike, tensors: dict, values: dict) -> Path:
 
 def load(path: str | os.PathLike) -> tuple[dict, dict]:
     """(tensors, values) as they were saved.  Raises CourseError for a damaged file."""
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, "pt") as stored:
             values = json.loads(stored.metadata()[HEADER])
@@ -111,7 +105,9 @@ class Checkpoint:
         if self.path is None:
             return
         processes = run.processes
-        random_states = processes.every(torch.get_rng_state())
+        random_states, on_gpus = processes.every(torch.get_rng_state()), ()
+        if torch.cuda.is_initialized():
+            on_gpus = enumerate(torch.cuda.get_rng_state_all())
         weights = processes.weights(run.net)
         moments, groups = optimizer_state(run.optimizer)
         moments = {name: processes.whole(tensor) for name, tensor in moments.items()}
@@ -122,7 +118,7 @@ class Checkpoint:
             "best": run.best or {},
             "optimizer": moments,
             "batches": run.feed.batches.state(),
-            "random": {"cpu": random_states} | _cuda_random_state(),
+            "random": {"cpu": random_states} | {str(i): s for i, s in on_gpus},
         }
         tensors = {
             f"{part}.{name}": tensor
@@ -177,12 +173,6 @@ class Checkpoint:
             torch.cuda.set_rng_state(random_state.clone(), int(number))
         run.finished = values["finished"]
         run.seconds_before = run.history.seconds
-
-
-def _cuda_random_state() -> dict[str, torch.Tensor]:
-    if not torch.cuda.is_initialized():
-        return {}
-    return {str(i): state for i, state in enumerate(torch.cuda.get_rng_state_all())}
 
 
 def _facts(run) -> dict:

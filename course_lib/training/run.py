@@ -1,7 +1,5 @@
 """What stands around the updates of a training run, from its set-up to its history."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator
@@ -27,8 +25,6 @@ from course_lib.training.precision import Precision
 from course_lib.training.progress import History, Progress, Tally
 from course_lib.training.recipe import Recipe
 from course_lib.training.resume import Checkpoint
-
-__all__ = ["Run"]
 
 EVALUATIONS = 20  # at most, when the length is given in steps
 

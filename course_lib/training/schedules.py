@@ -5,16 +5,11 @@ A schedule is a function of (step, steps) that gives the factor of all rates, fo
 groups and a plan {epoch: what happens}.
 """
 
-from __future__ import annotations
-
 import math
 
 from course_lib.errors import CourseError
 from course_lib.models.features import network
 from course_lib.training import layer_groups as groups_of
-
-__all__ = ["DECAYS", "gradual_unfreezing", "lr_factor", "slanted_triangular"]
-
 
 DECAYS = {  # factor by the share of the steps after the warm-up
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * min(1.0, done))),

@@ -7,15 +7,11 @@ h w pixels a depthwise convolution is one (h w, h' w') matrix a channel, and a 1
 convolution one matrix product over all pixels (Chellapilla et al. 2006).
 """
 
-from __future__ import annotations
-
 import copy
 
 import torch
 from torch import nn
 from torch.nn.functional import linear
-
-__all__ = ["Depthwise", "Pointwise", "as_matrices"]
 
 LARGEST = 7 * 7  # pixels of a map; beyond, a channel's matrix outgrows its kernel
 

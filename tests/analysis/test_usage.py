@@ -1,38 +1,13 @@
 """Seconds and bytes against values worked out by hand."""
 
-import subprocess
-import sys
 import time
 
-import pytest
 import tiny
 import torch
 from torch import nn
 
 from course_lib.analysis import usage
 from course_lib.training import freezing
-
-FRESH = """
-import time, numpy as np
-from course_lib.analysis import usage
-
-def allocate():
-    block = np.ones(8_000_000)  # 64 MB
-    time.sleep(0.2)
-    return block[:3].sum()
-
-peak = usage.peak_memory(allocate)
-assert peak.result == 3 and peak.seconds >= 0.2
-print(peak.bytes)
-"""
-
-
-@pytest.mark.slow
-def test_peak_memory_sees_what_is_freed_again():
-    """In a process of its own: here, memory that other tests freed would be reused."""
-    run = [sys.executable, "-c", FRESH]
-    out = subprocess.run(run, capture_output=True, text=True, check=True).stdout
-    assert 50e6 < int(out) < 120e6
 
 
 def test_tensor_bytes_appear_when_tensors_do():

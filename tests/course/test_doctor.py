@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from course_lib import profiles
-from course_lib.course import cli, doctor, doctor_findings, library_checks
+from course_lib.course import cli, doctor, library_checks
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_this_installation_is_in_order(report):
     failed = {
         name: check["found"]
         for name, check in report["checks"].items()
-        if check["status"] == doctor_findings.FAILED
+        if check["status"] == doctor.FAILED
     }
     assert failed == {}
     assert report["profiles"]["offline"]["can"]
@@ -33,7 +33,7 @@ def test_this_installation_is_in_order(report):
 
 def test_whatever_is_not_in_order_comes_with_advice(report):
     for check in report["checks"].values():
-        if check["status"] in (doctor_findings.WARNING, doctor_findings.FAILED):
+        if check["status"] in (doctor.WARNING, doctor.FAILED):
             assert check["advice"]
 
 
@@ -43,7 +43,7 @@ def test_a_check_that_breaks_is_a_finding(monkeypatch):
 
     monkeypatch.setitem(doctor.CHECKS, "disk", broken)
     report = doctor.examine()
-    assert report["checks"]["disk"]["status"] == doctor_findings.FAILED
+    assert report["checks"]["disk"]["status"] == doctor.FAILED
     assert "RuntimeError: the ruler is bent" in report["checks"]["disk"]["found"]
     assert not report["profiles"]["offline"]["can"]
     assert "disk" in report["profiles"]["offline"]["why"]
@@ -60,12 +60,12 @@ def test_missing_and_other_versions_are_told_apart(monkeypatch):
     monkeypatch.setattr(
         doctor, "installed_version", lambda name: None if name == "peft" else real(name)
     )
-    assert doctor.check_packages()["status"] == doctor_findings.FAILED
+    assert doctor.check_packages()["status"] == doctor.FAILED
     assert "peft" in doctor.check_packages()["found"]
     monkeypatch.setattr(
         doctor, "installed_version", lambda name: "0" if name == "peft" else real(name)
     )
-    assert doctor.check_packages()["status"] == doctor_findings.WARNING
+    assert doctor.check_packages()["status"] == doctor.WARNING
     assert "peft 0 (expected" in doctor.check_packages()["found"]
 
 
@@ -115,7 +115,7 @@ def put(cache, model):
 
 
 def test_models_are_looked_up_in_the_caches(empty_caches, monkeypatch):
-    sound = {"disk": doctor_findings.finding(doctor_findings.OK, "")}
+    sound = {"disk": doctor.finding(doctor.OK, "")}
     monkeypatch.setattr(
         "psutil.virtual_memory", lambda: type("Memory", (), {"total": 64e9})
     )
@@ -132,13 +132,13 @@ def test_models_are_looked_up_in_the_caches(empty_caches, monkeypatch):
     assert answer["why"].startswith("6 of its models")
     found = library_checks.check_public_models()
     assert all(name in found["found"] for name in names)
-    assert found["status"] == doctor_findings.NOTE and "0 of 6" in found["found"]
+    assert found["status"] == doctor.NOTE and "0 of 6" in found["found"]
     assert "torchvision/resnet50 (98 MB)" in found["found"]
     assert "2579 MB" in found["advice"]  # 98 + 102 + 346 + 440 + 988 + 605
     for name in names:
         put(empty_caches, name)
     assert doctor.can_full(sound)["can"]
-    assert library_checks.check_public_models()["status"] == doctor_findings.OK
+    assert library_checks.check_public_models()["status"] == doctor.OK
 
 
 def test_a_switched_model_is_looked_up_instead(empty_caches, monkeypatch):

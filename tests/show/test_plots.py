@@ -44,14 +44,11 @@ FIGURES = {
     "bars": lambda: plots.bars_with_spread(
         {"a": [0.5, 0.6, 0.7], "b": [0.9]}, ylabel="accuracy", title="t"
     ),
-    "upright bars": lambda: plots.bars_with_spread(
-        {"a": [0.5, 0.6], "b": [0.9, 1]}, ylabel="y", title="t", horizontal=False
-    ),
     "history": lambda: plots.history({"one": HISTORY, "two": HISTORY}, title="t"),
     "confusion": lambda: plots.confusion([0, 1, 1], [0, 1, 0], ["crack", "none"]),
     "photographs": photographs,
     "filters": lambda: plots.filters(rng.random((16, 7, 7, 3))),
-    "maps": lambda: plots.feature_grid(rng.random((20, 8, 8)), n=8, title="t"),
+    "maps": lambda: plots.image_grid(rng.random((8, 8, 8)), title="t"),
 }
 
 

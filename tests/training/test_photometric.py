@@ -18,8 +18,6 @@ from course_lib.training.mixup import Mixup
         photometric.random_blur(1.5),
         photometric.random_grey(0.5),
         photometric.random_colour(0.4),
-        photometric.random_contrast(0.4),
-        photometric.random_brightness(0.4),
         Mixup(0.5),
         self_supervised.default_views(),
     ],
@@ -71,7 +69,7 @@ def test_grey_is_the_mean_of_the_channels_for_some():
     assert 60 < turned.sum() < 120 and torch.equal(some[~turned], x[~turned])
 
 
-def test_colour_contrast_and_brightness_are_what_they_say():
+def test_colour_is_what_it_says():
     x = torch.randn(40, 3, 6, 6, generator=generator(), dtype=torch.double)
     tinted = photometric.random_colour(0.3)(x, generator()).flatten(2)
     centred = x.flatten(2) - x.flatten(2).mean(dim=2, keepdim=True)
@@ -82,10 +80,3 @@ def test_colour_contrast_and_brightness_are_what_they_say():
     )
     for drawn in (gain - 1, offset):
         assert 0.25 < drawn.abs().max() <= 0.3 and drawn.std(dim=1).min() > 1e-3
-    stretched = photometric.random_contrast(0.3)(x, generator())
-    mean = x.mean(dim=(1, 2, 3))
-    torch.testing.assert_close(stretched.mean(dim=(1, 2, 3)), mean)
-    ratio = (stretched.flatten(1).std(dim=1) / x.flatten(1).std(dim=1)) - 1
-    assert 0.2 < ratio.abs().max() <= 0.3 and ratio.min() < 0 < ratio.max()
-    shift = (photometric.random_brightness(0.3)(x, generator()) - x).flatten(1)
-    assert shift.std(dim=1).max() < 1e-12 and 0.2 < shift.abs().max() <= 0.3

@@ -8,8 +8,6 @@ modes and random generators are put back.  :func:`rates` and :func:`rate_table` 
 which rate each parameter group really learns.
 """
 
-from __future__ import annotations
-
 from course_lib.analysis.audit import (
     adapters,
     buffers,
@@ -25,11 +23,6 @@ from course_lib.analysis.audit import (
 from course_lib.analysis.audit.findings import CHECKS, Finding, Findings, report
 from course_lib.analysis.audit.optimizers import rate_table, rates
 from course_lib.analysis.audit.setup import FOREIGN, Loop, Run, Setup
-
-__all__ = [
-    "CHECKS", "Finding", "Findings", "Loop", "Run", "audit", "rate_table", "rates",
-    "report",
-]  # fmt: skip
 
 SUBJECTS = (
     optimizers, buffers, inputs, pooling, token_labels, adapters, tying, saving, steps,

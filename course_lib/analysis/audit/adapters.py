@@ -1,7 +1,5 @@
 """Adapters: where they sit, how strongly they act, whether they learn and are used."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

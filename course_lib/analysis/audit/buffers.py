@@ -1,7 +1,5 @@
 """Running statistics and other buffers: frozen weights do not hold them still."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """What the audit says: its checks by name, a finding, and the report of all of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 CHECKS = {
@@ -100,13 +98,9 @@ def report(findings) -> str:
     if foreign:
         text += f"; {len(foreign)} do not concern such a model"
     if wanted:
-        text += f"; not looked at, for want of input: {_by_input(wanted)}"
+        inputs: dict[str, list[str]] = {}
+        for check, what in wanted.items():
+            inputs.setdefault(what, []).append(check)
+        told = (f"{', '.join(names)} ({what})" for what, names in inputs.items())
+        text += f"; not looked at, for want of input: {'; '.join(told)}"
     return text
-
-
-def _by_input(wanted: dict[str, str]) -> str:
-    """a, b (a batch); c (history): the checks by what they want."""
-    inputs: dict[str, list[str]] = {}
-    for check, what in wanted.items():
-        inputs.setdefault(what, []).append(check)
-    return "; ".join(f"{', '.join(names)} ({what})" for what, names in inputs.items())

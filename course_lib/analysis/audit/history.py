@@ -1,7 +1,5 @@
 """What a run has logged: the weights it kept, and losses that are no numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 
@@ -27,9 +25,7 @@ def wants(setup: Setup) -> dict[str, str]:
 
 def _kept_findings(history, kept):
     losses = logged(history).get("val_loss")
-    if not losses:
-        return
-    if not np.isfinite(losses).any():
+    if not losses or not np.isfinite(losses).any():
         return
     best = int(np.nanargmin(losses))
     kept = getattr(history, "best_epoch", None) if kept is None else kept

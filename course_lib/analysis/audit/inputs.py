@@ -1,7 +1,5 @@
 """Inputs, head and splits: what the network is given, against what it expects."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 
@@ -24,24 +22,19 @@ def look(setup: Setup) -> Iterator[Finding]:
 
 def wants(setup: Setup) -> dict[str, str]:
     """{check: input that it lacks}."""
-    parts = (setup.train, setup.val, setup.test)
-    loader = setup.loader is not setup.train
-    lacking = {
-        "preprocessing": "preprocess and train"
-        if setup.train is None or (setup.loop.preprocess is None and not loader)
-        else "",
-        "unshuffled": "" if loader else "a training loader",
-        "head-size": "train"
-        if not _heads_of(setup.model) or setup.train is None
-        else "",
-        "shared-examples": "two splits"
-        if sum(data is not None for data in parts) < 2
-        else "",
-        "test-for-choosing": "val and test"
-        if setup.val is None or setup.test is None
-        else "",
-    }
-    return {check: what for check, what in lacking.items() if what}
+    no_train, no_val, no_test = (
+        data is None for data in (setup.train, setup.val, setup.test)
+    )
+    no_loader = setup.loader is setup.train
+    unprepared = no_train or (setup.loop.preprocess is None and no_loader)
+    rows = (
+        (unprepared, "preprocessing", "preprocess and train"),
+        (no_loader, "unshuffled", "a training loader"),
+        (no_train or not _heads_of(setup.model), "head-size", "train"),
+        (no_train + no_val + no_test > 1, "shared-examples", "two splits"),
+        (no_val or no_test, "test-for-choosing", "val and test"),
+    )
+    return {check: what for lacks, check, what in rows if lacks}
 
 
 # -- inputs and head --------------------------------------------------------------

@@ -1,7 +1,5 @@
 """Parameter groups: what is in them, and at which rate each really learns."""
 
-from __future__ import annotations
-
 import copy
 import warnings
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Pooling: one vector from many places, as in pre-training or otherwise."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Running a network for a measurement, and leaving it as it was."""
 
-from __future__ import annotations
-
 import random
 import warnings
 from collections.abc import Iterator
@@ -12,7 +10,7 @@ import torch
 from torch import nn
 
 from course_lib.errors import CourseError
-from course_lib.models.features import to_device
+from course_lib.models.features import device_of, to_device
 
 
 @contextmanager
@@ -48,7 +46,7 @@ def untouched(net: nn.Module) -> Iterator[None]:
 
 def on_device(net: nn.Module, batch):
     """The batch where the network is; pairs and mappings keep their form."""
-    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    device = device_of(net)
     if isinstance(batch, (tuple, list)):
         return to_device(batch[0], device), torch.as_tensor(batch[1]).to(device)
     return to_device(batch, device)

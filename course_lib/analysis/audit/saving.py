@@ -1,11 +1,11 @@
 """What is saved of a model: what its files lack, and what they give back."""
 
-from __future__ import annotations
-
 import json
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -27,6 +27,7 @@ from course_lib.models.features import network
 
 ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 WHOLE = ("model.safetensors", "pytorch_model.bin")
+ADAPTED = ("lora_", "ia3_", "vera_", "hada_", "oft_", "boft_", "prompt_embeddings")
 PREFIXES = ("base_model.model.", "module.", "_orig_mod.")
 EXACT, EXACT_16 = 1e-4, 2e-2  # relative difference of outputs in 32 and in 16 bits
 
@@ -230,30 +231,26 @@ def _plain(state: Mapping) -> dict[str, torch.Tensor]:
     return found
 
 
-def _is_adapter(stored: Mapping) -> bool:
-    marks = ("lora_", "ia3_", "vera_", "hada_", "oft_", "boft_", "prompt_embeddings")
-    return any(mark in name for name in stored for mark in marks)
-
-
 def _key_findings(setup):
     stored, net = read_tensors(setup.run.saved), setup.net
-    if isinstance(getattr(net, "peft_config", None), Mapping) and _is_adapter(stored):
+    is_adapter = any(mark in name for name in stored for mark in ADAPTED)
+    if isinstance(getattr(net, "peft_config", None), Mapping) and is_adapter:
         active = getattr(net, "active_adapters", None) or list(net.peft_config)
         active = active() if callable(active) else active
         expected = _plain(adapter_state(net, active[0]))
     else:
         expected = _plain(net.state_dict())
-    raw, stored = stored, _plain(stored)
+    stored = _plain(stored)
     there = {_memory(t) for n, t in expected.items() if n in stored}
-    missing = [
-        n for n, t in expected.items() if n not in stored and _memory(t) not in there
-    ]
-    unused = [n for n in stored if n not in expected and not _embeds(n, net)]
-    other = [
-        n
-        for n in expected
-        if n in stored and tuple(stored[n].shape) != tuple(expected[n].shape)
-    ]
+    lacking = [n for n in expected if n not in stored]
+    missing = [n for n in lacking if _memory(expected[n]) not in there]
+    unused = [n for n in stored if n not in expected]
+    saved = [n for n in unused if "embed" in n]  # by peft, beside the adapter
+    own = [n for n, _ in net.named_parameters()]
+    saved = [n for n in saved if any(name.endswith(n) for name in own)]
+    unused = [n for n in unused if n not in saved]
+    both = [n for n in expected if n in stored]
+    other = [n for n in both if stored[n].shape != expected[n].shape]
     where = str(setup.run.saved)
     for names, what in (
         (
@@ -273,13 +270,6 @@ def _key_findings(setup):
             )
     if not setup.run.training and not (missing or other):
         yield from _value_findings(where, expected, stored)
-    del raw
-
-
-def _embeds(name: str, net) -> bool:
-    """A tensor of embeddings that peft saved beside the adapter."""
-    parameters = {n for n, _ in net.named_parameters()}
-    return any(n.endswith(name) for n in parameters) and "embed" in name
 
 
 def _value_findings(where, expected, stored):
@@ -409,9 +399,6 @@ def _difference_findings(net, before, after):
 
 def _quiet():
     """transformers says nothing of a load that is only a trial."""
-    import sys
-    from contextlib import nullcontext
-
     if "transformers" not in sys.modules:
         return nullcontext()
     from transformers.utils import logging

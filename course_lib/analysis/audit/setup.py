@@ -1,7 +1,5 @@
 """What an audit is given, resolved once for all its checks."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

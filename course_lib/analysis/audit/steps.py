@@ -1,7 +1,5 @@
 """One training step, measured and undone: loss, gradients, and their accumulation."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator
@@ -139,23 +137,17 @@ def _loss_findings(value, history):
 
 def _weight_findings(net):
     for name, parameter in net.named_parameters():
-        if parameter.is_floating_point() and not parameter.is_meta:
-            if not torch.isfinite(parameter.detach().sum()) and not bool(
-                torch.isfinite(parameter.detach()).all()
-            ):
-                yield Finding(
-                    "nan-loss",
-                    name,
-                    "it holds NaN or infinite numbers: every loss behind it is NaN.",
-                    "go back to weights from before, lower the rate, clip gradients.",
-                )
-                return
-
-
-def _layer(name: str, tuners: list[str]) -> str:
-    """The layer with the adapter that a parameter belongs to, else its own module."""
-    around = [place for place in tuners if name.startswith(place + ".")]
-    return max(around, key=len) if around else name.rpartition(".")[0]
+        if not parameter.is_floating_point() or parameter.is_meta:
+            continue
+        value = parameter.detach()  # a sum is quicker, and may overflow
+        if not value.sum().isfinite() and not value.isfinite().all():
+            yield Finding(
+                "nan-loss",
+                name,
+                "it holds NaN or infinite numbers: every loss behind it is NaN.",
+                "go back to weights from before, lower the rate, clip gradients.",
+            )
+            return
 
 
 def _gradient_findings(setup, reached):
@@ -168,7 +160,8 @@ def _gradient_findings(setup, reached):
     tuners = [name for name, _ in setup.tuners]
     layers: dict[str, bool] = {}
     for name, got in reached.items():
-        layer = _layer(name, tuners)
+        around = [place for place in tuners if name.startswith(place + ".")]
+        layer = max(around, key=len) if around else name.rpartition(".")[0]
         if "pooler" in name.split(".") and layer not in tuners:
             continue
         layers[layer] = layers.get(layer, False) or got

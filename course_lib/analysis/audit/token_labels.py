@@ -1,7 +1,5 @@
 """Labels of a language model, token by token: what the loss counts, what it misses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import torch

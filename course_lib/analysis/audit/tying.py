@@ -1,7 +1,5 @@
 """Tied weights: one tensor in two places, which must stay one."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 

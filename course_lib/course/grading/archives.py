@@ -306,7 +306,9 @@ def _copied(one: Found, stream, packed: int, scratch: Path, budget: Budget) -> F
     most = MAX_UNPACKED if is_archive else submission.MAX_BYTES
     target = scratch / f"{len(os.listdir(scratch))}-{time.monotonic_ns()}"
     size, problem = 0, ""
-    with _scratch(target) as out:
+    with _room(target):
+        out = open(target, "wb")
+    with out:
         while chunk := stream.read(CHUNK):
             size += len(chunk)
             budget.take(len(chunk))
@@ -316,41 +318,25 @@ def _copied(one: Found, stream, packed: int, scratch: Path, budget: Budget) -> F
                 problem = f"unpacks to more than {MAX_RATIO} times its size"
             if problem:
                 break
-            out.write(chunk)
+            with _room(target):
+                out.write(chunk)
     if problem:
         target.unlink()
         return replace(one, problem=problem)
     return replace(one, file=target)
 
 
-class _scratch:
-    """A new file of the scratch folder; a full disk is no fault of an archive."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self):
-        with self._told():
-            self.stream = open(self.path, "wb")
-        return self
-
-    def write(self, chunk: bytes) -> None:
-        with self._told():
-            self.stream.write(chunk)
-
-    @contextlib.contextmanager
-    def _told(self):
-        try:
-            yield
-        except OSError as error:
-            raise DiskFull(
-                f"An archive cannot be unpacked: {error.strerror}.\nExpected: room in "
-                f"{self.path.parent.parent}.\nDo: make room, or set TMPDIR to another "
-                "folder; then collect again, nothing is lost."
-            ) from None
-
-    def __exit__(self, *exception) -> None:
-        self.stream.close()
+@contextlib.contextmanager
+def _room(path: Path) -> Iterator[None]:
+    """A full disk is no fault of an archive."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskFull(
+            f"An archive cannot be unpacked: {error.strerror}.\nExpected: room in "
+            f"{path.parent.parent}.\nDo: make room, or set TMPDIR to another folder; "
+            "then collect again, nothing is lost."
+        ) from None
 
 
 class _Counted(io.RawIOBase):
@@ -428,10 +414,8 @@ def _name_of(member: zipfile.ZipInfo) -> str:
     """The member's name; UTF-8 that is not marked as such is read as UTF-8."""
     name = member.filename
     if not member.flag_bits & 0x800:
-        try:
+        with contextlib.suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            pass
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 

@@ -5,8 +5,6 @@ Older ones lie beside it in ``attempts/``, with ``attempts.json``, which says wh
 came from.  Nothing is ever replaced that is not kept there.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -99,16 +97,12 @@ def keep(folder: Path, lesson: str, new: list[Attempt], answered) -> list[str]:
     log = _log(folder)
     entries = [e for e in log if "sha256" in e]
     known = {e["sha256"]: e for e in entries}
-    before = _current(current)
+    before = submission.read(current) if os.path.lexists(current) else None
     if before is not None:
         digest = hashlib.sha256(before).hexdigest()
         if digest not in known:  # by hand, by nbgrader, or by an earlier version
-            there = Attempt(
-                HERE_BEFORE,
-                before,
-                time=current.stat().st_mtime,
-                answers=answered(before),
-            )
+            when, answers = current.stat().st_mtime, answered(before)
+            there = Attempt(HERE_BEFORE, before, time=when, answers=answers)
             entries.append(_entry(there))
             known[digest] = entries[-1]
         before = digest
@@ -140,13 +134,6 @@ def keep(folder: Path, lesson: str, new: list[Attempt], answered) -> list[str]:
         if i not in told:
             told[i] = _told(attempt, best, before, known, folder)
     return [told[i] for i in range(len(new))]
-
-
-def _current(path: Path) -> bytes | None:
-    """The bytes of what is graded today; None when there is nothing."""
-    if not os.path.lexists(path):
-        return None
-    return submission.read(path)
 
 
 def _entry(attempt: Attempt) -> dict:

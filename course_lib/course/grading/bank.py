@@ -4,8 +4,6 @@
 ``# %% right: what it is`` or ``# %% wrong: what it is -> hint``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re
@@ -70,9 +68,6 @@ def try_all(
     cells = release["cells"]
     asked = {q.name: q for q in submission.questions(release)}
     with Kernel(isolated=isolated) as kernel:
-        for entry in answers:
-            if entry.question not in asked:
-                surprises.append(f"{entry.question}: no such question")
         learner = Learner(kernel, lambda: CALL_SECONDS)
         locked = {q.scored for q in asked.values()} | {q.answer for q in asked.values()}
         for i, cell in enumerate(cells):
@@ -80,6 +75,7 @@ def try_all(
                 kernel.run(cell["source"], CELL_SECONDS)
         for entry in answers:
             if entry.question not in asked:
+                surprises.append(f"{entry.question}: no such question")
                 continue
             names = submission.defined(entry.source) | submission.defined(
                 cells[asked[entry.question].answer]["source"]

@@ -7,8 +7,6 @@ protocol (RFC 23 of ZeroMQ) this is what a Jupyter client needs: the mechanism N
 connection, the socket types DEALER and SUB.
 """
 
-from __future__ import annotations
-
 import socket
 import struct
 import time

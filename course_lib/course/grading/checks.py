@@ -7,14 +7,14 @@ functions in the sandbox, compares with what it computes itself, and raises
 grader, and no text but a hint comes back to the learner.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import numbers
 import re
 import types
 from collections.abc import Callable
+
+import numpy as np
 
 from course_lib.course.grading import plain
 from course_lib.course.grading.sandbox import Kernel
@@ -151,8 +151,6 @@ def expect(
         raise Wrong(hint)
     if shape is None:
         return value
-    import numpy as np
-
     array = as_array(value)
     if array is None or array.shape != tuple(shape):
         raise Wrong(hint)
@@ -193,8 +191,6 @@ def close(value, expected, tolerance: float = 1e-4) -> bool:
     than 1e-6).  Numbers may come as 0-dimensional arrays; not-a-number is never close,
     and nothing is close to an array without entries.
     """
-    import numpy as np
-
     got, wanted = as_array(value), as_array(expected)
     if got is None or wanted is None or got.shape != wanted.shape or not wanted.size:
         return False
@@ -216,8 +212,6 @@ def all_close(values, expected, tolerance: float = 1e-4) -> bool:
 
 def as_array(value):
     """Numbers, arrays, tensors and even lists of numbers as float64; else None."""
-    import numpy as np
-
     if isinstance(value, numbers.Real):
         try:
             return np.array(float(value))

@@ -4,8 +4,6 @@
 record of each submission is kept (`journal`), and found again.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import hashlib
@@ -54,9 +52,8 @@ def submissions(lesson: str, folder: Path | None = None) -> list[Submission]:
     """
     folder = folder or paths.ROOT / "submitted"
     found = []
-    for entry in (
-        sorted(os.scandir(folder), key=lambda e: e.name) if folder.is_dir() else []
-    ):
+    entries = os.scandir(folder) if folder.is_dir() else ()
+    for entry in sorted(entries, key=lambda e: e.name):
         if not STUDENT.fullmatch(entry.name) or not entry.is_dir(follow_symlinks=False):
             continue
         own = Path(entry.path) / lesson
@@ -105,9 +102,8 @@ def jobs(
     made = []
     for one in found:
         seed = grade.own_seed(secret, one.student, lesson.name)
-        digest = hashlib.sha256()
-        for part in (one.content, one.problem, json.dumps(public), checks, str(seed)):
-            part = part if isinstance(part, bytes) else part.encode()
+        digest, texts = hashlib.sha256(), (one.problem, json.dumps(public), checks)
+        for part in (one.content, *map(str.encode, (*texts, str(seed)))):
             digest.update(hashlib.sha256(part).digest())
         made.append(
             {
@@ -141,10 +137,8 @@ def run(
     come out as they must; raises CourseError when they do not.  The records returned
     are without the notebooks, which a class would fill the memory with.
     """
-    records, left, tried, held = {}, [], {}, []
-    for job in todo:
-        if not journal.find(job["student"], job["digest"]):
-            left.append(job)
+    records, tried, held = {}, {}, []
+    left = [job for job in todo if not journal.find(job["student"], job["digest"])]
 
     def keep(job: dict, record: dict) -> None:
         record = {**record, "digest": job["digest"], "student": job["student"]}
@@ -216,7 +210,7 @@ def here(left: list[dict], parallel: int):
                 job = waiting.get_nowait()
                 finished.put((job, one.work(job)))
         except queue.Empty:
-            pass
+            return
         except BaseException as error:  # noqa: BLE001 - the caller's to raise
             finished.put((None, error))
         finally:
@@ -380,28 +374,21 @@ def _reasons(record: dict) -> list[str]:
     return found
 
 
-class _progress:
+@contextlib.contextmanager
+def _progress(title: str, total: int, stream):
     """A bar that moves with each submission; on a plain output, a line for each."""
+    if not stream.isatty():
+        print(f"{title} ...", file=stream, flush=True)
 
-    def __init__(self, title: str, total: int, stream):
-        self.title, self.total, self.stream, self.bar = title, total, stream, None
+        def line(student: str, record: dict, again: bool) -> None:
+            how = "as before" if again else f"{record['seconds']:.1f} s"
+            said = f"{student}: {record['points']:g} points, {how}"
+            print(said, file=stream, flush=True)
 
-    def __enter__(self):
-        if not self.stream.isatty():
-            print(f"{self.title} ...", file=self.stream, flush=True)
-            return self._line
-        from rich.progress import Progress
+        yield line
+        return
+    from rich.progress import Progress
 
-        self.bar = Progress(console=console(self.stream))
-        self.bar.start()
-        self.task = self.bar.add_task(self.title, total=self.total)
-        return lambda student, record, again: self.bar.advance(self.task)
-
-    def _line(self, student: str, record: dict, again: bool) -> None:
-        how = "as before" if again else f"{record['seconds']:.1f} s"
-        line = f"{student}: {record['points']:g} points, {how}"
-        print(line, file=self.stream, flush=True)
-
-    def __exit__(self, *exception) -> None:
-        if self.bar:
-            self.bar.stop()
+    with Progress(console=console(stream)) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda student, record, again: bar.advance(task)

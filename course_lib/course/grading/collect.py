@@ -6,8 +6,6 @@ what a file is `recognise`'s, what lies in an archive `archives`', what becomes 
 attempt `attempts`'.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import os

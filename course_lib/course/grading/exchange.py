@@ -6,8 +6,6 @@ the whole class.  This one takes notebooks alone, names all that it leaves out, 
 keeps every attempt as `collect` does.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

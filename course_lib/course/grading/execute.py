@@ -5,8 +5,6 @@ formgrader, take this way.  What comes out is the notebook rebuilt from the rele
 with hints and scores in it.
 """
 
-from __future__ import annotations
-
 import nbformat
 from nbgrader.preprocessors import Execute
 

@@ -4,8 +4,6 @@ formgrader has no setting for how it shows a submission: `protect` replaces the
 exporter that its handlers use, and gives each of its answers a content policy.
 """
 
-from __future__ import annotations
-
 import functools
 import sys
 from pathlib import Path

@@ -4,12 +4,12 @@ The record tells outcomes apart and is all that the gradebook is written from.  
 that a submission does ends the grader, and nothing it says becomes a score.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import time
 from dataclasses import dataclass
+
+import numpy as np
 
 from course_lib.course.grading import notices, sandbox, submission
 from course_lib.course.grading.checks import Checks, Learner, NotAttempted, Wrong
@@ -43,8 +43,6 @@ class Answer:
 
 def rng_of(seed: int, question: str):
     """The generator of hidden inputs: the same for one seed and question."""
-    import numpy as np
-
     digest = hashlib.sha256(f"{seed} {question}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
@@ -269,11 +267,9 @@ class _Run:
         with self._kernel() as kernel:
             for i in range(last + 1):
                 if self._runs(i) and self._is_released(i):
+                    source = self.built.cells[i]["source"]
                     try:
-                        kernel.run(
-                            self.built.cells[i]["source"],
-                            self.budget.left(CELL_SECONDS),
-                        )
+                        kernel.run(source, self.budget.left(CELL_SECONDS))
                     except (OutOfTime, KernelDied):
                         return False
         return True
@@ -316,23 +312,12 @@ def _filled(built, release, asked, answers, known) -> dict:
             continue
         answer = answers[q.name]
         text = said(answer, known.hints) + "\n"
-        score = {
-            "output_type": "execute_result",
-            "execution_count": 1,
-            "metadata": {},
-            "data": {"text/plain": repr(float(answer.points))},
-        }
-        cell["outputs"] = [
-            {"output_type": "stream", "name": "stdout", "text": text},
-            score,
-        ]
-        cell["execution_count"] = 1
-    return {
-        "cells": built.cells,
-        "metadata": release["metadata"],
-        "nbformat": release["nbformat"],
-        "nbformat_minor": release["nbformat_minor"],
-    }
+        score = dict(output_type="execute_result", execution_count=1, metadata={})
+        score["data"] = {"text/plain": repr(float(answer.points))}
+        said_first = dict(output_type="stream", name="stdout", text=text)
+        cell["outputs"], cell["execution_count"] = [said_first, score], 1
+    about = {key: release[key] for key in ("metadata", "nbformat", "nbformat_minor")}
+    return {"cells": built.cells} | about
 
 
 def said(answer: Answer, hints: dict[str, str]) -> str:

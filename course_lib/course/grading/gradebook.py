@@ -17,6 +17,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
+
 from course_lib import files, paths
 from course_lib.course.grading import attempts, grade, release, rendering
 from course_lib.course.grading.faults import told
@@ -48,11 +50,10 @@ def settled(notebook: dict) -> dict:
     Streams of one cell are joined, since how they interleave is a matter of
     milliseconds; addresses of objects are left out.
     """
-    cells = []
-    for cell in notebook["cells"]:
-        if "outputs" in cell:
-            cell = {**cell, "outputs": _settled(cell["outputs"])}
-        cells.append(cell)
+    cells = [
+        {**cell, "outputs": _settled(cell["outputs"])} if "outputs" in cell else cell
+        for cell in notebook["cells"]
+    ]
     return {**notebook, "cells": cells}
 
 
@@ -85,7 +86,6 @@ class Book:
         self.lesson, self.url = lesson, url(db)
 
     def __enter__(self) -> Book:
-        import nbformat
         from nbgrader.api import Gradebook
         from nbgrader.preprocessors import SaveCells
 
@@ -116,15 +116,8 @@ class Book:
 
     def _resources(self, **more) -> dict:
         name = self.lesson.name
-        return {
-            "nbgrader": {
-                "assignment": name,
-                "notebook": name,
-                "db_url": self.url,
-                **more,
-            },
-            "unique_key": name,
-        }
+        about = dict(assignment=name, notebook=name, db_url=self.url, **more)
+        return {"nbgrader": about, "unique_key": name}
 
     def autograded(self, student: str) -> Path:
         """Where a student's graded notebook lies."""
@@ -144,8 +137,6 @@ class Book:
         the answer that it was given for has changed, but waits for a second look
         (`stale`).  A record of a broken environment is never entered.
         """
-        import nbformat
-
         if record["outcome"] == grade.BROKEN:
             return False
         notebook = nbformat.from_dict(settled(record["notebook"]))
@@ -153,7 +144,8 @@ class Book:
         with told(f"The record of {student} is not entered"):
             known = self._known(student)
             is_new = known.get("digest") != record["digest"]
-            if is_new or self._saved(student) != _scores(notebook):
+            saved = {one.name: one.auto_score for one in self._grades(student)}
+            if is_new or saved != _scores(notebook):
                 self._save(student, notebook, known.get("answers", {}))
                 is_new = True
             path = self.autograded(student)
@@ -182,9 +174,6 @@ class Book:
             return self.book.find_submission_notebook(name, name, student).grades
         except MissingEntry:
             return []
-
-    def _saved(self, student: str) -> dict[str, float | None]:
-        return {one.name: one.auto_score for one in self._grades(student)}
 
     def _save(self, student: str, notebook, before: dict[str, str]) -> None:
         """Enter scores; nbgrader asks to look again at whatever was marked by hand.
@@ -218,7 +207,6 @@ class Book:
 
         Raises CourseError where the graded notebook or its scores are missing.
         """
-        import nbformat
         from nbgrader.preprocessors import GetGrades
 
         path, name = self.autograded(student), self.lesson.name
@@ -354,20 +342,9 @@ def _note(lesson: str, student: str, problem: str) -> None:
 
 
 COLUMNS = (
-    "assignment",
-    "duedate",
-    "timestamp",
-    "student_id",
-    "last_name",
-    "first_name",
-    "email",
-    "raw_score",
-    "late_submission_penalty",
-    "score",
-    "max_score",
-    "to_mark",
-    "stale",
-)
+    "assignment duedate timestamp student_id last_name first_name email raw_score "
+    "late_submission_penalty score max_score to_mark stale"
+).split()
 
 
 def export(to: Path, db: str | None = None) -> Path:

@@ -6,8 +6,6 @@ can know, a roster says: a CSV file with the columns ``name`` or ``pattern``, an
 ``learner``.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import hashlib
 import io
@@ -143,10 +141,8 @@ def _bare(name: str) -> tuple[str, int, float | None]:
         name = SUFFIXES.sub("", name).strip()
         renamed = RENAMED.search(name)
         if renamed:
-            name, when = (
-                name[: renamed.start()],
-                _seconds(renamed["when"], "%Y%m%d%H%M%S"),
-            )
+            name = name[: renamed.start()]
+            when = _seconds(renamed["when"], "%Y%m%d%H%M%S")
         for mark in COPIES:
             found = mark.search(name)
             if found and found[0] != name:
@@ -197,8 +193,9 @@ def _platform(stem: str, lesson: str) -> Named | None:
         return Named(moodle[1], moodle[2], is_sure=True)
     board = re.match(r"(.+)_attempt_(\d{4}(?:-\d\d){5})(?:_|$)", stem)
     if board:
-        head = _without_begin(board[1], lesson)
-        head = board[1].rpartition("_")[2] if head is None else head
+        own = rf"(?:{pattern_of(lesson)})[\s_.–-]+"
+        head = re.sub(rf"^{own}", "", board[1], count=1, flags=re.IGNORECASE)
+        head = board[1].rpartition("_")[2] if head == board[1] else head
         when = _seconds(board[2], "%Y-%m-%d-%H-%M-%S")
         digits = int(board[2].replace("-", ""))
         return Named(head, number=("blackboard", digits, 0), when=when, is_sure=True)
@@ -214,11 +211,6 @@ def _platform(stem: str, lesson: str) -> Named | None:
     if canvas and (not own or canvas.end() <= own.start() + 1):
         return _canvas(canvas[1], canvas[2], canvas[3], stem, bool(own))
     return None
-
-
-def _without_begin(name: str, lesson: str) -> str | None:
-    found = re.match(rf"(?:{pattern_of(lesson)})[\s_.–-]+", name, re.IGNORECASE)
-    return name[found.end() :] if found else None
 
 
 def _brightspace_time(text: str) -> float | None:
@@ -353,12 +345,8 @@ class Roster:
         names = [nfc(name) for name in names if name]
         found = {}
         for number, is_pattern, wanted, learner in self.lines:
-            same = (
-                any(fnmatch.fnmatchcase(name, wanted) for name in names)
-                if is_pattern
-                else wanted in names
-            )
-            if same:
+            same = fnmatch.fnmatchcase if is_pattern else str.__eq__
+            if any(same(name, wanted) for name in names):
                 self.unused.pop(number, None)
                 found.setdefault(learner, number)
         if len(found) > 1:

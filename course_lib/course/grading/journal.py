@@ -4,8 +4,6 @@ Each is written whole or not at all, and named by a digest of everything that it
 on.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from pathlib import Path

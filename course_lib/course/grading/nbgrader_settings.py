@@ -1,7 +1,5 @@
 """nbgrader's own commands and its exchange, set up for this course."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -27,15 +25,8 @@ def configuration(db: str | None = None):
     c.CourseDirectory.source_directory = "solutions"
     c.CourseDirectory.release_directory = "exercises"
     c.CourseDirectory.db_url = gradebook.url(db)
-    c.CourseDirectory.ignore = [
-        ".ipynb_checkpoints",
-        "*.pyc",
-        "__pycache__",
-        "checks.py",
-        "bank",
-        "attempts",
-        ".*",
-    ]
+    ignored = ".ipynb_checkpoints *.pyc __pycache__ checks.py bank attempts .*"
+    c.CourseDirectory.ignore = ignored.split()
     ours = "course_lib.course.grading"  # by name: nbgrader loads what it needs
     c.Autograde.sanitize_preprocessors = [f"{ours}.execute.SandboxExecute"]
     c.Autograde.autograde_preprocessors = [

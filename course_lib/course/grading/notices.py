@@ -4,8 +4,6 @@ A notice accuses nobody: a learner may import `ctypes` for a good reason, and a 
 notebook may have lost its locked cells.  It changes no points.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

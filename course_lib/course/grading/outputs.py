@@ -3,8 +3,6 @@
 HTML, JavaScript, widgets and all other kinds are dropped.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 import struct

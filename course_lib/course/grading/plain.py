@@ -5,8 +5,6 @@ tensors, and dictionaries of tensors as safetensors.  Nothing that is decoded ru
 and nothing decoded is larger than the text that it came from.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import io

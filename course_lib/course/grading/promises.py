@@ -4,8 +4,6 @@ A probe runs harmless code in the same sandbox as submissions do, and says what 
 there.  SECURITY.md explains the promises; the tests attack them in many more ways.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import json
@@ -17,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -40,119 +39,7 @@ class Tried:
 
 # -- inside the sandbox: each probe sets `wrong`, a text, where a promise is broken ----
 
-INSIDE = {
-    "no network": """
-import socket
-names = [name for _, name in socket.if_nameindex() if name != "lo"]
-if names:
-    wrong = f"network interfaces {names}"
-try:
-    socket.create_connection(("127.0.0.1", GIVEN["port"]), 2).close()
-    wrong = "a server of this machine was reached"
-except OSError:
-    pass
-""",
-    "no files of others": """
-import os
-seen = [path for path in GIVEN["files"] if os.path.lexists(path)]
-if seen:
-    wrong = f"{len(seen)} can be seen, such as {seen[0]}"
-""",
-    "an environment of its own": """
-import os
-if GIVEN["token"] in str(dict(os.environ)):
-    wrong = "variables of the grader are there"
-""",
-    "no processes of others": """
-import glob
-for path in glob.glob("/proc/[0-9]*/cmdline"):
-    try:
-        if GIVEN["token"].encode() in open(path, "rb").read():
-            wrong = "a process outside can be seen"
-    except OSError:
-        pass
-""",
-    "no rights of root": """
-import os
-lines = [line.split(":\\t", 1) for line in open("/proc/self/status")]
-state = dict(line for line in lines if len(line) == 2)
-if os.getuid() == 0:
-    wrong = "it runs as root"
-if int(state["CapEff"], 16) or int(state["CapPrm"], 16):
-    wrong = f"it has capabilities {state['CapEff'].strip()}"
-if state["NoNewPrivs"].strip() != "1":
-    wrong = "it may get new rights by starting a program"
-""",
-    "nothing of the machine is writable": """
-import os
-open_to = []
-for line in open("/proc/self/mounts"):
-    _, where, kind = line.split()[:3]
-    where = where.encode().decode("unicode_escape")
-    target = os.path.join(where, "course-probe")
-    try:
-        with open(target, "w") as stream:
-            stream.write("x")
-        os.remove(target)
-    except OSError:
-        continue
-    if kind != "tmpfs":
-        open_to.append(where)
-if open_to:
-    wrong = f"{', '.join(open_to)} can be written to"
-""",
-    "files are limited": """
-import os
-written, made = 0, []
-for folder in ("/tmp", "/box/work", "/dev/shm"):
-    for n in range(10):
-        made.append(f"{folder}/course-probe-{n}")
-        try:
-            with open(made[-1], "wb") as stream:
-                stream.write(bytes(10**7))
-            written += 10
-        except OSError:
-            pass
-for path in made:
-    if os.path.exists(path):
-        os.remove(path)
-if written > 3 * GIVEN["scratch_mb"]:
-    wrong = f"{written} MB of files could be written"
-""",
-    "processes are limited": """
-import threading
-threading.stack_size(65536)
-end, threads = threading.Event(), []
-try:
-    while len(threads) < GIVEN["processes"] + 50:
-        thread = threading.Thread(target=end.wait)
-        thread.start()
-        threads.append(thread)
-    wrong = f"{len(threads)} threads could be started"
-except RuntimeError:
-    pass
-end.set()
-for thread in threads:
-    thread.join()
-""",
-    "a fresh keyring": """
-import ctypes
-libc, (add_key, keyctl) = ctypes.CDLL(None, use_errno=True), GIVEN["keyctl"]
-note = "keys cannot be asked for"
-mine = libc.syscall(keyctl, 0, -3, 0)
-if mine > 0:
-    note = "another keyring than the grader's"
-if mine > 0 and mine == GIVEN["keyring"]:
-    wrong = "the grader's session keyring is its own"
-if libc.syscall(keyctl, 11, GIVEN["key"], ctypes.create_string_buffer(64), 64) > 0:
-    wrong = "a key of the grader can be read"
-""",
-    "a filter of system calls": """
-for line in open("/proc/self/status"):
-    if line.startswith("Seccomp:") and line.split()[1] != "2":
-        wrong = "none is on"
-""",
-}
+INSIDE = tomllib.loads(Path(__file__).with_name("probes.toml").read_text("utf-8"))
 FRAME = """
 GIVEN = {given!r}
 def probe():
@@ -210,7 +97,11 @@ def surroundings() -> Iterator[dict]:
         for name in ("solutions", "submitted", "autograded", "grading", "gradebook.db"):
             private.append(root / name)
         inside = Path(sys.prefix), Path(sys.base_prefix), root / "data"
-        private = [p for p in private if p.exists() and not _holds(p, inside)]
+        private = [  # not what leads to something that the sandbox shows
+            path
+            for path in private
+            if path.exists() and not any(one.is_relative_to(path) for one in inside)
+        ]
         yield {
             "token": token,
             "port": server.getsockname()[1],
@@ -221,11 +112,6 @@ def surroundings() -> Iterator[dict]:
             "keyring": keyring,
             "key": key,
         }
-
-
-def _holds(folder: Path, shown: tuple[Path, ...]) -> bool:
-    """Does a folder lead to one that the sandbox shows?  Its name is there then."""
-    return any(path == folder or folder in path.parents for path in shown)
 
 
 @contextlib.contextmanager
@@ -249,16 +135,12 @@ def _key(content: str) -> Iterator[tuple[int, int]]:
 # -- sandboxes that do not survive their probe -----------------------------------------
 
 
-HOLD = "import time; time.sleep(2); print('held')"
-
-
 def _is_counted(code: str) -> Tried:
     """Code that takes more memory than it may, and says so when it has it."""
     try:
         with Kernel(LIMITS) as kernel:
-            said = _printed(
-                kernel, f"{code}\nimport time\ntime.sleep(2)\nprint('held')"
-            )
+            code += "\nimport time\ntime.sleep(2)\nprint('held')"
+            said = _printed(kernel, code)
     except KernelDied:
         return Tried(True, "")
     except OutOfTime:
@@ -312,10 +194,8 @@ def nothing_stays() -> Tried:
     token = f"probe-{secrets.token_hex(8)}"
 
     def running() -> bool:
-        for process in psutil.process_iter(["cmdline"]):
-            if token in (process.info["cmdline"] or ()):
-                return True
-        return False
+        every = psutil.process_iter(["cmdline"])
+        return any(token in (process.info["cmdline"] or ()) for process in every)
 
     with Kernel(LIMITS) as kernel:
         kernel.run(DAEMON.format(token=token), SECONDS)

@@ -4,8 +4,6 @@ A name alone does not say it: a notebook is known by its cells, an archive by it
 bytes, a file of the course by its place.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import re
@@ -18,45 +16,32 @@ from course_lib.course.grading.archives import Found
 from course_lib.course.grading.identity import Named
 
 COURSE = ("course_lib", "__init__.py")  # a copy of the course has this file
-SYSTEM = {  # folders and files that people hand in without knowing, in small letters
-    "__macosx": "of macOS",
-    ".ds_store": "of macOS",
-    ".localized": "of macOS",
-    "icon\r": "of macOS",
-    ".spotlight-v100": "of macOS",
-    ".trashes": "of macOS",
-    ".fseventsd": "of macOS",
-    "thumbs.db": "of Windows",
-    "desktop.ini": "of Windows",
-    "$recycle.bin": "of Windows",
-    ".ipynb_checkpoints": "Jupyter's own copy",
-    ".virtual_documents": "of Jupyter",
-    "__pycache__": "of Python",
-    ".pytest_cache": "of Python",
-    ".ruff_cache": "of Python",
-    ".venv": "of Python",
-    "venv": "of Python",
-    "site-packages": "of Python",
-    "node_modules": "of JavaScript",
-    ".git": "of git",
-    ".gitignore": "of git",
-    ".gitattributes": "of git",
-    ".vscode": "of an editor",
-    ".idea": "of an editor",
+# folders and files that people hand in without knowing, in small letters
+SYSTEM = {
+    name: whose
+    for whose, names in {
+        "of macOS": "__macosx .ds_store .localized icon\r .spotlight-v100 .trashes "
+        ".fseventsd",
+        "of Windows": "thumbs.db desktop.ini $recycle.bin",
+        "Jupyter's own copy": ".ipynb_checkpoints",
+        "of Jupyter": ".virtual_documents",
+        "of Python": "__pycache__ .pytest_cache .ruff_cache .venv venv site-packages",
+        "of JavaScript": "node_modules",
+        "of git": ".git .gitignore .gitattributes",
+        "of an editor": ".vscode .idea",
+    }.items()
+    for name in names.split(" ")
 }
 OTHER = {  # what people hand in instead of a notebook
-    ".html": "a page made from a notebook",
-    ".htm": "a page made from a notebook",
-    ".pdf": "a page made from a notebook",
-    ".py": "a script",
-    ".md": "a text",
-    ".docx": "a document",
-    ".doc": "a document",
-    ".odt": "a document",
-    ".png": "a picture",
-    ".jpg": "a picture",
-    ".jpeg": "a picture",
-    ".heic": "a picture",
+    ending: what
+    for what, endings in {
+        "a page made from a notebook": ".html .htm .pdf",
+        "a script": ".py",
+        "a text": ".md",
+        "a document": ".docx .doc .odt",
+        "a picture": ".png .jpg .jpeg .heic",
+    }.items()
+    for ending in endings.split(" ")
 }
 
 

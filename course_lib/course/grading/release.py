@@ -4,8 +4,6 @@
 ``exercises/NN_name/NN_name.ipynb`` is made from it by nbgrader's own steps.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import re

@@ -10,9 +10,8 @@ Rendering runs in a process of its own, with a limit of time, memory and size fo
 learner (`Renderer`).  Where a limit is reached, the work is shown as plain text.
 """
 
-from __future__ import annotations
-
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -88,15 +87,17 @@ def class_names() -> dict[str, set[str]]:
     from pygments.token import STANDARD_TYPES
 
     colours = "black red green yellow blue magenta cyan white default".split()
-    ansi = {f"ansi-{c}{i}-{w}" for c in colours for i in ("", "-intense") for w in _WAY}
+    ansi = {
+        f"ansi-{c}{i}-{w}"
+        for c in colours
+        for i in ("", "-intense")
+        for w in ("fg", "bg")
+    }
     styles = {"ansi-bold", "ansi-underline", "ansi-italic"}
     return {
         "span": ({*STANDARD_TYPES.values()} - {""}) | ansi | styles,
         "div": {"highlight", "hl-ipython3", "hl-python"},
     }
-
-
-_WAY = ("fg", "bg")
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
@@ -328,6 +329,8 @@ def render(notebook: dict, kind: str, resources: dict, as_plain: bool) -> dict:
 
     mark, parts, nonce = secrets.token_hex(16), [], secrets.token_urlsafe(16)
     links = kind == FEEDBACK
+    ready = READY if kind == FORMGRADE else ""
+    without_mathjax = f"{{%- macro mathjax(url='') -%}}{ready}{{%- endmacro -%}}"
 
     def kept(html: str) -> str:
         parts.append(html)
@@ -341,7 +344,7 @@ def render(notebook: dict, kind: str, resources: dict, as_plain: bool) -> dict:
     exporter = HTMLExporter(
         template_name=kind,
         preprocessors=[CSSHTMLHeaderPreprocessor],
-        extra_loaders=[DictLoader({"mathjax.html.j2": _without_mathjax(kind)})],
+        extra_loaders=[DictLoader({"mathjax.html.j2": without_mathjax})],
         filters={
             "markdown2html": lambda source: kept(
                 plain(source) if as_plain else markdown(source, links)
@@ -362,11 +365,6 @@ def render(notebook: dict, kind: str, resources: dict, as_plain: bool) -> dict:
     page = re.sub(rf"{mark}x(\d+)x", lambda found: parts[int(found[1])], page)
     page = page.encode("utf-8", "replace").decode("utf-8")  # halves of characters
     return {"html": page, "policy": rules}
-
-
-def _without_mathjax(kind: str) -> str:
-    body = READY if kind == FORMGRADE else ""
-    return f"{{%- macro mathjax(url='') -%}}{body}{{%- endmacro -%}}"
 
 
 def _escaped(value):
@@ -395,16 +393,13 @@ class Page:
 TIME_ENDS = [-getattr(signal, n) for n in ("SIGPROF", "SIGALRM") if hasattr(signal, n)]
 
 
-class Renderer:
+class Renderer(contextlib.AbstractContextManager):
     """Makes pages in a process of its own, which a new one replaces when it hangs.
 
     ``with Renderer() as renderer: renderer.page(notebook, FEEDBACK, resources)``.
     """
 
     process: subprocess.Popen | None = None
-
-    def __enter__(self) -> Renderer:
-        return self
 
     def __exit__(self, *exception) -> None:
         self.close()
@@ -494,10 +489,8 @@ class Renderer:
             process.kill()
             process.wait()
             for stream in (process.stdin, process.stdout):
-                try:
+                with contextlib.suppress(OSError):  # what was not sent yet
                     stream.close()
-                except OSError:  # what was not sent yet
-                    pass
 
 
 def work(job: dict) -> dict:

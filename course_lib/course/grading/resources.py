@@ -6,8 +6,6 @@ it may not, `held` adds up what can be seen from outside; the filter of system c
 closes the ways to memory that cannot.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import secrets

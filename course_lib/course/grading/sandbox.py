@@ -168,6 +168,8 @@ def _starts(bwrap: str) -> bool:
 
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin")
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/fonts", "/etc/alternatives")
+# what no sandbox may see: answers, checks, and the work and marks of learners
+PRIVATE = "solutions submitted grading autograded feedback gradebook.db .git".split()
 FOLDERS = ("/tmp", "/box", "/dev/shm")  # in memory, to be written to
 
 
@@ -182,13 +184,6 @@ def readable_folders() -> list[Path]:
     return list(dict.fromkeys(path for path in found if path.is_dir()))
 
 
-def private_places() -> list[Path]:
-    """What no sandbox may see: answers, checks, and the work and marks of learners."""
-    root = paths.ROOT
-    names = ("solutions", "submitted", "grading", "autograded", "feedback")
-    return [root / name for name in (*names, "gradebook.db", ".git")]
-
-
 def exchange() -> Path:
     """nbgrader's exchange folder; its default lies below /usr, which sandboxes see."""
     own = os.environ.get("COURSE_EXCHANGE")
@@ -201,7 +196,7 @@ def check_folders(more: list[Path] = ()) -> None:
     ``more``: other private places, such as the file of a gradebook.
     """
     seen = [*readable_folders(), *map(Path, (*SYSTEM, *SYSTEM_FILES))]
-    for place in [*private_places(), *more]:
+    for place in [*(paths.ROOT / name for name in PRIVATE), *more]:
         for folder in seen:
             for one in {place, place.resolve()}:
                 if one.is_relative_to(folder) or one.is_relative_to(folder.resolve()):

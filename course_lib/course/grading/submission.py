@@ -4,8 +4,6 @@ The released notebook says which cells there are and what they are worth; the
 submission gives nothing but the text of the answers and of cells that were added.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import os
@@ -274,6 +272,9 @@ CODE = re.compile(  # lines that others may need
 )
 
 
+TESTED = re.compile(r"^with exercises\.visible\([^,]+, *[\"\'](\w+)", re.MULTILINE)
+
+
 def unfenced(source: str) -> str:
     """Code that was turned into text, without the fence around it."""
     fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", source, re.DOTALL)
@@ -323,28 +324,24 @@ class _Places:
         A cell that begins with an indented line goes on where the answer above it ends.
         """
         names = {_ours(c).get("grade_id"): i for i, c in enumerate(self.release)}
-        names.pop(None, None)
         ids = {c.get("id"): i for i, c in enumerate(self.release)}
-        ids.pop(None, None)
+        for known in (names, ids):
+            known.pop(None, None)
         texts = {
-            (self.kind(i), bare(self.text(i))): i
+            (self.kind(i), text): i
             for i in reversed(range(len(self.release)))
-            if i not in self.asked
+            if i not in self.asked and (text := bare(self.text(i)))
         }
-        texts = {key: i for key, i in texts.items() if key[1]}
         found = []
         for cell in submitted:
             place = names.get(cell["grade_id"], ids.get(cell["id"]))
             if place is None:
                 place = texts.get((cell["kind"], bare(cell["source"])))
             if place is None and cell["kind"] == "code":
-                tested = re.search(
-                    r"^with exercises\.visible\([^,]+, *[\"\'](\w+)",
-                    cell["source"],
-                    re.M,
-                )
+                tested = TESTED.search(cell["source"])
                 place = names.get(f"{tested[1]}-test") if tested else None
-            if cell["kind"] != "code" and self._is_code(place):
+            is_answer = place in self.asked and self.kind(place) == "code"
+            if cell["kind"] != "code" and is_answer:
                 cell = {**cell, "source": unfenced(cell["source"])}
             above = found[-1] if found else None
             if (
@@ -360,10 +357,6 @@ class _Places:
             else:
                 found.append({**cell, "place": place})
         return found
-
-    def _is_code(self, place: int | None) -> bool:
-        """Is the place that of an answer in code?"""
-        return place in self.asked and self.kind(place) == "code"
 
     def _by_definition_of_stub(self, cell: dict) -> None:
         """A copy of a stub that has lost its name, or a try, is its question's."""
@@ -391,17 +384,13 @@ class _Places:
             cell
             for cell in right
             if cell["place"] not in self.asked
-            and not (cell["place"] is not None and self._has(cell["place"], names))
+            and (cell["place"] is None or not defines(self.text(cell["place"]), names))
         ]
         for cell in own:  # of nobody, or typed into a locked cell
             cell["place"] = place
         right = [cell for cell in right if cell["place"] in self.asked]
         if right and not own:
             self.elsewhere[place] = right[-1]["place"]
-
-    def _has(self, place: int, names: Iterable[str]) -> bool:
-        """Does the released cell of a place define these names itself?"""
-        return defines(self.text(place), names)
 
     def _find_text(self, place: int) -> None:
         """An open answer goes on in the learner's own text beside its cell."""
@@ -583,12 +572,7 @@ def _clean(cell: dict) -> dict:
 def _own(cell: dict, number: int) -> dict:
     made = {"cell_type": cell["kind"], "id": f"{ADDED}{number}", "metadata": {}}
     if cell["kind"] == "code":
-        return {
-            **made,
-            "source": cell["source"],
-            "outputs": [],
-            "execution_count": None,
-        }
+        return made | dict(source=cell["source"], outputs=[], execution_count=None)
     return {**made, "source": harmless(cell["source"])}
 
 

@@ -6,8 +6,6 @@ refused are the doors to other processes, keys, namespaces, devices and modules,
 ways to hold memory that belongs to no process and no file system with a size.
 """
 
-from __future__ import annotations
-
 import errno
 import functools
 import os

@@ -6,8 +6,6 @@ own memory is limited: what a hostile answer makes of a check is an error of tha
 and no harm to the machine.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

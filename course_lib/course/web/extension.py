@@ -5,8 +5,7 @@ a script nor a network.  Names of files, functions and lessons in the prose beco
 links.  Tables without a heading row get their first column as headings.
 """
 
-from __future__ import annotations
-
+import json
 import re
 
 from docutils import nodes
@@ -183,8 +182,6 @@ def spoken(head: re.Match) -> str:
 
 def read_links(app, env, docnames) -> None:
     """The names that become links, as pages.write left them in the source folder."""
-    import json
-
     listed = json.loads((app.srcdir / "links.json").read_text(encoding="utf-8"))
     env.course_links = {word: tuple(target) for word, target in listed.items()}
 

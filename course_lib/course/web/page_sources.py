@@ -5,8 +5,6 @@ stay notebooks, cards stay Markdown; the ledger, the library and the list of fil
 written from what they describe.  ``solutions/`` is never read.
 """
 
-from __future__ import annotations
-
 import ast
 import base64
 import html
@@ -16,6 +14,8 @@ import shutil
 import struct
 from hashlib import sha256
 from pathlib import Path
+
+import nbformat
 
 from course_lib import paths
 from course_lib.course import exercises, links, runner
@@ -58,20 +58,13 @@ def write(source: Path, lessons: list[Path] | None = None) -> None:
         for path in (paths.ROOT / "course_lib").rglob("*.py")
         if path.name != "__init__.py" or path.parent.name != "course_lib"
     )
-    known = dict(FOLDERS)
-    for path in lessons:
-        known[path.stem[:2]] = (f"notebooks/{path.stem}", "")
-    for path in [*lessons, *questions]:
-        name = relative(path)
-        known[name] = (name.removesuffix(".ipynb"), "")
-        if path in questions:
-            known[relative(path.parent)] = known[name]
-    cards = card_files()
-    for path in cards:
-        known[relative(path)] = (relative(path).removesuffix(".md"), "")
+    cards = sorted([*paths.DATA.glob("cards/*.md"), *paths.MODELS.rglob("*.md")])
     documents = sorted((paths.ROOT / "docs").glob("*.md"))
-    for path in documents:
-        known[relative(path)] = (relative(path).removesuffix(".md"), "")
+    known = dict(FOLDERS)
+    for path in [*lessons, *questions, *cards, *documents]:
+        known[relative(path)] = (page_of(path), "")
+    known |= {path.stem[:2]: known[relative(path)] for path in lessons}
+    known |= {relative(path.parent): known[relative(path)] for path in questions}
     for path in modules:
         known |= library_links(path)
     for folder in LISTED:
@@ -88,17 +81,13 @@ def write(source: Path, lessons: list[Path] | None = None) -> None:
         save(source, relative(path), notebook_page(path, source, known, False))
     save(source, "claims.md", claims_page(known))
     save(source, "data/index.md", card_list(cards))
-    for path in cards:
-        save(source, relative(path), with_links(path.read_text("utf-8"), path, known))
-        for picture in path.parent.glob("*.png"):
-            copy(picture, source / relative(picture))
     save(source, "library/index.md", library_list(modules))
     for path in modules:
         save(source, f"{library_page(path)}.md", module_page(path))
     save(source, "docs/index.md", document_list(documents))
-    for path in documents:
+    for path in [*cards, *documents]:
         save(source, relative(path), with_links(path.read_text("utf-8"), path, known))
-        for picture in path.parent.glob("*.svg"):
+        for picture in [*path.parent.glob("*.png"), *path.parent.glob("*.svg")]:
             copy(picture, source / relative(picture))
     save(source, "files.md", file_list())
     save(source, "links.json", json.dumps(known, indent=0))
@@ -189,12 +178,9 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
 
     Raises CourseError when ``executed`` and a code cell has not run.
     """
-    import nbformat
-
     notebook = nbformat.read(path, as_version=4)
-    if executed and any(
-        cell.cell_type == "code" and not cell.execution_count for cell in notebook.cells
-    ):
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if executed and not all(cell.execution_count for cell in code):
         raise CourseError(
             f"{relative(path)} has cells that were not executed.\nExpected: a lesson "
             f"with its outputs.\nDo: `course run {path.stem[:2]} --write`."
@@ -292,26 +278,16 @@ def exercise_list(questions: list[Path]) -> str:
     return "\n".join(lines) + "\n\n" + toctree(e.as_posix() for e in entries)
 
 
-def card_files() -> list[Path]:
-    """Markdown files of data and models."""
-    found = [*paths.DATA.glob("cards/*.md"), *paths.MODELS.rglob("*.md")]
-    return sorted(found)
-
-
 def card_list(cards: list[Path]) -> str:
     """The cards of data sets and of models."""
-    names = {path: path.relative_to(paths.DATA).as_posix() for path in cards}
+    names = [path.relative_to(paths.DATA).as_posix() for path in cards]
     lines = ["# Data and models", "", "Every data set and every pretrained model of"]
     lines += ["the course has a card: how it was made, and what it cannot do.", ""]
     for title, folder in (("Data sets", "cards/"), ("Models", "models/")):
-        lines += [f"## {title}", ""]
-        lines += [
-            f"- [{heading(path)}]({name})"
-            for path, name in names.items()
-            if name.startswith(folder)
-        ]
-        lines.append("")
-    return "\n".join(lines) + "\n" + toctree(names.values())
+        own = [name for name in names if name.startswith(folder)]
+        items = [f"- [{heading(paths.DATA / name)}]({name})" for name in own]
+        lines += [f"## {title}", "", *items, ""]
+    return "\n".join(lines) + "\n" + toctree(names)
 
 
 def document_list(documents: list[Path]) -> str:

@@ -4,11 +4,11 @@ Nothing is executed and nothing is fetched: formulas become MathML, figures beco
 files, and the search index is part of the site.
 """
 
-from __future__ import annotations
-
+import io
 import shutil
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from course_lib import paths
@@ -31,17 +31,13 @@ class Site:
 
 def require_sphinx() -> None:
     """Raise CourseError unless the extra ``web`` is installed."""
-    try:
-        import latex2mathml  # noqa: F401
-        import myst_nb  # noqa: F401
-        import pydata_sphinx_theme  # noqa: F401
-        import sphinx  # noqa: F401
-    except ModuleNotFoundError as error:
+    needed = ("latex2mathml", "myst_nb", "pydata_sphinx_theme", "sphinx")
+    if missing := [name for name in needed if find_spec(name) is None]:
         raise CourseError(
-            f"The web edition needs {error.name}, which is not installed.\nExpected: "
+            f"The web edition needs {missing[0]}, which is not installed.\nExpected: "
             "the extra `web`.\nDo: `.venv/bin/python -m pip install -c constraints.txt "
             "-e '.[web]'`."
-        ) from None
+        )
 
 
 def settings() -> dict:
@@ -124,8 +120,6 @@ def check_folder(folder: Path) -> None:
 
 def run_sphinx(source: Path, made: Path, doctrees: Path) -> list[str]:
     """One HTML build; the lines of warnings.  Raises CourseError when it fails."""
-    import io
-
     from sphinx.application import Sphinx
     from sphinx.errors import SphinxError
     from sphinx.util.console import nocolor

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from grading_toy import needs_sandbox
 
-from course_lib.course import doctor, doctor_findings
+from course_lib.course import doctor
 from course_lib.course.grading import promises, rendering, sandbox
 from course_lib.course.grading.promises import Tried
 
@@ -68,7 +68,7 @@ def test_the_doctor_says_which_hold(monkeypatch, capsys):
     monkeypatch.setattr(promises, "try_all", lambda: found)
     report = doctor.examine()
     check = report["checks"]["promises of grading"]
-    assert check["status"] == doctor_findings.WARNING
+    assert check["status"] == doctor.WARNING
     assert "1 of 2 hold; not: a lock" in str(check)
     assert "promises" not in report["profiles"]["offline"]["why"]
     doctor.show(report)
@@ -80,7 +80,7 @@ def test_the_doctor_says_which_hold(monkeypatch, capsys):
 
     monkeypatch.setattr(promises, "try_all", broken)
     report = doctor.examine()
-    assert report["checks"]["promises of grading"]["status"] == doctor_findings.WARNING
+    assert report["checks"]["promises of grading"]["status"] == doctor.WARNING
     assert "promises" not in report["profiles"]["offline"]["why"]
     assert report["promises"] == {}
 
