@@ -33,3 +33,13 @@ def measured(command: list[str], environment: dict[str, str]) -> Measured:
     seconds = time.perf_counter() - started
     cpu = used.ru_utime + used.ru_stime
     return Measured(seconds, cpu, used.ru_maxrss / 1024, output)
+
+
+def end() -> None:
+    """Ends a measured process before Python takes itself apart.
+
+    With timm imported, and nothing done, that raises the peak from 708 to 834 MB (torch
+    2.14): it is no part of any method.
+    """
+    sys.stdout.flush()
+    os._exit(0)

@@ -7,9 +7,9 @@
 What each set is, how it was made and what it cannot show: data/cards/.
 
 Own data come in by :mod:`image_files` (folders are understood by :mod:`layout`, files
-by :mod:`pictures`, their depth by :mod:`scaling`) and :mod:`tables` (:mod:`delimited`,
-:mod:`workbooks`; labels by :mod:`labels`).  The course's sets stand in
-:mod:`catalogue`: rendered ones are stored by :mod:`committed`, public ones fetched.
+by :mod:`pictures`, their depth by :mod:`scaling`), :mod:`own_texts` and :mod:`tables`
+(:mod:`delimited`, :mod:`workbooks`; labels by :mod:`labels`).  The course's sets stand
+in :mod:`catalogue`: rendered ones are stored by :mod:`committed`, public ones fetched.
 """
 
 from course_lib.datasets import opinions, series, solar_cells
@@ -25,5 +25,6 @@ from course_lib.datasets.image_files import (
     read_table,
 )
 from course_lib.datasets.images import ImageDataset, from_arrays
+from course_lib.datasets.own_texts import held, read_own_texts
 from course_lib.datasets.real import photographs
 from course_lib.datasets.texts import TextDataset, texts_from_csv

@@ -5,7 +5,7 @@ train`, `diagnose` and `predict` use it.  :func:`from_folder` and :func:`from_cs
 the short ways in Python.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os.path import relpath
 from pathlib import Path
@@ -103,13 +103,15 @@ class Reader:
     :meth:`look` at all files, :meth:`fit` the rule to those of the training part (a
     given ``rule`` is only extended), :meth:`read`.  Files that cannot be read are an
     error that lists all of them, or with ``skip_unreadable`` are left out by name.
-    size, square: as for :func:`read_image`.  max_bytes: of all arrays of the set.
+    size, square: as for :func:`read_image`; a function of (median shorter side of the
+    training pictures, their number, that of all) gives the size when these are known.
+    max_bytes: of all arrays of the set.
     option: how the caller's user asks for skip_unreadable, for messages.
     """
 
     def __init__(
         self,
-        size: int,
+        size: int | Callable[[float, int, int], int],
         square: str = "crop",
         skip_unreadable: bool = False,
         value_range: Sequence[float] | None = None,
@@ -118,7 +120,9 @@ class Reader:
         max_bytes: int = MAX_BYTES,
     ):
         _check_square(square)
-        self.size, self.square, self.option = size, square, option
+        self.chosen = size if callable(size) else None
+        self.size = None if callable(size) else size
+        self.square, self.option = square, option
         self.skip, self.value_range, self.rule = skip_unreadable, value_range, rule
         self.given, self.max_bytes = rule, max_bytes
         self.looks: dict[Path, object] = {}
@@ -130,7 +134,7 @@ class Reader:
 
     def check_memory(self, path, count: int) -> None:
         """CourseError where ``count`` pictures would exceed ``max_bytes``."""
-        needed = count * self.size * self.size * 3
+        needed = count * (self.size or 0) ** 2 * 3
         if needed > self.max_bytes:
             raise CourseError(
                 f"{path}: {count} images of {self.size}x{self.size} need "
@@ -162,6 +166,9 @@ class Reader:
     def fit(self, files: Sequence[Path], where: str = "the training part") -> bool:
         """Find the rule on these files; is it another one than before?"""
         looks = [self.looks[file] for file in files if file in self.looks]
+        if self.size is None:
+            side = np.median([one.side for one in looks]) if looks else 0.0
+            self.size = self.chosen(float(side), len(looks), len(self.looks))
         before = self.rule
         if self.given is not None:
             self.rule = self.given.extended(looks)

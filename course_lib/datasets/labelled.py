@@ -24,6 +24,11 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def inputs(self):
+        """The pictures or the texts, whatever they are called."""
+        return getattr(self, self.holds)
+
     def counts(self) -> dict[str, int]:
         """Number of examples of each class, in the order of ``classes``."""
         per_class = np.bincount(self.labels, minlength=len(self.classes))

@@ -1,8 +1,8 @@
-"""Folders of pictures as people have them: which part, which class, what is left out.
+"""Folders of examples as people have them: which part, which class, what is left out.
 
 A set is a folder with a sub-folder for each class, or with parts (train, validation,
 test under their usual names) of such sub-folders.  Hidden and system files are never
-data, at any depth.  Every file is either a picture of a class or counted, by name and
+data, at any depth.  Every file is either an example of a class or counted, by name and
 reason, among what is left out.
 """
 
@@ -13,7 +13,7 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which picture is in which part and class.
+    """Which file is in which part and class.
 
     parts: {part: {class: files}}; the part "all" where the folder is not split, else
     "train", "test" and often "validation".  names: {file: its name below the root}.
@@ -103,11 +103,26 @@ class Layout:
 # -- the tree ---------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Sort:
+    """Which files are examples, and what people call these.
+
+    accepts: f(path, name, left_out), which also counts what it refuses.
+    """
+
+    many: str
+    one: str
+    file: str  # an example of a name
+    column: str  # of a table that holds such examples, or names them
+    accepts: Callable[[Path, str, LeftOut], bool]
+
+
 @dataclass
 class _Folder:
     path: Path
+    sort: Sort
     folders: list[_Folder] = field(default_factory=list)
-    pictures: list[Path] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
     others: Counter = field(default_factory=Counter)
     _every: list[Path] | None = None
 
@@ -116,30 +131,30 @@ class _Folder:
         return shown(self.path.name)
 
     def every(self) -> list[Path]:
-        """All pictures in it and below, sorted."""
+        """All examples in it and below, sorted."""
         if self._every is None:
-            found = list(self.pictures)
+            found = list(self.files)
             for folder in self.folders:
                 found += folder.every()
             self._every = sorted(found)
         return self._every
 
-    def with_pictures(self) -> list[_Folder]:
-        """Sub-folders that hold pictures, at any depth."""
+    def filled(self) -> list[_Folder]:
+        """Sub-folders that hold examples, at any depth."""
         return [folder for folder in self.folders if folder.every()]
 
     def endings(self) -> Counter:
-        """Endings of the files that are no pictures, in it and below."""
+        """Endings of the files that are no examples, in it and below."""
         return sum((folder.endings() for folder in self.folders), self.others.copy())
 
 
-def _walk(path: Path, root: Path, left_out: LeftOut, above=(), visits=None) -> _Folder:
-    """The visible tree below a folder; what is not data goes to ``left_out``.
+def _walk(root: Path, sort: Sort, left_out: LeftOut) -> _Folder:
+    """The visible tree below a folder; what is not data goes to ``left_out``."""
+    return _walked(_Folder(root, sort), root, left_out, (), Counter())
 
-    root: where names start.  above: device and inode of the folders that this one is
-    in.  visits: how often links have led to each.
-    """
-    folder, visits = _Folder(path), Counter() if visits is None else visits
+
+def _walked(folder: _Folder, root, left_out, above, visits) -> _Folder:
+    path, sort = folder.path, folder.sort
 
     def relative(below: Path) -> str:
         return shown(below.relative_to(root).as_posix())
@@ -172,12 +187,12 @@ def _walk(path: Path, root: Path, left_out: LeftOut, above=(), visits=None) -> _
             elif len(above) > DEEPEST:
                 left_out.add(f"below {DEEPEST} folders", relative(own), True)
             else:
-                child = _walk(own, root, left_out, above, visits)
-                folder.folders.append(child)
+                child = _Folder(own, sort)
+                folder.folders.append(_walked(child, root, left_out, above, visits))
         elif not stat.S_ISREG(status.st_mode):
             left_out.add("neither a file nor a folder", relative(own))
-        elif _is_picture(own, relative(own), left_out):
-            folder.pictures.append(own)
+        elif sort.accepts(own, relative(own), left_out):
+            folder.files.append(own)
         else:
             folder.others[own.suffix.lower() or "no ending"] += 1
     return folder
@@ -197,6 +212,18 @@ def _is_picture(path: Path, name: str, left_out: LeftOut) -> bool:
     left_out.add(f"files with {kind}, which no reader takes", name, unread)
     return False
 
+
+def _is_text(path: Path, name: str, left_out: LeftOut) -> bool:
+    ending = path.suffix.lower()
+    if ending in (".txt", ".text", ".md"):
+        return True
+    kind = f"the ending {ending}" if ending else "no ending"
+    left_out.add(f"files with {kind}, which are not read as texts", name)
+    return False
+
+
+PICTURES = Sort("pictures", "picture", "picture.png", "image", _is_picture)
+TEXTS = Sort("texts", "text", "text.txt", "text", _is_text)
 
 # -- parts ------------------------------------------------------------------------
 
@@ -233,19 +260,19 @@ def _words(name: str) -> list[str]:
 
 def _inner(folder: _Folder, left_out: LeftOut, rel) -> _Folder:
     """The folder that holds the classes: through doubled and single wrapping ones."""
-    while not folder.pictures:
-        inside = folder.with_pictures()
+    while not folder.files:
+        inside = folder.filled()
         if len(inside) != 1:
             break
         name = inside[0].name.lower()
         words = set(re.findall(r"[^\W\d_]+", name))
         wrapping = words <= NEUTRAL if words else False  # train/images
         doubled = name == folder.name.lower() and part_of(name)[0]  # test/test
-        if not (inside[0].with_pictures() or wrapping or doubled):
+        if not (inside[0].filled() or wrapping or doubled):
             break
         for other in folder.folders:
             if other is not inside[0]:
-                left_out.add("folders without a picture", rel(other.path))
+                left_out.add(f"folders without a {folder.sort.one}", rel(other.path))
         folder = inside[0]
     return folder
 
@@ -254,8 +281,10 @@ def _classes_in(folder: _Folder) -> list[_Folder]:
     return [sub for sub in folder.folders if sub.name[0] != ASIDE]
 
 
-def scan(path: str | Path, split: bool = True, reading=None) -> Layout:
-    """The layout of a folder of pictures.  split: may it consist of parts?
+def scan(
+    path: str | Path, split: bool = True, reading=None, sort: Sort = PICTURES
+) -> Layout:
+    """The layout of a folder of examples.  split: may it consist of parts?
     reading: a tables.Reading, whose rule settles near-equal names of classes.
 
     Raises CourseError that says what is there, what was expected and what to do.
@@ -264,11 +293,11 @@ def scan(path: str | Path, split: bool = True, reading=None) -> Layout:
     if not root.is_dir():
         problem = "is a file" if root.exists() else "does not exist"
         raise CourseError(
-            f"{root} {problem}; expected a folder with one sub-folder of images for "
-            "each class."
+            f"{root} {problem}; expected a folder with one sub-folder of "
+            f"{sort.many} for each class."
         )
     left_out, notes = LeftOut(), []
-    whole = _walk(root, root, left_out)
+    whole = _walk(root, sort, left_out)
 
     def rel(below: Path) -> str:
         return shown(below.relative_to(root).as_posix())
@@ -295,7 +324,7 @@ def scan(path: str | Path, split: bool = True, reading=None) -> Layout:
     }  # fmt: skip
     found = _settled(found, root, notes, reading)
     if "all" not in found:
-        _check_same_classes(found, root)
+        _check_same_classes(found, root, sort.many)
     return Layout(root, found, left_out, notes)
 
 
@@ -308,13 +337,13 @@ def _parts(top: _Folder, root, split, left_out, notes, rel):
     named = {sub.name: part_of(sub.name) for sub in top.folders}
     inner = {sub.name: _inner(sub, LeftOut(), rel) for sub in top.folders}
     parted = [sub for sub in top.folders if named[sub.name][0]]
-    deep = [sub for sub in parted if inner[sub.name].with_pictures()]
+    deep = [sub for sub in parted if inner[sub.name].filled()]
     flat = [sub for sub in parted if sub not in deep and sub.every()]
     kinds = {named[sub.name][0] for sub in deep}
     if not deep:
         _refuse_unlabelled(top, flat, named, root)
         return None
-    filled = top.with_pictures()
+    filled = top.filled()
     if len(kinds) == 1 and filled == deep and len(deep) == 1 and len(parted) == 1:
         return None  # one part and nothing beside: taken as the whole set
     if not split:
@@ -337,10 +366,10 @@ def _parts(top: _Folder, root, split, left_out, notes, rel):
         chosen[part] = _inner(sub, left_out, rel)
     for sub in top.folders:
         if sub.name not in used:
-            name = f"{rel(sub.path)} ({len(sub.every()):,} pictures)"
+            name = f"{rel(sub.path)} ({len(sub.every()):,} {sub.sort.many})"
             left_out.add("folders beside the parts", name, bool(sub.every()))
-    for file in top.pictures:
-        left_out.add("pictures beside the parts", rel(file), True)
+    for file in top.files:
+        left_out.add(f"{top.sort.many} beside the parts", rel(file), True)
     return chosen
 
 
@@ -371,31 +400,32 @@ def _chosen(deep, named, root, notes) -> dict[str, _Folder]:
 
 
 def _refuse_unlabelled(top, flat, named, root) -> None:
-    """Parts without class folders: pictures without labels, and no classes."""
+    """Parts without class folders: examples without labels, and no classes."""
     alike: dict[tuple, set] = {}  # by what else is in the name: seg_train, seg_test
     for sub in flat:
         part, rest = named[sub.name]
         alike.setdefault(rest, set()).add(part)
     if max(map(len, alike.values()), default=0) < 2:
         return
-    names = [f"{sub.name} ({len(sub.every()):,} pictures)" for sub in flat]
+    names = [f"{sub.name} ({len(sub.every()):,} {sub.sort.many})" for sub in flat]
     raise CourseError(
         f"{root} has the parts {listed(names)}, and no sub-folders of classes in them."
-        "\nExpected: a sub-folder for each class in each part: train/CLASS/picture.png."
+        "\nExpected: a sub-folder for each class in each part: "
+        f"train/CLASS/{top.sort.file}."
         "\nDo: "
-        + _sorting(flat[0].every())
+        + _sorting(flat[0].every(), top.sort)
         + " If these are classes, give them other names."
     )
 
 
 def _flat_part(sub: _Folder, chosen, root) -> CourseError:
-    count, train = len(sub.every()), chosen.get("train")
+    count, train, many = len(sub.every()), chosen.get("train"), sub.sort.many
     where = root / train.name if train else root
     return CourseError(
-        f"{sub.path} holds {count:,} pictures and no sub-folders of classes: they have "
+        f"{sub.path} holds {count:,} {many} and no sub-folders of classes: they have "
         "no labels.\nExpected: the same class sub-folders in every part.\nDo: sort "
         f"them into such folders; or move {sub.name} elsewhere and name {where} alone, "
-        "which is then split (`course predict` answers for pictures without labels)."
+        f"which is then split (`course predict` answers for {many} without labels)."
     )
 
 
@@ -415,20 +445,20 @@ def _refuse_missing(top, chosen, root) -> None:
 
 
 def _sideways(top: _Folder, root, left_out, rel):
-    """{part: {class: files}} of CLASS/train/picture.png, else None."""
+    """{part: {class: files}} of CLASS/train/FILE, else None."""
     filled = [sub for sub in _classes_in(top) if sub.every()]
-    if len(filled) < 2 or any(sub.pictures for sub in filled):
+    if len(filled) < 2 or any(sub.files for sub in filled):
         return None
     found: dict[str, dict[str, list[Path]]] = {}
     for sub in filled:
-        for below in sub.with_pictures():
+        for below in sub.filled():
             part, rest = part_of(below.name)
             if not part or rest or part == "held out":
                 return None
             found.setdefault(part, {}).setdefault(sub.name, []).extend(below.every())
     if not {"train", "test"} <= set(found):
         return None
-    inner = [below for sub in filled for below in sub.with_pictures()]
+    inner = [below for sub in filled for below in sub.filled()]
     same = _same_inside(inner)
     if same and all(_is_series(sub.name) for sub in filled):
         names = listed([sub.name for sub in filled])
@@ -437,8 +467,8 @@ def _sideways(top: _Folder, root, left_out, rel):
             f"same classes ({listed(same)}).\nExpected: one set of parts.\nDo: name "
             f"one of {names} alone."
         )
-    for file in top.pictures:
-        left_out.add("pictures beside the class folders", rel(file), True)
+    for file in top.files:
+        left_out.add(f"{top.sort.many} beside the class folders", rel(file), True)
     return found
 
 
@@ -448,14 +478,14 @@ def _sideways(top: _Folder, root, left_out, rel):
 def _by_class(
     folder: _Folder, part, root, left_out, notes, rel
 ) -> dict[str, list[Path]]:
-    """{class: pictures} of one part; CourseError where there are no classes."""
-    classes = _classes_in(folder)
+    """{class: files} of one part; CourseError where there are no classes."""
+    classes, many = _classes_in(folder), folder.sort.many
     for sub in folder.folders:
         if sub not in classes:
-            name = f"{rel(sub.path)} ({len(sub.every()):,} pictures)"
+            name = f"{rel(sub.path)} ({len(sub.every()):,} {sub.sort.many})"
             left_out.add(f"folders whose name begins with {ASIDE}", name, True)
-    hint = "Expected: folder/CLASS_NAME/image.png, with at least two classes."
-    if folder.pictures and not any(sub.every() for sub in classes):
+    hint = f"Expected: folder/CLASS_NAME/{folder.sort.file}, with at least two classes."
+    if folder.files and not any(sub.every() for sub in classes):
         raise _flat_folder(folder, root)
     if len(classes) < 2 and part in ("all", "train"):
         what = "has no sub-folders"
@@ -468,43 +498,44 @@ def _by_class(
     for sub in classes:
         if not sub.every() and part in ("all", "train"):
             raise CourseError(
-                f"{sub.path} holds no image. {hint} Add images or remove the folder."
-                + _what_else(sub)
+                f"{sub.path} holds no {folder.sort.one}. {hint}\nDo: add {many} or "
+                "remove the folder." + _what_else(sub)
             )
-    for file in folder.pictures:
-        left_out.add("pictures beside the class folders", rel(file), True)
+    for file in folder.files:
+        left_out.add(f"{many} beside the class folders", rel(file), True)
     notes += _told_inside(folder, classes, rel)
     return {sub.name: sub.every() for sub in classes}
 
 
 def _told_inside(folder: _Folder, classes, rel) -> list[str]:
-    """Sentences about sub-folders in classes, whose pictures count as the class's.
+    """Sentences about sub-folders in classes, whose files count as the class's.
 
     CourseError where the supposed classes are a series (fold0, fold1) of the same ones.
     """
-    same = _same_inside(classes)
+    same, many = _same_inside(classes), folder.sort.many
     outer = [sub.name for sub in classes if sub.every()]
     if same and all(_is_series(name) for name in outer):
         raise CourseError(
             f"{folder.path}: its sub-folders {listed(outer)} each hold the sub-folders "
             f"{listed(same)}, which look like the classes.\nExpected: one "
-            "sub-folder for each class.\nDo: move all pictures of a class into one "
+            f"sub-folder for each class.\nDo: move all {many} of a class into one "
             f"folder ({folder.name}/{same[0]} ...), or name one of {listed(outer)} "
-            "alone. To keep what belongs together in one part, write a table with the "
-            "columns image and label and a third for the key `together`."
+            "alone. To keep what belongs together in one part, write a table with "
+            f"the columns {folder.sort.column} and label and a third for the key "
+            "`together`."
         )
     if same:
         return [
             f"The classes {listed(outer)} each hold the sub-folders {listed(same)}. If "
-            f"{listed(same)} are the classes, move all pictures of a class into one "
+            f"{listed(same)} are the classes, move all {many} of a class into one "
             f"folder: now {outer[0]} is told from {outer[1]}."
         ]
-    inside = [sub for one in classes for sub in one.with_pictures()]
+    inside = [sub for one in classes for sub in one.filled()]
     parts = [
         rel(b.path) for b in inside if part_of(b.name)[0] and not part_of(b.name)[1]
     ]
     others = [
-        f"{rel(sub.path)} ({len(sub.every()):,} pictures)"
+        f"{rel(sub.path)} ({len(sub.every()):,} {sub.sort.many})"
         for sub in inside
         if rel(sub.path) not in parts
     ]
@@ -512,22 +543,22 @@ def _told_inside(folder: _Folder, classes, rel) -> list[str]:
     if parts:
         said.append(
             f"Folders with the names of parts lie inside of classes ({listed(parts)});"
-            " their pictures count as the class's, whatever part they were meant for."
+            f" their {many} count as the class's, whatever part they were meant for."
         )
     if others:
         said.append(
-            "Sub-folders inside of classes, whose pictures count as the class's: "
+            f"Sub-folders inside of classes, whose {many} count as the class's: "
             f"{len(others):,} ({listed(others)})."
         )
     return said
 
 
 def _same_inside(classes) -> list[str]:
-    """Two names or more that every class has as sub-folders, and no pictures beside."""
+    """Two names or more that every class has as sub-folders, and no files beside."""
     filled = [sub for sub in classes if sub.every()]
-    if len(filled) < 2 or any(sub.pictures for sub in filled):
+    if len(filled) < 2 or any(sub.files for sub in filled):
         return []
-    names = [{below.name for below in sub.with_pictures()} for sub in filled]
+    names = [{below.name for below in sub.filled()} for sub in filled]
     same = set.intersection(*names)
     return sorted(same) if len(same) > 1 else []
 
@@ -550,6 +581,7 @@ def _what_else(folder: _Folder) -> str:
 
 
 def _flat_folder(folder: _Folder, root: Path) -> CourseError:
+    sort = folder.sort
     places = dict.fromkeys((folder.path, root))
     tables = [p for place in places for p in sorted(place.iterdir())
               if p.suffix.lower() in (".csv", ".tsv", ".xlsx", ".parquet")]  # fmt: skip
@@ -559,15 +591,15 @@ def _flat_folder(folder: _Folder, root: Path) -> CourseError:
         else ""
     )
     return CourseError(
-        f"{folder.path} holds {len(folder.pictures):,} pictures and has no sub-folders "
-        "of classes, so that nothing says which class a picture is of.\nExpected: "
-        "folder/CLASS_NAME/image.png, or a CSV file with the columns image and label."
-        f"\nDo: {_sorting(folder.pictures)}{table}"
+        f"{folder.path} holds {len(folder.files):,} {sort.many} and has no sub-folders "
+        f"of classes, so that nothing says which class a {sort.one} is of.\nExpected: "
+        f"folder/CLASS_NAME/{sort.file}, or a CSV file with the columns {sort.column} "
+        f"and label.\nDo: {_sorting(folder.files, sort)}{table}"
     )
 
 
-def _sorting(files: Sequence[Path]) -> str:
-    """What to do with pictures whose class stands in their name, or nowhere."""
+def _sorting(files: Sequence[Path], sort: Sort) -> str:
+    """What to do with files whose class stands in their name, or nowhere."""
     starts = Counter(
         re.split(r"[\s._\-(]*\d|[._\-\s]", file.stem, maxsplit=1)[0].lower()
         for file in files
@@ -580,7 +612,9 @@ def _sorting(files: Sequence[Path]) -> str:
             f"the names begin with {said}: if these are the classes, move each kind "
             "into a sub-folder of that name, or write a CSV file."
         )
-    return "move the pictures of each class into a sub-folder with the class's name."
+    return (
+        f"move the {sort.many} of each class into a sub-folder with the class's name."
+    )
 
 
 def _settled(found, root, notes, reading):
@@ -606,7 +640,7 @@ def _settled(found, root, notes, reading):
     return out
 
 
-def _check_same_classes(found, root) -> None:
+def _check_same_classes(found, root, many: str) -> None:
     """Every part has the classes of the training part, and no others."""
     train = set(found["train"])
     problems = []
@@ -616,11 +650,11 @@ def _check_same_classes(found, root) -> None:
             no_class = "no class" if len(more) == 1 else "no classes"
             problems.append(f"in {part}, {is_are} {no_class} of the training part")
         if lacks := sorted(train - {name for name, files in classes.items() if files}):
-            problems.append(f"{part} has no pictures of {listed(lacks)}")
+            problems.append(f"{part} has no {many} of {listed(lacks)}")
     if problems:
         raise CourseError(
             f"{root}: {'; '.join(problems)}. The training part has "
-            f"{listed(sorted(train))}.\nExpected: the same sub-folders, with pictures, "
+            f"{listed(sorted(train))}.\nExpected: the same sub-folders, with {many}, "
             "in every part.\nDo: rename, add or remove folders."
         )
 
@@ -628,6 +662,6 @@ def _check_same_classes(found, root) -> None:
 # -- without classes --------------------------------------------------------------
 
 
-def pictures_below(path: Path, left_out: LeftOut) -> list[Path]:
-    """All pictures in a folder and below, sorted; for pictures without labels."""
-    return _walk(path, path, left_out).every()
+def files_below(path: Path, left_out: LeftOut, sort: Sort = PICTURES) -> list[Path]:
+    """All examples in a folder and below, sorted; for those without labels."""
+    return _walk(path, sort, left_out).every()

@@ -81,6 +81,12 @@ def _pillow_endings() -> frozenset[str]:
     return frozenset(ending for ending, kind in known.items() if kind in kinds)
 
 
+def named_as_picture(name: str) -> bool:
+    """Does the ending of a name say that it is a picture?"""
+    ending = Path(name).suffix.lower()
+    return ending in _pillow_endings() or ending in LIBRARIES
+
+
 def reader_of(path: Path) -> str:
     """Who reads a file of this name: "pillow", a library, "" where nobody does.
 
@@ -165,6 +171,7 @@ class Look:
     low, high, most: smallest and largest value, and the one that 99.9 % lie below.
     inner: smallest and largest value without these two; None where there is no other.
     fourth: (fully opaque, fully clear, all) pixels of a channel in doubt, or None.
+    side: pixels of the shorter side.
     """
 
     kind: str = EIGHT
@@ -176,6 +183,7 @@ class Look:
     container: str = "other"
     fourth: tuple[int, int, int] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    side: int = 0
 
 
 def look(path: Path) -> Look:
@@ -189,7 +197,8 @@ def look(path: Path) -> Look:
             with _pillow(path, head) as opened:
                 # 8 bits need no rule: the header is enough, no pixel is decoded
                 if opened is not None and _is_plain(opened):
-                    return Look(facts=_facts(opened) | _clear_parts(opened))
+                    facts = _facts(opened) | _clear_parts(opened)
+                    return Look(facts=facts, side=min(opened.size))
     picture = decode(path)
     fourth = None
     if picture.fourth is not None:
@@ -200,6 +209,8 @@ def look(path: Path) -> Look:
             picture.fourth.size,
         )
     about = dict(container=picture.container, fourth=fourth, facts=picture.facts)
+    shape = getattr(picture.values, "size", None)  # of a Pillow image (width, height)
+    about["side"] = min(shape if isinstance(shape, tuple) else picture.values.shape[:2])
     if picture.kind == EIGHT:
         return Look(**about)
     values = picture.values.reshape(-1)

@@ -68,7 +68,7 @@ def load(
     columns = {k: rows[k][keep] for k in ("kind", "probability", "file")}
     columns["group"] = groups()[keep]
     return ImageDataset(
-        _pictures(size)[keep],
+        np.repeat(_pictures(size)[keep][..., None], 3, axis=-1),
         (level // 3 if labels == "binary" else level).astype(np.int64),
         BINARY if labels == "binary" else LEVELS,
         "solar_cells",
@@ -93,11 +93,10 @@ def table() -> dict[str, np.ndarray]:
 
 @lru_cache(maxsize=3)
 def _pictures(size: int) -> np.ndarray:
-    """All pictures in the order of the table: uint8 (2624, size, size, 3)."""
+    """All pictures in the order of the table, grey: uint8 (2624, size, size)."""
     grey = _decoded(FULL_SIDE) if size == FULL_SIDE else _kept(size)
-    images = np.repeat(grey[..., None], 3, axis=-1)
-    images.flags.writeable = False
-    return images
+    grey.flags.writeable = False
+    return grey
 
 
 def _kept(size: int) -> np.ndarray:
@@ -107,7 +106,7 @@ def _kept(size: int) -> np.ndarray:
     path = paths.CACHE / "pictures" / key
     shape = (len(table()["file"]), size, size)
     try:
-        kept = np.load(path, allow_pickle=False)
+        kept = np.load(path, mmap_mode="r", allow_pickle=False)
         if kept.shape == shape and kept.dtype == np.uint8:
             return kept
     except (OSError, ValueError, EOFError):
@@ -133,7 +132,7 @@ def _decoded(size: int) -> np.ndarray:
 
 def find_groups() -> np.ndarray:
     """The groups of near-duplicates (2624,), found anew from the pictures."""
-    return picture_groups(_pictures(FULL_SIDE)[..., 0])
+    return picture_groups(_pictures(FULL_SIDE))
 
 
 def groups() -> np.ndarray:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from course_lib.datasets import delimited, pictures, workbooks
+from course_lib.datasets import column_kinds, delimited, pictures, workbooks
 from course_lib.datasets.delimited import Cells, plain_name
 from course_lib.datasets.labels import indexed, tidy
 from course_lib.datasets.layout import part_of
@@ -103,7 +103,8 @@ class Table:
     def column(self, key: str, given: str | None, usual: Sequence[str]) -> str:
         """The column called ``given``, or by a usual name; blanks and case are free.
 
-        key: the option that names it.  Raises CourseError without such a column, for
+        Where none has a usual name, the content decides.  key: the option that names
+        it.  Raises CourseError without such a column, for
         several, and for one that holds no text.
         """
         by_name: dict[str, list[str]] = {}
@@ -117,7 +118,7 @@ class Table:
             if len(known) > 1 and plain_name(usual[0]) not in by_name:
                 several = ", ".join(repr(one[0]) for one in known)
                 raise self._no_column(key, f"could be {several}", "one of them named")
-            found = known[0] if known else None
+            found = known[0] if known else self._by_content(key)
         if not found:
             wanted = given if given is not None else usual[0]
             raise self._no_column(
@@ -137,9 +138,33 @@ class Table:
                 "or write the texts into a column."
             )
         if given is None and plain_name(name) != plain_name(usual[0]):
-            kind = key.removesuffix("_column")
-            self.notes.append(f"The {kind}s are column {name!r} of {self.path.name}.")
+            kind, why = key.removesuffix("_column"), ""
+            if plain_name(name) not in map(plain_name, usual):
+                others = listed([repr(n) for n in self.columns if n != name])
+                why = f", found by what it holds (others: {others})"
+            told = f"The {kind}s are column {name!r} of {self.path.name}{why}."
+            if told not in self.notes:
+                self.notes.append(told)
         return name
+
+    def _by_content(self, key) -> list[str]:
+        """[the column that holds what ``key`` wants], empty where none does.
+
+        Raises CourseError where several may be meant.
+        """
+        if self.headless:
+            return []
+        usable = {n: self[n] for n in self.columns if n not in self.unusable}
+        which = {
+            "text_column": column_kinds.texts,
+            "image_column": column_kinds.images,
+            "label_column": column_kinds.labels,
+        }
+        found = which[key](usable)
+        if len(found) > 1:
+            several = ", ".join(map(repr, found))
+            raise self._no_column(key, f"could be {several}", "one of them named")
+        return found
 
     def _no_column(self, key, several, expected) -> CourseError:
         wanted = expected.split(" or ")[0]
@@ -314,6 +339,31 @@ class Examples:
         """The other columns, as arrays of texts."""
         others = self.table.others(tuple(self.columns.values()))
         return {name: np.array(self.table[name], dtype=str) for name in others}
+
+
+def inputs_of(path: str | Path, reading: Reading | None = None) -> str:
+    """ "images" or "text": what the rows of a table hold beside their labels.
+
+    Names of picture files are seen by their endings; else the usual names of columns
+    decide, then the texts.  Raises CourseError where it is neither.
+    """
+    table = read(path, [*TEXT, *IMAGE, *LABEL], reading)
+    usable = {n: table[n] for n in table.columns if n not in table.unusable}
+    own = {plain_name(name) for name in table.columns}
+    if column_kinds.images(usable):
+        return "images"
+    for task, usual in (("text", TEXT), ("images", IMAGE)):
+        if own & set(map(plain_name, usual)):
+            return task
+    if column_kinds.texts(usable) and not table.headless:
+        return "text"
+    columns = listed([repr(name) for name in table.columns])
+    raise CourseError(
+        f"{path}: no column holds texts or names of pictures; its columns are {columns}"
+        f".{table.headless}\nExpected: a column of texts of several words, or one of "
+        "names of picture files.\nDo: check the table, or name its columns in a "
+        "configuration: `course train --example text > job.yaml`."
+    )
 
 
 def examples(

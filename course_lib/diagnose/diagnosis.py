@@ -1,10 +1,11 @@
 """Does transferring help here, how should it be done, and how sure is that?
 
-:func:`diagnose` takes a backbone and labelled pictures, and trains with and without the
-pretrained weights on several draws of a few labels.  Both sides get the same choices (a
-logistic regression on frozen features of any stage, or all layers trained at one of two
-rates), made on validation pictures; the difference on test pictures is the gain, and
-its interval counts the draws, the seeds and the test pictures.  Beside it stand the
+:func:`diagnose` takes a backbone and labelled pictures or texts, and trains with and
+without the pretrained weights on several draws of a few labels.  Both sides get the
+same choices (a logistic regression on frozen features of any stage, or all layers
+trained at one of two rates; without transfer, for texts, one on counted words too),
+made on validation examples; the difference on test examples is the gain, and its
+interval counts the draws, the seeds and the test examples.  Beside it stand the
 reasons: probes by depth, distance from the source, transferability scores, forgetting,
 calibration, subgroups and the three warning signs of negative transfer.
 
@@ -22,7 +23,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from course_lib import datasets, files, paths
+from course_lib import files, paths
+from course_lib.datasets.labelled import Labelled
 from course_lib.diagnose import explained
 from course_lib.diagnose import training_runs as runs
 from course_lib.diagnose.judging import concluded
@@ -37,9 +39,9 @@ class Diagnosis:
     """What :func:`diagnose` found, as plain numbers, strings, lists and dicts.
 
     kind: "helps", "hurts", "no difference" or "no evidence"; code: +1, -1, 0, 0.
-    gains: {what: interval} of "transfer" (the headline), "frozen" and "tuned" against
-    no transfer, and "tuned over frozen"; shares, not points.  arms: {name: accuracy by
-    repeat, choices}.
+    gains: {what: interval} of "transfer" (the headline), "frozen" and "full" against
+    no transfer, and "full over frozen"; shares, not points.  arms: {name: accuracy by
+    repeat, choices}.  recommended: the cheapest way within the margin of the best.
     """
 
     backbone: str
@@ -52,6 +54,7 @@ class Diagnosis:
     notes: list[str]
     gains: dict
     chosen: dict
+    recommended: dict
     arms: dict
     depth: dict
     scores: dict
@@ -104,12 +107,14 @@ class Diagnosis:
         return files.atomic_write_bytes(folder / "report.html", page)
 
 
+TRAINED = ("scratch", "full")  # the arms that have learning rates
+
 # -- the diagnosis ----------------------------------------------------------------
 
 
 def diagnose(
     backbone,
-    data: datasets.ImageDataset | Samples,
+    data: Labelled | Samples,
     settings: Settings | None = None,
     *,
     groups=None,
@@ -119,7 +124,7 @@ def diagnose(
 ) -> Diagnosis:
     """Compare training with and without a backbone's pretrained weights, and judge.
 
-    backbone: a name for zoo.load, or a vision Backbone.  data: pictures, which are
+    backbone: a name for zoo.load, or a Backbone.  data: pictures or texts, which are
     split here, see :func:`own_samples.splits`; or Samples, which may have a test set of
     their own.  settings: see :class:`Settings`.
     groups: names of metadata columns, or {column: values}, for the subgroup table.
@@ -130,12 +135,13 @@ def diagnose(
     """
     settings = settings or Settings()
     backbone = zoo.load(backbone) if isinstance(backbone, str) else backbone
-    check_backbone(backbone)
     samples = data if isinstance(data, Samples) else Samples(data)
     job = prepared(backbone, samples, groups, settings)
     _check_forward(job)
     folder = Path(folder) if folder else paths.CACHE / "diagnosis"
-    with _progress(progress, total=2 + 4 * settings.repeats[1]) as advance:
+    with _progress(
+        progress, total=2 + len(runs.arms(job)) * settings.repeats[1]
+    ) as advance:
         state = _State(folder / job.key[:16], job.key, again, advance)
         whole = state.step("diagnosis", lambda: _run(job, state).to_dict())
     return replace(Diagnosis.from_dict(whole), seconds=state.spent())
@@ -149,9 +155,12 @@ def _run(job, state) -> Diagnosis:
     rows, (fewest, most) = [], job.settings.repeats
     for r in range(most):
         row = {}
-        for arm, run in runs.ARMS.items():
+        for arm, run in runs.arms(job).items():
             name = f"repeat-{r:02d}-{arm}"
             row[arm] = state.step(name, lambda run=run, r=r: run(job, r))
+        if plan["rates_once"] and not rows:
+            for arm in TRAINED:
+                row[arm], job.rates[arm] = runs.first_choice(row[arm])
         rows.append(row)
         spent = sum(state.seconds.values())
         if len(rows) >= fewest and spent * (1 + 1 / len(rows)) > plan["seconds"]:
@@ -160,29 +169,16 @@ def _run(job, state) -> Diagnosis:
     return Diagnosis(**found).in_words()
 
 
-def check_backbone(backbone) -> None:
-    """CourseError unless it is a vision backbone with a head."""
-    if getattr(backbone, "kind", None) != "vision" or not backbone.heads:
-        name = getattr(backbone, "name", type(backbone).__name__)
-        kind = getattr(backbone, "kind", "no backbone")
-        raise CourseError(
-            f"diagnose: {name} is {kind}, and the data are pictures.\nExpected: a "
-            f"vision backbone with a head, for example {', '.join(zoo.bundled())}.\n"
-            "Do: choose one of these; texts are compared as in lesson 07."
-        )
-
-
 def _check_forward(job) -> None:
-    """Can the network read pictures of this size?"""
+    """Can the network read such inputs?"""
     try:
-        runs.stage_features(job.backbone, job.data.images[:2])
-    except (RuntimeError, AssertionError, ValueError) as error:
-        height, width = job.data.images.shape[1:3]
+        job.modality.features(job.backbone, job.data.inputs[:2])
+    except (RuntimeError, AssertionError, ValueError, IndexError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CourseError(
-            f"diagnose: {job.backbone.name} cannot read pictures of {height} x {width} "
-            f"pixels ({reason}).\nExpected: the size that it was trained with.\n"
-            "Do: read the pictures with another size."
+            f"diagnose: {job.backbone.name} cannot read {job.modality.inputs} "
+            f"{job.about['read']} ({reason}).\nExpected: the size that it was "
+            "trained with.\nDo: choose another size, or another backbone."
         ) from error
 
 

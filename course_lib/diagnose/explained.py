@@ -8,17 +8,18 @@ from course_lib.show import pages, plots
 from course_lib.show.pages import Picture, Table, interval, percent
 from course_lib.training import History
 
-WAYS = {
+WAYS = {  # by their names in `course train` and in the lessons
+    "counts": "Counted words (TF-IDF)",
     "scratch": "Trained from scratch",
     "random": "Probe on random weights",
     "frozen": "Probe on frozen features",
-    "tuned": "Fine-tuned",
+    "full": "Fine-tuned in full",
 }
 GAINS = {
     "transfer": "best transfer over no transfer",
     "frozen": "frozen features over no transfer",
-    "tuned": "fine-tuning over no transfer",
-    "tuned over frozen": "fine-tuning over frozen features",
+    "full": "fine-tuning over no transfer",
+    "full over frozen": "fine-tuning over frozen features",
     "frozen over random": "frozen features over those of random weights",
 }
 SAID = {
@@ -26,6 +27,13 @@ SAID = {
     "hurts": "worse",
     "no difference": "no difference that matters",
     "no evidence": "no evidence either way",
+}
+
+
+WITHOUT = {
+    "scratch": "trained from scratch",
+    "random": "by a probe on random weights",
+    "counts": "by counted words",
 }
 
 
@@ -38,26 +46,37 @@ def points(gain) -> str:
 
 
 def verdict(d) -> str:
-    """The headline: which way the gain points, and how sure that is."""
+    """The headline: which way the gain points, how sure that is, and on little time."""
+    said, plan = judgement(d), d.plan
+    if plan["steps"] < plan["full_steps"]:
+        said = (
+            f"With little time ({plan['steps']} updates a run instead of "
+            f"{plan['full_steps']}): {said[0].lower()}{said[1:]}"
+        )
+    return said
+
+
+def judgement(d) -> str:
+    """Which way the gain points, and how sure that is."""
     gain = d.gains["transfer"]
     size = f"{100 * abs(gain['mean']):.1f} ± {100 * gain['half_width']:.1f} points"
     if d.kind in ("helps", "hurts"):
         return f"Transfer {d.kind} by {size}."
     said, more = f"{points(gain)} points", gain["needed"]
     if gain["kind"] == "hurts":  # and the other way does not
-        ways = (d.gains[way] for way in ("frozen", "tuned"))
+        ways = (d.gains[way] for way in ("frozen", "full"))
         gain = next(one for one in ways if one["kind"] != "hurts")
         more = gain["needed"]
         said = (
             f"frozen features {points(d.gains['frozen'])}, fine-tuning "
-            f"{points(d.gains['tuned'])} points"
+            f"{points(d.gains['full'])} points"
         )
     if d.kind == "no difference":
         least = 100 * d.options["matters"]
         return f"No difference of {least:g} points or more: {said}."
     return (
         f"No evidence either way: {said}. To tell, about {more['repeats']} repeats on "
-        f"{more['pictures']:,} test pictures would be needed; these were "
+        f"{more['pictures']:,} test {d.data['inputs']} would be needed; these were "
         f"{gain['repeats']} on {gain['pictures']:,}."
     )
 
@@ -65,11 +84,12 @@ def verdict(d) -> str:
 def way(chosen) -> str:
     """How the best of one side was trained, as the object of a sentence."""
     return {
+        "counts": f"a logistic regression on counted {chosen['candidate']} (TF-IDF)",
         "scratch": "training from scratch",
         "random": "a logistic regression on features of random weights",
         "frozen": f"the frozen features of {chosen['candidate']} with a logistic "
         "regression",
-        "tuned": f"fine-tuning of all layers at a {chosen['candidate']}",
+        "full": f"fine-tuning of all layers at a {chosen['candidate']}",
     }[chosen["arm"]]
 
 
@@ -80,59 +100,80 @@ def budget(d) -> str:
 
 
 def other_way(d) -> str:
-    """What the transfer that was not chosen would have given."""
-    gain = d.gains["tuned over frozen"]
-    best_is_tuned = d.chosen["with"]["arm"] == "tuned"
-    other = "a probe on frozen features" if best_is_tuned else "fine-tuning"
-    size = points(gain | {"mean": -gain["mean"]} if best_is_tuned else gain)
+    """What the transfer that is not recommended would have given."""
+    gain = d.gains["full over frozen"]
+    full = d.recommended["arm"] == "full"
+    other = "a probe on frozen features" if full else "fine-tuning"
+    size = points(gain | {"mean": -gain["mean"]} if full else gain)
     kind = gain["kind"]
-    if best_is_tuned:
+    if full:
         kind = {"helps": "hurts", "hurts": "helps"}.get(kind, kind)
     return {
-        "helps": f"on the test pictures {other} did better still ({size} points), "
-        "which validation did not show",
+        "helps": f"on the test {d.data['inputs']} {other} did better still ({size} "
+        "points), which validation did not show",
         "hurts": f"{other} is worse ({size} points)",
         "no difference": f"{other} gives nothing more ({size} points)",
         "no evidence": f"whether {other} gives more is open ({size} points)",
     }[kind]
 
 
+def cheapest(d) -> str:
+    """Why this way: it is the best on validation, or the cheapest near the best."""
+    best, ours = d.recommended["best"], d.recommended
+    if best["arm"] == ours["arm"]:
+        return "It was the best on validation."
+    return (
+        f"It is the cheapest way within {100 * d.options['matters']:g} points of the "
+        f"best on validation, {way(best)} ({percent(best['validation'])}; this one "
+        f"{percent(ours['validation'])}); on the test {d.data['inputs']} that one is "
+        f"{points(ours['over'])} points ahead: {SAID[ours['over']['kind']]}."
+    )
+
+
 def recommendation(d) -> str:
-    """What to do, in a sentence or two."""
-    ours, theirs = d.chosen["with"], d.chosen["without"]
+    """What to do, in a sentence or two: the cheapest way within the margin."""
+    ours, theirs = d.recommended, d.chosen["without"]
     gain, at = d.gains["transfer"], budget(d)
-    apart = f"{100 * abs(gain['mean']):.1f} points"
+    apart = f"{100 * abs(ours['test'] - theirs['test']):.1f} points"
     if d.kind == "helps":
+        above = "above" if ours["test"] >= theirs["test"] else "below"
         return (
-            f"Use {way(ours)}: {percent(ours['test'])}, {apart} above {way(theirs)}; "
-            f"at {at} {other_way(d)}."
+            f"Use {way(ours)}: {percent(ours['test'])}, {apart} {above} {way(theirs)}; "
+            f"at {at} {other_way(d)}. {cheapest(d)}"
         )
+    tried = d.chosen["with"]
     if d.kind == "hurts":
+        apart = f"{100 * abs(ours['test'] - tried['test']):.1f} points"
         return (
-            f"Do not start from {d.backbone} here: {way(theirs)} reaches "
-            f"{percent(theirs['test'])}, {apart} above the best that its weights gave "
-            f"({way(ours)}). Look for a source nearer to these pictures, or check the "
-            "preprocessing that belongs to the weights."
+            f"Do not start from {d.backbone} here: {way(ours)} reaches "
+            f"{percent(ours['test'])}, {apart} above the best that its weights gave "
+            f"({way(tried)}). {cheapest(d)} Look for a source nearer to these "
+            f"{d.data['inputs']}, or check the preprocessing that belongs to the "
+            "weights."
         )
     both = (
-        f"{capital(way(ours))} reached {percent(ours['test'])}, {way(theirs)} "
+        f"{capital(way(tried))} reached {percent(tried['test'])}, {way(theirs)} "
         f"{percent(theirs['test'])} at {at}"
     )
     if gain["kind"] == "hurts":
         return (
             f"{both}; but {other_way(d)}, so the weights themselves do no harm that "
-            "this diagnosis can see. Do not choose between these by a few pictures."
+            "this diagnosis can see. Do not choose between these by a few "
+            f"{d.data['inputs']}."
         )
     if d.kind == "no difference":
-        return f"Choose by cost. {both}."
+        return (
+            f"Choose by cost: {way(ours)} ({percent(ours['test'])}). {cheapest(d)} "
+            f"{both}."
+        )
     more = gain["needed"]
-    pictures = more["pictures"] > gain["pictures"]
-    collect = (
-        "more pictures to test on and more repeats" if pictures else "more repeats"
-    )
+    collect = "more repeats"
+    if more["pictures"] > gain["pictures"]:
+        collect = f"more {d.data['inputs']} to test on and more repeats"
     return (
         f"Do not decide on these numbers. {both}, closer than this diagnosis can tell "
-        f"apart: collect {collect} (--minutes)."
+        f"apart: collect {collect} (--minutes). Until then the cheapest choice is "
+        f"{way(ours)} ({percent(ours['test'])})."
     )
 
 
@@ -144,17 +185,20 @@ def capital(text: str) -> str:
 def reasons(d) -> list[str]:
     """Why, in sentences with numbers."""
     found = []
-    for arm in ("frozen", "tuned"):
+    for arm in ("frozen", "full"):
         gain, summary = d.gains[arm], d.arms[arm]
         found.append(
             f"{WAYS[arm]} ({commonest(summary['taken'])}): "
             f"{percent(np.mean(summary['test']))}, {points(gain)} points against no "
             f"transfer: {SAID[gain['kind']]}."
         )
-    scratch, random = (np.mean(d.arms[arm]["test"]) for arm in ("scratch", "random"))
+    others = ", ".join(
+        f"{percent(np.mean(d.arms[arm]['test']))} {said}"
+        for arm, said in WITHOUT.items()
+        if arm in d.arms
+    )
     found.append(
-        f"Without the weights: {percent(scratch)} trained from scratch, "
-        f"{percent(random)} by a probe on random weights. Validation preferred "
+        f"Without the weights: {others}. Validation preferred "
         f"{way(d.chosen['without'])}, which is what transfer has to beat."
     )
     found += [depth_reason(d), distance_reason(d), score_reason(d)]
@@ -162,8 +206,8 @@ def reasons(d) -> list[str]:
     worst = [row for row in d.subgroups if row["column"] == "class"][0]
     found.append(
         f"The class with most errors is {worst['group']!r}: "
-        f"{percent(worst['accuracy'])} of {worst['n']} pictures (95 % interval "
-        f"{interval(worst)}), "
+        f"{percent(worst['accuracy'])} of {worst['n']} {d.data['inputs']} "
+        f"(95 % interval {interval(worst)}), "
         f"{percent(worst['without'])} without transfer."
     )
     return [sentence for sentence in found if sentence]
@@ -187,14 +231,21 @@ def depth_reason(d) -> str:
 
 def distance_reason(d) -> str:
     """What the distance from the source says."""
-    there = d.source["distance"]
+    there, inputs = d.source["distance"], d.data["inputs"]
     if there is None:
-        return (
-            "How far these pictures are from the source's is not known: its pictures "
+        said = (
+            f"How far these {inputs} are from the source's is not known: its {inputs} "
             "are not at hand."
         )
+        if words := d.source["vocabulary"]:
+            said += (
+                f" By its vocabulary: a word is cut into {words['pieces']:.2f} pieces "
+                f"on average, {percent(words['unknown'])} of the pieces are unknown to "
+                "it (1 and 0 % where it knows every word)."
+            )
+        return said
     return (
-        f"Distance from the source's pictures: proxy A-distance "
+        f"Distance from the source's {inputs}: proxy A-distance "
         f"{there['a_distance']:.2f} of 2 (two halves of the source: "
         f"{there['a_floor']:.2f}), Frechet {there['frechet']:,.0f} (halves: "
         f"{there['frechet_floor']:,.0f}). A large distance alone says little: what "
@@ -202,15 +253,33 @@ def distance_reason(d) -> str:
     )
 
 
+SCORES = {  # how a score is written
+    "LogME": "LogME {:.2f}",
+    "H-score": "H-score {:.2f}",
+    "kNN": "5 nearest neighbours {:.1%}",
+}
+
+
 def score_reason(d) -> str:
-    """What the transferability scores say."""
+    """What the transferability scores say; none that is saturated is used."""
     ours, theirs = d.scores["pretrained"], d.scores["random"]
     if ours["LogME"] is None or theirs["LogME"] is None:
         return "The features are constant or not finite: no transferability score."
-    return "Scores without training, against random weights: " + (
-        f"LogME {ours['LogME']:.2f} ({theirs['LogME']:.2f}), 5 nearest neighbours "
-        f"{percent(ours['kNN'])} ({percent(theirs['kNN'])})."
-    )
+    saturated = [name for name in SCORES if name in d.scores["saturated"]]
+    pairs = [
+        f"{said.format(ours[name])} ({said.split()[-1].format(theirs[name])})"
+        for name, said in SCORES.items()
+        if name not in saturated
+    ]
+    said = "No score without training tells these weights from random ones."
+    if pairs:
+        said = f"Scores without training, against random weights: {', '.join(pairs)}."
+    if saturated:
+        said += (
+            f" Saturated, the same for both or at its bound, and not used: "
+            f"{', '.join(saturated)}."
+        )
+    return said
 
 
 def forgetting_reason(d) -> str:
@@ -244,7 +313,8 @@ def confident_reason(d) -> str:
     if ours["p"] is None:
         few = "the source's classes are not known"
         if ours["heads"]:
-            few = f"too few ({ours['pictures']} pictures) to see what they follow"
+            few = f"{ours['examples']} {d.data['inputs']} are too few to see what they "
+            few += "follow"
         return f"{said}; {few}."
     return (
         f"{said}; that they follow what the source head sees has p = {ours['p']:.3f}."
@@ -269,33 +339,34 @@ def sign_sentence(sign) -> str:
 
 def protocol(d) -> list[str]:
     """What was done, in sentences."""
-    data, plan = d.data, d.plan
-    side = " x ".join(map(str, data["used_side"]))
+    data, plan, inputs = d.data, d.plan, d.data["inputs"]
     own = "the same for all" if data["shared_test"] else "others in each"
+    once = " in the first repeat, for want of time," * plan["rates_once"]
+    counted = " Words and pieces of words were counted." * ("counts" in d.arms)
     said = [
-        f"{data['given']:,} pictures of {len(data['classes'])} classes, read at {side} "
-        f"pixels. Each repeat trained on {data['train']:,} ({budget(d)}), chose by "
-        f"{data['validation']:,} and was tested on {data['test']:,}, {own}.",
-        f"{plan['repeats']} repeats with other training pictures and seeds; every "
+        f"{data['given']:,} {inputs} of {len(data['classes'])} classes, read "
+        f"{data['read']}. Each repeat trained on {data['train']:,} ({budget(d)}), "
+        f"chose by {data['validation']:,} and was tested on {data['test']:,}, {own}.",
+        f"{plan['repeats']} repeats with other training {inputs} and seeds; every "
         f"training run had {plan['steps']} updates and ended with its last weights. "
         "Learning rates "
-        f"{' and '.join(f'{lr:g}' for lr in d.options['rates'])} were tried from "
-        "pretrained and from random weights alike, probes on every stage of both; "
-        "all choices were made on validation pictures.",
+        f"{' and '.join(f'{lr:g}' for lr in d.options['rates'])} were tried{once} from "
+        f"pretrained and from random weights alike, probes on every stage of both."
+        f"{counted} All choices were made on validation {inputs}.",
     ]
     if data["shared_test"] and 2 * data["train"] > data["pool"]:
         said.append(
-            "The interval (95 %) counts the seeds and the test pictures; all repeats "
-            "trained on much the same pictures, so that it hardly counts their draw."
+            f"The interval (95 %) counts the seeds and the test {inputs}; all repeats "
+            f"trained on much the same {inputs}, so that it hardly counts their draw."
         )
     elif data["shared_test"]:
         said.append(
-            "The interval (95 %) counts the draw of the training pictures, the seeds "
-            "and the test pictures."
+            f"The interval (95 %) counts the draw of the training {inputs}, the seeds "
+            f"and the test {inputs}."
         )
     else:
         said.append(
-            "The pictures are too few for a test part of their own: the repeats share "
+            f"The {inputs} are too few for a test part of their own: the repeats share "
             "them, and the interval (95 %) is widened for that, so it is large."
         )
     if plan["steps"] < plan["full_steps"]:
@@ -340,11 +411,15 @@ def figures(d) -> list[tuple]:
 
 def ways_figure(d):
     """(figure, alternative text): accuracy of every way."""
-    values = {WAYS[arm]: np.array(d.arms[arm]["test"]) for arm in WAYS}
+    values = {
+        said: np.array(d.arms[arm]["test"])
+        for arm, said in WAYS.items()
+        if arm in d.arms
+    }
     figure = plots.bars_with_spread(
         values,
         ylabel=f"test {d.metric}",
-        title=d.verdict.split(". ")[0].rstrip("."),
+        title=d.verdict.removesuffix(".").split(". ")[0],
         digits=3,
     )
     means = ", ".join(f"{k.lower()} {percent(v.mean())}" for k, v in values.items())
@@ -403,7 +478,7 @@ def html(d) -> str:
     shown = {name: Picture(figure, alt) for name, figure, alt in figures(d)}
     trained = shown.get("training", "A training run diverged.")
     groups = pages.group_tables(
-        d.subgroups, "pictures", {"without transfer": "without"}
+        d.subgroups, d.data["inputs"], {"without transfer": "without"}
     )
     sections = {
         "What each way reached": [shown["accuracy"], ways_table(d), gains_table(d)],
@@ -430,6 +505,7 @@ def ways_table(d) -> Table:
     """Accuracies of every way to train."""
     rows = [
         (
+            arm,
             WAYS[arm],
             commonest(one["taken"]),
             percent(np.mean(one["validation"])),
@@ -438,7 +514,14 @@ def ways_table(d) -> Table:
         )
         for arm, one in d.arms.items()
     ]
-    heads = ("way", "chosen by validation", "validation", "test", "test by repeat, %")
+    heads = (
+        "strategy",
+        "way",
+        "chosen by validation",
+        "validation",
+        "test",
+        "test by repeat, %",
+    )
     return Table(f"{d.metric.capitalize()} of each way to train", heads, rows)
 
 
@@ -458,10 +541,12 @@ def scores_tables(d) -> list[Table | str]:
     rows = []
     for name, value in d.scores["pretrained"].items():
         pair = (value, d.scores["random"][name])
-        rows.append((name, *("none" if v is None else f"{v:.3f}" for v in pair)))
+        mark = "saturated, not used" if name in d.scores["saturated"] else ""
+        numbers = ("none" if v is None else f"{v:.3f}" for v in pair)
+        rows.append((name, *numbers, mark))
     scored = Table(
         "Transferability scores of the last stage, larger is better",
-        ("score", "pretrained weights", "random weights"),
+        ("score", "pretrained weights", "random weights", "remark"),
         rows,
     )
     there = d.source["distance"]
@@ -474,14 +559,18 @@ def scores_tables(d) -> list[Table | str]:
             ("Frechet distance, standardised features", "frechet", "frechet_floor"),
         )
     ]
-    heads = ("distance", "these pictures to the source's", "two halves of the source")
+    heads = (
+        "distance",
+        f"these {d.data['inputs']} to the source's",
+        "two halves of the source",
+    )
     return [Table(f"Distance at {there['stage']}", heads, rows), scored]
 
 
 def pairs_tables(d) -> list[Table]:
     """Confident errors, source class by answer, where there are any."""
     pairs = d.confident["with"]["pairs"]
-    heads = ("source head", "the source sees", "true class", "answer", "pictures")
+    heads = ("source head", "the source sees", "true class", "answer", d.data["inputs"])
     caption = "Commonest confident errors with transfer"
     return [Table(caption, heads, pairs)] if pairs else []
 

@@ -1,6 +1,6 @@
 """From the stored runs of a diagnosis to choices, gains, errors and warning signs.
 
-Nothing here trains, and nothing is chosen on a test picture.
+Nothing here trains, and nothing is chosen on a test example.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,11 @@ from course_lib.analysis.statistics import (
 )
 from course_lib.analysis.subgroups import subgroup_table
 
-WITHOUT, WITH = ("scratch", "random"), ("frozen", "tuned")
+WITH = ("frozen", "full")  # all other arms are without transfer
+# What a way costs to train, in steps of an order of magnitude: counting words, one pass
+# through a network, many passes forwards and backwards.
+COST = {"counts": 0, "random": 1, "frozen": 1, "scratch": 2, "full": 2}
+SATURATED = 1e-3  # scores that differ by less are shown as equal
 CONFIDENT = 0.9  # probability
 FOLLOWS = 0.01  # p value
 BELOW = 0.01  # of validation accuracy: the first warning sign
@@ -27,7 +31,7 @@ def _choose(values, losses, pooled: bool) -> list[int]:
     """Which of C candidates each of R repeats takes: highest value, then lowest loss.
 
     values, losses (R, C) on validation.  pooled: one for all, by the means over the
-    repeats, which is fair while no test picture is in any validation part.
+    repeats, which is fair while no test example is in any validation part.
     """
     values, losses = np.asarray(values, float), np.asarray(losses, float)
     if pooled:
@@ -86,11 +90,11 @@ def _gain(job, arms, ours: Sequence[str], theirs: Sequence[str]) -> dict:
     repeats = range(len(ours))
     labels = [job.data.labels[job.parts[r][2]] for r in repeats]
     sides = [_column(arms, names, "predictions") for names in (ours, theirs)]
-    if job.shared_test:  # repeats cross pictures: both are counted as chance
+    if job.shared_test:  # repeats cross examples: both are counted as chance
         right = [[np.array(p) == y for p, y in zip(side, labels)] for side in sides]
         D = np.array(right[0]).astype(float) - np.array(right[1])
         interval = crossed_interval(D, labels[0] if job.balanced else None)
-    else:  # the repeats share pictures: their gains vary less than new ones would
+    else:  # the repeats share examples: their gains vary less than new ones would
         scored = [[job.score(p, y) for p, y in zip(side, labels)] for side in sides]
         train, _, test = (len(rows) for rows in job.parts[0])
         tested = len(np.unique(np.concatenate([job.parts[r][2] for r in repeats])))
@@ -109,19 +113,21 @@ def concluded(job, plan, looked, rows) -> dict:
     """Everything that follows from the stored steps, without further training."""
     arms = {name: _Arm(job, name, [row[name] for row in rows]) for name in rows[0]}
     R = len(rows)
-    without, transfer = (_better(job, arms, names) for names in (WITHOUT, WITH))
+    baselines = [name for name in arms if name not in WITH]
+    without, transfer = (_better(job, arms, names) for names in (baselines, WITH))
     pairs = {
         "transfer": (transfer, without),
         "frozen": (["frozen"] * R, without),
-        "tuned": (["tuned"] * R, without),
-        "tuned over frozen": (["tuned"] * R, ["frozen"] * R),
+        "full": (["full"] * R, without),
+        "full over frozen": (["full"] * R, ["frozen"] * R),
         "frozen over random": (["frozen"] * R, ["random"] * R),
     }
     gains = {name: _gain(job, arms, *pair) for name, pair in pairs.items()}
     histories = {
         name: [row[name]["histories"][i] for row, i in zip(rows, arms[name].taken)]
-        for name in ("scratch", "tuned")
+        for name in ("scratch", "full")
     }
+    judged = overall(gains)
     sides = {"with": transfer, "without": without}
     confident = {side: _confident(job, arms, sides[side], looked) for side in sides}
     return dict(
@@ -130,24 +136,23 @@ def concluded(job, plan, looked, rows) -> dict:
         options=job.settings.to_dict(),
         plan=plan,
         metric="balanced accuracy" if job.balanced else "accuracy",
-        **overall(gains),
+        **judged,
         notes=list(job.notes),
         gains=gains,
         chosen={side: _commonest(arms, names) for side, names in sides.items()},
+        recommended=_recommended(job, arms, judged["kind"], baselines),
         arms={name: arm.summary() for name, arm in arms.items()},
         depth={
             "stages": arms["frozen"].candidates,
             "pretrained": arms["frozen"].every_test,
             "random": arms["random"].every_test,
         },
-        scores={
-            side: _mean_scores([row[name]["scores"] for row in rows])
-            for side, name in (("pretrained", "frozen"), ("random", "random"))
-        },
+        scores=_compared(rows, len(job.data.classes)),
         source={
             "distance": looked["distance"],
+            "vocabulary": looked["vocabulary"],
             "heads": {k: len(v["names"]) for k, v in looked["heads"].items()},
-            "forgetting": rows[0]["tuned"]["source"][arms["tuned"].taken[0]],
+            "forgetting": rows[0]["full"]["source"][arms["full"].taken[0]],
         },
         calibration={
             side: _calibration(job, arms, names) for side, names in sides.items()
@@ -188,6 +193,53 @@ def _commonest(arms, names: Sequence[str]) -> dict:
     }
 
 
+def _recommended(job, arms, kind: str, baselines: Sequence[str]) -> dict:
+    """The cheapest way whose validation accuracy is within what matters of the best.
+
+    Where transfer helps, among the ways to transfer that are no worse than all without;
+    where it hurts, among those without; else among all.  Beside it the best, and its
+    gain over this way.
+    """
+    validated = {name: float(np.mean(arm.accuracy)) for name, arm in arms.items()}
+    names = {"helps": WITH, "hurts": baselines}.get(kind, list(arms))
+    best = max(names, key=validated.get)
+    least = validated[best] - job.settings.matters
+    if kind == "helps":
+        least = max(least, *(validated[name] for name in baselines))
+    least = min(least, validated[best])
+    within = [name for name in names if validated[name] >= least - 1e-9]
+    name = min(within, key=lambda name: (COST[name], -validated[name]))
+    R = len(arms[name].taken)
+    return _commonest(arms, [name] * R) | {
+        "best": _commonest(arms, [best] * R),
+        "over": _gain(job, arms, [best] * R, [name] * R),
+    }
+
+
+def _compared(rows, classes: int) -> dict:
+    """Mean scores of both sides, and the names of those that cannot tell them apart.
+
+    A score is saturated where it is the same for pretrained and random features, or
+    where both are at its bound, as the H-score, at most K - 1, with more features than
+    labels.
+    """
+    pretrained, random = (
+        _mean_scores([row[name]["scores"] for row in rows])
+        for name in ("frozen", "random")
+    )
+    bounds = {"H-score": classes - 1, "kNN": 1.0}
+    saturated = []
+    for name, ours in pretrained.items():
+        theirs = random[name]
+        if ours is None or theirs is None:
+            continue
+        low = min(ours, theirs)
+        same = abs(ours - theirs) < SATURATED
+        if same or low > bounds.get(name, np.inf) - SATURATED:
+            saturated.append(name)
+    return {"pretrained": pretrained, "random": random, "saturated": saturated}
+
+
 def _mean_scores(found: Sequence[dict]) -> dict:
     """The mean of each score over the repeats; None where one is missing."""
     columns = {name: [one[name] for one in found] for name in found[0]}
@@ -221,9 +273,9 @@ def _spread(predictions, confidence, classes: int) -> np.ndarray:
 
 
 def _subgroups(job, arms, sides) -> list[dict]:
-    """Accuracy by class and by metadata, of both sides, each picture tested once.
+    """Accuracy by class and by metadata, of both sides, each example tested once.
 
-    Each picture is judged by the first repeat that tested it.
+    Each example is judged by the first repeat that tested it.
     """
     first: dict[int, tuple[int, int]] = {}
     for r in range(len(sides["with"])):
@@ -250,7 +302,7 @@ def _subgroups(job, arms, sides) -> list[dict]:
 
 def _confident(job, arms, names: Sequence[str], looked) -> dict:
     """Wrong answers given with a probability above 0.9, and what they follow."""
-    first: dict[int, int] = {}  # picture -> the answer of the first such repeat
+    first: dict[int, int] = {}  # example -> the answer of the first such repeat
     wrong = sure = tested = 0
     for r, name in enumerate(names):
         rows = job.parts[r][2]
@@ -275,7 +327,7 @@ def _confident(job, arms, names: Sequence[str], looked) -> dict:
         "share": float(sure / tested),
         "of_errors": float(sure / wrong) if wrong else 0.0,
         "errors": float(wrong / tested),
-        "pictures": len(rows),
+        "examples": len(rows),
         "heads": heads,
         "p": p,
         "pairs": sorted(pairs, key=lambda pair: -pair[-1])[:5],
@@ -295,7 +347,7 @@ def _signs(arms, sides, histories, confident) -> list[dict]:
         side: float(np.mean(_column(arms, names, "accuracy")))
         for side, names in sides.items()
     }
-    rises = [falls_and_rises(history) for history in histories["tuned"]]
+    rises = [falls_and_rises(history) for history in histories["full"]]
     ours, theirs = confident["with"], confident["without"]
     follows = ours["p"] is not None and ours["p"] < FOLLOWS
     return [

@@ -7,39 +7,40 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from course_lib import datasets, training
-from course_lib.datasets.labelled import joined
+from course_lib import training
+from course_lib.datasets.labelled import Labelled, joined
 from course_lib.datasets.messages import listed
 from course_lib.datasets.near_duplicates import digests
+from course_lib.diagnose import modality as modalities
+from course_lib.diagnose.modality import Modality
 from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
 
-LEAST_IMAGES = 8  # of a class: to train on, to choose by and to test on
-LEAST_TEST = 200  # pictures below which every repeat has a test set of its own
-MOST_TEST, MOST_VALIDATION, MOST_IMAGES = 1000, 500, 6000
-SMALLEST_SIDE, ENLARGED = 32, 64  # pixels
+LEAST = 8  # examples of a class: to train on, to choose by and to test on
+LEAST_TEST = 200  # examples below which every repeat has a test set of its own
+MOST_TEST, MOST_VALIDATION = 1000, 500
 UNEQUAL = 1.5  # largest class over smallest: from here on balanced accuracy
-FORMAT = 1  # of the stored steps
+FORMAT = 2  # of the stored steps
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled pictures, a test set of its own if there is one, and how both were read.
-
-    pictures, test: ImageDatasets.  notes: sentences for the report.
+    """Labelled pictures or texts, a test set of its own if there is one, and how both
+    were read.  notes: sentences for the report.
     """
 
-    pictures: datasets.ImageDataset
-    test: datasets.ImageDataset | None = None
+    examples: Labelled
+    test: Labelled | None = None
     notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Job:
-    """The backbone, the pictures and their parts: all that a step needs."""
+    """The backbone, the examples and their parts: all that a step needs."""
 
+    modality: Modality
     backbone: object
-    data: object  # the pictures that are used; metadata: the groups
+    data: Labelled  # the examples that are used; metadata: the groups
     parts: list  # (train, validation, test) rows of each repeat
     shared_test: bool  # is the test part the same in every repeat?
     balanced: bool  # is balanced accuracy the measure?
@@ -48,10 +49,11 @@ class Job:
     notes: list[str]
     key: str
     steps: int = 0
+    rates: dict = field(default_factory=dict)  # {arm: rates}, where these are fewer
     kept: dict = field(default_factory=dict)  # features that are computed once
 
-    def images(self, r: int):
-        """Training, validation and test pictures of a repeat."""
+    def subsets(self, r: int):
+        """Training, validation and test examples of a repeat."""
         return [self.data.subset(rows) for rows in self.parts[r]]
 
     def score(self, predictions, labels) -> float:
@@ -68,14 +70,14 @@ def splits(
     """([(train, validation, test) rows of each repeat], is the test part shared?).
 
     Stratified, disjoint within a repeat, and a function of labels and seed alone.
-    With a budget n = labels_per_class a repeat trains on n pictures of each class and
+    With a budget n = labels_per_class a repeat trains on n examples of each class and
     chooses on n / 2 more (2 at least): nobody who has few labels has many to validate
     with.  Without one it trains on four fifths of what is not held out and chooses on
-    the rest, at most 500.  Half of the pictures (a quarter without a budget), at most
+    the rest, at most 500.  Half of the examples (a quarter without a budget), at most
     1,000, are held out as one test part for all repeats, if these are at least 200.
-    With fewer pictures every repeat has a test part of its own: all that is left over
+    With fewer examples every repeat has a test part of its own: all that is left over
     with a budget, a quarter without.  ``test``: rows that are the test part.
-    Raises CourseError where the smallest class has too few pictures for n.
+    Raises CourseError where the smallest class has too few examples for n.
     """
     labels, n = np.asarray(labels), labels_per_class
     given = np.isin(np.arange(len(labels)), test)
@@ -83,7 +85,7 @@ def splits(
     classes = range(int(labels.max()) + 1)
     members = [rng.permutation(np.flatnonzero((labels == c) & ~given)) for c in classes]
     counts = np.array([len(m) for m in members])
-    chosen_on = None if n is None else _validation_pictures(n, counts, given.any())
+    chosen_on = None if n is None else _validation_size(n, counts, given.any())
     if given.any():
         held_out, shared = np.flatnonzero(given), True
     else:
@@ -116,15 +118,15 @@ def splits(
     return parts, shared
 
 
-def _validation_pictures(n: int, counts, test_given: bool) -> int:
+def _validation_size(n: int, counts, test_given: bool) -> int:
     """Pictures of each class to choose by, when n are trained on."""
     spare = int(counts.min()) - n - 2 * (not test_given)
     if spare < 2:
         raise CourseError(
             f"diagnose: {n} labels of each class were asked for, and the smallest "
-            f"class has {counts.min()} pictures.\nExpected: {n + 4 - 2 * test_given} "
+            f"class has {counts.min()} examples.\nExpected: {n + 4 - 2 * test_given} "
             "or more, so that some are left to choose by and to test on.\nDo: ask for "
-            "fewer labels, or add pictures."
+            "fewer labels, or add examples."
         )
     return min(max(2, n // 2), spare)
 
@@ -138,42 +140,44 @@ def _levelled(sizes, most: int):
     return np.minimum(sizes, max(levels[sums <= most], default=1))
 
 
-def read(path, reader, columns=(None, None), reading=None) -> Samples:
-    """The samples of a folder or a table of pictures; see :func:`datasets.read_own`.
+def joined_parts(found) -> Samples:
+    """Samples of what a reader of :mod:`course_lib.datasets` found.
 
     Parts for training and validation are put together: the diagnosis draws its own from
-    them; a test part stays one.  Raises CourseError that names what cannot be read.
+    them; a test part stays one.
     """
-    found = datasets.read_own(path, reader, columns, reading)
     given = [found.parts[p] for p in ("all", "train", "validation") if p in found.parts]
-    pictures = given[0] if len(given) == 1 else joined(given)
-    return Samples(pictures, found.parts.get("test"), tuple(found.notes()))
+    examples = given[0] if len(given) == 1 else joined(given)
+    return Samples(examples, found.parts.get("test"), tuple(found.notes()))
 
 
 def prepared(backbone, samples: Samples, groups, settings: Settings) -> Job:
     """Check the data, split them, and fingerprint everything that matters."""
+    modality = modalities.of_data(samples.examples)
+    modalities.check_backbone(backbone, modality)
+    settings = settings.completed(modality)
     notes = [*backbone.notes, *samples.notes]
-    names = getattr(samples.pictures, "metadata", {}).get("example")
-    data, test = _grouped(samples.pictures, samples.test, groups)
-    pictures = {"given": len(data), "side": list(data.images.shape[1:3])}
-    data = _without_copies(data, test, names, notes)
-    _check_counts(data)
-    data = _at_most(data, settings.seed, notes)
+    names = samples.examples.metadata.get("example")
+    data, test = _grouped(samples.examples, samples.test, groups)
+    about = {"inputs": modality.inputs, "given": len(data)}
+    data = _without_copies(data, test, names, modality.inputs, notes)
+    _check_counts(data, modality.inputs)
+    data = _at_most(data, modality, settings.seed, notes)
     counts, name = data.counts(), data.name
     tested = ()
     if test is not None:
         data, tested = _with_test(data, test)
-    data = _large_enough(data, notes)
+    backbone, data = modality.fitted(backbone, data, notes)
     n, most = settings.labels_per_class, settings.repeats[1]
     parts, shared = splits(data.labels, n, most, settings.seed, tested)
     used, parts = _only_used(parts)
     sizes = list(counts.values())
-    height, width = data.images.shape[1:3]
-    about = pictures | {
+    about |= modality.about(data)
+    about |= {
+        "read": modality.size(about),
         "name": name,
         "classes": list(data.classes),
         "counts": counts,
-        "used_side": [height, width],
         "train": len(parts[0][0]),
         "validation": len(parts[0][1]),
         "test": len(parts[0][2]),
@@ -181,6 +185,7 @@ def prepared(backbone, samples: Samples, groups, settings: Settings) -> Job:
         "shared_test": shared,
     }
     return Job(
+        modality=modality,
         backbone=backbone,
         data=data.subset(used),
         parts=parts,
@@ -195,11 +200,6 @@ def prepared(backbone, samples: Samples, groups, settings: Settings) -> Job:
 
 def _grouped(data, test, groups):
     """Data and test set whose metadata are the groups alone, few values each."""
-    if not hasattr(data, "images"):
-        raise CourseError(
-            f"diagnose: the data are a {type(data).__name__}.\nExpected: an "
-            "ImageDataset.\nDo: datasets.from_folder, from_csv or from_arrays."
-        )
     if isinstance(groups, Mapping):
         columns = {key: np.asarray(values) for key, values in groups.items()}
         data = replace(data, metadata=columns)
@@ -239,8 +239,8 @@ def _few_values(name: str, values) -> np.ndarray:
     return np.where(np.isnan(numbers), "missing", found)
 
 
-def _without_copies(data, test, names, notes):
-    """The first of pictures that are equal byte for byte; none that is in ``test``."""
+def _without_copies(data, test, names, inputs, notes):
+    """The first of examples with equal :func:`digests`; none that is in ``test``."""
     held_out = set() if test is None else set(digests(test))
     first: dict[str, int] = {}
     for i, digest in enumerate(digests(data)):
@@ -253,29 +253,30 @@ def _without_copies(data, test, names, notes):
         rest = sorted(set(range(len(data))) - set(first.values()))
         said = f" ({listed([names[row] for row in rest])})"
     notes.append(
-        f"{len(data) - len(first)} pictures are copies of others and were left out: "
+        f"{len(data) - len(first)} {inputs} are copies of others and were left out: "
         f"they would stand in training and in test{said}."
     )
     return data.subset(np.array(list(first.values()), dtype=int))
 
 
-def _check_counts(data) -> None:
+def _check_counts(data, inputs: str) -> None:
     counts = data.counts()
     name = min(counts, key=counts.get)
-    if counts[name] < LEAST_IMAGES:
+    if counts[name] < LEAST:
         raise CourseError(
             f"diagnose: class {name!r} of {data.name!r} has {counts[name]} different "
-            f"pictures.\nExpected: {LEAST_IMAGES} or more in each class, to train on, "
-            "to choose by and to test on.\nDo: add pictures, or remove the class."
+            f"{inputs}.\nExpected: {LEAST} or more in each class, to train on, "
+            f"to choose by and to test on.\nDo: add {inputs}, or remove the class."
         )
 
 
-def _at_most(data, seed, notes):
-    if len(data) <= MOST_IMAGES:
+def _at_most(data, modality, seed, notes):
+    most, inputs = modality.most, modality.inputs
+    if len(data) <= most:
         return data
-    notes.append(f"{MOST_IMAGES:,} of the {len(data):,} pictures were drawn and used.")
+    notes.append(f"{most:,} of the {len(data):,} {inputs} were drawn and used.")
     rng = np.random.default_rng(seed)
-    sizes = _levelled(np.array(list(data.counts().values())), MOST_IMAGES)
+    sizes = _levelled(np.array(list(data.counts().values())), most)
     rows = [
         rng.permutation(np.flatnonzero(data.labels == c))[:size]
         for c, size in enumerate(sizes)
@@ -285,31 +286,16 @@ def _at_most(data, seed, notes):
 
 def _with_test(data, test):
     """(both sets in one, rows of the test set)."""
-    shapes = data.images.shape[1:], test.images.shape[1:]
+    shapes = [getattr(part, "images", np.empty(1)).shape[1:] for part in (data, test)]
     if shapes[0] != shapes[1] or data.classes != test.classes or not len(test):
         raise CourseError(
-            f"diagnose: pictures {shapes[0]} of classes {list(data.classes)}, and a "
-            f"test set of {len(test)} pictures {shapes[1]} of {list(test.classes)}.\n"
-            "Expected: the same sizes and classes.\nDo: read both with the same size "
-            "and classes=."
+            f"diagnose: {data.holds} {shapes[0]} of classes {list(data.classes)}, and "
+            f"a test set of {len(test)} {test.holds} {shapes[1]} of "
+            f"{list(test.classes)}.\nExpected: the same sizes and classes.\nDo: read "
+            "both with the same size and classes=."
         )
     both = joined([data, test])
     return both, np.arange(len(data), len(both))
-
-
-def _large_enough(data, notes):
-    """The pictures, enlarged where a side is below what the networks can read."""
-    height, width = data.images.shape[1:3]
-    if min(height, width) >= SMALLEST_SIDE:
-        return data
-    from PIL import Image
-
-    scale = ENLARGED / min(height, width)
-    size = round(width * scale), round(height * scale)
-    lanczos = Image.Resampling.LANCZOS
-    images = [np.asarray(Image.fromarray(x).resize(size, lanczos)) for x in data.images]
-    notes.append(f"Pictures of {height} x {width} pixels were enlarged to {ENLARGED}.")
-    return replace(data, images=np.stack(images))
 
 
 def _only_used(parts):
@@ -319,12 +305,14 @@ def _only_used(parts):
 
 
 def _key(backbone, data, parts, settings, read_as) -> str:
-    """sha256 of weights, pictures, labels, groups, parts and settings."""
+    """sha256 of weights, examples, labels, groups, parts and settings."""
     digest = hashlib.sha256()
     for name, tensor in sorted(backbone.model.state_dict().items()):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
-    for array in (data.images, data.labels, *(rows for part in parts for rows in part)):
+    for content in digests(data, exact=True):
+        digest.update(content.encode())
+    for array in (data.labels, *(rows for part in parts for rows in part)):
         digest.update(np.ascontiguousarray(array).tobytes())
     columns = {name: values.tolist() for name, values in data.metadata.items()}
     words = [FORMAT, backbone.name, repr(backbone.preprocess), data.classes, columns]

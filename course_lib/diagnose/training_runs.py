@@ -3,7 +3,8 @@
 Each function takes the job and gives plain data, ready to be stored.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,17 +13,16 @@ from torch import nn
 from course_lib import training
 from course_lib.analysis import distances, probes
 from course_lib.analysis import transferability as scores
+from course_lib.diagnose.modality import SOURCE_EXAMPLES
 from course_lib.errors import CourseError
-from course_lib.models import features, zoo
-from course_lib.models.heads import as_vectors, inside
-from course_lib.pretraining import patterns, recipes
+from course_lib.models import zoo
+from course_lib.models.heads import inside
+from course_lib.pretraining import recipes
 
 STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
-BATCH, EVALUATIONS = 32, 10
+BATCH, EVALUATIONS, MOST_CURVE = 32, 10, 100  # validation examples of the curve
 SHARE = 0.96  # of the minutes; the rest is for starting, reading and the report
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # the inverse penalties C of a probe
-WHOLE = ""  # the name of the network itself among its modules
-SOURCE_PICTURES = 256  # and as many again for the floor
 DIVERGED = dict(accuracy=-1.0, loss=1e9)  # what such a run counts for when choosing
 
 
@@ -30,26 +30,32 @@ DIVERGED = dict(accuracy=-1.0, loss=1e9)  # what such a run counts for when choo
 
 
 def plan(job) -> dict:
-    """How many updates each training run has: fewer where the time is too short."""
+    """How many updates each training run has, and whether each repeat tries all rates.
+
+    Where the time is too short, the rates are chosen in the first repeat, once for all;
+    if that is not enough, the runs have fewer updates.
+    """
     n, budget = len(job.parts[0][0]), SHARE * 60 * job.settings.minutes
     full = int(np.clip(STEPS * (n / 100) ** 0.5, STEPS, MOST_STEPS))
-    steps = job.settings.steps
+    steps, once = job.settings.steps, False
     if steps is None:
         steps, least = full, min(full, LEAST_STEPS)
         needed = seconds_by_steps(job)
-        while steps > least and needed(steps) > budget:
+        once = len(job.settings.rates) > 1 and needed(steps, False) > budget
+        while steps > least and needed(steps, once) > budget:
             steps = max(least, int(steps * 0.9))
     return {
         "steps": steps,
+        "rates_once": once,
         "full_steps": job.settings.steps or full,
         "seconds": budget,
     }
 
 
-def seconds_by_steps(job) -> Callable[[int], float]:
-    """Seconds of the whole diagnosis by steps, from those of a short training run."""
+def seconds_by_steps(job) -> Callable[[int, bool], float]:
+    """f(steps, are rates chosen once?) -> seconds of the whole, by a short run's."""
     n = len(job.parts[0][0])
-    train, validation, test = job.images(0)
+    train, validation, test = job.subsets(0)
     classes = len(job.data.classes)
     net = random_start(job.backbone, 0).to_classes(classes)
     recipe = training.Recipe(batch_size=BATCH)
@@ -58,17 +64,38 @@ def seconds_by_steps(job) -> Callable[[int], float]:
         for steps in (2, 10)
     ]
     # The difference of both runs is 8 updates; what starting costs falls out of it.
-    picture = max(timed[1] - timed[0], 1e-3) / 8 / min(BATCH, n)  # forward, backward
-    looked = ((EVALUATIONS + 1) * len(validation) + len(test)) / 3  # forward only
-    runs, extracted = 2 * len(job.settings.rates), (n + len(validation) + len(test))
-    once = picture * (len(job.data) / 3 + 4 * SOURCE_PICTURES)
+    one = max(timed[1] - timed[0], 1e-3) / 8 / min(BATCH, n)  # forward, backward
+    curve = (EVALUATIONS + 1) * len(_curve(validation))
+    looked = (curve + len(validation) + len(test)) / 3  # forward only
+    rates, extracted = len(job.settings.rates), (n + len(validation) + len(test))
+    fewest = job.settings.repeats[0]
+    source = 0 if _source(job) is None else SOURCE_EXAMPLES
+    once = one * (len(job.data) / 3 + 4 * source)
 
     # 1.2: a margin for all that is not a pass through a network.
-    def needed(steps):
-        pictures = runs * (steps * min(BATCH, n) + looked) + extracted / 3
-        return once + 1.2 * job.settings.repeats[0] * picture * pictures
+    def needed(steps, chosen_once):
+        runs = 2 * (rates + fewest - 1 if chosen_once else rates * fewest)
+        examples = runs * (steps * min(BATCH, n) + looked) + fewest * extracted / 3
+        return once + 1.2 * one * examples
 
     return needed
+
+
+def _curve(validation):
+    """The validation examples by which the learning curve is drawn."""
+    return validation.subset(
+        np.unique(np.linspace(0, len(validation) - 1, MOST_CURVE).astype(int))
+    )
+
+
+def first_choice(row: dict) -> tuple[dict, list]:
+    """Of a repeat's runs the one that validation prefers: (a row of it alone, [rate]).
+
+    The answers of a row and its candidates are lists of one length.
+    """
+    order = np.lexsort((row["loss"], -np.round(row["accuracy"], 9)))
+    i = int(order[0])
+    return {key: [values[i]] for key, values in row.items()}, [row["rates"][i]]
 
 
 # -- the arms ---------------------------------------------------------------------
@@ -78,12 +105,19 @@ def random_start(backbone, seed: int):
     """The same network with random weights from ``seed``, as it was before training.
 
     By name where the zoo knows it and the shapes agree (then with the zoo's
-    preprocessing, too); else a copy whose layers are drawn again: convolutions by He
-    et al. 2015, other layers by their own rule, free parameters from N(0, 0.02^2).
+    preprocessing, too, at the size that was chosen here); else a copy whose layers are
+    drawn again: convolutions by He et al. 2015, other layers by their own rule, free
+    parameters from N(0, 0.02^2).
     """
     try:
         fresh = zoo.load(backbone.name, seed=seed, pretrained=False)
         if _shapes(fresh) == _shapes(backbone):
+            for name in ("size", "max_length"):
+                own, chosen = (
+                    getattr(b.preprocess, name, None) for b in (fresh, backbone)
+                )
+                if own and chosen:
+                    fresh.preprocess = replace(fresh.preprocess, **{name: chosen})
             return fresh
     except CourseError:
         pass
@@ -111,23 +145,24 @@ def _shapes(backbone) -> dict:
 
 
 def _scratch(job, r: int) -> dict:
-    return _trained(job, r, random_start(job.backbone, job.seed(r)))
+    return _trained(job, r, "scratch", random_start(job.backbone, job.seed(r)))
 
 
-def _tuned(job, r: int) -> dict:
+def _full(job, r: int) -> dict:
     source = _source(job) if r == 0 else None
-    return _trained(job, r, job.backbone, source)
+    return _trained(job, r, "full", job.backbone, source)
 
 
-def _trained(job, r: int, start, source=None) -> dict:
+def _trained(job, r: int, arm: str, start, source=None) -> dict:
     """All layers trained at each rate; what each run answers with its last weights.
 
     A validation part this small can choose between ways to train.  It cannot choose
     between moments of one run, so that no earlier weights are brought back.
     """
-    _, validation, test = job.images(r)
+    _, validation, test = job.subsets(r)
     answers, histories, kept = [], [], []
-    for lr in job.settings.rates:
+    rates = job.rates.get(arm, job.settings.rates)
+    for lr in rates:
         net = start.copy().to_classes(len(test.classes), job.seed(r))
         history = _fitted(job, r, net, lr)
         histories.append(history)
@@ -140,17 +175,19 @@ def _trained(job, r: int, start, source=None) -> dict:
         )
         answers.append(_answer(job, validation.labels, checked, tested))
         kept.append(_source_accuracy(net, start, source) if source else None)
-    names = [f"learning rate {lr:g}" for lr in job.settings.rates]
-    return _together(names, answers) | {"histories": histories, "source": kept}
+    names = [f"learning rate {lr:g}" for lr in rates]
+    more = {"histories": histories, "source": kept, "rates": list(rates)}
+    return _together(names, answers) | more
 
 
 def _fitted(job, r: int, net, lr: float) -> dict | None:
     """Train; the history with validation looked at ten times, None if it diverged."""
-    train, validation, _ = job.images(r)
-    augment, seen = training.AUGMENTATIONS[job.settings.augment], []
+    train, validation, _ = job.subsets(r)
+    curve = _curve(validation)
+    augment, seen = job.modality.augmentation(job.settings.augment, train), []
 
     def look_at(*_):
-        found = training.evaluate(net, validation)
+        found = training.evaluate(net, curve)
         seen.append((found["loss"], found["accuracy"]))
 
     try:
@@ -162,7 +199,7 @@ def _fitted(job, r: int, net, lr: float) -> dict | None:
             seed=job.seed(r),
             recipe=training.Recipe(
                 batch_size=BATCH,
-                augment=augment(min(train.images.shape[1:3])),
+                augment=augment,
                 eval_every=max(1, job.steps // EVALUATIONS),
                 on_epoch=lambda epoch, *_: look_at() if epoch else None,
             ),
@@ -203,42 +240,40 @@ def _frozen(job, r: int) -> dict:
     rows = np.concatenate(job.parts[r])
     everything = _pretrained_features(job)
     X = {stage: Z[rows] for stage, Z in everything.items()}
-    logits = X.pop("logits")[: len(job.parts[r][0])]
-    heads = _source_heads(job.backbone, everything["logits"].shape[1])
-    P = None
-    if heads:
+    logits, P = X.pop("logits", None), None
+    if heads := _source_heads(job):
         widest = max(heads, key=lambda head: len(heads[head]))
-        P = _softmax(logits[:, recipes.head_slices(heads)[widest]])
+        columns = recipes.head_slices(heads)[widest]
+        P = _softmax(logits[: len(job.parts[r][0]), columns])
     return _probed(job, r, X) | {"scores": _scores(job, r, X, P)}
 
 
 def _random(job, r: int) -> dict:
     """The same on features of random weights."""
     start = random_start(job.backbone, job.seed(r))
-    rows = np.concatenate(job.parts[r])
-    X = stage_features(start, job.data.images[rows])
-    X.pop("logits")
+    used = job.data.subset(np.concatenate(job.parts[r]))
+    X = job.modality.features(start, used.inputs)
+    X.pop("logits", None)
     return _probed(job, r, X) | {"scores": _scores(job, r, X, None)}
+
+
+def _without_network(learn: Callable) -> Callable:
+    """The arm of a baseline of the modality."""
+
+    def run(job, r: int) -> dict:
+        train, validation, test = job.subsets(r)
+        found = learn(train, validation, test)
+        answers = [_answer(job, validation.labels, *pair) for pair in found.values()]
+        return _together(list(found), answers)
+
+    return run
 
 
 def _pretrained_features(job) -> dict[str, np.ndarray]:
     if "pretrained" not in job.kept:
-        job.kept["pretrained"] = stage_features(job.backbone, job.data.images)
+        found = job.modality.features(job.backbone, job.data.inputs)
+        job.kept["pretrained"] = found
     return job.kept["pretrained"]
-
-
-def stage_features(backbone, images, batch_size: int = 128) -> dict[str, np.ndarray]:
-    """Every stage averaged over space, and the network's "logits", in one pass."""
-    found: dict[str, list] = {}
-    for start in range(0, len(images), batch_size):
-        x = backbone.preprocess(images[start : start + batch_size])
-        places = [*backbone.stages, WHOLE]
-        for place, output in features.activations(backbone, x, places).items():
-            name = "logits" if place == WHOLE else place
-            if output.ndim == 4 and features.channels_come_last(backbone.model):
-                output = output.permute(0, 3, 1, 2)
-            found.setdefault(name, []).append(as_vectors(output).float().cpu())
-    return {name: torch.cat(parts).numpy() for name, parts in found.items()}
 
 
 def _probed(job, r: int, X: dict[str, np.ndarray]) -> dict:
@@ -288,22 +323,20 @@ def _softmax(logits) -> np.ndarray:
 # -- the source -------------------------------------------------------------------
 
 
-def _source_heads(backbone, width: int) -> dict[str, Sequence[str]]:
+def _source_heads(job) -> dict:
     """{head: class names} of what the backbone learned; {} where it is not known."""
-    heads = backbone.card.get("heads") or {}
-    if "heads" not in backbone.card and backbone.card:
-        heads = {"source": [str(k) for k in range(width)]}
-    return heads if sum(map(len, heads.values())) == width else {}
+    logits = _pretrained_features(job).get("logits")
+    return (
+        {}
+        if logits is None
+        else job.modality.source_heads(job.backbone, logits.shape[1])
+    )
 
 
 def _source(job):
-    """Held-out pictures of the backbone's own task, where the course can draw them."""
-    short = job.backbone.name.removeprefix("bundled/")
-    if short == job.backbone.name or short not in recipes.RECIPES:
-        return None
+    """Held-out examples of the backbone's own task, where the course can draw them."""
     if "source" not in job.kept:
-        draw = getattr(patterns, recipes.RECIPES[short].source)
-        job.kept["source"] = draw(2 * SOURCE_PICTURES, recipes.HELD_OUT_SEED)
+        job.kept["source"] = job.modality.source(job.backbone)
     return job.kept["source"]
 
 
@@ -324,10 +357,11 @@ def _source_accuracy(net, start, source) -> dict:
 
 
 def look(job) -> dict:
-    """What the source head sees in the pictures, and how far they are from its own."""
+    """What the source head sees in the examples, and how far they are from its own."""
     X = _pretrained_features(job)
     found: dict = {"heads": {}, "distance": None}
-    heads = _source_heads(job.backbone, X["logits"].shape[1])
+    found["vocabulary"] = job.modality.vocabulary(job.backbone, job.data)
+    heads = _source_heads(job)
     for head, columns in recipes.head_slices(heads).items():
         predicted = X["logits"][:, columns].argmax(axis=1)
         names = [str(name) for name in heads[head]]
@@ -338,15 +372,15 @@ def look(job) -> dict:
         return found
     rng = np.random.default_rng(job.settings.seed)
     rows = np.setdiff1d(np.arange(len(job.data)), job.parts[0][2])
-    n = min(SOURCE_PICTURES, len(rows))
+    n = min(SOURCE_EXAMPLES, len(rows))
     target = X[stage][rng.permutation(rows)[:n]]
-    own = stage_features(job.backbone, source.images.numpy())[stage]
-    one, other = own[:n], own[SOURCE_PICTURES : SOURCE_PICTURES + n]
+    own = job.modality.features(job.backbone, source.images.numpy())[stage]
+    one, other = own[:n], own[SOURCE_EXAMPLES : SOURCE_EXAMPLES + n]
     scale = one.std(axis=0)
     scale = np.where(scale > 1e-6, scale, 1.0)
     target, one, other = ((Z - one.mean(axis=0)) / scale for Z in (target, one, other))
     found["distance"] = {
-        "pictures": n,
+        "examples": n,
         "stage": stage,
         "a_distance": distances.proxy_a_distance(target, one),
         "a_floor": distances.proxy_a_distance(other, one),
@@ -356,4 +390,10 @@ def look(job) -> dict:
     return found
 
 
-ARMS = {"scratch": _scratch, "random": _random, "frozen": _frozen, "tuned": _tuned}
+ARMS = {"scratch": _scratch, "random": _random, "frozen": _frozen, "full": _full}
+
+
+def arms(job) -> dict[str, Callable]:
+    """{arm: f(job, repeat)}: what every modality has, and the baselines of this one."""
+    own = job.modality.baselines
+    return ARMS | {name: _without_network(learn) for name, learn in own.items()}

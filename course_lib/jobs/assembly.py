@@ -4,6 +4,7 @@ The source model with a new head, what of it is frozen, which part opens when, a
 rate of every layer group; used by :mod:`course_lib.jobs.pipeline`.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +14,15 @@ from torch import nn
 from course_lib import training
 from course_lib.errors import CourseError
 from course_lib.jobs.configuration import Config
-from course_lib.models import text, zoo
+from course_lib.jobs.stored_stages import COPIES
+from course_lib.models import features, text, zoo
 from course_lib.models.features import forward, to_device
 from course_lib.training import freezing, layer_groups, schedules
+from course_lib.training.picture_size import SizeRule, Work
 
 LEAST_TOKENS = 128  # max_length is not set below, for new texts may be longer
+FEW_LABELS = 100  # a class to train on; fewer train the head alone with strategy: auto
+EPOCHS, UPDATES = 20, 200  # where the configuration does not say how long: the longer
 MOST_TOKENS = 512  # nor above unasked: attention takes memory by the square of it
 
 
@@ -31,7 +36,13 @@ def start(config: Config):
             config.model, seed=config.seed, pretrained=config.weights == "pretrained"
         )
     except CourseError as error:
-        raise CourseError(f"{config.where}: model: {error}") from None
+        without = ""
+        if config.model.startswith("imagenet/"):
+            without = (
+                " Until then `model: bundled/resnet10-patterns` in a configuration "
+                "works without it; its answers to photographs are worse."
+            )
+        raise CourseError(f"{config.where}: model: {error}{without}") from None
     kind = {"vision": "images", "text": "text"}[backbone.kind]
     if kind != config.task:
         others = "minilm" if config.task == "text" else ", ".join(zoo.bundled())
@@ -103,6 +114,70 @@ def image_size(config, backbone) -> int:
     return config.image_size or getattr(backbone.preprocess, "size", None) or 64
 
 
+def size_rule(config, backbone) -> SizeRule | None:
+    """How the picture size follows from the data; None where it is settled already.
+
+    Settled by the configuration, or by a model that has a size of its own.
+    """
+    if config.task != "images" or config.image_size or backbone.preprocess.size:
+        return None
+    if "input_size" not in backbone.card:  # learned from pictures of 64 pixels
+        return None
+
+    def work(train: int, total: int) -> Work:
+        """The most that a job of so many pictures lets through the network."""
+        trained, validated, tested = (share * total for share in config.split)
+        if train < total:  # split already
+            trained, validated, tested = train, config.split[1] * train, total - train
+        epochs = length(config, trained)[0]
+        full = epochs * trained
+        once = config.strategy in ("auto", "frozen", "last_stage")
+        learning = 0.0 if config.strategy == "frozen" else full * (0.25 if once else 1)
+        forward = COPIES * trained if once else 0.0
+        runs = 1
+        if config.baseline and config.weights == "pretrained":
+            runs += len(config.baseline_rates)
+            learning += full * len(config.baseline_rates)
+            forward += epochs * validated * len(config.baseline_rates)
+        return Work(forward + runs * (validated + tested), learning)
+
+    return SizeRule(work, config.minutes)
+
+
+def length(config, pictures: float) -> tuple[int, int | None]:
+    """(epochs, patience) of a training part of so many examples.
+
+    Where the configuration leaves the epochs open: EPOCHS, or as many as give UPDATES,
+    and a patience of the same share of them.
+    """
+    if config.epochs:
+        return config.epochs, config.patience
+    least = math.ceil(UPDATES / math.ceil(pictures / config.batch_size))
+    epochs = max(EPOCHS, least)
+    patience = config.patience
+    return epochs, patience and math.ceil(patience * epochs / EPOCHS)
+
+
+def strategy(config, parts) -> tuple[Config, str]:
+    """(the configuration with its strategy settled, a sentence on why).
+
+    `auto` goes by the labels that a class has in the training part; what the borders
+    rest on is said in docs/pictures.md.
+    """
+    if config.strategy != "auto":
+        return config, ""
+    if config.weights == "random" or config.task == "text":
+        return config.model_copy(update={"strategy": "full"}), ""
+    labels = len(parts.train) / len(parts.classes)
+    chosen = "frozen" if labels < FEW_LABELS else "last_stage"
+    said = (
+        f"Strategy {chosen}, for the training part has {labels:.0f} labels a class: "
+        f"below {FEW_LABELS} only the new head learns, from there on the last stage "
+        "too; `strategy` in a configuration decides otherwise."
+    )
+    return config.model_copy(update={"strategy": chosen}), said
+
+
 def with_dropout(backbone, share: float):
     """Dropout before the head; returns the backbone.  Srivastava et al. 2014."""
     if backbone.kind == "text":
@@ -136,29 +211,70 @@ def recipe(config: Config, backbone, parts) -> training.Recipe:
         first, plan = schedules.gradual_unfreezing(backbone, plan=wanted, **rates)
     else:
         freezing.unfreeze(backbone)
-        body = [name for name in groups if name != layer_groups.HEAD]
-        if config.strategy == "head":
-            frozen = body
-        elif config.strategy == "last":
-            frozen = body[: -config.last_blocks]
-            if not frozen:
-                raise config.error(
-                    "last_blocks",
-                    f"is {config.last_blocks}, and {config.model} has {len(body)} "
-                    "parts below its head",
-                    f"1 to {len(body) - 1}",
-                    "lower it, or set strategy: full",
-                )
-        else:
-            frozen = []
-        parameters = dict(net.named_parameters())
-        for name in frozen:
-            for member in groups[name]:
-                parameters[member].requires_grad_(False)
+        learning = opened(config, backbone)
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(name in learning)
         first = layer_groups.decayed_groups(backbone, **rates)
     shared = common(config, backbone, parts)
     optimization = replace(shared.optimization, param_groups=first)
     return replace(shared, optimization=optimization, on_epoch=plan)
+
+
+def opened(config, backbone) -> set[str]:
+    """Names of the parameters that the strategy trains, now or in a later epoch."""
+    groups = layer_groups.layer_groups(backbone)
+    body = [name for name in groups if name != layer_groups.HEAD]
+    learning = body
+    if config.strategy == "frozen":
+        learning = []
+    elif config.strategy == "last_stage":
+        count = config.last_blocks or _last_stage(backbone, body)
+        if count >= len(body):
+            raise config.error(
+                "last_blocks",
+                f"is {count}, and {config.model} has {len(body)} parts below its head",
+                f"1 to {len(body) - 1}",
+                "lower it, or set strategy: full",
+            )
+        learning = body[-count:]
+    elif config.strategy == "gradual":
+        plan = _plan(config, backbone, groups)
+        if plan is None:  # one before each epoch
+            learning = body[::-1][: (config.epochs or EPOCHS) - 1]
+        else:
+            learning = [name for names in plan.values() for name in names]
+    return {name for part in (*learning, layer_groups.HEAD) for name in groups[part]}
+
+
+def _last_stage(backbone, body: list[str]) -> int:
+    """How many blocks at the end have maps as small as the last one's; at least one.
+
+    One where all are alike, as in a transformer.
+    """
+    if backbone.kind == "text":
+        return 1
+    net, sizes, hooks = features.network(backbone), {}, []
+    modules = dict(net.named_modules())
+    for name in set(body) & set(modules):
+
+        def note(_, __, output, name=name):
+            sizes[name] = tuple(getattr(output, "shape", ())[2:])
+
+        hooks.append(modules[name].register_forward_hook(note))
+    side = backbone.preprocess.size or 64
+    try:
+        with torch.no_grad(), features.eval_mode(net):
+            device = next(net.parameters()).device
+            features.forward(net, torch.zeros(1, 3, side, side, device=device))
+    except (RuntimeError, AssertionError):  # pictures of one other size alone
+        return 1
+    finally:
+        for hook in hooks:
+            hook.remove()
+    last = sizes.get(body[-1])
+    alike = [name for name in body if sizes.get(name) == last]
+    tail = body[-len(alike) :]
+    return len(alike) if alike == tail and len(alike) < len(sizes) else 1
 
 
 def _plan(config, backbone, groups):

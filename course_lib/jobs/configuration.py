@@ -29,9 +29,10 @@ from course_lib import files, profiles
 from course_lib.errors import CourseError
 
 TASKS: dict[str, dict] = {  # what differs from the defaults below
-    "images": {},
+    "images": {},  # with the full profile, another model: from_dict
     "text": dict(
         model="minilm",
+        strategy="full",
         head_rate=1e-3,
         backbone_rate=3e-4,
         dropout=0.1,
@@ -112,6 +113,13 @@ Plan = Annotated[
     dict[Count, _several(Text, "names of parts")],
     Expected("epochs from 1 on and what is opened before them, {2: layer4, 4: all}"),
 ]
+OLD = {"head": "frozen", "last": "last_stage"}  # names of strategies until 2026
+Strategy = Annotated[
+    Literal["auto", "frozen", "last_stage", "full", "gradual", "scratch"],
+    BeforeValidator(
+        lambda name: OLD.get(name, name) if isinstance(name, str) else name
+    ),
+]
 Split = Annotated[
     tuple[_numbers("a share", gt=0, lt=1), ...],
     Field(min_length=3, max_length=3),
@@ -144,20 +152,24 @@ class Config(BaseModel):
 
     task: Literal["images", "text"] = _say("images", "images or text")
     model: Name = _say(
-        "bundled/resnet10-patterns",
-        "source model: bundled/NAME, minilm, or a public one: torchvision/NAME,",
-        "timm/NAME, hf/NAME (these need a network or a cache)",
+        "imagenet/efficientnet-lite0",
+        "source model: imagenet/efficientnet-lite0, -lite1 or -lite2 (fetched once by",
+        "`course data fetch`), bundled/NAME, minilm, or a public one, which needs a",
+        "network or a cache: torchvision/NAME, timm/NAME, hf/NAME",
     )
     weights: Literal["pretrained", "random"] = _say(
         "pretrained", "pretrained or random"
     )
-    strategy: Literal["head", "last", "full", "gradual"] = _say(
-        "full",
-        "head: only the new head learns; last: the last blocks too; full: everything;",
-        "gradual: the head first, then one part after the other",
+    strategy: Strategy = _say(
+        "auto",
+        "frozen: only the new head learns; last_stage: the last stage too; full:",
+        "everything; gradual: the head first, then one part after the other; scratch:",
+        "everything, from random weights; auto: by the number of labels, which is said",
     )
-    last_blocks: _whole("a whole number >= 1", ge=1, le=1000) = _say(
-        1, "how many, with strategy: last"
+    last_blocks: _whole("a whole number >= 1", ge=1, le=1000) | None = _say(
+        None,
+        "how many blocks learn, with strategy: last_stage; empty: those of the lowest",
+        "resolution (of a transformer, one)",
     )
     unfreeze: Plan = _say(
         {},
@@ -190,9 +202,14 @@ class Config(BaseModel):
     clip_norm: _numbers("a number above 0", gt=0, le=1e6) | None = _say(
         None, "longest gradient"
     )
-    epochs: Count = _say(20, "passes over the training part")
+    epochs: Count | None = _say(
+        None,
+        "passes over the training part; empty: 20, or as many as give 200 updates",
+    )
     patience: Count | None = _say(
-        5, "stop after so many epochs without a lower validation loss; empty: never"
+        5,
+        "stop after so many epochs without a lower validation loss; empty: never; if",
+        "epochs is empty, so many of each 20 epochs",
     )
     precision: Literal["float32", "bf16", "fp16", "auto"] = _say(
         "auto", "float32, bf16, fp16 (CUDA only), or auto: bf16 on a GPU, else float32"
@@ -205,7 +222,12 @@ class Config(BaseModel):
         "none, shift, flip (and shift), turn (where up is no direction, and shift)",
     )
     image_size: _whole("16 to 1024 pixels", ge=16, le=1024) | None = _say(
-        None, "pixels a side; empty: the model's own, or 64"
+        None,
+        "pixels a side; empty: the model's own; of imagenet/NAME by the pictures' own",
+        "size and the time (128, 160 or 224), of bundled/NAME 64",
+    )
+    minutes: _numbers("minutes above 0", gt=0, le=100_000) = _say(
+        20, "that a job may take on two cores; pictures are made smaller to keep to it"
     )
     max_length: _whole("4 to 8192", ge=4, le=8192) | None = _say(
         None,
@@ -248,7 +270,9 @@ class Config(BaseModel):
     together: Name | None = _say(
         None, "column whose equal values stay in one part: wafer, patient, author"
     )
-    baseline: YesNo = _say(True, "train the same network from scratch, too, as long")
+    baseline: YesNo = _say(
+        True, "train the same network from scratch, too, for as many updates or more"
+    )
     baseline_rates: Rates = _say(
         (1e-3, 3e-3), "rates it may choose from, by validation"
     )
@@ -376,9 +400,13 @@ def from_dict(values: Mapping | None, where: str = "configuration") -> Config:
                 "the key or remove it; `course train --example images` shows all."
             )
     task = values.get("task", "images")
-    usual = {"model": profiles.current().vision_backbone}
+    usual, profile = {}, profiles.current()
     if isinstance(task, str) and task != "images":
         usual = TASKS.get(task, {})
+    elif profile.network:
+        usual = {"model": profile.vision_backbone}
+    if values.get("strategy") == "scratch":
+        usual = usual | {"weights": "random"}
     try:
         config = Config(**usual | dict(values))
     except ValidationError as error:
@@ -420,6 +448,32 @@ def _hint(value, key: str) -> str:
     return f"correct it, or remove the line; the default is {default}"
 
 
+def _misplaced(config: Config, chosen: set[str]) -> Iterator[tuple[str, str, str, str]]:
+    """The same of settings that belong to another strategy."""
+    strategy = config.strategy
+    if "last_blocks" in chosen and strategy != "last_stage":
+        yield (
+            "last_blocks",
+            f"is given, and strategy is {strategy}",
+            "last_blocks only with strategy: last_stage",
+            "set strategy: last_stage, or remove last_blocks",
+        )
+    if config.weights == "random" and strategy in ("frozen", "last_stage", "gradual"):
+        yield (
+            "weights",
+            f"is random, and strategy {strategy} freezes them",
+            "strategy: full with random weights, so that they learn",
+            "set strategy: full, or weights: pretrained",
+        )
+    if config.weights == "pretrained" and strategy == "scratch":
+        yield (
+            "weights",
+            "is pretrained, and strategy: scratch begins with random ones",
+            "weights: random, or nothing, with strategy: scratch",
+            "remove weights, or set strategy: full",
+        )
+
+
 def _contradictions(config: Config) -> Iterator[tuple[str, str, str, str]]:
     """(key, problem, expected, do) of settings that cannot stand together.
 
@@ -428,6 +482,7 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str, str]]:
     usual = Config(**TASKS[config.task])
     chosen = {key for key in FIELDS if getattr(config, key) != getattr(usual, key)}
     strategy = config.strategy
+    yield from _misplaced(config, chosen)
     if config.unfreeze and strategy != "gradual":
         yield (
             "unfreeze",
@@ -435,37 +490,24 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str, str]]:
             "an unfreezing plan only with strategy: gradual",
             "set strategy: gradual, or remove unfreeze",
         )
+    epochs = config.epochs or 20
     for epoch in config.unfreeze:
-        if epoch >= config.epochs:
+        if epoch >= epochs:
             yield (
                 "unfreeze",
-                f"opens something before epoch {epoch}, and there are {config.epochs} "
+                f"opens something before epoch {epoch}, and there are {epochs} "
                 "(counted from 0)",
-                f"epochs from 1 to {config.epochs - 1}",
+                f"epochs from 1 to {epochs - 1}",
                 "open it earlier, or train for more epochs",
             )
     for key in ("backbone_rate", "layer_decay"):
-        if strategy == "head" and key in chosen:
+        if strategy == "frozen" and key in chosen:
             yield (
                 key,
-                "is given, and with strategy: head the backbone does not learn",
-                f"{key} with strategy last, full or gradual",
+                "is given, and with strategy: frozen the backbone does not learn",
+                f"{key} with strategy last_stage, full or gradual",
                 f"remove {key}, or choose another strategy",
             )
-    if "last_blocks" in chosen and strategy != "last":
-        yield (
-            "last_blocks",
-            f"is given, and strategy is {strategy}",
-            "last_blocks only with strategy: last",
-            "set strategy: last, or remove last_blocks",
-        )
-    if config.weights == "random" and strategy != "full":
-        yield (
-            "weights",
-            f"is random, and strategy {strategy} freezes them",
-            "strategy: full with random weights, so that they learn",
-            "set strategy: full, or weights: pretrained",
-        )
     if config.task == "text" and config.augment != "none":
         yield (
             "augment",
@@ -491,7 +533,7 @@ ORDER = {
     "Your data": "split",
     "What comes with it": "baseline",
 }
-ONLY = {"images": ("augment", "image_size", "image_column"),
+ONLY = {"images": ("augment", "image_size", "minutes", "image_column"),
         "text": ("max_length", "text_column")}  # fmt: skip
 
 

@@ -7,7 +7,7 @@ tested on has not been trained on.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Parts:
     notes: sentences for the report.  key: sha256 of everything that was read.
     pictures: how pictures became 8 bits, as model.json holds it; None for texts.
     columns: {"text" or "image", "label": column of the table}, empty for a folder.
+    size: pixels a side of pictures that were read from files.
     """
 
     train: Labelled
@@ -43,6 +44,7 @@ class Parts:
     key: str
     pictures: dict | None = None
     columns: dict[str, str] = field(default_factory=dict)
+    size: int | None = None
 
     def __iter__(self):
         return iter((self.train, self.validation, self.test))
@@ -65,22 +67,40 @@ class Parts:
         ]
 
 
-def read(
-    path: str | Path, config, size: int | None = None, skip_unreadable: bool = False
-) -> Parts:
-    """The parts of a folder or table, as the configuration asks for.
+def task_of(path: str | Path) -> str:
+    """ "images" for a folder, and "images" or "text" for a table by what it holds.
 
-    size: pixels a side of images.  skip_unreadable: go on without pictures that cannot
-    be read, and name them.  Raises CourseError that names the files, row, column or
-    class at fault.
+    Raises CourseError for data that do not exist and for a table of neither.
     """
     path = Path(path)
+    _check_there(path)
+    return "images" if path.is_dir() else tables.inputs_of(path)
+
+
+def _check_there(path: Path) -> None:
     if not path.exists():
         raise CourseError(
             f"The data {path} do not exist.\nExpected: a folder with a sub-folder for "
             "each class, or a table (CSV, Excel, Parquet, JSON lines).\nDo: check the "
             "path (--data)."
         )
+
+
+def read(
+    path: str | Path,
+    config,
+    size: int | Callable | None = None,
+    skip_unreadable: bool = False,
+) -> Parts:
+    """The parts of a folder or table, as the configuration asks for.
+
+    size: pixels a side of images, or a training.picture_size.SizeRule that is asked
+    when the pictures' own sizes are known.  skip_unreadable: go on without pictures
+    that cannot be read, and name them.  Raises CourseError that names the files, row,
+    column or class at fault.
+    """
+    path = Path(path)
+    _check_there(path)
     if config.task != "images":
         found = _texts(path, config)
         parts = _cut(_named(found), None, path, config)
@@ -125,7 +145,8 @@ def _cut(whole, found, path: Path, config) -> Parts:
     cut = found.rescaled(cut)
     parts = _finished(cut, path.stem, [*found.notes(), *notes], config)
     rule = found.reader.rule.to_dict()
-    return replace(parts, pictures=rule, columns=found.columns)
+    size = found.reader.size
+    return replace(parts, pictures=rule, columns=found.columns, size=size)
 
 
 def _finished(cut, name, notes, config) -> Parts:

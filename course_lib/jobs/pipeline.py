@@ -33,14 +33,15 @@ from course_lib.jobs.configuration import Config
 from course_lib.jobs.outcome import Result, concluded
 from course_lib.jobs.own_data import Parts
 from course_lib.jobs.storage import JobFolder
+from course_lib.jobs.stored_stages import Stored, stored
 from course_lib.models.features import forward
 from course_lib.training import distributed
 
-FORMAT = 1  # of the stored state
+FORMAT = 2  # of the stored state
 # Without an effect on the weights, or one that the key of the data tells.
 WITHOUT_EFFECT = (
     "onnx", "licence", "audit", "labels", "skip_empty", "sheet", "encoding",
-    "image_column", "text_column", "label_column",
+    "image_column", "text_column", "label_column", "minutes",
 )  # fmt: skip
 AUDITED = 8  # examples of the step in the check before training
 
@@ -72,31 +73,32 @@ def run(
     config = _config(config)
     device, precision = _device(config)
     first = assembly.start(config)
-    parts = _parts(config, data, first, out, skip_unreadable)
-    fitted, tokens, said = _fitted(config, first, parts)
+    rule = assembly.size_rule(config, first)
+    size = rule or assembly.image_size(config, first)
+    parts = _parts(config, data, size, out, skip_unreadable)
+    settled, tokens, said = _settled(config, first, parts, rule)
     parts = replace(parts, notes=(*parts.notes, *said))
     if on_data is not None and distributed.current().rank == 0:
         on_data(parts)
-    first = assembly.model(config, len(parts.classes), first)
-    assembly.check_forward(config, first, parts)
-    recipe = assembly.recipe(config, first, parts)
-    findings = audited(config, first, recipe, parts)
-    key = _key(config, parts)
-    folder = JobFolder(out, key, again)
+    first = assembly.model(settled, len(parts.classes), first)
+    assembly.check_forward(settled, first, parts)
+    recipe = assembly.recipe(settled, first, parts)
+    findings = audited(settled, first, recipe, parts)
+    folder = JobFolder(out, _key(settled, parts), again)
     together = distributed.current()
-    notes = [*parts.notes, *first.notes, *_notes(config, first, together)]
+    notes = [*parts.notes, *first.notes, *_notes(settled, first, together)]
     notes.append(_rates_note(first, recipe.optimization.param_groups))
     runtime = training.Runtime(device=device, amp=precision)
-    wanted = config.baseline and config.weights == "pretrained"
-    rate = config.head_rate if config.strategy == "head" else config.backbone_rate
     with _bars(progress and together.rank == 0) as bar:
         state, advance = folder.state("transfer"), bar("training")
         recipe = replace(recipe, runtime=_runtime(runtime, state, advance))
-        transfer = _trained(config, first, parts, recipe, rate)
+        once = _once(settled, first, parts, recipe, notes)
+        transfer = trained(settled, first, parts, recipe, once)
         baseline = None
-        if wanted:
-            baseline = _baseline(fitted, parts, runtime, folder, bar)
-    result = concluded(config, parts, first, transfer, baseline, findings, notes)
+        if settled.baseline and settled.weights == "pretrained":
+            ran = len(transfer["history"]["step"])
+            baseline = _baseline(settled, parts, runtime, ran, folder, bar)
+    result = concluded(settled, parts, first, transfer, baseline, findings, notes)
     result.data |= {"columns": parts.columns, "tokens": tokens}
     result.seconds["this session"] = round(time.perf_counter() - began, 1)
     if folder.path and together.rank == 0:
@@ -149,8 +151,7 @@ def _device(config) -> tuple[torch.device, str | bool]:
 # -- the data ---------------------------------------------------------------------
 
 
-def _parts(config, data, backbone, out, skip_unreadable) -> Parts:
-    size = assembly.image_size(config, backbone) if config.task == "images" else None
+def _parts(config, data, size, out, skip_unreadable) -> Parts:
     if isinstance(data, Parts):
         return data
     if isinstance(data, (tuple, list)) and len(data) == 3:
@@ -167,14 +168,30 @@ def _parts(config, data, backbone, out, skip_unreadable) -> Parts:
     return own_data.read(path, config, size, skip_unreadable)
 
 
-def _fitted(config, backbone, parts) -> tuple[Config, dict | None, list[str]]:
-    """(config with the length of texts settled, what was found, sentences)."""
-    if config.task != "text":
-        return config, None, []
-    texts = [one for part in parts for one in part.texts]
-    length, tokens, said = assembly.fitted_length(config, backbone, texts)
-    backbone.preprocess = replace(backbone.preprocess, max_length=length)
-    return config.model_copy(update={"max_length": length}), tokens, [said]
+def _settled(config, backbone, parts, rule) -> tuple[Config, dict | None, list[str]]:
+    """(config with strategy and size settled, tokens of the texts, sentences).
+
+    rule: of the picture size, None where that is settled.
+    """
+    config, said = assembly.strategy(config, parts)
+    epochs, patience = assembly.length(config, len(parts.train))
+    config = config.model_copy(update={"epochs": epochs, "patience": patience})
+    told = [said] if said else []
+    if config.task == "text":
+        texts = [one for part in parts for one in part.texts]
+        length, tokens, said = assembly.fitted_length(config, backbone, texts)
+        backbone.preprocess = replace(backbone.preprocess, max_length=length)
+        config = config.model_copy(update={"max_length": length})
+        return config, tokens, [*told, said]
+    if rule is not None:
+        size = parts.size
+        if not rule.why:  # arrays were given, not files
+            height, width = parts.train.images.shape[1:3]
+            size = rule(min(height, width), len(parts.train), sum(map(len, parts)))
+        backbone.preprocess = replace(backbone.preprocess, size=size)
+        config = config.model_copy(update={"image_size": size})
+        told = [rule.why, *told]
+    return config, None, told
 
 
 def audited(config, backbone, recipe, parts) -> list[str]:
@@ -262,19 +279,43 @@ def _runtime(runtime, state, advance) -> training.Runtime:
     return replace(runtime, checkpoint=state, progress=advance or False)
 
 
-def _trained(config, backbone, parts, recipe, rate) -> dict:
-    """Train in place; the history and what validation and test part say."""
+def _once(config, backbone, parts, recipe, notes) -> Stored | None:
+    """What the frozen layers give, stored; None where all layers learn.
+
+    ``notes`` gets a sentence that says so.
+    """
+    if config.task == "text" or config.strategy in ("full", "scratch"):
+        return None
+    backbone.model.to(recipe.runtime.device)
+    opened = assembly.opened(config, backbone)
+    found = stored(backbone, parts, opened, recipe.augment, config.seed)
+    if found is not None:
+        notes.append(found.said(config.augment))
+    return found
+
+
+def trained(config, backbone, parts, recipe, once=None, rate=None) -> dict:
+    """Train in place; the history and what validation and test part say.
+
+    once: the stored output that training reads instead of pictures.
+    """
+    if rate is None:
+        head = config.strategy == "frozen"
+        rate = config.head_rate if head else config.backbone_rate
+    net, train, validation = backbone, parts.train, parts.validation
+    length = {"epochs": config.epochs}
+    if once is not None:
+        net, train, validation = once.upper, once.train, once.validation
+        recipe, updates = once.recipe(recipe, config.batch_size)
+        length = {"steps": config.epochs * updates}
     history = training.fit(
-        backbone,
-        parts.train,
-        parts.validation,
-        epochs=config.epochs,
-        lr=rate,
-        seed=config.seed,
-        recipe=recipe,
+        net, train, validation, lr=rate, seed=config.seed, recipe=recipe, **length
     )
+    if once is not None:  # counted in passes over the pictures, not over their copies
+        history.epoch = [step / updates for step in history.step]
     if advance := recipe.runtime.progress:  # finished before: it shows a full bar
         advance(history.steps, history.steps, history)
+    backbone.model.eval()
     seconds, history.seconds = history.seconds, 0.0
     return {
         "rate": rate,
@@ -306,17 +347,23 @@ def _tested(backbone, data) -> dict:
     }
 
 
-def _baseline(config, parts, runtime, folder, bar) -> dict | None:
-    """The same network from scratch, at the rate that validation prefers."""
+def _baseline(config, parts, runtime, ran, folder, bar) -> dict | None:
+    """The same network from scratch, at the rate that validation prefers.
+
+    ran: epochs of the transferred run; it stops no earlier, so it has at least as many
+    updates.
+    """
     tried = []
-    fresh = config.model_copy(update={"weights": "random"})
+    fresh = config.model_copy(update={"weights": "random", "strategy": "scratch"})
     for rate in config.baseline_rates:
         net = assembly.model(fresh, len(parts.classes))
         name = f"scratch-{rate:g}"
         where = _runtime(runtime, folder.state(name), bar(name))
         recipe = replace(assembly.common(config, net, parts), runtime=where)
+        if config.patience is not None:
+            recipe = replace(recipe, patience=max(config.patience, ran))
         try:
-            found = _trained(config, net, parts, recipe, rate)
+            found = trained(fresh, net, parts, recipe, rate=rate)
         except CourseError as error:
             if not str(error).startswith("The loss is"):
                 raise

@@ -133,7 +133,7 @@ def _images(path: Path, rows, reader):
     """(names, uint8 images (N, size, size, 3), left out, notes, rows without one)."""
     left_out, notes, empty, root = LeftOut(), [], 0, None
     if path.is_dir():
-        files = layout.pictures_below(path, left_out)
+        files = layout.files_below(path, left_out)
         names = [layout.shown(file.relative_to(path).as_posix()) for file in files]
     elif path.suffix.lower() in tables.ENDINGS:
         _, names, notes, empty = rows(path)

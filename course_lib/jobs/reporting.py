@@ -9,9 +9,10 @@ from course_lib.show.pages import Picture, Table, interval, percent
 from course_lib.training import History
 
 HOW = {
-    "head": "only a new head on frozen features",
-    "last": "a new head and the last blocks",
+    "frozen": "only a new head on frozen features",
+    "last_stage": "a new head and the last stage",
     "full": "all layers",
+    "scratch": "all layers",
     "gradual": "all layers, opened from the head down",
 }
 MATTERS = 0.01  # a difference in accuracy that would change what to use
@@ -84,12 +85,7 @@ def done(result) -> list[str]:
     if _unfinished(result.transfer):
         said.append("The last epoch was the best one: more epochs might help.")
     if result.baseline:
-        tried = ", ".join(f"{one['rate']:g}" for one in result.baseline["tried"])
-        said.append(
-            "From scratch: the same network, epochs, batches and augmentation; "
-            f"rates tried {tried}, by validation loss {result.baseline['rate']:g} was "
-            "taken."
-        )
+        said.append(_scratch(result, history))
         if _unfinished(result.baseline):
             said.append(
                 "From scratch, the validation loss was lowest in the last epoch: it "
@@ -105,6 +101,21 @@ def done(result) -> list[str]:
         f"{100 * result.transfer['test']['calibration_error']:.1f} points."
     )
     return said + list(result.notes)
+
+
+def _scratch(result, transferred: History) -> str:
+    """What the run from scratch was, in a sentence."""
+    config, history = result.config, History.from_dict(result.baseline["history"])
+    ended = "stopped early" if history.stopped_early else "all that were allowed"
+    tried = ", ".join(f"{one['rate']:g}" for one in result.baseline["tried"])
+    return (
+        f"From scratch: all layers of the same network from random weights, the same "
+        f"batches and augment: {config['augment']}, anew in each epoch; "
+        f"{len(history.val_loss)} of {config['epochs']} epochs, {ended}, "
+        f"{history.steps:,} updates (the transferred run had {transferred.steps:,}); "
+        f"rates tried {tried}; by validation loss {result.baseline['rate']:g} was taken"
+        "."
+    )
 
 
 def _unfinished(run) -> bool:

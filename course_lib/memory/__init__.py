@@ -11,6 +11,7 @@ type (`counts`).  Sizes are in bytes; GB = 10^9 bytes, GiB = 2^30.
 
 from course_lib.memory.fitting import Change, Verdict, capacity, fits, largest
 from course_lib.memory.networks import (
+    HUB,
     MODELS,
     Adapter,
     Architecture,

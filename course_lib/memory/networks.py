@@ -1,5 +1,6 @@
 """Shapes of transformers: built on torch's meta device, so without their weights."""
 
+import difflib
 import functools
 import json
 import math
@@ -27,6 +28,31 @@ MODELS = {  # as published, none with tied embeddings; Qwen2 has biases on q, k 
     "Mistral-7B": ("mistral", 4096, 14336, 32, 32, 8, 32000, 32768),
     "Qwen2.5-7B": ("qwen2", 3584, 18944, 28, 28, 4, 152064, 131072),
     "TinyLlama-1.1B": ("llama", 2048, 5632, 22, 32, 4, 32000, 2048),
+}
+
+
+HUB = {  # names on the Hub, organisation/name, of the same shapes
+    "huggyllama/llama-65b": "LLaMA-65B",
+    "meta-llama/Llama-2-7b-hf": "Llama-2-7B",
+    "meta-llama/Llama-2-7b-chat-hf": "Llama-2-7B",
+    "meta-llama/Llama-2-13b-hf": "Llama-2-13B",
+    "meta-llama/Llama-2-13b-chat-hf": "Llama-2-13B",
+    "meta-llama/Llama-2-70b-hf": "Llama-2-70B",
+    "meta-llama/Llama-2-70b-chat-hf": "Llama-2-70B",
+    "meta-llama/Llama-3.1-8B": "Llama-3.1-8B",
+    "meta-llama/Llama-3.1-8B-Instruct": "Llama-3.1-8B",
+    "meta-llama/Meta-Llama-3.1-8B": "Llama-3.1-8B",
+    "meta-llama/Meta-Llama-3.1-8B-Instruct": "Llama-3.1-8B",
+    "meta-llama/Llama-3.1-70B": "Llama-3.1-70B",
+    "meta-llama/Llama-3.1-70B-Instruct": "Llama-3.1-70B",
+    "mistralai/Mistral-7B-v0.1": "Mistral-7B",
+    "mistralai/Mistral-7B-Instruct-v0.1": "Mistral-7B",
+    "mistralai/Mistral-7B-Instruct-v0.2": "Mistral-7B",
+    "Qwen/Qwen2.5-7B": "Qwen2.5-7B",
+    "Qwen/Qwen2.5-7B-Instruct": "Qwen2.5-7B",
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": "TinyLlama-1.1B",
+    "HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2-135m-instruct",
+    "sentence-transformers/all-MiniLM-L6-v2": "minilm",
 }
 
 
@@ -99,8 +125,15 @@ def describe(model) -> Architecture:
         return model
     if not isinstance(model, str | Path):
         return build(model, getattr(model, "model_type", "model"))
-    known = {m.lower(): m for m in MODELS}.get(str(model).lower())
-    return _published(known) if known else build(configuration(model), str(model))
+    name = _plain(str(model))
+    return _published(name) if name in MODELS else build(configuration(name), name)
+
+
+def _plain(name: str) -> str:
+    """The name by which the course knows a model; others stay as they are."""
+    known = {m.lower(): m for m in MODELS} | {h.lower(): m for h, m in HUB.items()}
+    short = re.sub(r"^(hf/|https?://huggingface\.co/)", "", name).rstrip("/")
+    return known.get(short.lower(), name)
 
 
 @functools.lru_cache
@@ -111,27 +144,32 @@ def _published(name: str) -> Architecture:
 def configuration(model):
     """The transformers configuration of a model.
 
-    model: a name of MODELS (upper or lower case), a bundled language model, "minilm",
-    the path of a config.json or its folder, or a configuration.  Raises CourseError
-    when it is none of these.
+    model: a name of MODELS or of the Hub (upper or lower case), a bundled language
+    model, "minilm", the path of a config.json or its folder, or a configuration.
+    Raises CourseError when it is none of these.
     """
     if not isinstance(model, str | Path):
         return model
-    name = str(model)
-    known = {m.lower(): m for m in MODELS}.get(name.lower())
-    if known:
+    name = _plain(str(model))
+    if name in MODELS:
         from transformers import AutoConfig
 
-        kind, *sizes = MODELS[known]
+        kind, *sizes = MODELS[name]
         options = dict(zip(_SIZES, sizes), tie_word_embeddings=False)
         return AutoConfig.for_model(kind, **options)
     if name == "minilm":
         return _read_config(encoders.minilm_folder())
-    if name in language_models.bundled():
+    if name in (*language_models.bundled(), *language_models.PUBLIC):
         return _read_config(language_models.folder(name))
     if Path(name).exists():
         return _read_config(Path(name))
     problem, remedy = f"There is no model called {name!r}.", "check the spelling"
+    every = {known.lower(): known for known in (*MODELS, *HUB, *installed())}
+    if near := difflib.get_close_matches(name.lower(), every, 3, 0.7):
+        problem += f" Near: {', '.join(every[one] for one in near)}."
+    if name.count("/") == 1 and not name.startswith("bundled/"):
+        remedy = f"check the spelling, or save https://huggingface.co/{name}/raw/main/"
+        remedy += "config.json and give its path"
     if name.startswith("bundled/"):
         problem = f"{name} is no text model."
         remedy = "count its step exactly with usage.training_step_bytes"

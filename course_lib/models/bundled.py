@@ -86,6 +86,7 @@ def load_imagenet(short, pretrained):
         "source": f"{asset.package} {asset.version}",
         "licence": asset.licence,
         "heads": {"imagenet": info.label_descriptions(detailed=False)},
+        "input_size": model.pretrained_cfg["input_size"],
     }
     preprocess = Preprocess(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
     backbone = vision(model, preprocess, f"imagenet/{short}", about)

@@ -5,7 +5,8 @@
 
 Freezing the lower layers (Yosinski et al. 2014) makes their output a constant of each
 picture, so it is computed once, in half precision, for the picture and for a few
-altered copies of it, and not in every epoch.  `upper` is what lies behind: it shares
+altered copies of it, and not in every epoch; frozen BatchNorm is folded into the
+convolutions for it (Jacob et al. 2018).  `upper` is what lies behind: it shares
 its layers with the backbone, which is trained in place.
 """
 
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from course_lib.errors import CourseError
 from course_lib.models import features
@@ -154,10 +156,11 @@ class FrozenStages:
         outputs = self._room((n * len(views), *self.shape), dtype, memory)
         net = features.network(self.backbone)
         with torch.no_grad(), features.eval_mode(net):
+            lower = self._folded(self._input(images[:2]))
             for start in range(0, n, batch_size):
                 x = self._input(images[start : start + batch_size])
                 for v, view in enumerate(views):
-                    stored = self._until(view(x))
+                    stored = self._until(view(x), lower)
                     outputs[v * n + start : v * n + start + len(x)] = stored
         if not all(part.isfinite().all() for part in outputs.split(batch_size)):
             raise CourseError(
@@ -170,11 +173,12 @@ class FrozenStages:
 
     def _input(self, images) -> torch.Tensor:
         device = next(features.network(self.backbone).parameters()).device
-        return features.to_device(self.backbone.preprocess(images), device)
+        x = features.to_device(self.backbone.preprocess(images), device)
+        return x.contiguous(memory_format=torch.channels_last)
 
-    def _until(self, x: torch.Tensor) -> torch.Tensor:
-        """The stage's output; nothing behind it runs."""
-        net, reached = features.network(self.backbone), []
+    def _until(self, x: torch.Tensor, net: nn.Module) -> torch.Tensor:
+        """The stage's output, of the network or a shell; nothing behind it runs."""
+        reached = []
 
         def stop(_, __, output):
             reached.append(output)
@@ -188,6 +192,53 @@ class FrozenStages:
         finally:
             hook.remove()
         return reached[0]
+
+    def _folded(self, x: torch.Tensor) -> nn.Module:
+        """The network with frozen BatchNorm in the convolutions before it.
+
+        Below the stage both are constants, and so one convolution.  The network itself
+        comes back where that would give something else, as when a convolution's output
+        is read a second time.
+        """
+        net = features.network(self.backbone)
+        shell = _shell(net)
+        with _full_precision():
+            pairs, expected = self._normalised(x, net)
+            for conv, norm in pairs:
+                layer = net.get_submodule(norm)
+                fused = fuse_conv_bn_eval(net.get_submodule(conv), layer)
+                shell.set_submodule(conv, fused.to(memory_format=torch.channels_last))
+                rest = [
+                    getattr(layer, name, None) for name in ("drop", "act")
+                ]  # timm's
+                rest = nn.Sequential(*(part for part in rest if part is not None))
+                shell.set_submodule(norm, rest)
+            found = self._until(x, shell)
+        atol = TOLERANCE * float(expected.abs().max())
+        return shell if torch.allclose(found, expected, rtol=0, atol=atol) else net
+
+    def _normalised(self, x: torch.Tensor, net: nn.Module):
+        """[(convolution, its BatchNorm)] below the stage, and the stage's output."""
+        last, pairs, hooks = [None, None], [], []
+        for name, module in net.named_modules():
+
+            def convolved(_, __, output, name=name):
+                last[:] = name, output
+
+            def normalises(module, inputs, name=name):
+                if inputs[0] is last[1] and module.running_mean is not None:
+                    pairs.append((last[0], name))
+
+            if type(module) is nn.Conv2d:
+                hooks.append(module.register_forward_hook(convolved))
+            elif isinstance(module, nn.BatchNorm2d):
+                hooks.append(module.register_forward_pre_hook(normalises))
+        try:
+            expected = self._until(x, net)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return pairs, expected
 
     @staticmethod
     def _room(shape, dtype, memory: int) -> torch.Tensor:

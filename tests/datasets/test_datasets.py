@@ -335,7 +335,7 @@ def test_from_folder_explains_wrong_layouts(tmp_path):
     with pytest.raises(CourseError, match="only one class, 'only'"):
         datasets.from_folder(tmp_path)
     (tmp_path / "void").mkdir()
-    with pytest.raises(CourseError, match="holds no image"):
+    with pytest.raises(CourseError, match="holds no picture"):
         datasets.from_folder(tmp_path)
     _two_classes(tmp_path / "set" / "train")
     (tmp_path / "set" / "val").mkdir()

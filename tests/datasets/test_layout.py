@@ -70,7 +70,7 @@ def test_hidden_files_are_named_and_left_out(name, tmp_path):
     data = datasets.Reader(8)
     assert len(datasets.read_folder(root, data).parts["all"]) == 8
     below = layout.LeftOut()
-    assert len(layout.pictures_below(root, below)) == 8
+    assert len(layout.files_below(root, below)) == 8
     assert below.names == found.left_out.names
 
 
@@ -250,7 +250,7 @@ def only_other_endings(root):
     fill(root)
     (root / "c").mkdir()
     (root / "c" / "1.cr2").write_bytes(b"raw")
-    return r"(?s)c holds no image.*\.cr2 1"
+    return r"(?s)c holds no picture.*\.cr2 1"
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ def test_animations_long_sides_and_ordinary_jpeg(tmp_path):
     assert look(tmp_path / "line.png").facts == {"long": "1 x 10000"}
     assert image_files.read_image(tmp_path / "line.png", 8).min() == 90
     frames[0].save(tmp_path / "plain.jpg")
-    assert look(tmp_path / "plain.jpg") == pictures.Look()
+    assert look(tmp_path / "plain.jpg") == pictures.Look(side=9)
 
 
 # -- HEIC and DICOM ---------------------------------------------------------------

@@ -153,7 +153,7 @@ def one_class(root):
 def class_without_pictures(root):
     data = folder_of(root / "some", {"a": 9, "b": 9})
     (data / "c").mkdir()
-    return data, "holds no image"
+    return data, "holds no picture"
 
 
 def class_with_two(root):

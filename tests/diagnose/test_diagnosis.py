@@ -14,7 +14,7 @@ from torch import nn
 from course_lib import training
 from course_lib.analysis import statistics
 from course_lib.datasets import from_arrays
-from course_lib.diagnose import explained
+from course_lib.diagnose import explained, modality
 from course_lib.diagnose import training_runs as runs
 from course_lib.diagnose.diagnosis import Diagnosis, diagnose
 from course_lib.diagnose.own_samples import Samples, prepared, splits
@@ -170,7 +170,7 @@ def test_the_parts_of_a_diagnosis_fit_together(found):
 def test_the_gain_is_the_difference_of_the_arms_that_validation_prefers(found):
     best = {}
     for side, arms in (
-        ("with", ("frozen", "tuned")),
+        ("with", ("frozen", "full")),
         ("without", ("scratch", "random")),
     ):
         values = np.array([found.arms[arm]["validation"] for arm in arms])  # (2, R)
@@ -242,7 +242,7 @@ def test_a_finished_one_is_shown_at_once_and_computed_again_when_asked(
     assert second.seconds == first.seconds and second.seconds["total"] > 0
     (folder,) = tmp_path.iterdir()
     (folder / "diagnosis.json").unlink()
-    (folder / "repeat-01-tuned.json").write_text('{"key": "of anoth')  # damaged
+    (folder / "repeat-01-full.json").write_text('{"key": "of anoth')  # damaged
     assert ask(tmp_path) == first
     before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     options = QUICK | dict(repeats=(2, 2), again=True)
@@ -333,11 +333,11 @@ def test_a_small_folder_is_split_anew_each_time_and_says_so(tmp_path):
 def test_a_training_run_that_diverges_is_never_chosen(tmp_path):
     options = QUICK | dict(rates=(1e-2, 1e30))
     one = diagnosed(tiny.resnet(), colours(120), folder=tmp_path, **options)
-    assert set(one.arms["tuned"]["taken"]) == {"learning rate 0.01"}
+    assert set(one.arms["full"]["taken"]) == {"learning rate 0.01"}
     only = diagnosed(
         tiny.resnet(), colours(120), folder=tmp_path, **options | dict(rates=(1e30,))
     )
-    assert only.histories["tuned"] is None and "diverged" in only.html()
+    assert only.histories["full"] is None and "diverged" in only.html()
 
 
 @pytest.mark.slow
@@ -367,8 +367,11 @@ def judged(found, mean, half, arm="frozen"):
     kind, code = statistics.judge(interval)
     gain = found.gains["transfer"] | interval | {"kind": kind, "code": code}
     chosen = found.chosen | {"with": found.chosen["with"] | {"arm": arm}}
+    tests = {"arm": arm, "test": chosen["without"]["test"] + mean}
+    ours = chosen["with"] | tests
+    advised = found.recommended | ours | {"best": ours}
     changed = dict(gains=found.gains | {"transfer": gain}, kind=kind, code=code)
-    return replace(found, chosen=chosen, **changed).in_words()
+    return replace(found, chosen=chosen, recommended=advised, **changed).in_words()
 
 
 def test_the_verdict_says_how_much_and_how_sure(found):
@@ -387,7 +390,7 @@ def test_the_recommendation_names_a_way_and_the_other(found):
     assert probe.startswith("Use the frozen features of ")
     assert "logistic regression" in probe and "9.0 points above" in probe
     assert "fine-tuning" in probe and "at 6 labels a class" in probe
-    tuned = judged(found, 0.09, 0.01, arm="tuned").recommendation
+    tuned = judged(found, 0.09, 0.01, arm="full").recommendation
     assert tuned.startswith("Use fine-tuning of all layers")
     assert "a probe on frozen features" in tuned
 
@@ -399,11 +402,11 @@ def test_the_recommendation_names_a_way_and_the_other(found):
 def test_the_way_not_taken_is_judged_from_its_own_side(
     found, kind, of_probe, of_tuning
 ):
-    gain = found.gains["tuned over frozen"] | {"kind": kind, "mean": 0.04}
-    both = found.gains | {"tuned over frozen": gain}
+    gain = found.gains["full over frozen"] | {"kind": kind, "mean": 0.04}
+    both = found.gains | {"full over frozen": gain}
     for arm, words, sign in (
         ("frozen", of_probe, "+4.0"),
-        ("tuned", of_tuning, "-4.0"),
+        ("full", of_tuning, "-4.0"),
     ):
         one = judged(replace(found, gains=both), 0.09, 0.01, arm)
         assert words in one.recommendation and sign in one.recommendation
@@ -412,6 +415,9 @@ def test_the_way_not_taken_is_judged_from_its_own_side(
 def test_a_short_time_is_admitted(found):
     short = replace(found, plan=found.plan | {"steps": 40, "full_steps": 300})
     assert "40 updates instead of 300" in str(short)
+    assert short.in_words().verdict.startswith(
+        "With little time (40 updates a run instead of 300): "
+    )
 
 
 class Page(HTMLParser):
@@ -506,7 +512,7 @@ def test_what_does_not_fit_is_named(changed, message, tmp_path):
         pictures = colours(90)
         wide = np.repeat(pictures.images, 2, axis=2)
         changed = changed | dict(data=replace(pictures, images=wide))
-        message = "cannot read pictures of 32 x 64"
+        message = "cannot read pictures at 32 x 64"
     with pytest.raises(CourseError, match=message):
         small(folder=tmp_path, **changed)
     assert not list(tmp_path.rglob("*.json"))  # before anything was trained
@@ -534,7 +540,8 @@ def test_tiny_pictures_are_enlarged_and_many_are_sampled(monkeypatch):
     options = dict(labels_per_class=6, repeats=[2, 2], seed=0)
     job = job_of(tiny.resnet(), less, **options)
     assert job.data.images.shape[1:3] == (64, 64) and "28 x 28" in job.notes[0]
-    monkeypatch.setattr("course_lib.diagnose.own_samples.MOST_IMAGES", 60)
+    few = replace(modality.PICTURES, most=60)
+    monkeypatch.setattr(modality, "ALL", (few, modality.TEXTS))
     job = job_of(tiny.resnet(), data, **options)
     assert job.about["counts"] == {"0": 20, "1": 20, "2": 20}
 
@@ -577,11 +584,13 @@ def test_the_steps_are_cut_to_the_time(monkeypatch, seconds, fewest, most):
     options |= dict(steps=None, minutes=5.0)
     job = job_of(tiny.resnet(), colours(90), **options)
     cost = runs.seconds_by_steps(job)
-    assert 0 < cost(10) < cost(100)
-    monkeypatch.setattr(runs, "seconds_by_steps", lambda job: lambda n: seconds * n)
+    assert 0 < cost(10, False) < cost(100, False)
+    monkeypatch.setattr(
+        runs, "seconds_by_steps", lambda job: lambda n, once: seconds * n
+    )
     planned = runs.plan(job)
     assert fewest <= planned["steps"] <= most and planned["full_steps"] == 300
-    monkeypatch.setattr(runs, "seconds_by_steps", lambda job: lambda n: 1e6)
+    monkeypatch.setattr(runs, "seconds_by_steps", lambda job: lambda n, once: 1e6)
     assert runs.plan(job)["steps"] == runs.LEAST_STEPS
 
 

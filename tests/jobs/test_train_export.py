@@ -36,7 +36,7 @@ def tiny_models(monkeypatch, text_folder):
     load = zoo.load
 
     def chosen(name=None, num_classes=None, seed=0, pretrained=True):
-        if name in ("tiny/resnet", "bundled/resnet10-patterns"):
+        if name in ("tiny/resnet", "imagenet/efficientnet-lite0"):
             return tiny.resnet(seed=seed)
         if name == "tiny/vit":
             return tiny.vit(seed=seed)
@@ -158,7 +158,9 @@ def test_preprocessing_travels_with_the_weights(tmp_path):
 
 def trained_on(tmp_path, values, data):
     config = configuration.from_dict(
-        {"epochs": 2, "batch_size": 8, "baseline": False, "onnx": False} | values
+        {"epochs": 2, "batch_size": 8, "baseline": False, "onnx": False}
+        | {"strategy": "full"}
+        | values
     )
     return pipeline.run(config, data, tmp_path / "out", progress=False)
 
@@ -302,7 +304,7 @@ def test_a_text_job_from_csv_to_prediction(tmp_path, capsys):
         epochs=8,
         head_rate=0.01,
         backbone_rate=0.005,
-        strategy="last",
+        strategy="last_stage",
         baseline=True,
         baseline_rates=[0.001],
     )

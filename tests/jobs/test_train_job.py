@@ -21,7 +21,7 @@ from course_lib.models import zoo
 from course_lib.training import layer_groups
 
 SHORT = {"epochs": 2, "batch_size": 8, "baseline_rates": [0.001], "onnx": False,
-         "augment": "none"}  # fmt: skip
+         "augment": "none", "strategy": "full"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def tiny_models(monkeypatch):
     load = zoo.load
 
     def chosen(name=None, num_classes=None, seed=0, pretrained=True):
-        if name in ("bundled/resnet10-patterns", "tiny/resnet"):
+        if name in ("imagenet/efficientnet-lite0", "tiny/resnet"):
             return tiny.resnet(seed=seed + 100 * pretrained)
         if name == "tiny/vit":
             return tiny.vit(seed=seed)
@@ -179,7 +179,7 @@ def started(name="tiny/resnet", **values):
 def test_strategies_open_what_they_say(name, dropout):
     groups = list(layer_groups.layer_groups(assembly.model(config(model=name), 3)))
     body = [g for g in groups if g != "head"]
-    expected = {"head": [], "last": body[-1:], "full": body, "gradual": []}
+    expected = {"frozen": [], "last_stage": body[-1:], "full": body, "gradual": []}
     for strategy, opened in expected.items():
         backbone, _, recipe = started(name, strategy=strategy, dropout=dropout)
         learning = {n for n, p in backbone.model.named_parameters() if p.requires_grad}
@@ -198,7 +198,7 @@ def test_rates_follow_the_configuration():
         {"head": 0.02, "layer4": 0.01, "layer3": 0.005, "layer2": 0.0025,
          "layer1": 0.00125, "stem": 0.000625}
     )  # fmt: skip
-    _, _, recipe = started(strategy="head", head_rate=0.02)
+    _, _, recipe = started(strategy="frozen", head_rate=0.02)
     assert {group["lr"] for group in recipe.optimization.param_groups} == {0.02}
 
 
@@ -234,7 +234,7 @@ def test_balanced_class_weights_average_to_one():
     "values, message",
     [
         (dict(strategy="gradual", unfreeze={1: "layer9"}), "layer9.*layer4.*all"),
-        (dict(strategy="last", last_blocks=9), "last_blocks is 9.*1 to 4"),
+        (dict(strategy="last_stage", last_blocks=9), "last_blocks is 9.*1 to 4"),
         (dict(precision="fp16", device="cpu"), "fp16.*CUDA"),
         (dict(model="bundled/no-such"), "no model called 'bundled/no-such'"),
         (dict(model="minilm"), "a model for text, and the task is images"),
@@ -416,7 +416,7 @@ def damaged(root):
 def empty_class(root):
     data = folder(root / "e", {"a": 9, "b": 9})
     (data / "c").mkdir()
-    return data, "holds no image"
+    return data, "holds no picture"
 
 
 def no_test(root):
@@ -432,7 +432,7 @@ def strange_class(root):
 
 
 def no_column(root):
-    return table(root / "t.csv", [("a.png", "x")], ("scan", "label")), "no column"
+    return table(root / "t.csv", [("front", "x")], ("scan", "label")), "no column"
 
 
 def no_file(root):

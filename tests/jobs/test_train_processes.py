@@ -181,7 +181,7 @@ def test_a_whole_job_under_accelerate_launch(tmp_path, monkeypatch, one_thread):
     job.write_text(
         "model: bundled/vit-patterns\nepochs: 2\nbatch_size: 8\nonnx: false\n"
         "baseline_rates: [0.0003]\nhead_rate: 0.001\nbackbone_rate: 0.0003\n"
-        "device: cpu\n"
+        "device: cpu\nstrategy: full\n"
     )
     monkeypatch.setenv("CI", "1")
     results = []

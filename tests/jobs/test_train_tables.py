@@ -14,7 +14,7 @@ from test_train_export import predicted
 from course_lib import datasets, training
 from course_lib.course import cli
 from course_lib.datasets import labels
-from course_lib.diagnose import diagnosis
+from course_lib.diagnose import diagnosis, modality
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly, configuration, exported, own_data, pipeline
 from course_lib.models import text, zoo
@@ -62,7 +62,7 @@ def tiny_models(monkeypatch, folders):
 def config(**values):
     return configuration.from_dict(
         dict(task="text", model="tiny/512", epochs=1, batch_size=8, baseline=False,
-             onnx=False, strategy="head") | values
+             onnx=False, strategy="frozen") | values
     )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def test_folders_follow_the_same_rule(tmp_path, capsys, monkeypatch):
     assert cli.main(["train", "--config", str(job), *line]) == 1
     said = capsys.readouterr().err
     assert "'a' (4)" in said and "`labels: merge` in" in said
-    monkeypatch.setattr(diagnosis, "check_backbone", lambda _: None)
+    monkeypatch.setattr(modality, "check_backbone", lambda *_: None)
     assert cli.main(["diagnose", "--backbone", "tiny/resnet", *line]) == 1
     assert "--labels merge" in capsys.readouterr().err
     with pytest.raises(CourseError, match="labels='merge'"):
@@ -187,7 +187,8 @@ def test_a_model_remembers_its_columns(tmp_path, capsys):
     head = ("id", "Complaint", "kind")
     data = [(str(i), *row) for i, row in enumerate(some())]
     path = table(tmp_path / "t.csv", data, head)
-    code, said = train(tmp_path, capsys, path)
+    few = table(tmp_path / "few.csv", [(i, "pump", "x") for i in "ab"], head)
+    code, said = train(tmp_path, capsys, few)
     assert code == 1 and "no column 'text'" in said and "image" not in said
     assert "`text_column: NAME` in" in said and "job.yaml" in said
     named = dict(text_column="complaint ", label_column="kind")
@@ -266,11 +267,11 @@ def test_diagnose_settles_labels_and_names_its_own_options(
     seen = {}
 
     def looked_at(backbone, samples, settings, **_):
-        seen["images"] = samples.pictures
+        seen["images"] = samples.examples
         raise CourseError("enough.\nExpected: no more.\nDo: nothing.")
 
     monkeypatch.setattr(diagnosis, "diagnose", looked_at)
-    monkeypatch.setattr(diagnosis, "check_backbone", lambda _: None)
+    monkeypatch.setattr(modality, "check_backbone", lambda *_: None)
     for i in range(4):
         Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(tmp_path / f"{i}.png")
     names = ["dark", "Dark ", "light", "light"]

@@ -558,6 +558,22 @@ def test_the_picture_shows_every_part_and_the_card():
         memory_bars.picture([])
 
 
+def test_names_of_the_hub_are_those_of_the_planner(capsys):
+    known = {*memory.MODELS, *memory.installed(), "smollm2-135m-instruct"}
+    assert set(memory.HUB.values()) <= known
+    ours = memory.describe("Llama-3.1-8B")
+    for name in ("meta-llama/Llama-3.1-8B", "hf/META-LLAMA/Llama-3.1-8B-Instruct",
+                 "https://huggingface.co/meta-llama/Llama-3.1-8B/"):  # fmt: skip
+        assert memory.describe(name) is ours
+    for typed, near in (
+        ("meta-llama/Llama-3.1-8", "meta-llama/Llama-3.1-8B"),
+        ("nobody/never", "nobody/never/raw/main/config.json"),
+    ):
+        assert course(typed, capsys)[0] == 1
+        with pytest.raises(CourseError, match=near):
+            memory.describe(typed)
+
+
 def course(line, capsys):
     code = cli.main(["memory", *line.split()])
     return code, *capsys.readouterr()

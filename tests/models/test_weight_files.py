@@ -402,7 +402,7 @@ def test_a_job_says_what_was_unwrapped_and_its_folder_needs_no_file(tmp_path):
     standins.save_torch({"state_dict": prefixed(FIVE, "model.")}, path)
     config = configuration.from_dict(
         dict(task="images", model=f"{NAME}@{path}", epochs=1, image_size=32,
-             strategy="head", baseline=False, onnx=False, audit="warn")
+             strategy="frozen", baseline=False, onnx=False, audit="warn")
     )  # fmt: skip
     parts = [
         tiny.images(24, seed=i, split=split)

@@ -31,19 +31,15 @@ def pictures(net, data):
         (tiny.vit, "block1"),
     ],
 )
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_the_losses_are_those_of_plain_training(make, stage, dtype):
-    """In half precision: of plain training whose stage rounds its output to it."""
+def test_the_losses_are_those_of_plain_training(make, stage):
     data, plain, stored = tiny.images(), make(), make()
     freezing.freeze_until(plain, stage)
-    plain.model.get_submodule(plain.stages.get(stage, stage)).register_forward_hook(
-        lambda _, __, output: output.to(dtype).float()
-    )
     expected = training.fit(plain, pictures(plain, data), **OPTIONS)
     frozen = FrozenStages(stored, stage, data.images)
-    found = training.fit(
-        frozen.upper, frozen.run(data, MIRRORED, dtype=dtype), **OPTIONS
-    )
+    outputs, labels = frozen.run(data, MIRRORED, dtype=torch.float32)
+    half, _ = frozen.run(data, MIRRORED)
+    assert torch.equal(half, outputs.half())  # rounded, and nothing else
+    found = training.fit(frozen.upper, (outputs, labels), **OPTIONS)
     assert found.train_loss == pytest.approx(expected.train_loss, abs=1e-5)
     assert found.train_loss[-1] < found.train_loss[0]
     # the backbone itself was trained, and answers as the plainly trained one does
@@ -110,6 +106,35 @@ def test_a_stage_that_runs_twice_is_refused():
     backbone.model = nn.Sequential(net, net, nn.Flatten(), nn.Linear(3072, 3))
     with pytest.raises(CourseError, match="once"):
         FrozenStages(backbone, "0", tiny.images().images)
+
+
+@pytest.mark.parametrize("again, folded", [(0.0, True), (1.0, False)])
+def test_frozen_norms_are_folded_unless_the_answer_would_change(again, folded):
+    """``again``: how much of the convolution's output is read a second time."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+            self.join, self.fc = nn.Identity(), nn.Linear(4, 3)
+            self.norm.running_mean.normal_()
+            self.norm.running_var.uniform_(1, 2)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.fc(self.join(self.norm(x) + again * x).mean((2, 3)))
+
+    data, backbone, ran = tiny.images(), tiny.resnet(), []
+    torch.manual_seed(0)
+    backbone.model, backbone.stages = Net(), {}
+    frozen = FrozenStages(backbone, "join", data.images)
+    net = backbone.model.eval()
+    net.norm.register_forward_hook(lambda _, inputs, __: ran.append(len(inputs[0])))
+    found, _ = frozen.run(data, dtype=torch.float32)
+    assert (sum(ran) < len(data)) == folded
+    with torch.no_grad():
+        x = net.conv(backbone.preprocess(data.images))
+        torch.testing.assert_close(found, net.norm(x) + again * x)
 
 
 class Skipping(nn.Module):

@@ -125,8 +125,9 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Claims:
-    """Show the ledger of claims and verdicts."""
+    """Show the ledger of claims and verdicts, or one claim with all that is known."""
 
+    id: str | None = typer.Argument(None, metavar="CLAIM", help="such as C57")
     lesson: str | None = option(
         None, "NN", "only this lesson's", complete=lesson_numbers
     )
@@ -215,7 +216,9 @@ class Memory:
     """Plan the memory of a fine-tuning run."""
 
     model: str | None = typer.Argument(
-        None, metavar="MODEL", help="name or config.json (none: list them)"
+        None,
+        metavar="MODEL",
+        help="name, also of the Hub, or config.json (none: list them)",
     )
     method: str = option(
         "qlora",
@@ -248,12 +251,19 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnose(Table):
-    """Does transferring help on my images?"""
+    """Does transferring help on my images or texts?"""
 
     data: str = option(
-        ..., "PATH", "a folder with a sub-folder of images for each class, or a table"
+        ...,
+        "PATH",
+        "a folder with a sub-folder of images, or of text files, for each class, or a "
+        "table",
     )
-    backbone: str | None = option(None, "NAME", "(default: the profile's)")
+    backbone: str | None = option(
+        None,
+        "NAME",
+        "(default: imagenet/efficientnet-lite0 for images, minilm for texts)",
+    )
     labels_per_class: int | None = option(
         None, "N", "to train on (default: all not held out)"
     )
@@ -261,22 +271,25 @@ class Diagnose(Table):
     image_column: str | None = option(
         None, "NAME", "of the table (default: image or a usual name)"
     )
+    text_column: str | None = option(
+        None, "NAME", "of the table (default: text or a usual name)"
+    )
     label_column: str | None = option(
         None, "NAME", "of the table (default: label or a usual name)"
     )
     labels: str = option("auto", "RULE", "leak, Leak: auto, merge or as_written")
     group_columns: str = option("", "A,B", "columns whose groups are compared")
     size: int | None = option(
-        None, "N", "pixels a side (default: the backbone's own, or 64)"
+        None, "N", "pixels a side (default: the backbone's own, at most 96)"
     )
     skip_unreadable: bool = SKIP_UNREADABLE
     value_range: tuple[float, float] | None = option(
         None, "LOW HIGH", "of pictures with more than 8 bits (default: found, and told)"
     )
-    augment: str = option(
-        "shift",
+    augment: str | None = option(
+        None,
         "NAME",
-        "none, shift, flip, or turn where up is no direction",
+        "of images: none, shift (default), flip, or turn where up is no direction",
         complete=lambda: ["none", "shift", "flip", "turn"],
     )
     matters: float = option(
@@ -292,7 +305,9 @@ class Diagnose(Table):
 class Train:
     """Train on my own images or texts, and report."""
 
-    config: str | None = option(None, "FILE", "YAML; --example prints one")
+    config: str | None = option(
+        None, "FILE", "YAML, for settings of your own; --example prints one"
+    )
     data: str | None = option(
         None,
         "PATH",

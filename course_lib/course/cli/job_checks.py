@@ -2,7 +2,7 @@
 
 from course_lib.course.cli import command_options, tasks
 from course_lib.errors import CourseError
-from course_lib.jobs import configuration
+from course_lib.jobs import configuration, own_data
 from course_lib.show.console import print_json
 
 
@@ -14,11 +14,15 @@ def train(typed: command_options.Train) -> int:
     if typed.schema:
         print_json(configuration.schema())
         return 0
-    for option in ("config", "data"):
-        if getattr(typed, option) is None:
-            raise CourseError(
-                f"--{option} is missing.\nExpected: course train --config FILE --data "
-                "PATH.\nDo: `course train --example images > job.yaml` writes a "
-                "configuration to begin with."
-            )
-    return tasks.run("job_commands.train", typed, configuration.load(typed.config))
+    if typed.data is None:
+        raise CourseError(
+            "--data is missing.\nExpected: course train --data PATH, and --config FILE "
+            "for settings of your own.\nDo: name a folder with a sub-folder of "
+            "pictures for each class, or a table; `course train --example images > "
+            "job.yaml` writes a configuration to begin with."
+        )
+    if typed.config is None:
+        config = configuration.from_dict({"task": own_data.task_of(typed.data)})
+    else:
+        config = configuration.load(typed.config)
+    return tasks.run("job_commands.train", typed, config)

@@ -6,10 +6,11 @@ import json
 import sys
 from pathlib import Path
 
-from course_lib import datasets, files, profiles
+from course_lib import datasets, files
 from course_lib.course.cli import command_options
 from course_lib.datasets import tables
 from course_lib.diagnose import diagnosis, explained, own_samples
+from course_lib.diagnose import modality as modalities
 from course_lib.errors import CourseError
 from course_lib.jobs import pipeline, prediction, reporting
 from course_lib.models import zoo
@@ -21,24 +22,18 @@ MOST_CLASSES = 50  # of which the counts are printed one by one
 
 def diagnose(typed: command_options.Diagnose) -> int:
     """The verdict in words, the report as a page."""
-    backbone = zoo.load(typed.backbone or profiles.current().vision_backbone)
-    diagnosis.check_backbone(backbone)
-    size = typed.size or getattr(backbone.preprocess, "size", None) or 64
-    if not 8 <= size <= 1024:
-        raise CourseError(
-            f"--size {size} is no side of a picture.\nExpected: 8 to 1024 pixels.\n"
-            "Do: leave it out, or give 64 or 96."
-        )
-    reader = datasets.Reader(
-        size,
-        skip_unreadable=typed.skip_unreadable,
-        value_range=_value_range(typed.value_range),
-        option="--skip-unreadable",
-    )
-    columns = typed.image_column, typed.label_column
     reading = _reading(typed, labels=typed.labels)
-    samples = own_samples.read(Path(typed.data), reader, columns, reading)
-    counts = {"pictures": samples.pictures.counts()}
+    columns = {"text": typed.text_column, "image": typed.image_column}
+    found = datasets.held(typed.data, columns, reading)
+    modality = next(one for one in modalities.ALL if one.holds == found)
+    backbone = _backbone(typed, modality)
+    if found == "texts":
+        columns = typed.text_column, typed.label_column
+        examples = datasets.read_own_texts(typed.data, columns, reading)
+    else:
+        backbone, examples = _own_pictures(typed, backbone, reading)
+    samples = own_samples.joined_parts(examples)
+    counts = {modality.inputs: samples.examples.counts()}
     if samples.test:
         counts["test"] = samples.test.counts()
     _show_data(counts, samples.notes, typed.json)
@@ -63,6 +58,39 @@ def diagnose(typed: command_options.Diagnose) -> int:
     print(explained.text(found, told=samples.notes))
     print(f"\nThe report with figures and tables: {page}")
     return 0
+
+
+def _backbone(typed: command_options.Diagnose, modality):
+    """The backbone that was named, else the usual one of such inputs."""
+    try:
+        backbone = zoo.load(typed.backbone or modality.backbone)
+    except CourseError as error:
+        if typed.backbone or modality.instead is None:
+            raise
+        raise CourseError(
+            f"{error} Without it: --backbone {modality.instead}, weights that come "
+            "with the course."
+        ) from None
+    modalities.check_backbone(backbone, modality)
+    return backbone
+
+
+def _own_pictures(typed: command_options.Diagnose, backbone, reading):
+    """(backbone, pictures), both at the size that was typed or that suits them."""
+    if typed.size is not None and not 8 <= typed.size <= 1024:
+        raise CourseError(
+            f"--size {typed.size} is no side of a picture.\nExpected: 8 to 1024 pixels."
+            "\nDo: leave it out, or give 64 or 96."
+        )
+    backbone, size = modalities.sized(backbone, typed.size)
+    reader = datasets.Reader(
+        size,
+        skip_unreadable=typed.skip_unreadable,
+        value_range=_value_range(typed.value_range),
+        option="--skip-unreadable",
+    )
+    columns = typed.image_column, typed.label_column
+    return backbone, datasets.read_own(typed.data, reader, columns, reading)
 
 
 def train(typed: command_options.Train, config) -> int:

@@ -37,6 +37,7 @@ def plan_memory(typed: command_options.Memory) -> int:
         )
         others = ", ".join(memory.installed())
         print(f"Or {others}, or the path of a config.json of transformers.")
+        print(f"Names of the Hub that are understood: {', '.join(memory.HUB)}.")
         return 0
     if typed.largest and typed.gb is None:
         raise CourseError(

@@ -38,7 +38,9 @@ def recompute(names: list[str], short: bool = False) -> int:
 
 
 def claims(typed: command_options.Claims) -> int:
-    """The ledger, or the rows asked for, as a table or as JSON."""
+    """The ledger, the rows asked for, or one claim; as a table or as JSON."""
+    if typed.id is not None:
+        return _one_claim(typed)
     rows = ledger.ledger()
     verdicts = sorted({row["verdict"] for row in rows})
     if typed.verdict and typed.verdict not in verdicts:
@@ -63,6 +65,37 @@ def claims(typed: command_options.Claims) -> int:
     )
     totals = ", ".join(f"{count} {name}" for name, count in ledger.totals().items())
     print(f"{len(rows)} shown; in the whole ledger: {totals}.")
+    return 0
+
+
+def _one_claim(typed: command_options.Claims) -> int:
+    """A claim with its cell, verdict and source."""
+    if typed.lesson or typed.verdict:
+        raise CourseError(
+            f"{typed.id} is one claim, and --lesson or --verdict chooses among all.\n"
+            "Expected: a claim, or these options.\nDo: leave one of them out."
+        )
+    row = ledger.claim("C" + typed.id.upper().removeprefix("C").zfill(2))
+    if typed.json:
+        print_json(row)
+        return 0
+    cell = "none yet"
+    if row["cell"]:
+        cell = (
+            f"{row['cell']} of {row['notebook']} (course lab --lesson {row['lesson']})"
+        )
+    lines = {
+        "Figure": row["figure"],
+        "Source": row["source"],
+        "Test": row["test"],
+        "Verdict": row["verdict"],
+        "Found": row["finding"] or "nothing yet",
+        "Real weights and data": row.get("real") or "no finding stored yet",
+        "Cell": cell,
+    }
+    print(f"Claim {row['id']}: {row['claim']}.")
+    for name, said in lines.items():
+        print(f"{name}: {said}")
     return 0
 
 
