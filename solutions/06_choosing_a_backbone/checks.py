@@ -150,6 +150,14 @@ NEIGHBOUR_HINTS = {
 }
 
 
+def opposed(rng):
+    """Z and y: one picture, the only one of its label, has negative cosines alone."""
+    Z, y = rng.uniform(0.2, 1, (10, 5)), rng.integers(0, 2, 10)
+    place = int(rng.integers(10))
+    Z[place], y[place] = -Z[place], 2
+    return Z, y
+
+
 def check_knn_bug(learner, rng):
     """Lengths that differ, k of 1, 3 and 5; then copies with two labels."""
     ks = (1, 3, 5)
@@ -164,19 +172,24 @@ def check_knn_bug(learner, rng):
     while not all(d[4] for d in copies):
         copies = [pictures(rng, k, 6) for k in ks[:2]]
     asked = zip(drawn + copies, ks + ks[:2], strict=True)
+    cases = [(d[0], d[1], k) for d, k in asked] + [(*opposed(rng), 1)]
     found = learner.run(
-        "result = [knn_accuracy(Z, y, k) for Z, y, k in cases]",
-        cases=[(d[0], d[1], k) for d, k in asked],
+        "result = [knn_accuracy(Z, y, k) for Z, y, k in cases]", cases=cases
     )
-    if shape(found) != (len(drawn + copies),):
+    if shape(found) != (len(cases),):
         raise Wrong("score")
     if not close(found[:3], right, 1e-6):
         for name, hint in NEIGHBOUR_HINTS.items():
             if close(found[:3], wrong[name], 1e-6):
                 raise Wrong(hint)
         raise Wrong("score")
-    if not close(found[3:], [d[2] for d in copies], 1e-6):
+    if not close(found[3:5], [d[2] for d in copies], 1e-6):
         raise Wrong("copies", credit=2 / 3)
+    Z, y, _ = cases[5]
+    cosine = Z @ Z.T / np.outer(*[np.linalg.norm(Z, axis=1)] * 2)
+    np.fill_diagonal(cosine, -np.inf)
+    if not close(found[5], neighbours(cosine, y, 1), 1e-6):
+        raise Wrong("itself", credit=2 / 3)
 
 
 def cost(layers, size, **change):

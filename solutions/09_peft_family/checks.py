@@ -357,6 +357,11 @@ def check_compare(learner, rng):
         ),
         ("edge", "untuned", runs(first, 1, up) + b),
         ("edge", "untuned", runs(first, 3, up) + runs(second, 10, steady)),
+        (
+            "edge",  # of the second's own rates
+            "untuned",
+            runs(first, 3, up) + runs(second, 3, steady, rates=(3, 10, 30)),
+        ),
         ("narrow", "open", runs(first, 3, spread(0.9 * half, 0.02)) + b),
         ("wide", first, runs(first, 3, spread(1.3 * half, 0.02)) + b),
         (

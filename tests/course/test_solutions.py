@@ -67,6 +67,29 @@ def test_the_bank_is_large_enough(lesson):
         assert {e.hint for e in own} - {None} <= set(checks.hints)
 
 
+@by_lesson
+def test_the_visible_tests_see_each_answer_of_the_bank(lesson, tmp_path, monkeypatch):
+    """A wrong answer fails with a hint of its own, a right one passes."""
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+    public = submission.load_release(release.released(lesson))
+    found = bank.entries(lesson)
+    unseen = [
+        f"{entry.question}, {entry.name}: {said}"
+        for entry, said in zip(found, bank.said_visibly(public, found), strict=True)
+        if not said.startswith("x " if entry.hint else "+ ")
+        or said.endswith("the visible test fails")
+    ]
+    assert unseen == []
+
+
+@by_lesson
+def test_visible_tests_are_short(lesson):
+    public = submission.load_release(release.released(lesson))
+    for asked in submission.questions(public):
+        lines = public["cells"][asked.scored]["source"].splitlines()
+        assert len([line for line in lines if line.strip()]) <= 20, asked.name
+
+
 @pytest.mark.slow
 @needs_sandbox
 @by_lesson

@@ -71,3 +71,25 @@ def cka(X, Y):
     X, Y = X - X.mean(0), Y - Y.mean(0)
     size = (X.T @ X).norm() ** 2 * (Y.T @ Y).norm() ** 2
     return ((Y.T @ X).norm() ** 2 / size).item() if size > 0 else 0.0
+
+
+# %% wrong: rows centred in place of columns -> columns
+def cka(X, Y):
+    X, Y = X - X.mean(1, keepdim=True), Y - Y.mean(1, keepdim=True)
+    below = (X.T @ X).norm() * (Y.T @ Y).norm()
+    return ((Y.T @ X).norm() ** 2 / below).item() if below else 0.0
+
+
+# %% wrong: columns standardised -> standardised
+def cka(X, Y):
+    X = (X - X.mean(0)) / X.std(0).clamp(min=1e-9)
+    Y = (Y - Y.mean(0)) / Y.std(0).clamp(min=1e-9)
+    below = (X.T @ X).norm() * (Y.T @ Y).norm()
+    return ((Y.T @ X).norm() ** 2 / below).item() if below else 0.0
+
+
+# %% wrong: only one side centred by column -> cka
+def cka(X, Y):
+    X, Y = X - X.mean(0), Y - Y.mean()
+    below = (X.T @ X).norm() * (Y.T @ Y).norm()
+    return ((Y.T @ X).norm() ** 2 / below).item() if below else 0.0

@@ -128,3 +128,34 @@ def copy_stages(donor, network, parts, frozen):
             if name.startswith(part + "."):
                 own[name] = theirs[name].clone()
         network.get_submodule(part).requires_grad_(not frozen).train(not frozen)
+
+
+# %% wrong: the parameters copied, the buffers not -> statistics
+def copy_stages(donor, network, parts, frozen):
+    for part in parts:
+        mine, theirs = network.get_submodule(part), donor.get_submodule(part)
+        with torch.no_grad():
+            for p, q in zip(mine.parameters(), theirs.parameters()):
+                p.copy_(q)
+                p.requires_grad = not frozen
+        if frozen:
+            mine.eval()
+
+
+# %% wrong: the whole network is put into eval mode -> rest
+def copy_stages(donor, network, parts, frozen):
+    for part in parts:
+        mine = network.get_submodule(part)
+        mine.load_state_dict(donor.get_submodule(part).state_dict())
+        mine.requires_grad_(not frozen)
+    if frozen:
+        network.eval()
+
+
+# %% wrong: everything copied, the parts frozen -> rest
+def copy_stages(donor, network, parts, frozen):
+    network.load_state_dict(donor.state_dict())
+    for part in parts:
+        mine = network.get_submodule(part)
+        if frozen:
+            mine.requires_grad_(False).eval()

@@ -110,3 +110,33 @@ def receptive_fields(layers):
         r, j = r + d * (k - 1) * j, j * s
         found += (r,)
     return found
+
+
+# %% wrong: the number of places in place of the span -> field
+def receptive_fields(layers):
+    r, j, found = 1, 1, []
+    for k, s, d in layers:
+        r += (k - 1) * j + (d - 1)
+        j *= s
+        found.append(r)
+    return found
+
+
+# %% wrong: dilation spreads all later layers -> field
+def receptive_fields(layers):
+    r, j, found = 1, 1, []
+    for k, s, d in layers:
+        r += d * (k - 1) * j
+        j *= s * d
+        found.append(r)
+    return found
+
+
+# %% wrong: capped at the picture of 64 pixels -> field
+def receptive_fields(layers):
+    r, j, found = 1, 1, []
+    for k, s, d in layers:
+        r += d * (k - 1) * j
+        j *= s
+        found.append(min(r, 64))
+    return found

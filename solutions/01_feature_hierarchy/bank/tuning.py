@@ -95,3 +95,24 @@ def tuning(r, theta):
     total = r.sum(0)
     total = torch.where(total > 0, total, torch.ones_like(total))
     return z.abs() / total, torch.rad2deg(z.angle() / 2 % torch.pi)
+
+
+# %% wrong: the mean of the vectors, not divided by the responses -> selectivity
+def tuning(r, theta):
+    z = (r * torch.exp(2j * theta)[:, None]).mean(0)
+    return z.abs(), (z.angle() / 2) % torch.pi
+
+
+# %% wrong: the absolute angle -> angle
+def tuning(r, theta):
+    z = (r * torch.exp(2j * theta)[:, None]).sum(0)
+    total = r.sum(0)
+    osi = torch.where(total > 0, z.abs() / total.clamp(min=1e-12), 0.0)
+    return osi, (z.angle() / 2).abs()
+
+
+# %% wrong: the angle that was answered most -> peak
+def tuning(r, theta):
+    z = (r * torch.exp(2j * theta)[:, None]).sum(0)
+    osi = z.abs() / r.sum(0).clamp(min=1e-12)
+    return osi, theta[r.argmax(0)]

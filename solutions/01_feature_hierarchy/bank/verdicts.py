@@ -128,3 +128,48 @@ def verdicts(trained, random, chance, margin):
         else:
             found.append("learned" if t > r else "discarded")
     return found
+
+
+# %% wrong: absent when the trained one alone is at chance -> both
+def verdicts(trained, random, chance, margin):
+    found = []
+    for t, r in zip(trained.mean(0), random.mean(0)):
+        if t - chance <= margin:
+            found.append("absent")
+        elif t - r > margin:
+            found.append("learned")
+        elif r - t > margin:
+            found.append("discarded")
+        else:
+            found.append("given")
+    return found
+
+
+# %% wrong: the best runs are compared -> absent
+def verdicts(trained, random, chance, margin):
+    found = []
+    for t, r in zip(trained.max(0), random.max(0)):
+        if max(t, r) <= chance + margin:
+            found.append("absent")
+        elif t > r + margin:
+            found.append("learned")
+        elif r > t + margin:
+            found.append("discarded")
+        else:
+            found.append("given")
+    return found
+
+
+# %% wrong: no margin between trained and random -> verdict
+def verdicts(trained, random, chance, margin):
+    found = []
+    for t, r in zip(trained.mean(0), random.mean(0)):
+        if max(t, r) <= chance + margin:
+            found.append("absent")
+        elif t > r:
+            found.append("learned")
+        elif r > t:
+            found.append("discarded")
+        else:
+            found.append("given")
+    return found

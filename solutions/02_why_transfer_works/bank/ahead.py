@@ -137,3 +137,35 @@ def ahead(first, second):
         return None, None, "undecided"
     low, high = min(d), max(d)
     return low, high, "first" if low > 0 else "second" if high < 0 else "undecided"
+
+
+# %% wrong: normal quantile -> t
+def ahead(first, second):
+    seeds = sorted(set(first) & set(second))
+    if len(seeds) < 2:
+        return None, None, "undecided"
+    d = np.array([first[s] - second[s] for s in seeds])
+    half = stats.norm.ppf(0.975) * d.std(ddof=1) / len(d) ** 0.5
+    low, high = d.mean() - half, d.mean() + half
+    return low, high, "first" if low > 0 else "second" if high < 0 else "undecided"
+
+
+# %% wrong: paired by position, written anew -> seeds
+def ahead(first, second):
+    d = np.array([a - b for a, b in zip(first.values(), second.values())])
+    if len(d) < 2:
+        return None, None, "undecided"
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+    low, high = d.mean() - half, d.mean() + half
+    return low, high, "first" if low > 0 else "second" if high < 0 else "undecided"
+
+
+# %% wrong: the verdict by the mean alone -> verdict
+def ahead(first, second):
+    seeds = sorted(set(first) & set(second))
+    if len(seeds) < 2:
+        return None, None, "undecided"
+    d = np.array([first[s] - second[s] for s in seeds])
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+    low, high = d.mean() - half, d.mean() + half
+    return low, high, "first" if d.mean() > 0 else "second"

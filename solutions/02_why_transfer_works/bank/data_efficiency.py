@@ -114,3 +114,32 @@ def data_efficiency(counts, scratch, n, a):
             share = (a - scratch[i - 1]) / (scratch[i] - scratch[i - 1])
             return counts[i - 1] * (counts[i] / counts[i - 1]) ** share / n, False
     return counts[-1] / n, False
+
+
+# %% wrong: the last crossing of a dipping curve -> first
+def data_efficiency(counts, scratch, n, a):
+    if max(scratch) < a:
+        return counts[-1] / n, False
+    for i in range(len(counts) - 1, 0, -1):
+        if scratch[i - 1] < a <= scratch[i]:
+            share = (a - scratch[i - 1]) / (scratch[i] - scratch[i - 1])
+            logs = np.log(counts)
+            return math.exp(logs[i - 1] + share * (logs[i] - logs[i - 1])) / n, True
+
+
+# %% wrong: the first measured count that reaches it -> between
+def data_efficiency(counts, scratch, n, a):
+    for count, accuracy in zip(counts, scratch):
+        if accuracy >= a:
+            return count / n, True
+    return counts[-1] / n, False
+
+
+# %% wrong: the ratio upside down -> inverse
+def data_efficiency(counts, scratch, n, a):
+    if max(scratch) < a:
+        return n / counts[-1], False
+    i = next(i for i, s in enumerate(scratch) if s >= a)
+    share = (a - scratch[i - 1]) / (scratch[i] - scratch[i - 1])
+    logs = np.log(counts)
+    return n / math.exp(logs[i - 1] + share * (logs[i] - logs[i - 1])), True

@@ -70,3 +70,32 @@ def ensemble_error(p, y, M):
     S, truth, middle = len(p), np.eye(p.shape[-1])[y], p.mean(0)
     variance = ((p - middle) ** 2).sum(-1).mean(0) * S / (S - 1)
     return ((middle - truth) ** 2).sum(-1) - variance / S + variance / M
+
+
+# %% wrong: no correction at all -> correction
+def ensemble_error(p, y, M):
+    onehot = np.eye(p.shape[2])[y]
+    mean = p.mean(0)
+    bias = ((mean - onehot) ** 2).sum(-1).mean()
+    variance = ((p - mean) ** 2).sum(-1).mean()
+    return bias + variance / M
+
+
+# %% wrong: the variance corrected, the bias not -> bias
+def ensemble_error(p, y, M):
+    S = len(p)
+    onehot = np.eye(p.shape[2])[y]
+    mean = p.mean(0)
+    bias = ((mean - onehot) ** 2).sum(-1).mean()
+    variance = p.var(0, ddof=1).sum(-1).mean()
+    return bias + variance / M
+
+
+# %% wrong: averaged over the classes -> classes
+def ensemble_error(p, y, M):
+    S = len(p)
+    onehot = np.eye(p.shape[2])[y]
+    mean = p.mean(0)
+    bias = ((mean - onehot) ** 2).mean()
+    variance = p.var(0, ddof=1).mean()
+    return bias - variance / S + variance / M

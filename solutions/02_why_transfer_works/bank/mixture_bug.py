@@ -153,3 +153,41 @@ def mixture(a, b, alpha, X):
                 module.momentum = 1.0
         model(X)
     return model.eval()
+
+
+# %% wrong: statistics from b passed, the mixture only in the parameters -> statistics
+def mixture(a, b, alpha, X):
+    m = copy.deepcopy(a)
+    with torch.no_grad():
+        for p, q in zip(m.parameters(), b.parameters()):
+            p.copy_((1 - alpha) * p + alpha * q)
+    return m.eval()
+
+
+# %% wrong: alpha turned round -> ends
+def mixture(a, b, alpha, X):
+    m = copy.deepcopy(a)
+    with torch.no_grad():
+        for p, q in zip(m.parameters(), b.parameters()):
+            p.copy_(alpha * p + (1 - alpha) * q)
+        for layer in m.modules():
+            if hasattr(layer, "running_mean"):
+                layer.reset_running_stats()
+                layer.momentum = None
+        m.train()(X)
+    return m.eval()
+
+
+# %% wrong: the momentum is as it was, one pass -> statistics
+def mixture(a, b, alpha, X):
+    m = copy.deepcopy(a)
+    with torch.no_grad():
+        for p, q in zip(m.parameters(), b.parameters()):
+            p.lerp_(q, alpha)
+        for layer in m.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.reset_running_stats()
+        m.train()
+        for _ in range(20):
+            m(X)
+    return m.eval()

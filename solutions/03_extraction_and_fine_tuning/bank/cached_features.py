@@ -71,3 +71,33 @@ def cached_features(model, X, batch):
         Z = [model(part) for part in X.split(batch)]
     model.train(was)
     return Z[0]
+
+
+# %% wrong: train mode whatever it was before -> mode
+def cached_features(model, X, batch):
+    model.eval()
+    with torch.no_grad():
+        Z = torch.cat([model(part) for part in X.split(batch)])
+    model.train()
+    return Z
+
+
+# %% wrong: a shuffled loader -> order
+def cached_features(model, X, batch):
+    was = model.training
+    model.eval()
+    loader = torch.utils.data.DataLoader(X, batch_size=batch, shuffle=True)
+    with torch.no_grad():
+        Z = torch.cat([model(x) for x in loader])
+    model.train(was)
+    return Z
+
+
+# %% wrong: all rows at once -> shape
+def cached_features(model, X, batch):
+    was = model.training
+    model.eval()
+    with torch.no_grad():
+        Z = model(X)[:batch]
+    model.train(was)
+    return Z

@@ -76,3 +76,37 @@ def choose_strategy(rows, labels, slack):
     best = max(acc.values())
     near = [n for n in acc if acc[n] >= best - slack]
     return min(near, key=lambda n: sum(cost[n]) / len(cost[n]))
+
+
+# %% wrong: total cost in place of the mean -> slack
+def choose_strategy(rows, labels, slack):
+    own = [r for r in rows if r[1] == labels]
+    acc, cost = {}, {}
+    for name, _, a, c in own:
+        acc.setdefault(name, []).append(a)
+        cost[name] = cost.get(name, 0) + c
+    mean = {k: sum(v) / len(v) for k, v in acc.items()}
+    best = max(mean.values())
+    return min((k for k in mean if mean[k] >= best - slack), key=cost.get)
+
+
+# %% wrong: the slack is a share of the best -> choice
+def choose_strategy(rows, labels, slack):
+    own = [r for r in rows if r[1] == labels]
+    acc, cost = {}, {}
+    for name, _, a, c in own:
+        acc.setdefault(name, []).append(a)
+        cost.setdefault(name, []).append(c)
+    mean = {k: sum(v) / len(v) for k, v in acc.items()}
+    best = max(mean.values())
+    good = [k for k in mean if mean[k] >= best * (1 - slack)]
+    return min(good, key=lambda k: sum(cost[k]) / len(cost[k]))
+
+
+# %% wrong: the last seed overwrites the others -> average
+def choose_strategy(rows, labels, slack):
+    table = {r[0]: (r[2], r[3]) for r in rows if r[1] == labels}
+    best = max(a for a, _ in table.values())
+    return min(
+        (k for k in table if table[k][0] >= best - slack), key=lambda k: table[k][1]
+    )

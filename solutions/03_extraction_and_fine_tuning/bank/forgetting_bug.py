@@ -72,3 +72,31 @@ def forgetting(model, train, accuracy):
 # %% wrong: looks for the answer in what train knows -> amount
 def forgetting(model, train, accuracy):
     return -float(train.__globals__["step"].sum())
+
+
+# %% wrong: the absolute difference -> sign
+def forgetting(model, train, accuracy):
+    import copy
+
+    tuned = copy.deepcopy(model)
+    train(tuned)
+    return abs(accuracy(model) - accuracy(tuned))
+
+
+# %% wrong: the share that was lost -> amount
+def forgetting(model, train, accuracy):
+    import copy
+
+    tuned = copy.deepcopy(model)
+    before = accuracy(model)
+    train(tuned)
+    return (before - accuracy(tuned)) / before
+
+
+# %% wrong: never below zero -> rise
+def forgetting(model, train, accuracy):
+    import copy
+
+    tuned = copy.deepcopy(model)
+    train(tuned)
+    return max(0.0, accuracy(model) - accuracy(tuned))

@@ -48,3 +48,30 @@ def freeze_backbone(model, head):
     for name, p in model.named_parameters():
         p.requires_grad = name.startswith(head + ".") and "weight" in name
     model.eval()
+
+
+# %% wrong: only BatchNorm2d layers are put into eval mode -> drift
+def freeze_backbone(model, head):
+    for name, p in model.named_parameters():
+        p.requires_grad = name.startswith(head + ".")
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+# %% wrong: the direct children that are no head -> prefix
+def freeze_backbone(model, head):
+    for name, child in model.named_children():
+        if not name.startswith(head):
+            child.requires_grad_(False)
+            child.eval()
+
+
+# %% wrong: a frozen copy is returned -> learns
+def freeze_backbone(model, head):
+    import copy
+
+    model = copy.deepcopy(model)
+    model.requires_grad_(False).eval()
+    model.get_submodule(head).requires_grad_(True).train()
+    return model

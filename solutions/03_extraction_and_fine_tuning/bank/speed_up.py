@@ -33,3 +33,18 @@ def speed_up(t_backbone, t_head, epochs):
 # %% wrong: seconds saved -> formula
 def speed_up(t_backbone, t_head, epochs):
     return (epochs - 1) * t_backbone
+
+
+# %% wrong: the head is part of the backbone's pass -> formula
+def speed_up(t_backbone, t_head, epochs):
+    return epochs * t_backbone / (t_backbone + epochs * t_head)
+
+
+# %% wrong: in whole times -> formula
+def speed_up(t_backbone, t_head, epochs):
+    return epochs * (t_backbone + t_head) // (t_backbone + epochs * t_head)
+
+
+# %% wrong: the features cost one epoch more -> formula
+def speed_up(t_backbone, t_head, epochs):
+    return epochs * (t_backbone + t_head) / (t_backbone + (epochs - 1) * t_head)

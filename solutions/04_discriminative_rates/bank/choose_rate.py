@@ -121,3 +121,42 @@ def choose_rate(rows):
 # %% wrong: only the rate -> triple
 def choose_rate(rows):
     return max(rows, key=lambda row: row[2])[0]
+
+
+# %% wrong: the means over all seeds of each rate -> common
+def choose_rate(rows):
+    rates = sorted({r[0] for r in rows})
+
+    def mean(rate, column):
+        own = [r[column] for r in rows if r[0] == rate]
+        return sum(own) / len(own)
+
+    best = max(rates, key=lambda rate: mean(rate, 2))
+    return best, mean(best, 3), best in (rates[0], rates[-1])
+
+
+# %% wrong: the edge by order of the rows -> edge
+def choose_rate(rows):
+    rates = list(dict.fromkeys(r[0] for r in rows))
+    common = set.intersection(*({r[1] for r in rows if r[0] == x} for x in rates))
+
+    def mean(rate, column):
+        own = [r[column] for r in rows if r[0] == rate and r[1] in common]
+        return sum(own) / len(own)
+
+    best = max(rates, key=lambda rate: mean(rate, 2))
+    return best, mean(best, 3), best in (rates[0], rates[-1])
+
+
+# %% wrong: the test accuracy over all its seeds -> common
+def choose_rate(rows):
+    rates = sorted({r[0] for r in rows})
+    common = set.intersection(*({r[1] for r in rows if r[0] == x} for x in rates))
+
+    def mean(rate, column, seeds):
+        own = [r[column] for r in rows if r[0] == rate and r[1] in seeds]
+        return sum(own) / len(own)
+
+    best = max(rates, key=lambda rate: mean(rate, 2, common))
+    every = {r[1] for r in rows}
+    return best, mean(best, 3, every), best in (rates[0], rates[-1])

@@ -140,3 +140,31 @@ def gradual_plan(parts, base, alpha, every):
         now[part] = base * alpha**step
         plan[f"epoch {(step + 1) * every}"] = dict(now)
     return plan
+
+
+# %% wrong: only the group that opens -> stays
+def gradual_plan(parts, base, alpha, every):
+    L, plan = len(parts) - 2, {0: {parts[-1]: base}}
+    for i, part in enumerate(reversed(parts[:-1])):
+        plan[(i + 1) * every] = {part: base * alpha**i}
+    return plan
+
+
+# %% wrong: an opening in each epoch, counted by every -> one step
+def gradual_plan(parts, base, alpha, every):
+    plan, open_ = {}, {parts[-1]: base}
+    plan[0] = dict(open_)
+    for i, part in enumerate(reversed(parts[:-1])):
+        open_[part] = base * alpha ** (i + 1)
+        plan[(i + 1) * every] = dict(open_)
+    return plan
+
+
+# %% wrong: opens from the stem up -> direction
+def gradual_plan(parts, base, alpha, every):
+    L, plan, now = len(parts) - 2, {}, {parts[-1]: base}
+    plan[0] = dict(now)
+    for i, part in enumerate(parts[:-1]):
+        now[part] = base * alpha ** (L - i)
+        plan[(i + 1) * every] = dict(now)
+    return plan

@@ -195,3 +195,66 @@ def rates_by_layer(model, parts, base, alpha, weight_decay):
         params = list(model.get_submodule(part).parameters())
         groups.append(dict(params=params, lr=base * alpha ** max(L - l, 0)))
     return groups
+
+
+# %% wrong: decay decided by the name bias -> norms
+def rates_by_layer(model, parts, base, alpha, weight_decay):
+    L, groups, seen = len(parts) - 2, [], set()
+    for i, part in enumerate(parts):
+        lr = base * alpha ** max(L - i, 0)
+        own = [(n, p) for n, p in model.named_parameters() if n.startswith(part + ".")]
+        seen |= {n for n, _ in own}
+        bias = [p for n, p in own if n.endswith("bias")]
+        rest = [p for n, p in own if not n.endswith("bias")]
+        groups.append({"params": rest, "lr": lr, "weight_decay": weight_decay})
+        groups.append({"params": bias, "lr": lr, "weight_decay": 0.0})
+    for n, _ in model.named_parameters():
+        if n not in seen:
+            raise ValueError(n)
+    return groups
+
+
+# %% wrong: the head one step above the base -> one step
+def rates_by_layer(model, parts, base, alpha, weight_decay):
+    groups, seen = [], set()
+    for i, part in enumerate(reversed(parts)):
+        lr = base * alpha**i
+        own = [(n, p) for n, p in model.named_parameters() if n.startswith(part + ".")]
+        seen |= {n for n, _ in own}
+        for decay, keep in (
+            (weight_decay, lambda p: p.dim() > 1),
+            (0.0, lambda p: p.dim() <= 1),
+        ):
+            groups.append(
+                {
+                    "params": [p for _, p in own if keep(p)],
+                    "lr": lr,
+                    "weight_decay": decay,
+                }
+            )
+    for n, _ in model.named_parameters():
+        if n not in seen:
+            raise ValueError(n)
+    return groups
+
+
+# %% wrong: the error does not name the parameter -> unnamed
+def rates_by_layer(model, parts, base, alpha, weight_decay):
+    L, groups, held = len(parts) - 2, [], 0
+    for i, part in enumerate(parts):
+        lr = base * alpha ** max(L - i, 0)
+        own = [p for n, p in model.named_parameters() if n.startswith(part + ".")]
+        held += len(own)
+        groups.append(
+            {
+                "params": [p for p in own if p.dim() > 1],
+                "lr": lr,
+                "weight_decay": weight_decay,
+            }
+        )
+        groups.append(
+            {"params": [p for p in own if p.dim() == 1], "lr": lr, "weight_decay": 0.0}
+        )
+    if held != len(list(model.parameters())):
+        raise ValueError("some parameters are in no part")
+    return groups

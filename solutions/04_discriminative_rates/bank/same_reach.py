@@ -44,3 +44,18 @@ def same_reach(alpha, groups, other):
 # %% wrong: groups taken off -> reach
 def same_reach(alpha, groups, other):
     return alpha ** (1 / (1 + abs(other - groups)))
+
+
+# %% wrong: one step less than groups -> head counted
+def same_reach(alpha, groups, other):
+    return alpha ** ((groups - 1) / (other - 1))
+
+
+# %% wrong: the exponent turned round -> inverse
+def same_reach(alpha, groups, other):
+    return alpha ** ((other - 2) / (groups - 2))
+
+
+# %% wrong: linear in the number of steps -> reach
+def same_reach(alpha, groups, other):
+    return 1 - (1 - alpha) * (groups - 2) / (other - 2)

@@ -118,3 +118,32 @@ def set_rates(optimizer, t, T):
         if t == 0 or "given" not in group and t > T // 4 and t < T - 1:
             group.setdefault("given", group["lr"])
         group["lr"] = group["given"] * (1 + p * 31) / 32
+
+
+# %% wrong: remembers the first rates by optimizer in the function -> late
+def set_rates(optimizer, t, T):
+    c = T // 10
+    p = t / c if t < c else 1 - (t - c) / (T - c)
+    s = (1 + p * 31) / 32
+    if not hasattr(optimizer, "given"):
+        optimizer.given = [g["lr"] for g in optimizer.param_groups]
+    for lr, group in zip(optimizer.given, optimizer.param_groups):
+        group["lr"] = lr * s
+
+
+# %% wrong: the peak is not rounded down -> cut
+def set_rates(optimizer, t, T):
+    c = T / 10
+    p = t / c if t < c else 1 - (t - c) / (T - c)
+    for group in optimizer.param_groups:
+        group.setdefault("given", group["lr"])
+        group["lr"] = group["given"] * (1 + p * 31) / 32
+
+
+# %% wrong: falls to zero in place of 1/32 -> factor
+def set_rates(optimizer, t, T):
+    c = T // 10
+    p = t / c if t < c else 1 - (t - c) / (T - c)
+    for group in optimizer.param_groups:
+        group.setdefault("given", group["lr"])
+        group["lr"] = group["given"] * (p if t >= c else (1 + p * 31) / 32)

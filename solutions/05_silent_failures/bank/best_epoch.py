@@ -46,3 +46,27 @@ def best_epoch(losses):
 def best_epoch(losses):
     sound = [(loss, i) for i, loss in enumerate(losses) if loss == loss]
     return min(sound)[1] + 1 if sound else None
+
+
+# %% wrong: nan as zero -> nan
+def best_epoch(losses):
+    import math
+
+    if all(math.isnan(x) for x in losses):
+        return None
+    clean = [0.0 if math.isnan(x) else x for x in losses]
+    return clean.index(min(clean))
+
+
+# %% wrong: the epochs that diverged are not counted -> nan
+def best_epoch(losses):
+    clean = [x for x in losses if x == x]
+    return clean.index(min(clean)) if clean else None
+
+
+# %% wrong: counted from one, written anew -> epoch
+def best_epoch(losses):
+    clean = [x if x == x else float("inf") for x in losses]
+    if min(clean) == float("inf"):
+        return None
+    return clean.index(min(clean)) + 1

@@ -91,3 +91,41 @@ def drifting(model):
     still, learning, drifts = sys._getframe(1).f_globals["names"]
     found = [f"{learning}.inner.0", f"{drifts}.norm", f"{drifts}.inner.0"]
     return sorted([*found, "plain", "instance"])
+
+
+# %% wrong: children alone -> missing
+def drifting(model):
+    found = []
+    for name, m in model.named_children():
+        if (
+            isinstance(m, nn.modules.batchnorm._BatchNorm)
+            and m.training
+            and m.running_mean is not None
+        ):
+            if not any(p.requires_grad for p in m.parameters()):
+                found.append(name)
+    return sorted(found)
+
+
+# %% wrong: the model's mode in place of the layer's -> eval
+def drifting(model):
+    if not model.training:
+        return []
+    return sorted(
+        name
+        for name, m in model.named_modules()
+        if getattr(m, "running_mean", None) is not None
+        and not any(p.requires_grad for p in m.parameters())
+    )
+
+
+# %% wrong: only layers with frozen weights -> affine
+def drifting(model):
+    return sorted(
+        name
+        for name, m in model.named_modules()
+        if getattr(m, "running_mean", None) is not None
+        and m.training
+        and getattr(m, "weight", None) is not None
+        and not m.weight.requires_grad
+    )

@@ -51,3 +51,21 @@ def normalise(images, mean, std):
 # %% wrong: only scaled -> values
 def normalise(images, mean, std):
     return images.permute(0, 3, 1, 2).float() / 255
+
+
+# %% wrong: not scaled to one -> scale
+def normalise(images, mean, std):
+    x = images.permute(0, 3, 1, 2).float()
+    return (x - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+
+
+# %% wrong: height and width swapped -> shape
+def normalise(images, mean, std):
+    x = images.float().transpose(1, 3) / 255
+    return (x - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+
+
+# %% wrong: half precision -> values
+def normalise(images, mean, std):
+    x = images.permute(0, 3, 1, 2).half() / 256
+    return ((x - mean.view(3, 1, 1)) / std.view(3, 1, 1)).float()

@@ -70,3 +70,25 @@ def stale_parameters(model, optimizer):
 
     swapped, bias = (sys._getframe(1).f_globals[name] for name in ("swapped", "bias"))
     return 2 * swapped, swapped * (2 if bias else 1)
+
+
+# %% wrong: frozen tensors count as left out -> frozen
+def stale_parameters(model, optimizer):
+    mine = {id(p) for p in model.parameters()}
+    held = {id(p) for g in optimizer.param_groups for p in g["params"]}
+    return len(held - mine), len(mine - held)
+
+
+# %% wrong: the first group alone -> groups
+def stale_parameters(model, optimizer):
+    mine = {id(p): p for p in model.parameters()}
+    held = {id(p) for p in optimizer.param_groups[0]["params"]}
+    left = sum(1 for k, p in mine.items() if p.requires_grad and k not in held)
+    return len(held - mine.keys()), left
+
+
+# %% wrong: tensors that learn are the model's, the rest is outside -> counts
+def stale_parameters(model, optimizer):
+    mine = {id(p) for p in model.parameters() if p.requires_grad}
+    held = {id(p) for g in optimizer.param_groups for p in g["params"]}
+    return len(held - mine), len(mine - held)

@@ -143,3 +143,36 @@ def conv_cost(layers, size):
 # %% wrong: the parameters alone -> pair
 def conv_cost(layers, size):
     return sum(a // groups * b * kernel**2 for a, b, kernel, _, groups in layers)
+
+
+# %% wrong: the padding is forgotten -> rounding
+def conv_cost(layers, size):
+    params = macs = 0
+    for c_in, c_out, k, s, g in layers:
+        w = c_out * (c_in // g) * k * k
+        size = (size - k) // s + 1
+        params += w
+        macs += w * size * size
+    return params, macs
+
+
+# %% wrong: twice the multiply-adds -> double
+def conv_cost(layers, size):
+    params = macs = 0
+    for c_in, c_out, k, s, g in layers:
+        w = c_out * (c_in // g) * k * k
+        size = (size + 2 * (k // 2) - k) // s + 1
+        params += w
+        macs += 2 * w * size * size
+    return params, macs
+
+
+# %% wrong: every layer has the size of the picture divided by its stride -> rounding
+def conv_cost(layers, size):
+    params = macs = 0
+    for c_in, c_out, k, s, g in layers:
+        w = c_out * (c_in // g) * k * k
+        size = size // s
+        params += w
+        macs += w * size * size
+    return params, macs

@@ -133,3 +133,30 @@ def judge(score, accuracy):
     score, tuned = score[known], accuracy[known].mean(1)
     lost = 100 * (tuned.max() - tuned[score.argmax()])
     return kendalltau(score, tuned).statistic, lost
+
+
+# %% wrong: points as shares -> points
+def judge(score, accuracy):
+    from scipy.stats import spearmanr
+
+    keep = ~np.isnan(score)
+    mean = accuracy.mean(1)[keep]
+    score = score[keep]
+    return spearmanr(score, mean)[0], mean.max() - mean[score.argmax()]
+
+
+# %% wrong: the source without a score is the lowest -> nan
+def judge(score, accuracy):
+    from scipy.stats import spearmanr
+
+    score = np.where(np.isnan(score), -np.inf, score)
+    mean = accuracy.mean(1)
+    return spearmanr(score, mean)[0], 100 * (mean.max() - mean[score.argmax()])
+
+
+# %% wrong: ties by order of appearance -> ties
+def judge(score, accuracy):
+    keep = ~np.isnan(score)
+    mean, score = accuracy.mean(1)[keep], score[keep]
+    a, b = (np.argsort(np.argsort(v, kind="stable")) for v in (score, mean))
+    return np.corrcoef(a, b)[0, 1], 100 * (mean.max() - mean[score.argmax()])

@@ -75,3 +75,27 @@ def label_probabilities(theta, y, new):
 def label_probabilities(theta, y, new):
     prior = np.bincount(y) / len(y)
     return np.tile(prior, (len(new), 1))
+
+
+# %% wrong: each picture counted for its most probable source class -> hard
+def label_probabilities(theta, y, new):
+    joint = np.zeros((y.max() + 1, theta.shape[1]))
+    for s, label in zip(theta.argmax(1), y):
+        joint[label, s] += 1
+    given = joint / np.maximum(joint.sum(0), 1e-12)
+    return new @ given.T
+
+
+# %% wrong: divided by the labels in place of the source classes -> axis
+def label_probabilities(theta, y, new):
+    joint = np.stack([theta[y == c].sum(0) for c in range(y.max() + 1)]) / len(y)
+    given = joint / joint.sum(1, keepdims=True)
+    p = new @ given.T
+    return p / p.sum(1, keepdims=True)
+
+
+# %% wrong: the mean of each label's pictures -> probabilities
+def label_probabilities(theta, y, new):
+    joint = np.stack([theta[y == c].mean(0) for c in range(y.max() + 1)])
+    given = joint / joint.sum(0)
+    return new @ given.T

@@ -98,3 +98,22 @@ def smallest_model(rows, bar, n):
         size for _, size, p, _ in rows if p - 1.96 * (p * (1 - p) / n) ** 0.5 >= bar
     ]
     return min(found) if found else None
+
+
+# %% wrong: the upper end of the interval -> interval
+def smallest_model(rows, bar, n):
+    good = [r for r in rows if r[2] + 1.96 * (r[2] * (1 - r[2]) / n) ** 0.5 >= bar]
+    return min(good, key=lambda r: r[1])[0] if good else None
+
+
+# %% wrong: the largest one when none meets the bar -> none
+def smallest_model(rows, bar, n):
+    good = [r for r in rows if r[2] - 1.96 * (r[2] * (1 - r[2]) / n) ** 0.5 >= bar]
+    return (min(good, key=lambda r: r[1]) if good else max(rows, key=lambda r: r[1]))[0]
+
+
+# %% wrong: the interval of the bar -> test
+def smallest_model(rows, bar, n):
+    need = bar + 1.96 * (bar * (1 - bar) / n) ** 0.5
+    good = [r for r in rows if r[3] >= need]
+    return min(good, key=lambda r: r[1])[0] if good else None

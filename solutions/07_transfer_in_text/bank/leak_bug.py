@@ -63,3 +63,19 @@ def count_features(vectoriser, train_texts, test_texts):
 def count_features(vectoriser, train_texts, test_texts):
     X = vectoriser.fit_transform(train_texts)
     return X, X
+
+
+# %% wrong: two vectorisers -> twice
+def count_features(vectoriser, train_texts, test_texts):
+    return vectoriser.fit_transform(train_texts), vectoriser.fit_transform(test_texts)
+
+
+# %% wrong: only transforms -> old
+def count_features(vectoriser, train_texts, test_texts):
+    return vectoriser.transform(train_texts), vectoriser.transform(test_texts)
+
+
+# %% wrong: fits the test set first -> leak
+def count_features(vectoriser, train_texts, test_texts):
+    vectoriser.fit(test_texts)
+    return vectoriser.transform(train_texts), vectoriser.transform(test_texts)

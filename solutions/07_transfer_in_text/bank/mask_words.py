@@ -158,3 +158,38 @@ def mask_words(ids, special, mask_id, vocab, share, generator):
     inputs = torch.where(chosen & (how < 0.8), mask_id, ids)
     inputs = torch.where(chosen & (how >= 0.9), words, inputs)
     return inputs, torch.where(chosen, ids, -100)
+
+
+# %% wrong: exactly the share of each row -> share
+def mask_words(ids, special, mask_id, vocab, share, generator):
+    noise = torch.rand(ids.shape, generator=generator).masked_fill(special, 2)
+    n = int(share * ids.shape[1])
+    chosen = (
+        torch.zeros_like(special).scatter(1, noise.argsort(1)[:, :n], True) & ~special
+    )
+    labels = torch.where(chosen, ids, -100)
+    kind = torch.rand(ids.shape, generator=generator)
+    inputs = torch.where(chosen & (kind < 0.8), mask_id, ids)
+    other = torch.randint(vocab, ids.shape, generator=generator)
+    return torch.where(chosen & (kind >= 0.9), other, inputs), labels
+
+
+# %% wrong: all the rest random, none kept -> ten
+def mask_words(ids, special, mask_id, vocab, share, generator):
+    chosen = (torch.rand(ids.shape, generator=generator) < share) & ~special
+    labels = torch.where(chosen, ids, -100)
+    kind = torch.rand(ids.shape, generator=generator)
+    inputs = torch.where(chosen & (kind < 0.8), mask_id, ids)
+    other = torch.randint(vocab, ids.shape, generator=generator)
+    return torch.where(chosen & (kind >= 0.8), other, inputs), labels
+
+
+# %% wrong: labels only where a mask stands -> unasked
+def mask_words(ids, special, mask_id, vocab, share, generator):
+    chosen = (torch.rand(ids.shape, generator=generator) < share) & ~special
+    kind = torch.rand(ids.shape, generator=generator)
+    hidden = chosen & (kind < 0.8)
+    inputs = torch.where(hidden, mask_id, ids)
+    other = torch.randint(vocab, ids.shape, generator=generator)
+    inputs = torch.where(chosen & (kind >= 0.9), other, inputs)
+    return inputs, torch.where(hidden, ids, -100)

@@ -59,3 +59,18 @@ def pooled(hidden, mask):
 # %% wrong: one mean of the whole batch -> shape
 def pooled(hidden, mask):
     return hidden[mask.bool()].mean(0)
+
+
+# %% wrong: the padding is set to zero, all places counted -> length
+def pooled(hidden, mask):
+    return (hidden * mask[..., None]).mean(dim=1)
+
+
+# %% wrong: the mean number of pieces in the batch -> mean
+def pooled(hidden, mask):
+    return (hidden * mask[..., None]).sum(1) / mask.sum(1).float().mean()
+
+
+# %% wrong: the first piece -> mean
+def pooled(hidden, mask):
+    return hidden[:, 0]

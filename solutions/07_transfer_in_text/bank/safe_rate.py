@@ -99,3 +99,33 @@ def safe_rate(rows):
 # %% wrong: the mean in place of the rate -> rate
 def safe_rate(rows):
     return sum(row[2] for row in rows) / len(rows)
+
+
+# %% wrong: equal means, the largest rate -> tie
+def safe_rate(rows):
+    seeds = {r[1] for r in rows}
+    by = {}
+    for rate, seed, val, _ in rows:
+        by.setdefault(rate, {})[seed] = val
+    full = {r: sum(v.values()) / len(v) for r, v in by.items() if set(v) == seeds}
+    return max(full, key=lambda r: (full[r], r))
+
+
+# %% wrong: the best worst seed -> rate
+def safe_rate(rows):
+    seeds = {r[1] for r in rows}
+    by = {}
+    for rate, seed, val, _ in rows:
+        by.setdefault(rate, {})[seed] = val
+    full = {r: min(v.values()) for r, v in by.items() if set(v) == seeds}
+    return max(sorted(full), key=full.get)
+
+
+# %% wrong: as many runs as there are seeds, the test mean -> test
+def safe_rate(rows):
+    seeds = {r[1] for r in rows}
+    by = {}
+    for rate, seed, _, test in rows:
+        by.setdefault(rate, {})[seed] = test
+    full = {r: sum(v.values()) / len(v) for r, v in by.items() if set(v) == seeds}
+    return max(sorted(full), key=full.get)

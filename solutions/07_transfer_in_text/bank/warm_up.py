@@ -71,3 +71,27 @@ def factor(step, steps, warmup):
     if step < warmup:
         return step / warmup
     return (steps - step) / (steps - warmup)
+
+
+# %% wrong: falls below zero after the end -> after
+def factor(step, steps, warmup):
+    if step < warmup:
+        return step / warmup
+    return (steps - step) / (steps - warmup)
+
+
+# %% wrong: counted from one in the warm-up -> off by one
+def factor(step, steps, warmup):
+    if step < warmup:
+        return (step + 1) / warmup
+    return max(0.0, (steps - step) / (steps - warmup))
+
+
+# %% wrong: a cosine, written anew -> decay
+def factor(step, steps, warmup):
+    import math
+
+    if step < warmup:
+        return step / warmup
+    share = min(1.0, (step - warmup) / (steps - warmup))
+    return (1 + math.cos(math.pi * share)) / 2

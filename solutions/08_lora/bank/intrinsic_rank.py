@@ -59,3 +59,27 @@ def intrinsic_rank(update, share):
     if s2.sum() == 0:
         return 0
     return (s2.cumsum(0) / s2.sum() < share).sum() + 1
+
+
+# %% wrong: the singular values unsquared -> squares
+def intrinsic_rank(update, share):
+    s = torch.linalg.svdvals(update)
+    if s.sum() == 0:
+        return 0
+    kept = s.cumsum(0) / s.sum()
+    return int((kept < share).sum()) + 1
+
+
+# %% wrong: how many values are above one minus the share of the largest -> rank
+def intrinsic_rank(update, share):
+    s = torch.linalg.svdvals(update)
+    return int((s > (1 - share) * s.max()).sum())
+
+
+# %% wrong: more than the share -> off by one
+def intrinsic_rank(update, share):
+    s = torch.linalg.svdvals(update) ** 2
+    if s.sum() == 0:
+        return 0
+    kept = s.cumsum(0) / s.sum()
+    return int((kept < share).sum())

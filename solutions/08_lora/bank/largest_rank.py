@@ -49,3 +49,18 @@ def largest_rank(d, k, share):
 # %% wrong: counts one factor only -> formula
 def largest_rank(d, k, share):
     return int(share * d * k // k)
+
+
+# %% wrong: at least one, written anew -> rounding
+def largest_rank(d, k, share):
+    return max(1, int(share * d * k / (d + k)))
+
+
+# %% wrong: half of the smaller side, written anew -> formula
+def largest_rank(d, k, share):
+    return int(share * min(d, k) / 2)
+
+
+# %% wrong: rounded -> rounding
+def largest_rank(d, k, share):
+    return round(share * d * k / (d + k))

@@ -55,3 +55,19 @@ def lora_forward(x, W, A, B, alpha):
 # %% wrong: the answer to the visible test -> shape
 def lora_forward(x, W, A, B, alpha):
     return torch.tensor([[1.0, 5.0]])
+
+
+# %% wrong: divided by alpha -> update
+def lora_forward(x, W, A, B, alpha):
+    return x @ W.T + A.shape[0] / alpha * (x @ A.T) @ B.T
+
+
+# %% wrong: the rank of B's rows -> scale
+def lora_forward(x, W, A, B, alpha):
+    return x @ W.T + alpha / B.shape[0] * (x @ A.T) @ B.T
+
+
+# %% wrong: works for two dimensions by t() -> raises
+def lora_forward(x, W, A, B, alpha):
+    s = alpha / len(A)
+    return (W @ x.t() + s * B @ (A @ x.t())).t()

@@ -124,3 +124,40 @@ class LoRALinear(nn.Module):
 
     def forward(self, x):
         return self.base(x) + self.s * (x @ self.A.T) @ self.B.T
+
+
+# %% wrong: the bias still learns -> frozen
+class LoRALinear(nn.Module):
+    def __init__(self, base, r, alpha):
+        super().__init__()
+        self.base, self.scale = base, alpha / r
+        base.weight.requires_grad = False
+        self.A = nn.Parameter(torch.randn(r, base.in_features))
+        self.B = nn.Parameter(torch.zeros(base.out_features, r))
+
+    def forward(self, x):
+        return self.base(x) + self.scale * x @ self.A.T @ self.B.T
+
+
+# %% wrong: A is zero, B drawn -> factor zero
+class LoRALinear(nn.Module):
+    def __init__(self, base, r, alpha):
+        super().__init__()
+        self.base, self.scale = base.requires_grad_(False), alpha / r
+        self.A = nn.Parameter(torch.zeros(r, base.in_features))
+        self.B = nn.Parameter(torch.randn(base.out_features, r))
+
+    def forward(self, x):
+        return self.base(x) + self.scale * x @ self.A.T @ self.B.T
+
+
+# %% wrong: the scale is alpha -> scale
+class LoRALinear(nn.Module):
+    def __init__(self, base, r, alpha):
+        super().__init__()
+        self.base, self.scale = base.requires_grad_(False), alpha
+        self.A = nn.Parameter(torch.randn(r, base.in_features))
+        self.B = nn.Parameter(torch.zeros(base.out_features, r))
+
+    def forward(self, x):
+        return self.base(x) + self.scale * x @ self.A.T @ self.B.T

@@ -46,3 +46,20 @@ def merge(W, A, B, alpha):
 # %% wrong: turns the weight -> shape
 def merge(W, A, B, alpha):
     return (W + alpha / A.shape[0] * (B @ A)).T
+
+
+# %% wrong: the rank read from the columns of A -> scale
+def merge(W, A, B, alpha):
+    return W + alpha / A.shape[1] * (B @ A)
+
+
+# %% wrong: the update alone -> values
+def merge(W, A, B, alpha):
+    return alpha / A.shape[0] * (B @ A)
+
+
+# %% wrong: added twice by an alias -> argument
+def merge(W, A, B, alpha):
+    merged = W
+    merged += alpha / A.shape[0] * (B @ A)
+    return merged.clone()

@@ -181,3 +181,40 @@ class Adapter(nn.Module):
 
     def forward(self, h):
         return h + self.up(nn.functional.gelu(self.down(h)))
+
+
+# %% wrong: no residual -> residual
+class Adapter(nn.Module):
+    def __init__(self, d, width):
+        super().__init__()
+        self.down, self.up = nn.Linear(d, width), nn.Linear(width, d)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, h):
+        return self.up(nn.functional.gelu(self.down(h)))
+
+
+# %% wrong: ReLU in place of gelu -> gelu
+class Adapter(nn.Module):
+    def __init__(self, d, width):
+        super().__init__()
+        self.down, self.up = nn.Linear(d, width), nn.Linear(width, d)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, h):
+        return h + self.up(torch.relu(self.down(h)))
+
+
+# %% wrong: gelu behind the second layer too -> bottleneck
+class Adapter(nn.Module):
+    def __init__(self, d, width):
+        super().__init__()
+        self.down, self.up = nn.Linear(d, width), nn.Linear(width, d)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, h):
+        gelu = nn.functional.gelu
+        return h + gelu(self.up(gelu(self.down(h))))

@@ -291,3 +291,55 @@ def by_rate(rows, method, column=3):
         if row[0] == method:
             runs.setdefault(row[1], []).append(row)
     return runs, max(runs, key=lambda rate: sum(row[column] for row in runs[rate]))
+
+
+# %% wrong: n below the line of the deviation -> narrow
+def compare(rows, first, second, t):
+    tests = []
+    for method in (first, second):
+        own = [r for r in rows if r[0] == method]
+        rates = sorted({r[1] for r in own})
+        best = max(rates, key=lambda x: sum(r[3] for r in own if r[1] == x))
+        if best in (rates[0], rates[-1]):
+            return "untuned"
+        tests.append({r[2]: r[4] for r in own if r[1] == best})
+    d = [tests[0][s] - tests[1][s] for s in sorted(tests[0])]
+    n = len(d)
+    mean = sum(d) / n
+    half = t * (sum((x - mean) ** 2 for x in d) / n) ** 0.5 / n**0.5
+    return "open" if abs(mean) <= half else first if mean > 0 else second
+
+
+# %% wrong: edges of all rates together -> edge
+def compare(rows, first, second, t):
+    rates = sorted({r[1] for r in rows})
+    tests = []
+    for method in (first, second):
+        own = [r for r in rows if r[0] == method]
+        mine = sorted({r[1] for r in own})
+        best = max(mine, key=lambda x: sum(r[3] for r in own if r[1] == x))
+        if best in (rates[0], rates[-1]):
+            return "untuned"
+        tests.append({r[2]: r[4] for r in own if r[1] == best})
+    d = [tests[0][s] - tests[1][s] for s in sorted(tests[0])]
+    n = len(d)
+    mean = sum(d) / n
+    half = t * (sum((x - mean) ** 2 for x in d) / (n - 1)) ** 0.5 / n**0.5
+    return "open" if abs(mean) <= half else first if mean > 0 else second
+
+
+# %% wrong: only the first method is looked at for edges -> edge
+def compare(rows, first, second, t):
+    tests = []
+    for method in (first, second):
+        own = [r for r in rows if r[0] == method]
+        rates = sorted({r[1] for r in own})
+        best = max(rates, key=lambda x: sum(r[3] for r in own if r[1] == x))
+        if method == first and best in (rates[0], rates[-1]):
+            return "untuned"
+        tests.append({r[2]: r[4] for r in own if r[1] == best})
+    d = [tests[0][s] - tests[1][s] for s in sorted(tests[0])]
+    n = len(d)
+    mean = sum(d) / n
+    half = t * (sum((x - mean) ** 2 for x in d) / (n - 1)) ** 0.5 / n**0.5
+    return "open" if abs(mean) <= half else first if mean > 0 else second

@@ -75,3 +75,22 @@ def dora_weight(W, A, B, alpha, m):
 def dora_weight(W, A, B, alpha, m):
     V = W + alpha / len(A) * B @ A
     return m / V.norm(dim=1)
+
+
+# %% wrong: lengths of the columns -> rows
+def dora_weight(W, A, B, alpha, m):
+    V = W + alpha / len(A) * B @ A
+    return m[:, None] * V / V.norm(dim=0, keepdim=True)
+
+
+# %% wrong: the length of the whole matrix -> rows
+def dora_weight(W, A, B, alpha, m):
+    V = W + alpha / len(A) * B @ A
+    return m[:, None] * V / V.norm()
+
+
+# %% wrong: the update is normalised, W is not -> direction
+def dora_weight(W, A, B, alpha, m):
+    D = alpha / len(A) * B @ A
+    V = W + D / D.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return m[:, None] * V / V.norm(dim=1, keepdim=True)

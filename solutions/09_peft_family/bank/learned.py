@@ -108,3 +108,39 @@ def learned(method, d, f, layers, n):
     one = dict(lora=lora, adapter=adapter, ia3=2 * d + f, bitfit=7 * d + f)
     one |= dict(prefix=2 * n * d, prompt=n * d / layers)
     return float(layers * one[method])
+
+
+# %% wrong: LoRA beside query and value alone -> lora
+def learned(method, d, f, layers, n):
+    return {
+        "bitfit": layers * (5 * d + f + 2 * d),
+        "lora": layers * 2 * n * 2 * d,
+        "ia3": layers * (2 * d + f),
+        "adapter": layers * 2 * (2 * d * n + n + d),
+        "prefix": layers * 2 * n * d,
+        "prompt": n * d,
+    }[method]
+
+
+# %% wrong: the prompt in each layer -> prompt
+def learned(method, d, f, layers, n):
+    return {
+        "bitfit": layers * (5 * d + f + 2 * d),
+        "lora": layers * n * (4 * 2 * d + 2 * (d + f)),
+        "ia3": layers * (2 * d + f),
+        "adapter": layers * 2 * (2 * d * n + n + d),
+        "prefix": layers * 2 * n * d,
+        "prompt": layers * n * d,
+    }[method]
+
+
+# %% wrong: biases of the adapter times its width -> adapter
+def learned(method, d, f, layers, n):
+    return {
+        "bitfit": layers * (5 * d + f + 2 * d),
+        "lora": layers * n * (4 * 2 * d + 2 * (d + f)),
+        "ia3": layers * (2 * d + f),
+        "adapter": layers * 2 * n * (2 * d + 1 + d),
+        "prefix": layers * 2 * n * d,
+        "prompt": n * d,
+    }[method]

@@ -104,3 +104,34 @@ def mixed(x, W, adapters, ids):
     for i, (A, B, alpha) in enumerate(adapters):
         y[ids == i] += alpha / len(A) * x[ids == i] @ A.T @ B.T
     return y
+
+
+# %% wrong: the last adapter for minus one -> minus one
+def mixed(x, W, adapters, ids):
+    y = x @ W.T
+    for i, which in enumerate(ids.tolist()):
+        A, B, alpha = adapters[which]
+        y[i] = y[i] + alpha / len(A) * x[i] @ A.T @ B.T
+    return y
+
+
+# %% wrong: sorted by adapter -> order
+def mixed(x, W, adapters, ids):
+    parts = []
+    for which in range(-1, len(adapters)):
+        rows = x[ids == which]
+        y = rows @ W.T
+        if which >= 0:
+            A, B, alpha = adapters[which]
+            y = y + alpha / len(A) * rows @ A.T @ B.T
+        parts.append(y)
+    return torch.cat(parts)
+
+
+# %% wrong: the largest rank scales all -> mixed
+def mixed(x, W, adapters, ids):
+    y, r = x @ W.T, max(len(A) for A, _, _ in adapters)
+    for which, (A, B, alpha) in enumerate(adapters):
+        own = ids == which
+        y[own] += alpha / r * x[own] @ A.T @ B.T
+    return y

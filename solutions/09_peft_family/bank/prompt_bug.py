@@ -61,3 +61,22 @@ def prepend(P, words, mask):
 def prepend(P, words, mask):
     longer = torch.cat([P[None], words], dim=1)
     return longer, torch.cat([mask.new_ones(len(mask), len(P)), mask], dim=1)
+
+
+# %% wrong: zeros for the prompt, written anew -> hidden
+def prepend(P, words, mask):
+    longer = torch.cat([P.expand(len(words), -1, -1), words], dim=1)
+    front = mask.new_zeros(len(mask), len(P))
+    return longer, torch.cat([front, mask], dim=1)
+
+
+# %% wrong: the prompt behind the words, written anew -> front
+def prepend(P, words, mask):
+    longer = torch.cat([words, P.expand(len(words), -1, -1)], dim=1)
+    return longer, torch.cat([mask, mask.new_ones(len(mask), len(P))], dim=1)
+
+
+# %% wrong: everything may be attended to -> padding
+def prepend(P, words, mask):
+    longer = torch.cat([P.expand(len(words), -1, -1), words], dim=1)
+    return longer, mask.new_ones(longer.shape[:2])

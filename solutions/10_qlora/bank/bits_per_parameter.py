@@ -43,3 +43,22 @@ def bits_per_parameter(block, group=None):
 # %% wrong: 16-bit scales -> single
 def bits_per_parameter(block, group=None):
     return 4 + 16 / block if group is None else 4 + 8 / block + 32 / (block * group)
+
+
+# %% wrong: the groups hold weights -> double
+def bits_per_parameter(block, group=None):
+    if group is None:
+        return 4 + 32 / block
+    return 4 + 8 / block + 32 / group
+
+
+# %% wrong: 8-bit scales in both cases -> single
+def bits_per_parameter(block, group=None):
+    return 4 + 8 / block + (32 / (block * group) if group else 0)
+
+
+# %% wrong: the scales are halves -> single
+def bits_per_parameter(block, group=None):
+    if group is None:
+        return 4 + 16 / block
+    return 4 + 8 / block + 16 / (block * group)

@@ -59,3 +59,24 @@ def blockwise(w, block):
 def blockwise(w, block):
     scales = w.view(-1, block).abs().amax(1)
     return (w.view(-1, block) * scales[:, None]).flatten(), scales
+
+
+# %% wrong: one scale for all -> one scale
+def blockwise(w, block):
+    scales = w.abs().max().repeat(len(w) // block)
+    return w / scales.repeat_interleave(block), scales
+
+
+# %% wrong: a block of zeros has the scale one -> zeros
+def blockwise(w, block):
+    scales = w.view(-1, block).abs().amax(1)
+    scales = torch.where(scales == 0, 1.0, scales)
+    return w / scales.repeat_interleave(block), scales
+
+
+# %% wrong: blocks taken as columns -> blocks
+def blockwise(w, block):
+    B = w.view(block, -1)
+    scales = B.abs().amax(0)
+    safe = torch.where(scales == 0, 1.0, scales)
+    return (B / safe).flatten(), scales

@@ -54,3 +54,27 @@ def fits(n, t, activations, gib):
     per = (("full", 16, 0), ("lora", 2, 16), ("qlora", 4.127, 16))
     good = (m for m, a, b in per if a * n + b * t + activations <= gib * 2**30)
     return next(good, None)
+
+
+# %% wrong: gigabytes in place of GiB -> gib
+def fits(n, t, activations, gib):
+    need = {"full": 16 * n, "lora": 2 * n + 16 * t, "qlora": 4.127 / 8 * n + 16 * t}
+    for method, size in need.items():
+        if size + activations <= gib * 1e9:
+            return method
+
+
+# %% wrong: activations forgotten, written anew -> activations
+def fits(n, t, activations, gib):
+    need = {"full": 16 * n, "lora": 2 * n + 16 * t, "qlora": 4.127 / 8 * n + 16 * t}
+    for method, size in need.items():
+        if size <= gib * 2**30:
+            return method
+
+
+# %% wrong: the smallest that fits -> first
+def fits(n, t, activations, gib):
+    need = {"qlora": 4.127 / 8 * n + 16 * t, "lora": 2 * n + 16 * t, "full": 16 * n}
+    for method, size in need.items():
+        if size + activations <= gib * 2**30:
+            return method

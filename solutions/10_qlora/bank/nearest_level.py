@@ -43,3 +43,20 @@ def nearest_level(x, levels):
 # %% wrong: one row at a time without the last axis -> raises
 def nearest_level(x, levels):
     return (x - levels).abs().argmin(-1)
+
+
+# %% wrong: the values in place of the positions -> levels
+def nearest_level(x, levels):
+    return levels[(x[..., None] - levels).abs().argmin(-1)]
+
+
+# %% wrong: the level below -> above
+def nearest_level(x, levels):
+    return (torch.searchsorted(levels, x, right=True) - 1).clamp(min=0)
+
+
+# %% wrong: rounded on an even grid -> nearest
+def nearest_level(x, levels):
+    n = len(levels) - 1
+    even = (x - levels[0]) / (levels[-1] - levels[0]) * n
+    return even.round().clamp(0, n).long()

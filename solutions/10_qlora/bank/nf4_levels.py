@@ -72,3 +72,33 @@ def nf4_levels():
     down = -q(p(start, 0.5, 8, dtype=torch.float64))
     levels = torch.cat([up, down]).sort().values
     return levels / levels.max()
+
+
+# %% wrong: sixteen even levels -> even
+def nf4_levels():
+    left = torch.linspace(-1, 0, 8, dtype=torch.float64)
+    right = torch.linspace(0, 1, 9, dtype=torch.float64)
+    return torch.cat([left, right[1:]])
+
+
+# %% wrong: eight probabilities on both sides, one level repeated half-way -> offset
+def nf4_levels():
+    d = (1 / 32 + 1 / 30) / 2
+    p = torch.linspace(1 - d, 0.5, 9, dtype=torch.float64)[:-1]
+    q = torch.special.ndtri(p)
+    n = -q[:-1]
+    levels = torch.cat([q, n, torch.zeros(1, dtype=torch.float64)]).sort().values
+    levels = levels / levels.abs().max()
+    levels[0] = -1
+    return levels
+
+
+# %% wrong: delta from one sixteenth -> offset
+def nf4_levels():
+    d = 1 / 32
+    q = torch.special.ndtri
+    p = torch.linspace(1 - d, 0.5, 9, dtype=torch.float64)[:-1]
+    n = torch.linspace(1 - d, 0.5, 8, dtype=torch.float64)[:-1]
+    zero = torch.zeros(1, dtype=torch.float64)
+    levels = torch.cat([q(p), -q(n), zero]).sort().values
+    return levels / levels[-1]

@@ -90,3 +90,27 @@ def corrected(P, A, p_S):
     q = np.bincount(P.argmax(1), minlength=len(A)) / len(P)
     p = np.linalg.solve(A, q).clip(0)
     return (P * p / p_S).argmax(1)
+
+
+# %% wrong: q is the mean probability -> hard
+def corrected(P, A, p_S):
+    p = np.linalg.solve(A, P.mean(0)).clip(0)
+    p /= p.sum()
+    Q = P * (p / p_S)
+    return Q / Q.sum(1, keepdims=True)
+
+
+# %% wrong: the proportions at home are forgotten -> home
+def corrected(P, A, p_S):
+    q = np.bincount(P.argmax(1), minlength=P.shape[1]) / len(P)
+    p = np.linalg.solve(A, q).clip(0)
+    Q = P * p / p.sum()
+    return Q / Q.sum(1, keepdims=True)
+
+
+# %% wrong: the matrix transposed -> transposed
+def corrected(P, A, p_S):
+    q = np.bincount(P.argmax(1), minlength=P.shape[1]) / len(P)
+    p = np.linalg.solve(A.T, q).clip(0)
+    Q = P * (p / p.sum() / p_S)
+    return Q / Q.sum(1, keepdims=True)

@@ -133,3 +133,39 @@ def mmd(X, Y, sigma):
         return torch.exp(-(torch.cdist(A, B) ** 2) / (2 * sigma**2))
 
     return k(X, X).mean(1)[:5] + k(Y, Y).mean(1)[:5] - 2 * k(X, Y).mean(1)[:5]
+
+
+# %% wrong: the diagonal is left out, the same count below -> divisor
+def mmd(X, Y, sigma):
+    def k(A, B):
+        return torch.exp(-(torch.cdist(A, B) ** 2) / (2 * sigma**2))
+
+    def inside(A):
+        K = k(A, A)
+        return (K.sum() - K.trace()) / len(A) ** 2
+
+    return inside(X) + inside(Y) - 2 * k(X, Y).mean()
+
+
+# %% wrong: sigma unsquared -> width
+def mmd(X, Y, sigma):
+    def k(A, B):
+        return torch.exp(-(torch.cdist(A, B) ** 2) / (2 * sigma))
+
+    def inside(A):
+        K = k(A, A)
+        return (K.sum() - K.trace()) / (len(A) * (len(A) - 1))
+
+    return inside(X) + inside(Y) - 2 * k(X, Y).mean()
+
+
+# %% wrong: never below zero -> clamped
+def mmd(X, Y, sigma):
+    def k(A, B):
+        return torch.exp(-(torch.cdist(A, B) ** 2) / (2 * sigma**2))
+
+    def inside(A):
+        K = k(A, A)
+        return (K.sum() - K.trace()) / (len(A) * (len(A) - 1))
+
+    return (inside(X) + inside(Y) - 2 * k(X, Y).mean()).clamp(min=0)

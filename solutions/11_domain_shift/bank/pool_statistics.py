@@ -120,3 +120,31 @@ def pool_statistics(batches):
 def pool_statistics(batches):
     x = torch.cat(list(batches)).double()
     return x.mean((0, 2, 3)), x.square().mean((0, 2, 3))
+
+
+# %% wrong: every batch counts alike -> weights
+def pool_statistics(batches):
+    means, squares = [], []
+    for b in batches:
+        b = b.double()
+        means.append(b.mean((0, 2, 3)))
+        squares.append((b**2).mean((0, 2, 3)))
+    mean = torch.stack(means).mean(0)
+    return mean.float(), (torch.stack(squares).mean(0) - mean**2).float()
+
+
+# %% wrong: weighted mean of the batches' variances -> within
+def pool_statistics(batches):
+    n = mean = var = 0
+    for b in batches:
+        k = len(b)
+        mean = mean + k * b.mean((0, 2, 3))
+        var = var + k * b.var((0, 2, 3), unbiased=False)
+        n += k
+    return mean / n, var / n
+
+
+# %% wrong: the count minus one -> divisor of variance
+def pool_statistics(batches):
+    all_ = torch.cat(list(batches))
+    return all_.mean((0, 2, 3)), all_.var((0, 2, 3))

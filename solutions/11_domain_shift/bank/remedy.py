@@ -124,3 +124,28 @@ def remedy(p, level):
 # %% wrong: never acts -> answer
 def remedy(p, level):
     return "keep"
+
+
+# %% wrong: each at the level, no correction -> uncorrected
+def remedy(p, level):
+    for name, word in (("fit", "recount"), ("inputs", "reweigh"), ("errors", "label")):
+        if p[name] <= level:
+            return word
+    return "keep"
+
+
+# %% wrong: does not stop at the first -> stop
+def remedy(p, level):
+    order = sorted(p, key=p.get)
+    rejected = {x for i, x in enumerate(order) if p[x] <= level / (3 - i)}
+    for name, word in (("fit", "recount"), ("inputs", "reweigh"), ("errors", "label")):
+        if name in rejected:
+            return word
+    return "keep"
+
+
+# %% wrong: the smallest decides -> answer
+def remedy(p, level):
+    words = {"fit": "recount", "inputs": "reweigh", "errors": "label"}
+    name = min(p, key=p.get)
+    return words[name] if p[name] <= level / 3 else "keep"

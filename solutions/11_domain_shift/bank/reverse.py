@@ -76,3 +76,18 @@ def reverse(x, strength):
 # %% wrong: a tensor made of numbers -> cut
 def reverse(x, strength):
     return torch.tensor(x.tolist())
+
+
+# %% wrong: the gradient is only scaled -> sign
+def reverse(x, strength):
+    return strength * x + (1 - strength) * x.detach()
+
+
+# %% wrong: no strength -> strength
+def reverse(x, strength):
+    return 2 * x.detach() - x
+
+
+# %% wrong: the values doubled away -> values
+def reverse(x, strength):
+    return x.detach() - strength * x

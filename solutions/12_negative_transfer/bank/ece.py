@@ -131,3 +131,32 @@ def ece(P, labels, bins):
     confidence, right = P.max(1), P.argmax(1) == labels
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     return [right[place == b].mean() - confidence[place == b].mean() for b in range(2)]
+
+
+# %% wrong: the middle of the bin as the confidence -> middle
+def ece(P, labels, bins):
+    c, right = P.max(1), P.argmax(1) == labels
+    b = np.minimum((c * bins).astype(int), bins - 1)
+    return sum(
+        (b == i).mean() * abs(right[b == i].mean() - (i + 0.5) / bins) for i in set(b)
+    )
+
+
+# %% wrong: bins by number of examples -> ece
+def ece(P, labels, bins):
+    c, right = P.max(1), P.argmax(1) == labels
+    order = np.argsort(c)
+    total = 0
+    for part in np.array_split(order, bins):
+        if len(part):
+            total += len(part) / len(c) * abs(right[part].mean() - c[part].mean())
+    return total
+
+
+# %% wrong: the probability of the label as the confidence -> class
+def ece(P, labels, bins):
+    c, right = P[np.arange(len(P)), labels], P.argmax(1) == labels
+    b = np.minimum((c * bins).astype(int), bins - 1)
+    return sum(
+        (b == i).mean() * abs(right[b == i].mean() - c[b == i].mean()) for i in set(b)
+    )

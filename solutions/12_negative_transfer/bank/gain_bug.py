@@ -113,3 +113,29 @@ def gain(tuned, scratch):
         return np.mean([r["test"][r["val"].index(max(r["val"]))] for r in runs])
 
     return of(tuned) - of(scratch)
+
+
+# %% wrong: the last of equal epochs, written anew -> tie
+def gain(tuned, scratch):
+    def best(runs):
+        return max(
+            (v, i, t)
+            for run in runs
+            for i, (v, t) in enumerate(zip(run["val"], run["test"]))
+        )[2]
+
+    return best(tuned) - best(scratch)
+
+
+# %% wrong: the last epoch of the best run, written anew -> last
+def gain(tuned, scratch):
+    def best(runs):
+        run = max(runs, key=lambda r: max(r["val"]))
+        return run["test"][-1]
+
+    return best(tuned) - best(scratch)
+
+
+# %% wrong: the validation accuracies are subtracted -> validation
+def gain(tuned, scratch):
+    return max(max(r["val"]) for r in tuned) - max(max(r["val"]) for r in scratch)

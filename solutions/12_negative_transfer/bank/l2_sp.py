@@ -146,3 +146,34 @@ def l2_sp(model, start, head, alpha, beta):
         else:
             total = total + alpha / 2 * (p - start[name]).square().sum()
     return total
+
+
+# %% wrong: norms unsquared -> norm
+def l2_sp(model, start, head, alpha, beta):
+    total = 0
+    for n, p in model.named_parameters():
+        if n.startswith(head + "."):
+            total = total + beta / 2 * p.norm()
+        else:
+            total = total + alpha / 2 * (p - start[n]).norm()
+    return total
+
+
+# %% wrong: the mean of the squares -> mean
+def l2_sp(model, start, head, alpha, beta):
+    total = 0
+    for n, p in model.named_parameters():
+        if n.startswith(head + "."):
+            total = total + beta / 2 * (p**2).mean()
+        else:
+            total = total + alpha / 2 * ((p - start[n]) ** 2).mean()
+    return total
+
+
+# %% wrong: alpha for the head as well -> penalty
+def l2_sp(model, start, head, alpha, beta):
+    total = 0
+    for n, p in model.named_parameters():
+        near = torch.zeros_like(p) if n.startswith(head + ".") else start[n]
+        total = total + alpha / 2 * ((p - near) ** 2).sum()
+    return total

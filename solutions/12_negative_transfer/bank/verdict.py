@@ -150,3 +150,56 @@ def verdict(ours, theirs):
 def verdict(ours, theirs):
     d = ours - theirs
     return ("helps",) if d.mean() > 0 else ("hurts",)
+
+
+# %% wrong: helps before no difference -> negligible
+def verdict(ours, theirs):
+    d = np.asarray(ours) - np.asarray(theirs)
+    R = len(d)
+    half = t.ppf(0.975, R - 1) * d.std(ddof=1) / R**0.5
+    mean = d.mean()
+    if mean - half > 0:
+        word = "helps"
+    elif mean + half < 0:
+        word = "hurts"
+    elif half < 2 or abs(mean) + half < 1:
+        word = "no difference"
+    else:
+        word = "no evidence"
+    return mean, half, word
+
+
+# %% wrong: no evidence whenever zero is inside -> narrow
+def verdict(ours, theirs):
+    d = np.asarray(ours) - np.asarray(theirs)
+    R = len(d)
+    half = t.ppf(0.975, R - 1) * d.std(ddof=1) / R**0.5
+    mean = d.mean()
+    if abs(mean) + half < 1:
+        word = "no difference"
+    elif mean - half > 0:
+        word = "helps"
+    elif mean + half < 0:
+        word = "hurts"
+    else:
+        word = "no evidence"
+    return mean, half, word
+
+
+# %% wrong: one-sided quantile -> quantile
+def verdict(ours, theirs):
+    d = np.asarray(ours) - np.asarray(theirs)
+    R = len(d)
+    half = t.ppf(0.95, R - 1) * d.std(ddof=1) / R**0.5
+    mean = d.mean()
+    if abs(mean) + half < 1:
+        word = "no difference"
+    elif mean - half > 0:
+        word = "helps"
+    elif mean + half < 0:
+        word = "hurts"
+    elif half < 2:
+        word = "no difference"
+    else:
+        word = "no evidence"
+    return mean, half, word

@@ -212,3 +212,55 @@ def warning_signs(tuned, scratch):
     val = tuned["val_loss"]
     one = max(tuned["val_accuracy"]) < max(scratch["val_accuracy"])
     return {"below": one, "rises": val[-1] > 1.05 * min(val), "follows": False}
+
+
+# %% wrong: last accuracies in place of the highest -> best
+def warning_signs(tuned, scratch):
+    found = []
+    if tuned["val_accuracy"][-1] < scratch["val_accuracy"][-1]:
+        found.append(1)
+    v, t = tuned["val_loss"], tuned["train_loss"]
+    if t[-1] < t[0] and int(np.argmin(v)) < 2 and v[-1] > 1.05 * min(v):
+        found.append(2)
+
+    def sure(x):
+        return (~np.array(x["right"]) & (np.array(x["probability"]) > 0.9)).mean()
+
+    if sure(tuned) > sure(scratch):
+        found.append(3)
+    return found
+
+
+# %% wrong: any rise of the validation loss -> five percent
+def warning_signs(tuned, scratch):
+    found = []
+    if max(tuned["val_accuracy"]) < max(scratch["val_accuracy"]):
+        found.append(1)
+    v, t = tuned["val_loss"], tuned["train_loss"]
+    if t[-1] < t[0] and int(np.argmin(v)) < 2 and v[-1] > min(v):
+        found.append(2)
+
+    def sure(x):
+        return (~np.array(x["right"]) & (np.array(x["probability"]) > 0.9)).mean()
+
+    if sure(tuned) > sure(scratch):
+        found.append(3)
+    return found
+
+
+# %% wrong: the share of the wrong ones that are sure -> share
+def warning_signs(tuned, scratch):
+    found = []
+    if max(tuned["val_accuracy"]) < max(scratch["val_accuracy"]):
+        found.append(1)
+    v, t = tuned["val_loss"], tuned["train_loss"]
+    if t[-1] < t[0] and int(np.argmin(v)) < 2 and v[-1] > 1.05 * min(v):
+        found.append(2)
+
+    def sure(x):
+        wrong = np.array(x["probability"])[~np.array(x["right"])]
+        return (wrong > 0.9).mean() if len(wrong) else 0
+
+    if sure(tuned) > sure(scratch):
+        found.append(3)
+    return found

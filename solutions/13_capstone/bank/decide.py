@@ -159,3 +159,67 @@ def decide(task):
     ]
     rules = [(r, s) for r, holds, s in rules if holds]
     return rules[0][1] if rules else "full fine-tuning", [r for r, _ in rules]
+
+
+# %% wrong: the few rule only where the source is near -> decision
+def decide(task):
+    reasons = []
+    rare = min(task["labels"].values()) < 10
+    if task["licence"] not in task["allowed"]:
+        reasons.append("licence")
+    if 16 * task["parameters"] > task["gib"] * 2**30:
+        reasons.append("memory")
+    if rare and task["far"]:
+        reasons.append("few and far")
+    elif rare:
+        reasons.append("few")
+    ways = {
+        "licence": "from scratch",
+        "memory": "LoRA",
+        "few and far": "compare",
+        "few": "frozen features",
+    }
+    return (ways[reasons[0]] if reasons else "full fine-tuning"), reasons
+
+
+# %% wrong: gigabytes -> gib
+def decide(task):
+    reasons = []
+    rare = min(task["labels"].values()) < 10
+    if task["licence"] not in task["allowed"]:
+        reasons.append("licence")
+    if 16 * task["parameters"] > task["gib"] * 1e9:
+        reasons.append("memory")
+    if rare and task["far"]:
+        reasons.append("few and far")
+    if rare:
+        reasons.append("few")
+    ways = {
+        "licence": "from scratch",
+        "memory": "LoRA",
+        "few and far": "compare",
+        "few": "frozen features",
+    }
+    return (ways[reasons[0]] if reasons else "full fine-tuning"), reasons
+
+
+# %% wrong: the mean class in place of the rarest -> rarest
+def decide(task):
+    reasons = []
+    n = list(task["labels"].values())
+    rare = sum(n) / len(n) < 10
+    if task["licence"] not in task["allowed"]:
+        reasons.append("licence")
+    if 16 * task["parameters"] > task["gib"] * 2**30:
+        reasons.append("memory")
+    if rare and task["far"]:
+        reasons.append("few and far")
+    if rare:
+        reasons.append("few")
+    ways = {
+        "licence": "from scratch",
+        "memory": "LoRA",
+        "few and far": "compare",
+        "few": "frozen features",
+    }
+    return (ways[reasons[0]] if reasons else "full fine-tuning"), reasons

@@ -107,3 +107,30 @@ def drift(reference, window, level):
 def drift(reference, window, level):
     gap = np.abs(window.mean(0) - reference.mean(0))
     return np.flatnonzero(gap > 0.5).tolist()
+
+
+# %% wrong: one direction -> two sides
+def drift(reference, window, level):
+    M, N = len(window), len(reference)
+    s = np.sqrt(window.var(0, ddof=1) / M + reference.var(0, ddof=1) / N)
+    z = (window.mean(0) - reference.mean(0)) / np.where(s > 0, s, np.inf)
+    p = 2 * norm.cdf(-z)
+    return [int(i) for i in np.flatnonzero(p <= level / reference.shape[1])]
+
+
+# %% wrong: each feature at the level, written anew -> shared
+def drift(reference, window, level):
+    M, N = len(window), len(reference)
+    s = np.sqrt(window.var(0, ddof=1) / M + reference.var(0, ddof=1) / N)
+    z = (window.mean(0) - reference.mean(0)) / np.where(s > 0, s, np.inf)
+    return [int(i) for i in np.flatnonzero(2 * norm.cdf(-abs(z)) <= level)]
+
+
+# %% wrong: one-sided p -> two sides
+def drift(reference, window, level):
+    M, N = len(window), len(reference)
+    s = np.sqrt(window.var(0, ddof=1) / M + reference.var(0, ddof=1) / N)
+    z = (window.mean(0) - reference.mean(0)) / np.where(s > 0, s, np.inf)
+    return [
+        int(i) for i in np.flatnonzero(norm.cdf(-abs(z)) <= level / reference.shape[1])
+    ]

@@ -229,3 +229,60 @@ def fit(model, train_epoch, validate, patience, max_epochs):
             break
     model = kept
     return best_epoch
+
+
+# %% wrong: waited is never set back -> reset
+def fit(model, train_epoch, validate, patience, max_epochs):
+    import copy
+
+    best, waited = float("inf"), 0
+    for epoch in range(max_epochs):
+        train_epoch(model)
+        loss = validate(model)
+        if loss < best:
+            best, best_epoch = loss, epoch
+            kept = copy.deepcopy(model.state_dict())
+        else:
+            waited += 1
+        if waited >= patience:
+            break
+    model.load_state_dict(kept)
+    return best_epoch
+
+
+# %% wrong: one epoch of patience too many -> patience
+def fit(model, train_epoch, validate, patience, max_epochs):
+    import copy
+
+    best, waited = float("inf"), 0
+    for epoch in range(max_epochs):
+        train_epoch(model)
+        loss = validate(model)
+        if loss < best:
+            best, best_epoch, waited = loss, epoch, 0
+            kept = copy.deepcopy(model.state_dict())
+        else:
+            waited += 1
+        if waited > patience:
+            break
+    model.load_state_dict(kept)
+    return best_epoch
+
+
+# %% wrong: the parameters alone are put back -> buffers
+def fit(model, train_epoch, validate, patience, max_epochs):
+    best, waited = float("inf"), 0
+    for epoch in range(max_epochs):
+        train_epoch(model)
+        loss = validate(model)
+        if loss < best:
+            best, best_epoch, waited = loss, epoch, 0
+            kept = [p.detach().clone() for p in model.parameters()]
+        else:
+            waited += 1
+        if waited >= patience:
+            break
+    with torch.no_grad():
+        for p, q in zip(model.parameters(), kept):
+            p.copy_(q)
+    return best_epoch

@@ -126,3 +126,30 @@ def test_rows(labels, wafers, share, seed):
         own = np.unique(wafers[labels == c])
         chosen.extend(rng.permutation(own)[: max(1, round(share * len(own)))])
     return np.isin(wafers, chosen)
+
+
+# %% wrong: the share of all wafers, not class by class -> classes
+def test_rows(labels, wafers, share, seed):
+    names = np.unique(wafers)
+    n = max(1, round(share * len(names)))
+    drawn = np.random.default_rng(seed).choice(names, n, replace=False)
+    return np.flatnonzero(np.isin(wafers, drawn))
+
+
+# %% wrong: rounded up -> rounded
+def test_rows(labels, wafers, share, seed):
+    rng, drawn = np.random.default_rng(seed), []
+    for c in np.unique(labels):
+        own = np.unique(wafers[labels == c])
+        drawn += list(rng.choice(own, int(np.ceil(share * len(own))), replace=False))
+    return np.flatnonzero(np.isin(wafers, drawn))
+
+
+# %% wrong: the generator is made anew without the seed -> seed
+def test_rows(labels, wafers, share, seed):
+    rng, drawn = np.random.default_rng(), []
+    for c in np.unique(labels):
+        own = np.unique(wafers[labels == c])
+        n = max(1, round(share * len(own)))
+        drawn += list(rng.choice(own, n, replace=False))
+    return np.flatnonzero(np.isin(wafers, drawn))
