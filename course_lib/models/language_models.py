@@ -25,16 +25,26 @@ __all__ = [
     "bitsandbytes_works",
     "bundled",
     "chat",
+    "configuration",
+    "continued",
+    "conversation",
+    "ends",
     "examples",
     "folder",
     "load",
     "never_repack",
     "prompts",
+    "rows_loss",
+    "with_template",
     "write",
 ]
 
 
 PUBLIC = ("smollm2-135m-instruct",)  # fetched by `course data fetch`, then offline
+TEMPLATE = """\
+{% for message in messages %}{{ message.role | capitalize }}: {{ message.content }}\
+{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}\
+{% endfor %}{% if add_generation_prompt %}Assistant: {% endif %}"""
 PROMPT = "Ticket: {text}\nReport:\n"
 FOUR_BITS = ("nf4", "fp4")
 
@@ -71,6 +81,29 @@ def bitsandbytes_works() -> bool:
     except Exception:  # whatever a missing native library raises
         return False
     return True
+
+
+def configuration(name: str):
+    """The transformers configuration of a model, named as for `load`, without weights.
+
+    Raises CourseError where there is none.
+    """
+    encoders.transformers_settings()
+    from transformers import AutoConfig
+
+    where, public = _place(name)
+    try:
+        return AutoConfig.from_pretrained(where, local_files_only=not public)
+    except Exception as error:  # the hub and each format raise families of their own
+        raise unavailable(name, error) from error
+
+
+def _place(name: str):
+    """(folder or name on the hub, is it public?) of a model that exists."""
+    public = name.startswith("hf/")
+    where = name.removeprefix("hf/") if public else folder(name)
+    encoders.check_folder(name, where)
+    return where, public
 
 
 def load(
@@ -127,9 +160,7 @@ def _from_files(name: str, options: dict, pretrained: bool):
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # it would stand in a lesson's output
-    public = name.startswith("hf/")
-    where = name.removeprefix("hf/") if public else folder(name)
-    encoders.check_folder(name, where)
+    where, public = _place(name)
     tokenizer = AutoTokenizer.from_pretrained(
         where, local_files_only=not public, padding_side="left"
     )
@@ -236,13 +267,18 @@ def examples(tokenizer, texts: Sequence[str], answers: Sequence[str]) -> list[di
     return rows
 
 
-@torch.no_grad()
 def answer_loss(model, tokenizer, texts, answers, batch_size: int = 50) -> float:
     """Mean cross-entropy in nats a token of the answers, given their texts."""
+    return rows_loss(model, tokenizer, examples(tokenizer, texts, answers), batch_size)
+
+
+@torch.no_grad()
+def rows_loss(model, tokenizer, rows: Sequence[dict], batch_size: int = 50) -> float:
+    """Mean cross-entropy in nats over all labels of token lists, see `examples`."""
     from transformers import DataCollatorForSeq2Seq
 
     collate = DataCollatorForSeq2Seq(tokenizer, padding=True)
-    rows = sorted(examples(tokenizer, texts, answers), key=lambda r: len(r["labels"]))
+    rows = sorted(rows, key=lambda r: len(r["labels"]))
     device, total, count = next(model.parameters()).device, 0.0, 0
     model.eval()
     for start in range(0, len(rows), batch_size):
@@ -253,31 +289,115 @@ def answer_loss(model, tokenizer, texts, answers, batch_size: int = 50) -> float
     return total / count
 
 
-@torch.no_grad()
 def write(
     model, tokenizer, texts: Sequence[str], length: int = 64, batch_size: int = 50
 ) -> list[str]:
     """What the model answers, greedily, in at most ``length`` tokens each."""
+    starts = tokenizer(prompts(texts), return_token_type_ids=False)["input_ids"]
+    return continued(model, tokenizer, starts, length, batch_size)
+
+
+@torch.no_grad()
+def continued(
+    model,
+    tokenizer,
+    starts: Sequence[Sequence[int]],
+    length: int = 64,
+    batch_size: int = 50,
+    end: Sequence[int] | None = None,
+) -> list[str]:
+    """The text that follows each token list, greedily, at most ``length`` tokens.
+
+    Those of similar length together, padded on the left, with the keys and values of
+    what was read kept.  end: tokens that end an answer (None: the model's own).
+    """
     model.eval()
-    starts = prompts(texts)
     order = sorted(range(len(starts)), key=lambda i: len(starts[i]))
-    answers = [""] * len(starts)
-    device = next(model.parameters()).device
+    answers, device = [""] * len(starts), next(model.parameters()).device
+    options = {} if end is None else dict(eos_token_id=list(end))
     for first in range(0, len(order), batch_size):
         some = order[first : first + batch_size]
-        tokens = tokenizer(
-            [starts[i] for i in some],
-            padding=True,
+        tokens = tokenizer.pad(
+            {"input_ids": [list(starts[i]) for i in some]},
+            padding_side="left",
             return_tensors="pt",
-            return_token_type_ids=False,
         ).to(device)
         out = model.generate(
             **tokens,
             max_new_tokens=length,
             do_sample=False,
             pad_token_id=tokenizer.pad_token_id,
+            **options,
         )
         new = out[:, tokens["input_ids"].shape[1] :]
         for i, line in zip(some, tokenizer.batch_decode(new, skip_special_tokens=True)):
             answers[i] = line.strip()
     return answers
+
+
+# -- conversations ----------------------------------------------------------------
+
+
+def with_template(tokenizer) -> bool:
+    """Give a tokenizer without a chat template a plain one; was there one already?
+
+    "User: ...", "Assistant: ..." a line, and the end of text behind each answer.
+    """
+    if tokenizer.chat_template:
+        return True
+    tokenizer.chat_template = TEMPLATE
+    return False
+
+
+def ends(tokenizer, model=None) -> list[int]:
+    """Tokens that end an answer: the template's behind a turn, and the model's own."""
+    talk = [dict(role="user", content="a"), dict(role="assistant", content="b")]
+    text = tokenizer.apply_chat_template(talk, tokenize=False)
+    tail = tokenizer(text[text.rindex("b") + 1 :], add_special_tokens=False)
+    special = set(tokenizer.all_special_ids)
+    found = [token for token in tail["input_ids"] if token in special][:1]
+    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    own = own if isinstance(own, list) else [own]
+    found += [token for token in (*own, tokenizer.eos_token_id) if token is not None]
+    return list(dict.fromkeys(found))
+
+
+def conversation(tokenizer, messages: Sequence[tuple[str, str]], end: int) -> dict:
+    """Tokens of a conversation; only the assistant's turns are to be learned.
+
+    messages: (role, content) each, in the tokenizer's template; a last answer that is
+    empty is left open.  end: the token behind an answer, which is learned with it.
+    Returns {input_ids, labels, start: tokens before the last answer}.  Each turn is
+    cut into tokens as it is when the model answers, behind what stands before it.
+    Raises CourseError for a template that writes an earlier turn in another way later.
+    """
+    said = [dict(role=role, content=content) for role, content in messages]
+    ids, labels, written, start = [], [], "", 0
+
+    def add(text: str, learn: bool) -> None:
+        tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if learn and end not in tokens:
+            tokens.append(end)
+        known = tokens.index(end) + 1 if learn else 0
+        ids.extend(tokens)
+        labels.extend(tokens[:known] + [-100] * (len(tokens) - known))
+
+    for i, one in enumerate(said):
+        if one["role"] != "assistant":
+            continue
+        for answer in (False, True):
+            if answer and i == len(said) - 1 and not one["content"]:
+                break
+            text = tokenizer.apply_chat_template(
+                said[: i + answer], tokenize=False, add_generation_prompt=not answer
+            )
+            if not text.startswith(written):
+                raise CourseError(
+                    "conversation: the chat template writes earlier turns in another "
+                    "way when more follow.\nExpected: a template that only adds.\n"
+                    "Do: give the model conversations of one answer each."
+                )
+            add(text[len(written) :], answer)
+            start = start if answer else len(ids)
+            written = text
+    return dict(input_ids=ids, labels=labels, start=start)
