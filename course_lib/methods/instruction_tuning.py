@@ -28,7 +28,16 @@ from course_lib.models.language_models import examples
 from course_lib.training import resume, schedules
 from course_lib.training.hf_trainer import TrainerRecipe, isolated
 
-__all__ = ["RECIPE", "Curve", "Updates", "fit", "tune", "with_lora"]
+__all__ = [
+    "RECIPE",
+    "Curve",
+    "Updates",
+    "fit",
+    "linear_layers",
+    "padded",
+    "tune",
+    "with_lora",
+]
 
 
 LINEAR = (  # of a block of the Llama architecture
@@ -49,8 +58,7 @@ def with_lora(
     """The model with LoRA beside its linear layers, everything else frozen.
 
     By peft; beside this course's own quantised layers by `methods.lora`.  A is
-    drawn from ``seed``.  targets: ends of names; for peft also "all-linear", all but
-    the output layer.  Hu et al. 2022.
+    drawn from ``seed``.  targets: ends of names.  Hu et al. 2022.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -62,10 +70,38 @@ def with_lora(
             r=r,
             lora_alpha=alpha,
             lora_dropout=dropout,
-            target_modules=targets if isinstance(targets, str) else list(targets),
+            target_modules=list(targets),
             task_type="CAUSAL_LM",
         )
         return get_peft_model(model, config)
+
+
+def linear_layers(model) -> list[str]:
+    """Last names of all linear layers but the output layer, for `with_lora`.
+
+    Those of GPT-2, which are stored transposed, too.  Dettmers et al. 2023 put adapters
+    beside all of them.
+    """
+    output = model.get_output_embeddings()
+    kinds = ("Linear4bit", "LinearNF4", "Linear", "Conv1D")
+    return sorted(
+        {
+            name.rpartition(".")[2]
+            for name, layer in model.named_modules()
+            if type(layer).__name__ in kinds and layer is not output
+        }
+    )
+
+
+def padded(model, tokenizer, rows: Sequence[dict]) -> float:
+    """Add the gradient of a padded batch's loss; returns the loss in nats."""
+    from transformers import DataCollatorForSeq2Seq
+
+    some = [{k: row[k] for k in ("input_ids", "labels")} for row in rows]
+    batch = DataCollatorForSeq2Seq(tokenizer, padding=True)(some)
+    loss = model(**batch.to(next(model.parameters()).device)).loss
+    loss.backward()
+    return loss.item()
 
 
 def fit(
@@ -160,8 +196,9 @@ def tune(
     """Train in place what learns; the weights with the lowest validation loss stay.
 
     rows: {"input_ids", "labels"}.  evaluate() gives the validation loss;
-    backward(model, rows) adds gradients and gives the loss.  state: a file that is written after each
-    evaluation, from which the same call goes on, and ends with the same weights.
+    backward(model, rows) adds gradients and gives the loss.  state: a file that is
+    written after each evaluation, from which the same call goes on, and ends with the
+    same weights.
     Raises CourseError where the loss is no number or nothing that learns gets a
     gradient.
     """

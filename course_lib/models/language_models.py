@@ -35,6 +35,7 @@ __all__ = [
     "never_repack",
     "prompts",
     "rows_loss",
+    "tokenizer",
     "with_template",
     "write",
 ]
@@ -112,6 +113,7 @@ def load(
     double: bool = True,
     dtype: torch.dtype = torch.float32,
     pretrained: bool = True,
+    device=None,
 ):
     """A causal language model and its tokenizer: (model, tokenizer), in eval mode.
 
@@ -120,7 +122,7 @@ def load(
     "nf4" or "fp4" stores the blocks' matrices in 4 bits (embeddings, norms and head
     keep ``dtype``, in which products are computed), ``double`` also quantises their
     constants; nothing of a quantised model learns.  ``pretrained=False`` draws the
-    weights from seed 0.
+    weights from seed 0.  device: None takes the profile's.
     Raises CourseError for an unknown name or format, or a model that cannot be had.
     Dettmers et al. 2023.
     """
@@ -131,7 +133,7 @@ def load(
         )
     name = name or profiles.current().language_model
     native = bool(quantised) and pretrained and bitsandbytes_works()
-    options = dict(dtype=dtype)
+    options = dict(dtype=dtype, device_map=device or profiles.device())
     if native:
         options |= dict(quantization_config=_bits(quantised, double, dtype))
     try:
@@ -148,30 +150,51 @@ def load(
         raise CourseError("load: without bitsandbytes there is only nf4.")
     never_repack(model)
     model.requires_grad_(not quantised)  # four bits cannot learn: adapters will
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
     return model.eval(), tokenizer
+
+
+def tokenizer(name: str):
+    """The tokenizer of a model, named as for `load`; it pads on the left.
+
+    Raises CourseError where there is none.
+    """
+    encoders.transformers_settings()
+    where, public = _place(name)
+    try:
+        return _tokenizer(where, public)
+    except Exception as error:  # the hub and each format raise families of their own
+        raise unavailable(name, error) from error
+
+
+def _tokenizer(where, public: bool):
+    from transformers import AutoTokenizer
+
+    found = AutoTokenizer.from_pretrained(
+        where, local_files_only=not public, padding_side="left"
+    )
+    if found.pad_token is None:
+        found.pad_token = found.eos_token
+    return found
 
 
 def _from_files(name: str, options: dict, pretrained: bool):
     """(model, tokenizer) by transformers, whose own errors pass through."""
     encoders.transformers_settings()
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # it would stand in a lesson's output
     where, public = _place(name)
-    tokenizer = AutoTokenizer.from_pretrained(
-        where, local_files_only=not public, padding_side="left"
-    )
+    tokenizer = _tokenizer(where, public)
     if not pretrained:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             config = AutoConfig.from_pretrained(where)
-            return AutoModelForCausalLM.from_config(config, **options), tokenizer
+            made = AutoModelForCausalLM.from_config(config, dtype=options["dtype"])
+            return made, tokenizer
     if not public:
         options = options | dict(use_safetensors=True)
-    options = options | dict(local_files_only=not public, device_map=profiles.device())
+    options = options | dict(local_files_only=not public)
     return AutoModelForCausalLM.from_pretrained(where, **options), tokenizer
 
 
@@ -278,7 +301,8 @@ def rows_loss(model, tokenizer, rows: Sequence[dict], batch_size: int = 50) -> f
     from transformers import DataCollatorForSeq2Seq
 
     collate = DataCollatorForSeq2Seq(tokenizer, padding=True)
-    rows = sorted(rows, key=lambda r: len(r["labels"]))
+    rows = [{key: row[key] for key in ("input_ids", "labels")} for row in rows]
+    rows.sort(key=lambda r: len(r["labels"]))
     device, total, count = next(model.parameters()).device, 0.0, 0
     model.eval()
     for start in range(0, len(rows), batch_size):

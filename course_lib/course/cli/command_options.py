@@ -287,7 +287,7 @@ class Diagnose(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train on my own images or texts, and report."""
+    """Train on my own images, texts or answers, and report."""
 
     config: str | None = option(None, "FILE", "YAML; --example prints one")
     data: str | None = option(
@@ -301,8 +301,8 @@ class Train:
     example: str | None = option(
         None,
         "TASK",
-        "images or text: print a configuration and stop",
-        complete=lambda: ["images", "text"],
+        "images, text or language: print a configuration and stop",
+        complete=lambda: ["images", "text", "language"],
     )
     schema: bool = flag("--schema", "print the JSON Schema of a configuration")
     again: bool = flag("--again", "replace another job in FOLDER")

@@ -2,12 +2,15 @@
 
 from course_lib.course.cli import command_options, tasks
 from course_lib.errors import CourseError
-from course_lib.jobs import configuration
+from course_lib.jobs import configuration, language_configuration
 from course_lib.show.console import print_json
 
 
 def train(typed: command_options.Train) -> int:
     """Print an example or the schema, or read the configuration and train."""
+    if typed.example == "language":
+        print(language_configuration.example())
+        return 0
     if typed.example:
         print(configuration.example(typed.example))
         return 0
@@ -21,4 +24,9 @@ def train(typed: command_options.Train) -> int:
                 "PATH.\nDo: `course train --example images > job.yaml` writes a "
                 "configuration to begin with."
             )
-    return tasks.run("job_commands.train", typed, configuration.load(typed.config))
+    values = configuration.read(typed.config)
+    if values.get("task") == "language":
+        config = language_configuration.from_dict(values, typed.config)
+        return tasks.run("language_commands.train", typed, config)
+    config = configuration.from_dict(values, typed.config)
+    return tasks.run("job_commands.train", typed, config)

@@ -1,0 +1,64 @@
+"""`course train` and `course predict` for language models."""
+
+import os
+import sys
+from contextlib import contextmanager
+
+from course_lib.course.cli import command_options
+from course_lib.jobs import language_job, language_report
+from course_lib.show.console import print_json
+
+
+def train(typed: command_options.Train, config) -> int:
+    """The verdict in words, report and model in a folder."""
+    stream = sys.stderr if typed.json else sys.stdout
+
+    def show(parts):
+        sizes = {name: len(some) for name, some in parts.named().items()}
+        said = ", ".join(f"{n:,} {name}" for name, n in sizes.items())
+        print(f"Conversations of {parts.name}: {said}.", file=stream)
+        for note in parts.notes:
+            print(f"- {note}", file=stream)
+        print(file=stream, flush=True)
+
+    with _bar() as progress:
+        result = language_job.run(
+            config,
+            typed.data,
+            typed.out,
+            again=typed.again,
+            progress=progress,
+            on_data=show,
+        )
+    if typed.json:
+        print_json(result.to_dict())
+        return 0
+    print(language_report.text(result))
+    print(f"\nThe report with figures and tables: {result.folder / 'report.html'}")
+    return 0
+
+
+@contextmanager
+def _bar():
+    """f(curve): a bar of rich over the updates; None where none is wanted."""
+    if os.environ.get("CI") or os.environ.get("COURSE_PROGRESS") == "0":
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} updates"),
+        TimeRemainingColumn(),
+        TextColumn("validation loss {task.fields[said]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("", total=1, said="")
+
+        def advance(curve):
+            said = f"{curve.validation[-1]:.3f}" if curve.validation else ""
+            bars.update(task, total=curve.number, completed=len(curve.train), said=said)
+
+        yield advance

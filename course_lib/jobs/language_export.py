@@ -1,0 +1,5 @@
+"""stub"""
+
+
+def export(result, model, tokenizer, tokens, folder):
+    pass
