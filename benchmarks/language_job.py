@@ -87,8 +87,9 @@ def compared(args) -> None:
     print("\nexact reports and loss of an answer token on the test part")
     for method, found, fields in rows:
         a, b = found["before"], found["after"]
+        rate = found["config"]["rate"]
         print(
-            f"{method}, rate {found['config']['rate']:g}: before {a['exact']:.1%}, after "
+            f"{method}, rate {rate:g}: before {a['exact']:.1%}, after "
             f"{b['exact']:.1%} (95 % interval {b['low']:.1%} to {b['high']:.1%}); loss "
             f"{a['loss']:.3f}, {b['loss']:.3f}; {found['seconds']['training']:.0f} s"
         )

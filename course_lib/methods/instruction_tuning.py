@@ -4,9 +4,8 @@
     model = instruction_tuning.with_lora(model, r=16)
     instruction_tuning.fit(model, tokenizer, texts, answers, steps=150)
 
-The work is done by transformers and peft; beside this course's own quantised layers by
-`course_lib.methods.lora`.  `tune` makes packed updates instead of padded ones, and goes
-on where it was killed.  Hu et al. 2022; Dettmers et al. 2023.
+The work is done by transformers and peft.  `tune` makes packed updates instead of
+padded ones, and goes on where it was killed.  Hu et al. 2022; Dettmers et al. 2023.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ import numpy as np
 import torch
 
 from course_lib.errors import CourseError
-from course_lib.methods import lora, packed_updates
-from course_lib.models import quantization
+from course_lib.methods import packed_updates
 from course_lib.models.language_models import examples
 from course_lib.training import resume, schedules
 from course_lib.training.hf_trainer import TrainerRecipe, isolated
@@ -57,13 +55,11 @@ def with_lora(
 ):
     """The model with LoRA beside its linear layers, everything else frozen.
 
-    By peft; beside this course's own quantised layers by `methods.lora`.  A is
-    drawn from ``seed``.  targets: ends of names.  Hu et al. 2022.
+    By peft, beside this course's own quantised layers too.  A is drawn from ``seed``.
+    targets: ends of names.  Hu et al. 2022.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if any(isinstance(m, quantization.LinearNF4) for m in model.modules()):
-            return lora.inject(model, targets, r, alpha, dropout=dropout)
         from peft import LoraConfig, get_peft_model
 
         config = LoraConfig(
