@@ -54,8 +54,8 @@ def trained(args, data: Path, method: str, **settings) -> dict:
         method=method,
         precision=args.precision,
         updates=UPDATES,
-        evaluate_every=20,
-        evaluate_on=64,
+        evaluate_every=40,
+        evaluate_on=48,
         test_answers=200,
         gguf="q8_0" if method == "qlora" else "none",
         split=[0.98, 0.01, 0.01],  # where a part is missing

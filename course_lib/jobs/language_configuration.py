@@ -24,7 +24,9 @@ from course_lib.jobs.configuration import (
     YesNo,
 )
 
-__all__ = ["LanguageConfig", "example", "from_dict", "schema"]
+__all__ = ["MODEL_FILE", "LanguageConfig", "example", "from_dict", "schema"]
+
+MODEL_FILE = "language.json"  # beside a merged model; the last file of it
 
 
 def say(default, *lines: str) -> Any:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from course_lib.datasets import delimited, layout, tables
 from course_lib.datasets.messages import listed, shown
 from course_lib.errors import CourseError
 
-__all__ = ["Conversation", "LanguageParts", "prompts", "read"]
+__all__ = ["Conversation", "LanguageParts", "one_prompt", "prompts", "read"]
 
 PROMPT = ("prompt", "instruction", "question", "input", "query", "text")
 ANSWER = ("answer", "completion", "response", "output", "target", "reply")
@@ -108,30 +107,38 @@ def read(path: str | Path, config) -> LanguageParts:
     return LanguageParts(*(parts[name] for name in PARTS), path.name, notes)
 
 
-def prompts(path: str | Path, config) -> list[Conversation]:
-    """Conversations that wait for an answer; one that is there already is left out.
+def one_prompt(text: str) -> Conversation:
+    """A conversation that waits for its first answer.  CourseError for an empty one."""
+    if problem := _content(text):
+        raise CourseError(
+            f"The prompt {problem}.\nExpected: a text.\nDo: write what is asked."
+        )
+    return Conversation((("user", text), ("assistant", "")), "prompt 1")
 
-    The same files as for `read`, in which answers may be missing, and .txt with a
-    prompt a line.  Raises CourseError as `read` does.
+
+def prompts(path: str | Path, config) -> tuple[list[Conversation], list[str]]:
+    """(conversations that wait for an answer, sentences for the reader).
+
+    The same files as for `read`, and .txt with a prompt a line; answers that are there
+    already are left away.  Raises CourseError as `read` does.
     """
-    path = Path(path)
+    path, notes = Path(path), []
     if not path.is_file():
         raise CourseError(
             f"{path} is no file.\nExpected: JSON lines, a JSON list, a table with "
             "prompts, or a .txt file with a prompt a line.\nDo: check the path."
         )
     if path.suffix.lower() == ".txt":
-        lines = delimited.split_lines(_text(path, config, []))
-        records = [(f"line {i}", line) for i, line in enumerate(lines, 1)]
+        lines = delimited.split_lines(_text(path, config, notes))
         found = [
-            Conversation((("user", line), ("assistant", "")), where)
-            for where, line in records
+            Conversation((("user", line), ("assistant", "")), f"line {i}")
+            for i, line in enumerate(lines, 1)
             if line.strip()
         ]
         if not found:
             raise _empty(path)
-        return found
-    return _file(path, config, [], False, answers=False)
+        return found, notes
+    return _file(path, config, notes, False, answers=False), notes
 
 
 def _files(folder: Path, notes) -> list[tuple[str, Path]]:
@@ -366,8 +373,9 @@ def _messages(said, answers):
             return "user and assistant do not take turns, the user first", ()
     if not talk or (answers and talk[-1][0] != "assistant"):
         return "the last message is no answer of the assistant", ()
-    if not answers and talk[-1][0] == "user":
-        found.append(("assistant", ""))
+    if not answers:
+        asked = found[:-1] if talk[-1][0] == "assistant" else found
+        found = [*asked, ("assistant", "")]
     return "", tuple(found)
 
 
@@ -461,12 +469,3 @@ def _repeated(parts) -> list[str]:
             "different answers."
         )
     return said
-
-
-def lines(parts: LanguageParts) -> Sequence[dict]:
-    """A row for each conversation: its part and where it stood."""
-    return [
-        {"part": part, "example": one.where}
-        for part, some in parts.named().items()
-        for one in some
-    ]

@@ -18,11 +18,11 @@ import torch
 from course_lib import files
 from course_lib.errors import CourseError
 from course_lib.jobs import language_report
+from course_lib.jobs.language_configuration import MODEL_FILE
 from course_lib.models import gguf_files, language_models
 
-__all__ = ["FILE", "export", "load"]
+__all__ = ["export", "load"]
 
-FILE = "language.json"  # beside the merged model, written last
 FORMAT = 1
 COMPARED = 16  # test conversations on which two models are compared
 TEXTS = 4  # of them for the GGUF file
@@ -71,7 +71,7 @@ def export(result, model, tokenizer, tokens, folder: Path) -> None:
     if config["gguf"] != "none":
         result.export["gguf"] = _gguf(reread, tokenizer, tokens, folder, config["gguf"])
         said.append(_gguf_sentence(result.export["gguf"], config["gguf"]))
-    files.atomic_write_json(where / FILE, about, False)
+    files.atomic_write_json(where / MODEL_FILE, about, False)
     card = language_report.card(result).encode()
     files.atomic_write_bytes(where / "README.md", card)
 
@@ -176,12 +176,12 @@ def load(folder: str | Path):
     folder = Path(folder)
     if (folder / "model").is_dir():  # the folder of the whole job
         folder = folder / "model"
-    if not (folder / FILE).exists():
+    if not (folder / MODEL_FILE).exists():
         raise CourseError(
             f"{folder} holds no language model of course train.\nExpected: a folder "
-            f"with config.json, model.safetensors and {FILE}.\nDo: name the folder "
-            "that course train wrote (with merged: true), or train again."
+            f"with config.json, model.safetensors and {MODEL_FILE}.\nDo: name the "
+            "folder that course train wrote (with merged: true), or train again."
         )
-    about = files.read_json(folder / FILE)
+    about = files.read_json(folder / MODEL_FILE)
     model, tokenizer = language_models.load(f"hf/{folder}")
     return model, tokenizer, about

@@ -42,7 +42,7 @@ WITHOUT_EFFECT = (  # on the weights, or one that the key of the data tells
 )  # fmt: skip
 RESERVE = 0.5  # GiB for Python, torch and the rest
 AT_ONCE = 8  # conversations of an evaluation's batch
-ANSWERED = 50  # prompts that are answered together
+ANSWERED = 100  # prompts that are answered together
 SHORT = 256  # tokens of an answer up to which it is compared as a whole
 AGREE = 0.02  # relative difference of two ways to compute a loss, in 16 bits
 

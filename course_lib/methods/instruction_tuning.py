@@ -223,11 +223,7 @@ def tune(
         loss = backward(model, [rows[i] for i in _batch(len(rows), step, updates)])
         _check(loss, learning, step)
         torch.nn.utils.clip_grad_norm_(learning.values(), updates.clip_norm)
-        factor = schedules.lr_factor(
-            step, curve.number, updates.schedule, updates.warmup
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = updates.rate * factor
+        _set_rate(optimizer, updates, step, curve.number)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         curve.train.append(loss)
@@ -251,6 +247,12 @@ def _optimizer(learning: dict, updates: Updates):
     ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=updates.rate, weight_decay=updates.weight_decay)
+
+
+def _set_rate(optimizer, updates: Updates, step: int, number: int) -> None:
+    factor = schedules.lr_factor(step, number, updates.schedule, updates.warmup)
+    for group in optimizer.param_groups:
+        group["lr"] = updates.rate * factor
 
 
 def _batch(n: int, step: int, updates: Updates) -> list[int]:

@@ -315,11 +315,13 @@ class Predict(Table):
     """Answers of a model that course train made, as CSV."""
 
     model: str = option(..., "FOLDER", "trained, or its model")
-    data: str = option(
-        ...,
+    data: str | None = option(
+        None,
         "PATH",
-        "an image, a folder of images, a table, or a .txt file with a text a line",
+        "an image, a folder of images, a table, JSON lines with prompts, or a .txt "
+        "file with a text a line",
     )
+    prompt: str | None = option(None, "TEXT", "for a language model, instead of --data")
     column: str | None = option(
         None, "NAME", "of the table (default: as in training, else a usual name)"
     )

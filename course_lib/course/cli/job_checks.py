@@ -1,4 +1,6 @@
-"""What `course train` says before torch is loaded: most mistakes are of this kind."""
+"""What `course train`, `predict` say before torch is loaded, as of most mistakes."""
+
+from pathlib import Path
 
 from course_lib.course.cli import command_options, tasks
 from course_lib.errors import CourseError
@@ -30,3 +32,17 @@ def train(typed: command_options.Train) -> int:
         return tasks.run("language_commands.train", typed, config)
     config = configuration.from_dict(values, typed.config)
     return tasks.run("job_commands.train", typed, config)
+
+
+def predict(typed: command_options.Predict) -> int:
+    """Answers of a language model, or of one for pictures or texts."""
+    file = language_configuration.MODEL_FILE
+    folder = Path(typed.model)
+    if (folder / file).exists() or (folder / "model" / file).exists():
+        return tasks.run("language_commands.predict", typed)
+    if typed.data is None:
+        raise CourseError(
+            "--data is missing.\nExpected: course predict --model FOLDER --data PATH; "
+            "--prompt is for language models alone.\nDo: name pictures or texts."
+        )
+    return tasks.run("job_commands.predict", typed)

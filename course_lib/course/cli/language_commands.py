@@ -1,11 +1,23 @@
 """`course train` and `course predict` for language models."""
 
+import csv
+import io
+import json
 import os
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
+from course_lib import files
 from course_lib.course.cli import command_options
-from course_lib.jobs import language_job, language_report
+from course_lib.errors import CourseError
+from course_lib.jobs import (
+    language_configuration,
+    language_data,
+    language_job,
+    language_prediction,
+    language_report,
+)
 from course_lib.show.console import print_json
 
 
@@ -35,6 +47,51 @@ def train(typed: command_options.Train, config) -> int:
         return 0
     print(language_report.text(result))
     print(f"\nThe report with figures and tables: {result.folder / 'report.html'}")
+    return 0
+
+
+def predict(typed: command_options.Predict) -> int:
+    """An answer to each prompt."""
+    if (typed.prompt is None) == (typed.data is None):
+        raise CourseError(
+            "course predict needs either --prompt or --data.\nExpected: one prompt, or "
+            "a file with prompts.\nDo: give one of the two."
+        )
+    if typed.prompt is not None:
+        asked = [language_data.one_prompt(typed.prompt)]
+    else:
+        reading = language_configuration.from_dict(
+            dict(
+                prompt_column=typed.column,
+                sheet=typed.sheet,
+                encoding=typed.encoding,
+                skip_bad=typed.skip_empty,
+            ),
+            "course predict",
+        )
+        asked, notes = language_data.prompts(typed.data, reading)
+        for note in notes:
+            print(note, file=sys.stderr)
+    answers = language_prediction.answers(typed.model, asked)
+    rows = [
+        {"example": one.where, "prompt": one.asked, "answer": answer}
+        for one, answer in zip(asked, answers)
+    ]
+    if typed.prompt is not None and not typed.json and not typed.to:
+        print(answers[0])
+        return 0
+    text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    if not typed.json:
+        table = io.StringIO()
+        writer = csv.DictWriter(table, tuple(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text = table.getvalue()
+    if typed.to:
+        path = files.atomic_write_bytes(Path(typed.to), text.encode())
+        print(f"{len(rows)} answers in {path}")
+    else:
+        print(text, end="")
     return 0
 
 
