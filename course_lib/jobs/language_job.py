@@ -33,7 +33,7 @@ from course_lib.methods import instruction_tuning, packed_updates
 from course_lib.models import language_models
 from course_lib.training.hf_trainer import isolated
 
-__all__ = ["planned", "run"]
+__all__ = ["loaded", "planned", "run"]
 
 FORMAT = 1  # of the stored state
 WITHOUT_EFFECT = (  # on the weights, or one that the key of the data tells
@@ -79,7 +79,7 @@ def run(
     if on_data is not None:
         on_data(parts)
     folder = JobFolder(out, _key(config, parts), again)
-    model = _loaded(config, device, dtype)
+    model = loaded(config, device, dtype)
     backward, said = _way(model, tokenizer, tokens.rows["train"], dtype)
     with isolated(config.seed):
         before = _kept(
@@ -196,7 +196,7 @@ def _free(config, device) -> float:
 # -- the model and its updates ----------------------------------------------------
 
 
-def _loaded(config, device, dtype):
+def loaded(config, device, dtype):
     """The model, of which that learns what the method says.
 
     By `language_models.load`, which keeps layers in 4 bits differentiable after an
