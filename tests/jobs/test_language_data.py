@@ -237,7 +237,9 @@ def test_answers_with_their_end_are_learned_and_nothing_else(tmp_path, tokenizer
 
 def test_too_long_conversations_are_named_left_out_or_cut(tmp_path, tokenizer):
     records = [*pairs(14), {"prompt": "x", "answer": "word " * 60}]
-    with pytest.raises(CourseError, match=r"(?s)1 of 15.*line 15 .*too_long: leave_out"):
+    with pytest.raises(
+        CourseError, match=r"(?s)1 of 15.*line 15 .*too_long: leave_out"
+    ):
         made(tmp_path, tokenizer, records, max_length=40)
     tokens = made(tmp_path, tokenizer, records, max_length=40, too_long="leave_out")
     assert sum(map(len, tokens.rows.values())) == 14
