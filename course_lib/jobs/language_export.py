@@ -97,7 +97,8 @@ def _save_adapter(model, folder: Path, config: dict) -> None:
     """peft's files, with the model's name instead of a path on this machine."""
     for one in model.peft_config.values():
         one.base_model_name_or_path = config["model"]
-    model.save_pretrained(folder)
+    # embeddings never learn here; to find that out peft would ask the hub
+    model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty form
 
 

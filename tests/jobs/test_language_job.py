@@ -64,14 +64,18 @@ def settings(folder, **values):
 
 
 def weights(folder):
+    """The merged weights, or the adapter's where nothing was merged."""
     from safetensors.torch import load_file
 
-    return load_file(folder / "model" / "model.safetensors")
+    merged = folder / "model" / "model.safetensors"
+    adapter = folder / "adapter" / "adapter_model.safetensors"
+    return load_file(merged if merged.exists() else adapter)
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora", "full"])
 def test_a_job_leaves_a_model_that_answers(method, model_folder, data, tmp_path):
-    config = settings(model_folder, method=method, gguf="f16")
+    gguf = "f16" if method == "lora" else "none"
+    config = settings(model_folder, method=method, gguf=gguf)
     result = language_job.run(config, data, tmp_path)
     assert result.after["loss"] < result.before["loss"]
     assert len(result.after["answers"]) == 4 == len(result.after["right"])
@@ -80,8 +84,9 @@ def test_a_job_leaves_a_model_that_answers(method, model_folder, data, tmp_path)
     assert (tmp_path / "model" / "README.md").read_text().startswith("# hf/")
     assert (tmp_path / "adapter").exists() == (method != "full")
     export = result.export
-    assert export["gguf"]["same_tokens"]
-    assert export["gguf"]["largest"] < 1e-4 * export["gguf"]["of"]
+    if method == "lora":
+        assert export["gguf"]["same_tokens"]
+        assert export["gguf"]["largest"] < 1e-4 * export["gguf"]["of"]
     near = 0.05 if method == "qlora" else 0.01
     assert abs(export["merged_loss"] - export["trained_loss"]) < near
     asked = [one_prompt("wafer 3 hot"), one_prompt("a longer prompt, wafer 4 cold")]
@@ -116,11 +121,11 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("method, at", [("qlora", 5), ("full", 2), ("lora", 6)])
+@pytest.mark.parametrize("method, at", [("qlora", 5), ("full", 2)])
 def test_a_killed_job_ends_with_the_same_weights(
     method, at, model_folder, data, tmp_path
 ):
-    config = settings(model_folder, method=method)
+    config = settings(model_folder, method=method, merged=method == "full")
     whole = language_job.run(config, data, tmp_path / "whole")
 
     def stop(curve):
@@ -132,7 +137,7 @@ def test_a_killed_job_ends_with_the_same_weights(
     again = language_job.run(config, data, tmp_path / "killed")
     assert again.curve["train"] == whole.curve["train"]
     assert again.after["answers"] == whole.after["answers"]
-    first, second = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    first, second = (weights(tmp_path / name) for name in ("whole", "killed"))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -157,8 +162,8 @@ def test_too_little_memory_is_told_before_anything_is_written(
 
 
 def test_little_time_means_fewer_updates(model_folder, data):
-    config = settings(model_folder, updates=10_000, evaluate_every=9999, minutes=0.01)
-    result = language_job.run(config, data)
+    values = dict(updates=10_000, evaluate_every=9999, minutes=0.005, test_answers=0)
+    result = language_job.run(settings(model_folder, **values), data)
     assert result.curve["shortened"] and 4 <= result.curve["number"] < 10_000
     assert len(result.curve["train"]) == result.curve["number"]
     assert any("fitted into" in note for note in result.notes)
