@@ -75,12 +75,13 @@ def run(
     tokenizer = language_models.tokenizer(config.model)
     positions = int(getattr(shape, "max_position_embeddings", 0) or 0)
     tokens = tokenised(parts, tokenizer, config, positions)
-    plan = planned(config, shape, tokens, device)
+    plan = planned(config, shape, tokens, device, dtype)
     parts.notes += [*tokens.notes, plan["said"]]
     if on_data is not None:
         on_data(parts)
     folder = JobFolder(out, _key(config, parts), again)
     model = loaded(config, device, dtype)
+    _check_causal(config, model, tokens.rows["train"][0]["input_ids"])
     backward, said = _way(model, tokenizer, tokens.rows["train"], dtype)
     with isolated(config.seed):
         before = _kept(
@@ -132,14 +133,14 @@ def _key(config, parts) -> str:
 # -- memory -----------------------------------------------------------------------
 
 
-def planned(config, shape, tokens, device) -> dict:
+def planned(config, shape, tokens, device, dtype) -> dict:
     """The plan of memory as a dict; CourseError where the job cannot fit.
 
     A group of packed conversations counts as one sequence, all of its logits included:
     a bound.  Full fine-tuning keeps the best weights, and writes them with the moments.
     """
     longest = max(len(r["input_ids"]) for some in tokens.rows.values() for r in some)
-    half = _device(config)[1] == torch.bfloat16
+    half = dtype == torch.bfloat16
     options = memory.Options(
         config.method,
         r=config.rank,
@@ -218,6 +219,24 @@ def loaded(config, device, dtype):
         instruction_tuning.linear_layers(model),
         seed=config.seed,
     )
+
+
+@torch.no_grad()
+def _check_causal(config, model, ids: list[int]) -> None:
+    """CourseError for a network that sees later tokens, such as an encoder."""
+    some = torch.tensor([ids[:8], [*ids[:7], (ids[7] + 1) % 100]])
+    first, second = (
+        model.eval()(input_ids=some.to(next(model.parameters()).device))
+        .logits[:, :6]
+        .float()
+    )
+    if (first - second).abs().max() > AGREE * first.abs().max():
+        raise config.error(
+            "model",
+            f"is {config.model}, which sees the tokens behind a place",
+            "a causal language model, such as smollm2-135m-instruct; encoders fill gaps",
+            "name another one, or train a classifier with task: text",
+        )
 
 
 def _updates(config, n: int) -> instruction_tuning.Updates:

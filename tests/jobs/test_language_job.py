@@ -176,6 +176,18 @@ def test_packing_that_changes_the_loss_is_not_used(model_folder, data, monkeypat
     assert result.curve["train"][0] != 1.0
 
 
+def test_an_encoder_is_refused(data, tmp_path):
+    from transformers import BertConfig, BertLMHeadModel
+
+    tokenizer = language_models.tokenizer("fab-llama")
+    sizes = dict(hidden_size=32, num_hidden_layers=1, intermediate_size=32)
+    config = BertConfig(len(tokenizer), num_attention_heads=2, **sizes)
+    BertLMHeadModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(CourseError, match="sees the tokens behind"):
+        language_job.run(settings(tmp_path), data)
+
+
 def test_a_diverging_run_is_told(model_folder, data):
     config = settings(model_folder, method="full", rate=10, clip_norm=1e5, updates=40)
     config = config.model_copy(update={"rate": 1e9})

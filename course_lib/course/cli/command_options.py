@@ -304,7 +304,10 @@ class Train:
         "images, text or language: print a configuration and stop",
         complete=lambda: ["images", "text", "language"],
     )
-    schema: bool = flag("--schema", "print the JSON Schema of a configuration")
+    schema: bool = flag(
+        "--schema",
+        "print the JSON Schema of a configuration; with --example language, of such",
+    )
     again: bool = flag("--again", "replace another job in FOLDER")
     skip_unreadable: bool = SKIP_UNREADABLE
     json: bool = flag("--json", "print result.json")

@@ -10,6 +10,9 @@ from course_lib.show.console import print_json
 
 def train(typed: command_options.Train) -> int:
     """Print an example or the schema, or read the configuration and train."""
+    if typed.schema and typed.example == "language":
+        print_json(language_configuration.schema())
+        return 0
     if typed.example == "language":
         print(language_configuration.example())
         return 0

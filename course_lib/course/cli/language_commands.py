@@ -23,9 +23,15 @@ from course_lib.show.console import print_json
 
 def train(typed: command_options.Train, config) -> int:
     """The verdict in words, report and model in a folder."""
-    stream = sys.stderr if typed.json else sys.stdout
+    stream, told = sys.stderr if typed.json else sys.stdout, []
+    if typed.skip_unreadable:
+        raise CourseError(
+            "--skip-unreadable is for pictures.\nExpected: conversations.\n"
+            "Do: skip_bad: true in the configuration leaves out lines, and lists them."
+        )
 
     def show(parts):
+        told.extend(parts.notes)
         sizes = {name: len(some) for name, some in parts.named().items()}
         said = ", ".join(f"{n:,} {name}" for name, n in sizes.items())
         print(f"Conversations of {parts.name}: {said}.", file=stream)
@@ -45,7 +51,7 @@ def train(typed: command_options.Train, config) -> int:
     if typed.json:
         print_json(result.to_dict())
         return 0
-    print(language_report.text(result))
+    print(language_report.text(result, told))
     print(f"\nThe report with figures and tables: {result.folder / 'report.html'}")
     return 0
 
