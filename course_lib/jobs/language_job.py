@@ -224,17 +224,14 @@ def loaded(config, device, dtype):
 @torch.no_grad()
 def _check_causal(config, model, ids: list[int]) -> None:
     """CourseError for a network that sees later tokens, such as an encoder."""
-    some = torch.tensor([ids[:8], [*ids[:7], (ids[7] + 1) % 100]])
-    first, second = (
-        model.eval()(input_ids=some.to(next(model.parameters()).device))
-        .logits[:, :6]
-        .float()
-    )
+    some = torch.tensor([ids[:8], [*ids[:8][:-1], (ids[:8][-1] + 1) % 100]])
+    some = some.to(next(model.parameters()).device)
+    first, second = model.eval()(input_ids=some).logits[:, :-1].float()
     if (first - second).abs().max() > AGREE * first.abs().max():
         raise config.error(
             "model",
             f"is {config.model}, which sees the tokens behind a place",
-            "a causal language model, such as smollm2-135m-instruct; encoders fill gaps",
+            "a causal language model, such as smollm2-135m-instruct",
             "name another one, or train a classifier with task: text",
         )
 
@@ -294,7 +291,8 @@ def _way(model, tokenizer, rows, dtype):
 def _loss(model, tokenizer, rows, config) -> float:
     """Mean loss of an answer token over the first rows, in nats."""
     some = rows[: config.evaluate_on]
-    return language_models.rows_loss(model, tokenizer, some, AT_ONCE)
+    with language_models.expanded(model):
+        return language_models.rows_loss(model, tokenizer, some, AT_ONCE)
 
 
 def _tested(model, tokenizer, tokens, config) -> dict:
@@ -304,12 +302,13 @@ def _tested(model, tokenizer, tokens, config) -> dict:
     expected answers are long.
     """
     rows, kept = tokens.rows["test"], tokens.kept["test"]
-    found = {"loss": language_models.rows_loss(model, tokenizer, rows, AT_ONCE)}
-    some = rows[: config.test_answers]
+    some, length = rows[: config.test_answers], tokens.about["new_tokens"]
     starts = [row["input_ids"][: row["start"]] for row in some]
-    found["answers"] = language_models.continued(
-        model, tokenizer, starts, tokens.about["new_tokens"], ANSWERED, tokens.ends
-    )
+    with language_models.expanded(model):
+        found = {"loss": language_models.rows_loss(model, tokenizer, rows, AT_ONCE)}
+        found["answers"] = language_models.continued(
+            model, tokenizer, starts, length, ANSWERED, tokens.ends
+        )
     longest = max((len(r["input_ids"]) - r["start"] for r in some), default=0)
     if not some or longest > SHORT:
         return found | {"right": None, "exact": None}

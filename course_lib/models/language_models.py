@@ -10,6 +10,7 @@ The work is done by transformers and bitsandbytes; where bitsandbytes has no bac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,7 @@ __all__ = [
     "conversation",
     "ends",
     "examples",
+    "expanded",
     "folder",
     "load",
     "never_repack",
@@ -357,6 +359,35 @@ def continued(
         for i, line in zip(some, tokenizer.batch_decode(new, skip_special_tokens=True)):
             answers[i] = line.strip()
     return answers
+
+
+@contextmanager
+def expanded(model):
+    """On a CPU, layers in 4 bits as plain ones while a model is evaluated.
+
+    Each pass would expand them anew, one for every token of an answer.  The numbers are
+    the same; they take the room of the precision in which the products are.
+    """
+    layers = {
+        name: layer
+        for name, layer in model.named_modules()
+        if hasattr(getattr(layer, "weight", None), "quant_state")
+        and not hasattr(layer, "base_layer")  # peft's, which passes the weight on
+        and layer.weight.device.type == "cpu"
+    }
+    if layers:
+        from bitsandbytes.functional import dequantize_4bit
+    for name, layer in layers.items():
+        plain = torch.nn.Linear(layer.in_features, layer.out_features, device="meta")
+        weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+        plain.weight = torch.nn.Parameter(weight.to(layer.compute_dtype), False)
+        plain.bias = layer.bias
+        model.set_submodule(name, plain)
+    try:
+        yield
+    finally:
+        for name, layer in layers.items():
+            model.set_submodule(name, layer)
 
 
 # -- conversations ----------------------------------------------------------------

@@ -212,6 +212,21 @@ def test_quantised_gradients_are_the_same_after_an_evaluation(model_folder):
     assert all(torch.equal(a, b) for a, b in zip(first, gradient(), strict=True))
 
 
+def test_expanded_layers_answer_the_same_and_are_put_back(model_folder):
+    config = settings(model_folder, method="qlora")
+    model = language_job.loaded(config, torch.device("cpu"), torch.float32)
+    ids, before = torch.tensor([[5, 6, 7, 8]]), dict(model.named_modules())
+    with torch.no_grad():
+        expected = model.eval()(input_ids=ids).logits
+        with language_models.expanded(model):
+            kinds = {type(layer).__module__ for layer in model.modules()}
+            found = model(input_ids=ids).logits
+    assert any("bitsandbytes" in type(m).__module__ for m in before.values())
+    assert not any("bitsandbytes" in name for name in kinds)
+    assert torch.equal(found, expected)
+    assert all(layer is before[name] for name, layer in model.named_modules())
+
+
 # -- GGUF -------------------------------------------------------------------------
 
 
