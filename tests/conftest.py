@@ -1,8 +1,10 @@
 """What several test files share."""
 
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 
 import nbformat
 import pytest
@@ -22,6 +24,30 @@ def pytest_collection_modifyitems(items):
         return item.get_closest_marker("slow") is None, not is_sample
 
     items.sort(key=turn)
+
+
+BRINGS = {  # what a skipped test lacked: how to get it
+    "sandbox|bubblewrap|bwrap": "pip install -c constraints.txt -e '.[instructor]'",
+    "nbgrader|nh3|libseccomp": "pip install -c constraints.txt -e '.[instructor]'",
+    "extra `web`": "pip install -c constraints.txt -e '.[web]'",
+    "pixeltable": "pip install -c constraints.txt -e '.[test]'",
+    "Chromium": "the browser chromium, of this system's packages",
+    "GPU": "a machine with an NVIDIA GPU",
+}
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line for each reason why tests were skipped, and what would bring them."""
+    reasons = Counter()
+    for report in terminalreporter.stats.get("skipped", ()):
+        text = report.longrepr[2] if isinstance(report.longrepr, tuple) else "?"
+        reasons[text.removeprefix("Skipped: ")] += 1
+    if reasons:
+        terminalreporter.section("not tested here")
+    for reason, count in reasons.most_common():
+        found = (how for what, how in BRINGS.items() if re.search(what, reason))
+        how = next(found, "nothing to install: this system has no such thing")
+        terminalreporter.write_line(f"{count} skipped: {reason}. To run them: {how}")
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,8 @@ from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 from course_lib.show.console import print_table
 
+CHECK = "check"  # the tag of a cell that proves what the text says
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # JupyterLab, Colab
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -59,12 +61,32 @@ def _lesson(name: str, known: list[Path]) -> Path:
 
 
 MAX_MB = 3000  # of memory, for any lesson
-MAX_SECONDS = {"07": 120, "10": 180, "11": 120, "12": 120, "13": 90}  # others: 60
+MAX_SECONDS = {"07": 120, "10": 180, "11": 120, "12": 120}  # others: 90
 
 
 def max_seconds(path: Path) -> int:
     """What a lesson may take on two CPU cores; more where much is trained live."""
-    return MAX_SECONDS.get(path.stem[:2], 60)
+    return MAX_SECONDS.get(path.stem[:2], 90)
+
+
+COST = re.compile(r"(\d+)\s*s(?:econds)?\b[^\n]*?(\d[\d,]*)\s*MB")
+
+
+def stated_cost(path: Path) -> tuple[int, int]:
+    """(seconds, MB) that a lesson states at its top, such as "35 s, 900 MB".
+
+    Raises CourseError for one that states nothing.
+    """
+    import nbformat
+
+    cells = nbformat.read(path, as_version=4).cells
+    found = COST.search(cells[0].source)
+    if not found:
+        raise CourseError(
+            f"{path.name} states no cost.\nExpected: seconds and memory in its first "
+            'cell, such as "35 s, 900 MB".\nDo: add them.'
+        )
+    return int(found[1]), int(found[2].replace(",", ""))
 
 
 def time_factor() -> float:
@@ -195,7 +217,8 @@ def normalise(notebook):
     """Make an executed notebook fit to commit: the same run gives the same bytes.
 
     Drops progress bars (stderr), widgets, timings, empty metadata and the version
-    of the language; numbers the code cells 1..n; keeps ids that are there.
+    of the language; numbers the code cells 1..n; keeps ids that are there.  The code
+    of a cell with the tag `check` is folded, its output is not.
     """
     notebook.metadata = {
         "kernelspec": {
@@ -215,6 +238,8 @@ def normalise(notebook):
             cell.metadata.pop(key, None)
         if cell.cell_type != "code":
             continue
+        if CHECK in cell.metadata.get("tags", []):
+            cell.metadata.update(FOLDED)
         count += 1
         cell.execution_count = count
         cell.outputs = _kept_outputs(cell.outputs, count)

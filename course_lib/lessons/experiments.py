@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from rich.progress import Progress
 
-from course_lib import files, paths, profiles
+from course_lib import assets, files, paths, profiles
 from course_lib.errors import CourseError
 from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson01,
@@ -40,8 +40,10 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson12_planted,
     lesson12_remedies,
     lesson13,
+    solar,
 )
 from course_lib.lessons.results import (
+    ASSET,
     EXPERIMENTS,
     Experiment,
     Grid,
@@ -95,7 +97,10 @@ def recompute(
     """
     one = get(name)
     for file in one.uses:
-        files.verified(file)
+        if file.startswith(ASSET):
+            assets.folder(file.removeprefix(ASSET))
+        else:
+            files.verified(file)
     cells = Grid(one.grid).select(**(only or {}))
     kept = {cell_key(one.params(row)): row for row in load(name)} if only else {}
     before = table(name)["seconds"] if only else 0.0

