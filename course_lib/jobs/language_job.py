@@ -137,7 +137,8 @@ def planned(config, shape, tokens, device, dtype) -> dict:
     """The plan of memory as a dict; CourseError where the job cannot fit.
 
     A group of packed conversations counts as one sequence, all of its logits included:
-    a bound.  Full fine-tuning keeps the best weights, and writes them with the moments.
+    a bound.  The best weights are kept, and written with the moments.  Layers in 4 bits
+    are expanded while the model answers on a CPU.
     """
     longest = max(len(r["input_ids"]) for some in tokens.rows.values() for r in some)
     half = dtype == torch.bfloat16
@@ -153,7 +154,9 @@ def planned(config, shape, tokens, device, dtype) -> dict:
     plan = memory.plan(shape, options)
     stored = 20 * plan.trainable
     free = _free(config, device)
-    needed = plan.total + stored + RESERVE * memory.GIB
+    expanded = 2 * plan.parts["quantised"] * (2 if half else 4)
+    answering = sum(plan.parts[part] for part in memory.STORED) + expanded
+    needed = max(plan.total, answering) + stored + RESERVE * memory.GIB
     said = (
         f"Memory: about {needed / memory.GB:.1f} GB at most by plan, "
         f"{free / memory.GB:.1f} GB are there."
