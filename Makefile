@@ -14,11 +14,12 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 FIRST_PYTHON := $(firstword $(shell for name in python3 python3.13 python3.12 \
 	python3.11 python; do $$name -c "" 2>/dev/null && echo $$name && break; done))
 
-.PHONY: help lab test quick web env clean
+.PHONY: help lab test quick evidence web env clean
 help:
 	@echo "make lab     install if needed, open lesson 00 in JupyterLab"
-	@echo "make test    install if needed, check everything (about 25 minutes)"
-	@echo "make quick   the fast tests only (up to 2 minutes)"
+	@echo "make test    install if needed, check everything (up to 20 minutes)"
+	@echo "make quick   the fast tests only (a minute and a half)"
+	@echo "make evidence  recompute full cells of the stored results (about 10 minutes)"
 	@echo "make web     build the web edition in site/ from the stored lessons"
 	@echo "make clean   remove the environment; the next call makes a new one"
 
@@ -31,13 +32,16 @@ test: EXTRAS := test,instructor,web
 test: env
 	@$(BIN)/course data fetch --quiet
 	$(BIN)/ruff check .
-	$(PYTEST) -m "not notebook"
-	$(PYTEST) --dist load --maxschedchunk 1 -m notebook
+	$(PYTEST) -m "not notebook and not evidence"
+	$(PYTEST) --dist load --maxschedchunk 1 -m notebook tests/lessons/test_notebooks.py
 
 quick: env
 	@$(BIN)/course data fetch --quiet
 	$(BIN)/ruff check .
-	$(PYTEST) -m "not notebook and not slow"
+	$(PYTEST) -m "not notebook and not slow and not evidence"
+
+evidence: env
+	$(PYTEST) --dist load --maxschedchunk 1 -m evidence tests/lessons/test_results.py
 
 web: EXTRAS := test,web
 web: env

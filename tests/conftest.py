@@ -59,6 +59,17 @@ def paths_follow_the_environment():
 
 
 @pytest.fixture
+def one_thread():
+    """As the processes compute that a test starts, so that both can be compared."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def small_course(tmp_path, monkeypatch):
     """An empty course elsewhere: a folder with data/ and notebooks/."""
     (tmp_path / "data").mkdir()

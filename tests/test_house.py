@@ -257,6 +257,7 @@ CHECKS = (
 each_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 
 
+@pytest.mark.slow
 @each_check
 def test_the_house_is_in_order(check):
     assert check(paths.ROOT) == []

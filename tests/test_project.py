@@ -101,6 +101,7 @@ def test_no_source_reads_or_writes_pickle():
     assert found == []
 
 
+@pytest.mark.slow
 def test_arrays_hold_no_objects():
     """An array of objects would be pickled; the header of each array tells."""
     import numpy as np
@@ -128,6 +129,7 @@ def test_the_repository_stays_small():
     assert sum(path.stat().st_size for path in FILES) <= 100 * MEGABYTE
 
 
+@pytest.mark.slow
 def test_public_functions_and_classes_have_a_docstring():
     """Except drawing functions, one a pattern, which their name describes."""
     drawings = {"textures.py", "shapes.py"}

@@ -7,20 +7,17 @@ and compares, or a lesson computes a cell live and confirms it.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.metadata
 import inspect
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
-import torch
 from rich.progress import Progress
 
 from course_lib import assets, files, paths, profiles
@@ -45,11 +42,13 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
 from course_lib.lessons.results import (
     ASSET,
     EXPERIMENTS,
+    FRACTION,
     Experiment,
     Grid,
     cell_key,
     digest_of,
     load,
+    run_cell,
     table,
 )
 
@@ -63,7 +62,7 @@ PACKAGES = (
     "numpy",
     "scikit-learn",
 )
-DIGITS = 6
+LOSS_TOLERANCE = 0.004  # of the losses of short cells, above 1 relative
 
 
 def names() -> list[str]:
@@ -85,25 +84,33 @@ def get(name: str) -> Experiment:
 
 
 def recompute(
-    name: str, only: Mapping | None = None, jobs: int = 1, progress: bool = True
+    name: str,
+    only: Mapping | None = None,
+    jobs: int = 1,
+    progress: bool = True,
+    short: bool = False,
 ) -> Path:
     """Compute a grid and write data/results/NAME.json; returns its path.
 
     Every finished cell is stored at once in a journal in the user's cache, so that a
     killed run goes on where it stopped; the journal starts anew when the code of the
     cell, the weights or the data change.  ``only`` ({param: value}) computes these
-    cells and keeps the others of a file that is not stale.  ``jobs`` processes share
-    the cells; each uses one thread.
+    cells and keeps the others of a file that is not stale, ``short`` those of fewer
+    updates.  ``jobs`` processes share the cells; each uses one thread.
+    Raises CourseError where there are none such.
     """
     one = get(name)
-    for file in one.uses:
-        if file.startswith(ASSET):
-            assets.folder(file.removeprefix(ASSET))
-        else:
-            files.verified(file)
-    cells = Grid(one.grid).select(**(only or {}))
-    kept = {cell_key(one.params(row)): row for row in load(name)} if only else {}
-    before = table(name)["seconds"] if only else 0.0
+    _verify(one)
+    every = (*one.grid, *_shortened(one))
+    cells = _shortened(one) if short else Grid(every).select(**(only or {}))
+    if not cells:
+        raise CourseError(
+            f"recompute: {name!r} has no such cells.\nExpected: "
+            f"{'short=' if short else 'params'} of its definition.\nDo: look there."
+        )
+    before = table(name) if only or short else {}
+    stored = (*before.get("rows", ()), *before.get("short", ()))
+    rows = {cell_key(one.params(row)): row for row in stored}
     journal = _Journal(one)
     todo = [params for params in cells if cell_key(params) not in journal.done]
     with _bar(f"{name}", len(cells), progress) as advance:
@@ -111,23 +118,42 @@ def recompute(
         for params, values, seconds in _computed(one, todo, jobs):
             journal.add(params, values, seconds)
             advance(1)
-    done = journal.done
-    rows = {
-        k: dict(params, **done[k][0]) for params in cells if (k := cell_key(params))
-    }
-    rows = kept | rows
+    seconds = before.get("seconds", 0.0)
+    for params in cells:
+        values, took = journal.done[cell_key(params)]
+        rows[cell_key(params)] = dict(params, **values)
+        seconds += took
     document = {
         "name": name,
         "command": f"course run --recompute {name}",
         "versions": _versions(),
         "files": {file: digest_of(file) for file in sorted(one.uses)},
         "seeds": sorted({p["seed"] for p in one.grid if "seed" in p}),
-        "seconds": round(before + sum(done[cell_key(p)][1] for p in cells), 1),
-        "rows": [rows[cell_key(p)] for p in one.grid if cell_key(p) in rows],
+        "seconds": round(seconds, 1),
+        "rows": [rows[k] for k in map(cell_key, one.grid) if k in rows],
     }
+    if all(FRACTION in params for params in cells):
+        document["versions"] = before["versions"]  # those of the full cells
+    if len(every) > len(one.grid):
+        short = map(cell_key, every[len(one.grid) :])
+        document["short"] = [rows[key] for key in short if key in rows]
     path = files.atomic_write_bytes(paths.RESULTS / f"{name}.json", _layout(document))
     journal.remove()
     return path
+
+
+def _verify(one: Experiment) -> None:
+    """Raises CourseError where a file that a grid uses is not what was shipped."""
+    for file in one.uses:
+        if file.startswith(ASSET):
+            assets.folder(file.removeprefix(ASSET))
+        else:
+            files.verified(file)
+
+
+def _shortened(one: Experiment) -> tuple[dict, ...]:
+    """The cells of fewer updates, which have rows of their own."""
+    return tuple(params for params in one.short if FRACTION in params)
 
 
 def _computed(one: Experiment, todo: Sequence[dict], jobs: int):
@@ -143,27 +169,6 @@ def _computed(one: Experiment, todo: Sequence[dict], jobs: int):
         }
         for future in as_completed(futures):
             yield futures[future], *future.result()
-
-
-def run_cell(module: str, name: str, params: dict) -> tuple[dict, float]:
-    """One cell with one thread: the same numbers alone, in a pool or in the test."""
-    if name not in EXPERIMENTS:
-        importlib.import_module(module)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    started = time.perf_counter()
-    try:
-        values = EXPERIMENTS[name].cell(**params)
-    finally:
-        torch.set_num_threads(threads)
-    clash = set(values) & set(params)
-    if clash:
-        raise CourseError(
-            f"experiment {name!r}: {clash} are both params and numbers.\nExpected: "
-            "different names.\nDo: rename the number that the cell returns."
-        )
-    rounded = {key: round(float(value), DIGITS) for key, value in values.items()}
-    return rounded, time.perf_counter() - started
 
 
 class _Journal:
@@ -206,10 +211,13 @@ def _versions() -> dict[str, str]:
 
 def _layout(document: dict) -> bytes:
     """JSON with one row a line: a reader, and git, see each cell."""
-    head = {k: v for k, v in document.items() if k != "rows"}
+    tables = {k: v for k, v in document.items() if k in ("rows", "short")}
+    head = {k: v for k, v in document.items() if k not in tables}
     text = json.dumps(head, indent=1)[:-2]
-    rows = ",\n".join("  " + json.dumps(row) for row in document["rows"])
-    return f'{text},\n "rows": [\n{rows}\n ]\n}}\n'.encode()
+    for name, rows in tables.items():
+        lines = ",\n".join("  " + json.dumps(row) for row in rows)
+        text += f',\n "{name}": [\n{lines}\n ]'
+    return f"{text}\n}}\n".encode()
 
 
 @contextmanager
@@ -226,24 +234,30 @@ def _bar(title: str, total: int, wanted: bool) -> Iterator[Callable[[int], None]
 # -- checking ---------------------------------------------------------------------
 
 
-def check_sample(name: str) -> list[str]:
+def check_sample(name: str, evidence: bool = False) -> list[str]:
     """Recompute the sample of a grid; returns every difference in words.
 
+    Its short form where it has one, unless ``evidence``.
     Empty when the file covers the whole grid, is not stale, and each number of the
-    sample is within the experiment's tolerance.
+    sample is within the experiment's tolerance.  Of a short cell the losses are
+    compared too, which see what no picture sees: within ``LOSS_TOLERANCE``.
     """
     one = get(name)
-    stored = {cell_key(one.params(row)): row for row in load(name)}
-    grid = {cell_key(params) for params in one.grid}
+    stored = (*load(name), *table(name).get("short", ()))
+    stored = {cell_key(one.params(row)): row for row in stored}
+    grid = {cell_key(params) for params in (*one.grid, *_shortened(one))}
     problems = [f"{name}: no row for {key}" for key in sorted(grid - set(stored))]
     problems += [f"{name}: {key} is in no grid" for key in sorted(set(stored) - grid)]
     compared = set()
-    for params in one.sample:
+    for params in one.sample if evidence else one.short or one.sample:
         row = stored.get(cell_key(params))
         if row is None:
             continue
         values, _ = run_cell(one.cell.__module__, name, params)
-        for number in one.tolerance:
+        comparable = list(one.tolerance)
+        if FRACTION in params:
+            comparable += [n for n in row if "loss" in n and n not in one.tolerance]
+        for number in comparable:
             if number not in values and number not in row:
                 continue  # another kind of cell has it
             compared.add(number)
@@ -259,12 +273,16 @@ def check_sample(name: str) -> list[str]:
 
 def _differences(one, params, row, values) -> list[str]:
     """The numbers that are further from the stored row than their tolerance."""
-    return [
-        f"{one.name}: {cell_key(params)}: {number} is {row[number]} in the file, "
-        f"{value} when computed again (tolerance {one.tolerance[number]})"
-        for number, value in values.items()
-        if not abs(value - row[number]) <= one.tolerance[number]
-    ]
+    found = []
+    for number, value in values.items():
+        loss = LOSS_TOLERANCE * max(1.0, abs(row[number]))
+        allowed = one.tolerance.get(number, loss)
+        if not abs(value - row[number]) <= allowed:
+            found.append(
+                f"{one.name}: {cell_key(params)}: {number} is {row[number]} in the "
+                f"file, {value} when computed again (tolerance {allowed})"
+            )
+    return found
 
 
 def confirm(name: str, numbers: Mapping[str, float], **params) -> dict:

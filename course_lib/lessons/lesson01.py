@@ -2,15 +2,14 @@
 
 from functools import lru_cache
 
-from course_lib import datasets, training
 from course_lib.lessons.protocol import (
     BACKBONE,
     FILES,
     RATES,
     STEPS,
-    TARGET,
     adapted,
     labelled,
+    scored,
     train,
 )
 from course_lib.lessons.results import SEEDS, experiment
@@ -19,11 +18,11 @@ from course_lib.training import freezing
 
 
 @lru_cache(maxsize=3)
-def trained_on_target(seed):
+def trained_on_target(seed, fraction=1.0):
     """A network of the same shape, trained on the target itself (their "BnB")."""
     backbone = adapted("scratch", 100 + seed)
-    lr = RATES["scratch"]
-    train(backbone, labelled(500, seed), lr=lr, steps=STEPS[500], seed=100 + seed)
+    options = dict(lr=RATES["scratch"], steps=STEPS[500], fraction=fraction)
+    train(backbone, labelled(500, seed), seed=100 + seed, **options)
     return backbone
 
 
@@ -51,18 +50,24 @@ def copy_stages(target, origin, k):
         for seed in SEEDS
     ],
     sample=[dict(origin="source", k=3, mode="frozen", seed=0)],
+    short=[
+        dict(origin="source", k=3, mode="frozen", seed=0, fraction=0.05),
+        dict(origin="target", k=2, mode="frozen", seed=0, fraction=0.01),
+    ],
     tolerance={"accuracy": 0.04},
     models=(BACKBONE,),
     data=FILES,
 )
-def copied_stages(origin, k, mode, seed):
+def copied_stages(origin, k, mode, seed, fraction=1.0):
     """Copy k stages, freeze or tune them, train the rest on 500 labels."""
-    donor = zoo.load(BACKBONE) if origin == "source" else trained_on_target(seed)
+    donor = zoo.load(BACKBONE)
+    if origin == "target":
+        donor = trained_on_target(seed, fraction)
     backbone = copy_stages(adapted("scratch", seed), donor, k)
     if mode == "frozen":
         last = ["stem", "layer1", "layer2", "layer3", "layer4"][k - 1]
         freezing.freeze_until(backbone, last)
     data = labelled(500, seed)
-    train(backbone, data, lr=1e-3, steps=200, seed=seed, evaluations=5)
-    test = datasets.load(TARGET, "test")
-    return {"accuracy": training.evaluate(backbone, test)["accuracy"]}
+    options = dict(lr=1e-3, steps=200, evaluations=5, fraction=fraction)
+    train(backbone, data, seed=seed, **options)
+    return scored(backbone, fraction)

@@ -26,7 +26,7 @@ from course_lib.models import features, zoo
 TRIED = (1e-3, 3e-3, 1e-2)  # learning rates of scratch and full at 500 labels
 
 
-def frozen_cell(strategy, data, seed):
+def frozen_cell(strategy, data, seed, fraction=1.0):
     """Feature extraction: cached features, a linear or a two-layer head."""
     backbone = zoo.load(BACKBONE)
     validation, test = (datasets.load(TARGET, s) for s in ("validation", "test"))
@@ -41,7 +41,7 @@ def frozen_cell(strategy, data, seed):
         data.labels,
         (V, validation.labels),
         head=training.Head(num_classes=5, hidden=256, dropout=0.5),
-        steps=STEPS[len(data)],
+        steps=results.updates(STEPS[len(data)], fraction),
         lr=RATES[strategy],
         seed=seed,
     )
@@ -65,23 +65,27 @@ def cells(strategies):
     return grid
 
 
-def trained_cell(strategy, labels, lr, seed):
+def trained_cell(strategy, labels, lr, seed, fraction=1.0):
     """Train one network; its accuracy on test and validation images, and itself."""
     backbone = adapted(strategy, seed)
-    train(backbone, labelled(labels, seed), lr=lr, steps=STEPS[labels], seed=seed)
-    return scored(backbone), backbone
+    options = dict(lr=lr, steps=STEPS[labels], seed=seed, fraction=fraction)
+    train(backbone, labelled(labels, seed), **options)
+    return scored(backbone, fraction), backbone
 
 
 @experiment(
     "from_scratch",
     grid=cells(["scratch"]),
     sample=[dict(strategy="scratch", labels=25, lr=RATES["scratch"], seed=0)],
+    short=[
+        dict(strategy="scratch", labels=25, lr=RATES["scratch"], seed=0, fraction=0.05)
+    ],
     tolerance={"accuracy": 0.04},
     data=FILES,
 )
-def from_scratch(strategy, labels, lr, seed):
+def from_scratch(strategy, labels, lr, seed, fraction=1.0):
     """Test accuracy of the same network without pre-training."""
-    numbers, _ = trained_cell(strategy, labels, lr, seed)
+    numbers, _ = trained_cell(strategy, labels, lr, seed, fraction)
     return numbers
 
 
@@ -92,15 +96,26 @@ def from_scratch(strategy, labels, lr, seed):
         dict(strategy="frozen", labels=500, lr=None, seed=0),
         dict(strategy="full", labels=100, lr=RATES["full"], seed=1),
     ],
+    short=[
+        dict(strategy="frozen", labels=500, lr=None, seed=0),
+        dict(
+            strategy="frozen_mlp",
+            labels=500,
+            lr=RATES["frozen_mlp"],
+            seed=0,
+            fraction=0.05,
+        ),
+        dict(strategy="full", labels=100, lr=RATES["full"], seed=1, fraction=0.05),
+    ],
     tolerance={"accuracy": 0.04},
     models=(BACKBONE,),
     data=FILES,
 )
-def strategies(strategy, labels, lr, seed):
+def strategies(strategy, labels, lr, seed, fraction=1.0):
     """Test accuracy of one way to transfer at one label count."""
     if strategy.startswith("frozen"):
-        return frozen_cell(strategy, labelled(labels, seed), seed)
-    numbers, backbone = trained_cell(strategy, labels, lr, seed)
+        return frozen_cell(strategy, labelled(labels, seed), seed, fraction)
+    numbers, backbone = trained_cell(strategy, labels, lr, seed, fraction)
     return numbers | forgetting(backbone)
 
 

@@ -66,11 +66,14 @@ def rate_cells():
     "layer_rates",
     grid=rate_cells(),
     sample=[dict(labels=25, **METHODS["gradual by layer"], lr=3e-3, seed=0)],
+    short=[
+        dict(labels=25, **METHODS["gradual by layer"], lr=3e-3, seed=0, fraction=0.05)
+    ],
     tolerance={"accuracy": 0.04},
     models=(BACKBONE,),
     data=FILES,
 )
-def layer_rates(labels, alpha, gradual, head_factor, lr, seed):
+def layer_rates(labels, alpha, gradual, head_factor, lr, seed, fraction=1.0):
     """Fine-tune with a rate a layer group, open from the start or group by group."""
     backbone = zoo.load(BACKBONE, 5, seed=seed)
     rates = dict(lr=lr, alpha=alpha, head_factor=head_factor)
@@ -80,9 +83,9 @@ def layer_rates(labels, alpha, gradual, head_factor, lr, seed):
         groups, plan = layer_groups.decayed_groups(backbone, **rates), None
     data = labelled(labels, seed)
     optimization = training.Optimization(param_groups=groups)
-    options = dict(optimization=optimization, on_epoch=plan)
+    options = dict(optimization=optimization, on_epoch=plan, fraction=fraction)
     train(backbone, data, steps=STEPS[labels], seed=seed, **options)
-    return scored(backbone) | forgetting(backbone)
+    return scored(backbone, fraction) | forgetting(backbone)
 
 
 SHAPES = {  # "warm-up, cosine" is the flat rate of the grid above
@@ -102,17 +105,18 @@ SHAPES = {  # "warm-up, cosine" is the flat rate of the grid above
         for lr in TRIED
     ],
     sample=[dict(schedule="slanted triangle", lr=3e-4, seed=0)],
+    short=[dict(schedule=name, lr=3e-4, seed=0, fraction=0.03) for name in SHAPES],
     tolerance={"accuracy": 0.04},
     models=(BACKBONE,),
     data=FILES,
 )
-def schedules(schedule, lr, seed):
+def schedules(schedule, lr, seed, fraction=1.0):
     """Fine-tune on 100 labels with one flat rate that follows a schedule."""
     backbone = zoo.load(BACKBONE, 5, seed=seed)
     data = labelled(100, seed)
-    options = dict(steps=STEPS[100], seed=seed, lr=lr)
+    options = dict(steps=STEPS[100], seed=seed, lr=lr, fraction=fraction)
     train(backbone, data, **options, optimization=SHAPES[schedule])
-    return scored(backbone) | forgetting(backbone)
+    return scored(backbone, fraction) | forgetting(backbone)
 
 
 def trade_off_figure(ways, still):

@@ -15,6 +15,7 @@ from torch import nn
 
 from course_lib import datasets, training
 from course_lib.analysis import probes, statistics
+from course_lib.lessons import results
 from course_lib.lessons.protocol import (
     AUGMENT,
     BACKBONE,
@@ -49,33 +50,38 @@ def backbone_for(seed):
     return zoo.load(BACKBONE, 5, seed=seed)
 
 
-def served(backbone, preprocess):
+def served(backbone, preprocess, fraction=1.0):
     """Test accuracy when the pictures are prepared in this way."""
-    test = datasets.load(TARGET, "test")
+    test = results.part(datasets.load(TARGET, "test"), fraction)
     return training.evaluate(backbone, test, preprocess=preprocess)["accuracy"]
 
 
-def correct(seed):
+def correct(seed, fraction=1.0):
     """The protocol as it is, served rightly and with each wrong preprocessing."""
     backbone = backbone_for(seed)
-    train(backbone, labelled(LABELS, seed), lr=LR, steps=STEPS[LABELS], seed=seed)
-    wrong = {f"served {name}": served(backbone, p) for name, p in WRONG.items()}
-    return scored(backbone) | forgetting(backbone) | wrong
+    options = dict(lr=LR, steps=STEPS[LABELS], seed=seed, fraction=fraction)
+    train(backbone, labelled(LABELS, seed), **options)
+    wrong = {
+        f"served {name}": served(backbone, p, fraction) for name, p in WRONG.items()
+    }
+    return scored(backbone, fraction) | forgetting(backbone) | wrong
 
 
-def throughout(name, seed):
+def throughout(name, seed, fraction=1.0):
     """Trained, validated and served with one and the same wrong preprocessing."""
     backbone = backbone_for(seed)
     backbone.preprocess = WRONG[name]
-    train(backbone, labelled(LABELS, seed), lr=LR, steps=STEPS[LABELS], seed=seed)
-    return scored(backbone)
+    options = dict(lr=LR, steps=STEPS[LABELS], seed=seed, fraction=fraction)
+    train(backbone, labelled(LABELS, seed), **options)
+    return scored(backbone, fraction)
 
 
-def frozen(seed):
+def frozen(seed, fraction=1.0):
     """Feature extraction: right, served wrongly, and wrong from the start."""
     backbone = zoo.load(BACKBONE)
     data = labelled(LABELS, seed)
-    parts = data, datasets.load(TARGET, "validation"), datasets.load(TARGET, "test")
+    others = (datasets.load(TARGET, split) for split in ("validation", "test"))
+    parts = data, *(results.part(other, fraction) for other in others)
     right = [features.extract(backbone, part) for part in parts]
 
     def accuracy(X, V, T):
@@ -92,7 +98,7 @@ def frozen(seed):
     return numbers
 
 
-def hand_written_loop(mode, batch_size, seed, pictures=9600):
+def hand_written_loop(mode, batch_size, seed, fraction=1.0, pictures=9600):
     """The tutorial's loop: backbone frozen, only the head in the optimizer.
 
     mode "train" calls model.train(), "eval" model.eval().
@@ -105,7 +111,7 @@ def hand_written_loop(mode, batch_size, seed, pictures=9600):
     optimizer = torch.optim.AdamW(model.fc.parameters(), lr=10 * LR)
     generator = torch.Generator().manual_seed(seed)
     model.train(mode == "train")
-    for _ in range(pictures // batch_size):
+    for _ in range(results.updates(pictures // batch_size, fraction)):
         rows = torch.randperm(len(x), generator=generator)[:batch_size]
         loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
         optimizer.zero_grad()
@@ -116,10 +122,10 @@ def hand_written_loop(mode, batch_size, seed, pictures=9600):
         for name, value in model.state_dict().items()
         if name.endswith("running_mean")
     ]
-    return scored(backbone) | {"drift": median(moved)}
+    return scored(backbone, fraction) | {"drift": median(moved)}
 
 
-def small_batches(batch_size, frozen_norms, seed, passes=33):
+def small_batches(batch_size, frozen_norms, seed, fraction=1.0, passes=33):
     """33 passes over 96 pictures, all batches full, the rate in step with the batch.
 
     Frozen norms keep the source's statistics, and their scale and shift do not learn.
@@ -130,54 +136,60 @@ def small_batches(batch_size, frozen_norms, seed, passes=33):
             if isinstance(layer, nn.BatchNorm2d):
                 freezing.freeze(layer)
     options = dict(lr=LR * batch_size / 32, batch_size=batch_size, evaluations=5)
+    options["fraction"] = fraction
     steps = passes * 96 // batch_size
     train(backbone, labelled(96, seed), steps=steps, seed=seed, **options)
-    return scored(backbone)
+    return scored(backbone, fraction)
 
 
-def stale_head(seed):
+def stale_head(seed, fraction=1.0):
     """The optimizer is built first, the head replaced afterwards."""
     backbone = zoo.load(BACKBONE)
     optimizer = training.make_optimizer(backbone, lr=LR)
     backbone.to_classes(5, seed=seed)
     optimization = training.Optimization(optimizer=optimizer)
     options = dict(steps=STEPS[LABELS], seed=seed, optimization=optimization)
-    train(backbone, labelled(LABELS, seed), **options)
-    return scored(backbone)
+    train(backbone, labelled(LABELS, seed), fraction=fraction, **options)
+    return scored(backbone, fraction)
 
 
-def source_head(seed):
+def source_head(seed, fraction=1.0):
     """The head is forgotten: 76 outputs of the source for 5 classes."""
     backbone = zoo.load(BACKBONE)
     data = labelled(LABELS, seed)
-    options = dict(lr=LR, steps=STEPS[LABELS], seed=seed)
+    options = dict(lr=LR, steps=STEPS[LABELS], seed=seed, fraction=fraction)
     train(backbone, (data.images, data.labels), **options)
-    return scored(backbone)
+    return scored(backbone, fraction)
 
 
-def not_added(seed):
+def not_added(seed, fraction=1.0):
     """All is unfrozen, but the optimizer was built when only the head learned."""
     backbone = freezing.freeze_backbone(backbone_for(seed))
     groups = training.param_groups(backbone, LR)
     freezing.unfreeze(backbone)
     optimization = training.Optimization(param_groups=groups)
     options = dict(steps=STEPS[LABELS], seed=seed, optimization=optimization)
-    train(backbone, labelled(LABELS, seed), **options)
-    return scored(backbone)
+    train(backbone, labelled(LABELS, seed), fraction=fraction, **options)
+    return scored(backbone, fraction)
 
 
-def high_rate(seed):
+def high_rate(seed, fraction=1.0):
     """Thirty times the rate."""
     backbone = backbone_for(seed)
     data = labelled(LABELS, seed)
-    train(backbone, data, lr=30 * LR, steps=STEPS[LABELS], seed=seed)
-    return scored(backbone) | forgetting(backbone)
+    options = dict(lr=30 * LR, steps=STEPS[LABELS], seed=seed, fraction=fraction)
+    train(backbone, data, **options)
+    return scored(backbone, fraction) | forgetting(backbone)
 
 
-def long_run(augmented, seed, steps=600, every=30):
+def long_run(augmented, seed, fraction=1.0, steps=600):
     """Twice as long: weights of the lowest validation loss, and the last ones."""
     backbone = backbone_for(seed)
-    validation = datasets.load(TARGET, "validation")
+    every = results.interval(steps, 20, fraction)
+    validation, test = (
+        results.part(datasets.load(TARGET, split), fraction)
+        for split in ("validation", "test")
+    )
     losses, best = [], None
 
     def look(*_):
@@ -189,7 +201,7 @@ def long_run(augmented, seed, steps=600, every=30):
     training.fit(
         backbone,
         labelled(LABELS, seed),
-        steps=steps,
+        steps=results.updates(steps, fraction),
         lr=LR,
         seed=seed,
         recipe=training.Recipe(
@@ -202,7 +214,6 @@ def long_run(augmented, seed, steps=600, every=30):
         ),
     )
     look()
-    test = datasets.load(TARGET, "test")
     last = training.evaluate(backbone, test)
     backbone.model.load_state_dict(best)
     lowest = training.evaluate(backbone, test)
@@ -215,7 +226,7 @@ def long_run(augmented, seed, steps=600, every=30):
     } | {f"val_loss {every * (i + 1)}": loss for i, loss in enumerate(losses)}
 
 
-def adapter(seed):
+def adapter(seed, fraction=1.0):
     """LoRA on the ViT: its head saved with the adapter, or trained and left behind."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
@@ -229,6 +240,7 @@ def adapter(seed):
             if "head" in name and "original_module" not in name:
                 parameter.requires_grad_(True)  # what learners do by hand
         options = dict(lr=3e-3, steps=150, seed=seed, evaluations=3)
+        options["fraction"] = fraction
         train(backbone, labelled(LABELS, seed), **options)
         return backbone
 
@@ -239,7 +251,7 @@ def adapter(seed):
         return accuracy(fresh)
 
     def accuracy(backbone):
-        test = datasets.load(TARGET, "test")
+        test = results.part(datasets.load(TARGET, "test"), fraction)
         return training.evaluate(backbone, test)["accuracy"]
 
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
@@ -281,14 +293,18 @@ SETUPS = {
     "silent_failures",
     grid=[dict(setup=setup, seed=seed) for seed in range(5) for setup in SETUPS],
     sample=[dict(setup=s, seed=0) for s in ("frozen", "head, train mode")],
+    short=[
+        dict(setup=setup, seed=0, fraction=0.05)
+        for setup in ("frozen", "head, train mode", "stale head")
+    ],
     tolerance={"accuracy": 0.04, "drift": 0.02}
     | {f"{when} {name}": 0.04 for when in ("served", "throughout") for name in WRONG},
     models=(BACKBONE, VIT),
     data=FILES,
 )
-def silent_failures(setup, seed):
+def silent_failures(setup, seed, fraction=1.0):
     """One set-up, right or wrong, trained with one seed."""
-    return SETUPS[setup](seed)
+    return SETUPS[setup](seed, fraction)
 
 
 def cost_figure(costs):

@@ -5,6 +5,7 @@ where they cannot change the class.
 """
 
 from course_lib import datasets, training
+from course_lib.lessons import results
 from course_lib.lessons.protocol import AUGMENT, labelled, scored, train
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import zoo
@@ -51,10 +52,21 @@ SLOW = {  # the sources that preferred 1e-3 on a target; a test compares
 FILES = tuple(f"{target}.npz" for target in TARGETS if target != "digits")
 
 
-def recipe(target, evaluations=5, **changed):
-    """How every source is fine-tuned on a target; `changed`: other fields."""
-    every = STEPS // evaluations
-    return training.Recipe(augment=TARGETS[target], eval_every=every, **changed)
+def fine_tune(
+    backbone, data, validation, *, lr, seed, evaluations=5, fraction=1.0, **changed
+):
+    """How every source learns pictures of a target; `changed`: fields of the recipe."""
+    every = results.interval(STEPS, evaluations, fraction)
+    fields = dict(augment=TARGETS[data.name], eval_every=every) | changed
+    return training.fit(
+        backbone,
+        data,
+        results.part(validation, fraction),
+        steps=results.updates(STEPS, fraction),
+        lr=lr,
+        seed=seed,
+        recipe=training.Recipe(**fields),
+    )
 
 
 def load_source(name, num_classes=None, seed=0):
@@ -90,28 +102,27 @@ def chosen_rate(name, target):
         if seed == 0 or lr == chosen_rate(name, target)
     ],
     sample=[dict(source="random", target="digits", lr=3e-3, seed=0)],
+    short=[
+        dict(source="random", target="digits", lr=3e-3, seed=0, fraction=0.05),
+        dict(
+            source="bundled/resnet10-silhouettes",
+            target="spectrograms",
+            lr=3e-3,
+            seed=0,
+            fraction=0.05,
+        ),
+    ],
     tolerance={"accuracy": 0.05},
     models=SOURCES[1:],
     data=FILES,
 )
-def sources(source, target, lr, seed):
+def sources(source, target, lr, seed, fraction=1.0):
     """Fine-tune one source on 100 labelled pictures of one target."""
-    splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
-    data = splits["train"].take(LABELS, seed=seed)
+    data = datasets.load(target, "train").take(LABELS, seed=seed)
     backbone = load_source(source, len(data.classes), seed)
-    training.fit(
-        backbone,
-        data,
-        splits["validation"],
-        steps=STEPS,
-        lr=lr,
-        seed=seed,
-        recipe=recipe(target),
-    )
-    return {
-        "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],
-        "val_accuracy": training.evaluate(backbone, splits["validation"])["accuracy"],
-    }
+    validation = datasets.load(target, "validation")
+    fine_tune(backbone, data, validation, lr=lr, seed=seed, fraction=fraction)
+    return scored(backbone, fraction, target)
 
 
 CNN, VIT = "bundled/resnet10-patterns-short", "bundled/vit-patterns"
@@ -133,14 +144,25 @@ TRIED = {  # by architecture and start; the ViT from scratch may choose
         for turned in (False, True)
     ],
     sample=[dict(model=CNN, pretrained=True, augmented=False, lr=1e-3, seed=0)],
+    short=[
+        dict(
+            model=model,
+            pretrained=start,
+            augmented=start,
+            lr=TRIED[model, start][0],
+            seed=0,
+            fraction=fraction,
+        )
+        for model, start, fraction in ((CNN, True, 0.05), (VIT, False, 0.02))
+    ],
     tolerance={"accuracy": 0.04},
     models=(CNN, VIT),
     data=("wafer_micrographs.npz",),
 )
-def cnn_vit(model, pretrained, augmented, lr, seed):
+def cnn_vit(model, pretrained, augmented, lr, seed, fraction=1.0):
     """A residual network or a Vision Transformer on the 500 wafer pictures."""
     backbone = zoo.load(model, 5, seed=seed, pretrained=pretrained)
     changed = {} if augmented else {"augment": None}
-    options = dict(steps=320, seed=seed, evaluations=5)
+    options = dict(steps=320, seed=seed, evaluations=5, fraction=fraction)
     train(backbone, labelled(500, seed), lr=lr, **options, **changed)
-    return scored(backbone)
+    return scored(backbone, fraction)

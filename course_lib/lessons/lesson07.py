@@ -8,9 +8,12 @@ all seeds.
 from functools import lru_cache
 
 import numpy as np
+from scipy.special import softmax
+from sklearn.metrics import log_loss
 
 from course_lib import datasets
 from course_lib.analysis import probes
+from course_lib.lessons import results
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import self_supervised
 from course_lib.models import features, text, zoo
@@ -48,7 +51,6 @@ ALPHA = 0.8  # of "by layer": rate of a layer over that of the next one
 SMALL = dict(  # an encoder that few labels may train better than a large one
     hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512
 )
-SHORT = dict(steps=8, adapt_lr=1e-4, labels=50, lr=0.0, seed=0)  # for a test
 POOL = 4_800  # unlabelled tickets for continued pre-training, one pass in 300 steps
 
 
@@ -59,12 +61,20 @@ def labelled(n, seed):
     return datasets.load("tickets", "pool", n=n, seed=seed)
 
 
-def scored(labels_of):
-    """Accuracy on test, also by whether wording and author occur in train."""
+def scored(answered, fraction=1.0):
+    """Accuracy on test, also by whether wording and author occur in train.
+
+    answered: function of a data set: labels (N,), or logits (N, K), whose loss is
+    given too.
+    """
     numbers = {}
     for prefix, part in (("", "test"), ("val_", "validation")):
-        data = datasets.load("tickets", part)
-        right = labels_of(data) == data.labels
+        data = results.part(datasets.load("tickets", part), fraction)
+        answers = answered(data)
+        if answers.ndim == 2:
+            numbers[f"{prefix}loss"] = log_loss(data.labels, softmax(answers, axis=1))
+            answers = answers.argmax(axis=1)
+        right = answers == data.labels
         numbers[f"{prefix}accuracy"] = right.mean()
         if part == "test":
             known = np.asarray(data.metadata["familiar"])
@@ -88,16 +98,17 @@ def _fresh(seed, small):
     return backbone.to_classes(5, seed)
 
 
-def fine_tuned(backbone, data, steps, lr, seed, groups=None):
+def fine_tuned(backbone, data, steps, lr, seed, groups=None, fraction=1.0):
     """The recipe, with the weights of the lowest of four validation losses."""
-    every = steps // EVALUATIONS
+    every = results.interval(steps, EVALUATIONS, fraction)
     chosen = dict(eval_steps=every, save_steps=every)
     strategy = dict(eval_strategy="steps", save_strategy="steps")
     recipe = hf_trainer.TrainerRecipe(groups=groups, arguments=chosen | strategy)
-    validation = datasets.load("tickets", "validation")
+    validation = results.part(datasets.load("tickets", "validation"), fraction)
+    steps = results.updates(steps, fraction)
     options = dict(steps=steps, lr=lr, seed=seed, recipe=recipe)
     hf_trainer.fit(backbone, data, validation, **options)
-    return scored(lambda part: text.predict(backbone, part.texts).argmax(1))
+    return scored(lambda part: text.predict(backbone, part.texts), fraction)
 
 
 def _tfidf(data):
@@ -118,10 +129,12 @@ def _tfidf(data):
     return scored(lambda part: best.predict(part.texts))
 
 
-def _probed(backbone, data):
+def _probed(backbone, data, fraction=1.0):
     """Logistic regression on mean-pooled features; penalty chosen on validation."""
-    names = ("validation", "test")
-    parts = {name: datasets.load("tickets", name) for name in names}
+    parts = {
+        name: results.part(datasets.load("tickets", name), fraction)
+        for name in ("validation", "test")
+    }
     X = {name: features.extract(backbone, part.texts) for name, part in parts.items()}
     chosen = (X["validation"], parts["validation"].labels)
     mine = features.extract(backbone, data.texts)
@@ -130,7 +143,8 @@ def _probed(backbone, data):
             probes.linear_probe(
                 mine, data.labels, X[part.split], part.labels, val=chosen
             ).predictions
-        )
+        ),
+        fraction,
     )
 
 
@@ -160,13 +174,13 @@ def cells():
     tolerance={"accuracy": 0.04},
     data=FILES,
 )
-def tickets(labels, method, lr, seed):
+def tickets(labels, method, lr, seed, fraction=1.0):
     """One way to classify tickets, with so many labels."""
     data = labelled(labels, seed)
     if method == "tfidf":
         return _tfidf(data)
     if method == "frozen":
-        return _probed(zoo.load("minilm"), data)
+        return _probed(zoo.load("minilm"), data, fraction)
     if "scratch" in method:
         backbone = _fresh(seed, small=method == "small scratch")
     else:
@@ -174,7 +188,7 @@ def tickets(labels, method, lr, seed):
     groups = None
     if method == "by layer":
         groups = layer_groups.decayed_groups(backbone, lr=lr, alpha=ALPHA)
-    return fine_tuned(backbone, data, STEPS[labels], lr, seed, groups)
+    return fine_tuned(backbone, data, STEPS[labels], lr, seed, groups, fraction)
 
 
 @lru_cache(maxsize=1)
@@ -192,7 +206,7 @@ def adapted_cells():
 
     Its rate was chosen by the masked loss, which needs no labels.
     """
-    grid = [SHORT]
+    grid = []
     for steps, adapt_lr in ((40, 1e-4), (300, 1e-4), (300, 4e-4)):
         one = dict(steps=steps, adapt_lr=adapt_lr)
         grid += [one | dict(labels=n, lr=0.0, seed=0) for n in LABELS]
@@ -204,18 +218,20 @@ def adapted_cells():
 @experiment(
     "tickets_adapted",
     grid=adapted_cells(),
-    sample=[SHORT],
+    sample=[dict(steps=40, adapt_lr=1e-4, labels=50, lr=0.0, seed=0)],
+    short=[dict(steps=40, adapt_lr=1e-4, labels=50, lr=0.0, seed=0, fraction=0.05)],
     tolerance={"accuracy": 0.03, "masked_loss": 0.05},
     data=FILES,
 )
-def tickets_adapted(steps, adapt_lr, labels, lr, seed):
+def tickets_adapted(steps, adapt_lr, labels, lr, seed, fraction=1.0):
     """Continued pre-training on the pool, then a frozen head (lr 0) or fine-tuning."""
-    encoder, loss = _adapted(steps, adapt_lr, seed)
+    encoder, loss = _adapted(results.updates(steps, fraction), adapt_lr, seed)
     data = labelled(labels, seed)
     backbone = zoo.load("minilm")
     backbone.model.load_state_dict(encoder.state_dict())
     if not lr:
-        return _probed(backbone, data) | {"masked_loss": loss}
+        return _probed(backbone, data, fraction) | {"masked_loss": loss}
     backbone.to_classes(5, seed)
-    numbers = fine_tuned(backbone, data, STEPS[labels], lr, seed)
+    options = dict(lr=lr, seed=seed, fraction=fraction)
+    numbers = fine_tuned(backbone, data, STEPS[labels], **options)
     return numbers | {"masked_loss": loss}

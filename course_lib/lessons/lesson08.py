@@ -9,6 +9,7 @@ after the last update.
 import torch
 
 from course_lib import datasets
+from course_lib.lessons import results
 from course_lib.lessons.lesson07 import FILES, STEPS, labelled, scored
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import lora, peft_family
@@ -97,21 +98,31 @@ def put(backbone, method, seed, r=8, targets=ALL):
     "peft_text",
     grid=text_cells(),
     sample=[dict(method="probe", lr=5e-3, seed=0, r=8, targets=ALL)],
+    short=[
+        dict(method="probe", lr=5e-3, seed=0, r=8, targets=ALL, fraction=0.02),
+        dict(
+            method="lora",
+            lr=1.5e-3,
+            seed=0,
+            r=36,
+            targets="query, value",
+            fraction=0.02,
+        ),
+    ],
     tolerance={"accuracy": 0.03},
     data=FILES,
 )
-def peft_text(method, lr, seed, r, targets):
+def peft_text(method, lr, seed, r, targets, fraction=1.0):
     """One method on 500 tickets: accuracies, and parameters that learn."""
     backbone = put(zoo.load("minilm", 5, seed=seed), method, seed, r, targets)
     learning = sum(v.numel() for v in peft_family.trained_state(backbone).values())
-    data, steps = labelled(LABELS, seed), STEPS[LABELS]
+    data, steps = labelled(LABELS, seed), results.updates(STEPS[LABELS], fraction)
     hf_trainer.fit(backbone, data, steps=steps, lr=lr, seed=seed)
-    numbers = scored(lambda part: text.predict(backbone, part.texts).argmax(1))
+    numbers = scored(lambda part: text.predict(backbone, part.texts), fraction)
     return numbers | {"trainable": learning}
 
 
 KEPT = (0, 1, 8, 64)  # ranks to which a full update is cut
-SHORT = 16  # updates: a cell, cut to one rank, that is cheap enough for a test
 
 
 @torch.no_grad()
@@ -129,26 +140,26 @@ def truncated(start, end, names, rank):
 
 @experiment(
     "full_updates",
-    grid=[
-        dict(steps=steps, seed=seed)
-        for steps, seed in [(SHORT, 0), *((STEPS[LABELS], s) for s in SEEDS)]
-    ],
-    sample=[dict(steps=SHORT, seed=0)],
+    grid=[dict(steps=STEPS[LABELS], seed=seed) for seed in SEEDS],
+    sample=[dict(steps=STEPS[LABELS], seed=0)],
+    short=[dict(steps=STEPS[LABELS], seed=0, fraction=0.02)],
     tolerance={f"energy_{r}": 0.02 for r in (1, 8, 64)}
     | {"relative_size": 0.002, "cut_8": 0.03},
     data=FILES,
 )
-def full_updates(steps, seed):
+def full_updates(steps, seed, fraction=1.0):
     """The update of full fine-tuning: its spectrum, and accuracy when it is cut.
 
     ``energy_r``: share of the squared singular values up to r, mean over the matrices.
     ``cut_r``: test accuracy with every matrix's update cut to rank r, all else as
-    fine-tuned.
+    fine-tuned.  A short cell looks at the six matrices of the first layer.
     """
     backbone = zoo.load("minilm", 5, seed=seed)
     names = [f"{n}.weight" for n in peft_family.linear_layers(backbone)]
+    names = names if fraction == 1 else names[:6]
     start = {k: v.clone() for k, v in backbone.model.state_dict().items()}
     data = labelled(LABELS, seed)
+    steps = results.updates(steps, fraction)
     hf_trainer.fit(backbone, data, steps=steps, lr=CHOSEN_TEXT["full"], seed=seed)
     end = {k: v.clone() for k, v in backbone.model.state_dict().items()}
     energy = torch.stack(
@@ -158,8 +169,8 @@ def full_updates(steps, seed):
     numbers = {f"energy_{r}": float(energy[r - 1]) for r in (1, 8, 64)}
     largest = max((end[n] - start[n]).norm() / start[n].norm() for n in names)
     numbers["relative_size"] = float(largest)
-    test = datasets.load("tickets", "test")
-    for rank in (8,) if steps == SHORT else (*KEPT, None):
+    test = results.part(datasets.load("tickets", "test"), fraction)
+    for rank in (*KEPT, None) if fraction == 1 else (8,):
         cut = {} if rank is None else truncated(start, end, names, rank)
         backbone.model.load_state_dict(end | cut)
         right = text.predict(backbone, test.texts).argmax(1) == test.labels

@@ -38,17 +38,22 @@ STEPS = 160
     "peft_images",
     grid=cells(TRIED, CHOSEN),
     sample=[dict(method="lora", lr=5e-3, seed=0)],
+    short=[
+        dict(method=method, lr=CHOSEN[method], seed=0, fraction=0.05)
+        for method in ("lora", "ia3")
+    ],
     tolerance={"accuracy": 0.04},
     models=(VIT,),
     data=FILES,
 )
-def peft_images(method, lr, seed):
+def peft_images(method, lr, seed, fraction=1.0):
     """One method on 500 wafer pictures and the vision transformer."""
     backbone = put(zoo.load(VIT, 5, seed=seed), method, seed)
     learning = sum(v.numel() for v in peft_family.trained_state(backbone).values())
     data = labelled(LABELS, seed)
-    train(backbone, data, steps=STEPS, seed=seed, lr=lr, evaluations=1)
-    return scored(backbone) | {"trainable": learning}
+    options = dict(lr=lr, evaluations=1, fraction=fraction)
+    train(backbone, data, steps=STEPS, seed=seed, **options)
+    return scored(backbone, fraction) | {"trainable": learning}
 
 
 def accuracy_figure(stored):

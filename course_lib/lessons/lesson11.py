@@ -14,6 +14,7 @@ import torch
 from course_lib import datasets, training
 from course_lib.analysis.distances import proxy_a_distance
 from course_lib.datasets import shifted
+from course_lib.lessons import results
 from course_lib.lessons.protocol import (
     AUGMENT,
     BACKBONE,
@@ -45,16 +46,17 @@ IMITATION = training.compose(  # what another tool or light might do, not these 
 
 
 @lru_cache(maxsize=2)
-def second_fab(kind):
+def second_fab(kind, fraction=1.0):
     """(unlabelled pictures, test pictures) of the second fab.
 
     A mix of products is reached by leaving pictures out, so more are drawn for it.
     The test pictures keep equal classes: the mix enters by the weights of `scored`.
     """
     n = int(UNLABELLED / 0.4) if "mix" in kind else UNLABELLED
+    n = n if fraction == 1 else n // 5
     pool = shifted.shifted(datasets.load(TARGET, "pool", n=n, seed=1), kind, seed=1)
     look = kind.replace(" + mix", "").replace("mix", "")
-    test = datasets.load(TARGET, "test")
+    test = results.part(datasets.load(TARGET, "test"), fraction)
     return pool, shifted.shifted(test, look, seed=2) if look else test
 
 
@@ -73,7 +75,7 @@ def coral_weight(backbone, data):
 
 
 @lru_cache(maxsize=3)
-def trained_at_home(method, seed):
+def trained_at_home(method, seed, fraction=1.0):
     """A network that learned from the first fab alone."""
     backbone = zoo.load(BACKBONE, 5, seed=seed)
     augment, loss = IMITATION if method == "imitation" else AUGMENT, None
@@ -83,26 +85,27 @@ def trained_at_home(method, seed):
     training.fit(
         backbone,
         labelled(500, seed),
-        datasets.load(TARGET, "validation"),
-        steps=STEPS,
+        results.part(datasets.load(TARGET, "validation"), fraction),
+        steps=results.updates(STEPS, fraction),
         lr=LR,
         seed=seed,
         recipe=training.Recipe(
             augment=augment,
-            eval_every=STEPS // 5,
+            eval_every=results.interval(STEPS, 5, fraction),
             objective=training.Objective(loss=loss),
         ),
     )
     return backbone
 
 
-def trained(method, kind, seed):
+def trained(method, kind, seed, fraction=1.0):
     """A network trained by one method for one second fab; a fresh copy."""
     if method in BLIND:
-        return trained_at_home(method, seed).copy()
-    source, (target, _) = labelled(500, seed), second_fab(kind)
+        return trained_at_home(method, seed, fraction).copy()
+    source, (target, _) = labelled(500, seed), second_fab(kind, fraction)
     recipe = training.Recipe(augment=AUGMENT)
-    options = dict(steps=STEPS, lr=LR, seed=seed, recipe=recipe)
+    steps = results.updates(STEPS, fraction)
+    options = dict(steps=steps, lr=LR, seed=seed, recipe=recipe)
     if method in ALIGNED:
         backbone = zoo.load(BACKBONE, 5, seed=seed)
         weight = coral_weight(backbone, source) if method == "coral" else 1.0
@@ -115,7 +118,7 @@ def trained(method, kind, seed):
         )
         return backbone
     if method == "pseudo-labels":
-        backbone = trained_at_home("source only", seed).copy()
+        backbone = trained_at_home("source only", seed, fraction).copy()
         guessed, _ = pseudo_labelled(backbone, target, CONFIDENT)
         both = datasets.from_arrays(
             np.concatenate([source.images, guessed.images]),
@@ -132,10 +135,11 @@ def trained(method, kind, seed):
         backbone = zoo.load(BACKBONE, 5, seed=seed)
         pictures = np.concatenate([source.images, target.images])
         continue_pretraining(
-            backbone, pictures, steps=STEPS, lr=3e-4, seed=seed, augment=IMITATION
+            backbone, pictures, steps=steps, lr=3e-4, seed=seed, augment=IMITATION
         )
-        validation = datasets.load(TARGET, "validation")
-        options["recipe"] = replace(recipe, eval_every=60)
+        validation = results.part(datasets.load(TARGET, "validation"), fraction)
+        every = results.interval(STEPS, 5, fraction)
+        options["recipe"] = replace(recipe, eval_every=every)
         training.fit(backbone, source, validation, **options)
     return backbone
 
@@ -150,26 +154,32 @@ def trained(method, kind, seed):
         if kind != "mix" or method in (*BLIND, *ALIGNED)
     ],
     sample=[dict(method="coral", shift="tool", seed=0)],
+    short=[
+        dict(method=method, shift="tool", seed=0, fraction=0.05)
+        for method in ("coral", "pseudo-labels")
+    ],
     live={"11": ("accuracy", "batchnorm", "tta", "home")},  # of "source only"
     tolerance={"accuracy": 0.05, "batchnorm": 0.05, "tta": 0.05, "home": 0.04},
     models=(BACKBONE,),
     data=FILES,
 )
-def adapted(method, shift, seed):
+def adapted(method, shift, seed, fraction=1.0):
     """Accuracy in the second fab: as trained, with AdaBN, with turned copies, at home.
 
     distance: the proxy A-distance of the features of the two fabs, each in its own
     proportions of classes.  What is done to a finished network, AdaBN and turned
     copies, is measured where nothing else adapts.
     """
-    backbone = trained(method, shift, seed)
-    pool, test = second_fab(shift)
-    home = datasets.load(TARGET, "validation")
+    backbone = trained(method, shift, seed, fraction)
+    pool, test = second_fab(shift, fraction)
+    home = results.part(datasets.load(TARGET, "validation"), fraction)
     X, Y = (features.extract(backbone, data) for data in (home, pool))
     logits = training.predict(backbone, test)
+    at_home = training.evaluate(backbone, home)
     numbers = {
         "accuracy": scored(logits, test.labels, shift),
-        "home": training.evaluate(backbone, home)["accuracy"],
+        "home": at_home["accuracy"],
+        "home_loss": at_home["loss"],
         "distance": proxy_a_distance(X, Y),
     }
     if method in ("source only", "imitation"):
@@ -214,20 +224,23 @@ def masked(images):
 
 
 @lru_cache(maxsize=2)
-def trained_source(kind, seed):
+def trained_source(kind, seed, fraction=1.0):
     """The bundled network after a first job in which the mark went with a class."""
-    pool = datasets.load(TARGET, "pool", n=2000, seed=3)
+    n = 2000 if fraction == 1 else 400
+    pool = datasets.load(TARGET, "pool", n=n, seed=3)
     pool = shifted.marked(pool, mark_shares(kind), seed=seed)
     backbone = zoo.load(BACKBONE, 5, seed=seed)
     recipe = training.Recipe(augment=AUGMENT)
-    training.fit(backbone, pool, steps=400, lr=LR, seed=seed, recipe=recipe)
+    steps = results.updates(400, fraction)
+    training.fit(backbone, pool, steps=steps, lr=LR, seed=seed, recipe=recipe)
     return backbone
 
 
-def second_job(kind, seed):
+def second_job(kind, seed, fraction=1.0):
     """(100 labelled, 500 for choosing) pictures of the second fab, marked."""
     parts = []
-    for split, n, at in (("train", FEW, seed), ("validation", 500, 0)):
+    validation = 500 if fraction == 1 else 200
+    for split, n, at in (("train", FEW, seed), ("validation", validation, 0)):
         data = datasets.load(TARGET, split).take(n, seed=at)
         data = shifted.shifted(data, "tool", seed=5 + seed)
         parts.append(shifted.marked(data, mark_shares(kind), seed=10 + seed))
@@ -303,18 +316,37 @@ def audited(predict, test):
             seed=0,
         )
     ],
+    short=[
+        dict(
+            source="clean",
+            target="biased a little",
+            strategy="frozen",
+            remedy="none",
+            seed=0,
+            fraction=0.05,
+        ),
+        dict(
+            source="biased",
+            target="biased a little",
+            strategy="full",
+            remedy="head on fresh sample",
+            seed=0,
+            fraction=0.02,
+        ),
+    ],
     tolerance={"aligned": 0.05, "conflicting": 0.05},
     models=(BACKBONE,),
     data=FILES,
 )
-def inherited_bias(source, target, strategy, remedy, seed):
+def inherited_bias(source, target, strategy, remedy, seed, fraction=1.0):
     """Accuracy where the mark helps and where it misleads, after a second, small job.
 
     source, target: how strongly the mark goes with one class in each.
     """
-    backbone = trained_source(source, seed).copy().to_classes(5, seed)
-    train, validation = second_job(target, seed)
-    test = shifted.shifted(datasets.load(TARGET, "test"), "tool", seed=2)
+    backbone = trained_source(source, seed, fraction).copy().to_classes(5, seed)
+    train, validation = second_job(target, seed, fraction)
+    test = results.part(datasets.load(TARGET, "test"), fraction)
+    test = shifted.shifted(test, "tool", seed=2)
     if remedy == "corners masked":
         train, validation = (
             replace(part, images=masked(part.images)) for part in (train, validation)
@@ -323,17 +355,21 @@ def inherited_bias(source, target, strategy, remedy, seed):
         train = balanced_groups(train, seed)
     if strategy == "frozen":
         freezing.freeze_backbone(backbone)
-    recipe = training.Recipe(augment=AUGMENT, eval_every=20)
+    every = results.interval(200, 10, fraction)
+    recipe = training.Recipe(augment=AUGMENT, eval_every=every)
     options = dict(seed=seed, recipe=recipe)
     lr = HEAD_LR if strategy == "frozen" else LR
-    training.fit(backbone, train, validation, steps=200, lr=lr, **options)
+    steps = results.updates(200, fraction)
+    training.fit(backbone, train, validation, steps=steps, lr=lr, **options)
     if remedy == "head on fresh sample":
         freezing.freeze_backbone(backbone)
-        training.fit(backbone, fresh_sample(seed), steps=100, lr=HEAD_LR, **options)
+        steps = results.updates(100, fraction)
+        training.fit(backbone, fresh_sample(seed), steps=steps, lr=HEAD_LR, **options)
     hide = masked if remedy == "corners masked" else (lambda images: images)
 
     def predict(images):
         data = (hide(images), np.zeros(len(images), dtype=np.int64))
         return training.predict(backbone, data).argmax(axis=1)
 
-    return audited(predict, test)
+    loss = training.evaluate(backbone, test)["loss"]
+    return audited(predict, test) | {"loss": loss}

@@ -32,27 +32,32 @@ PAIRS = [pair for pair in lesson06.pairs() if pair[0] in SOURCES]
         if labels == 25 or name in (SOURCES[0], SOURCES[-1])
     ],
     sample=[dict(source="random", target="digits", labels=25, seed=0)],
+    short=[dict(source="random", target="digits", labels=25, seed=0, fraction=0.05)],
     tolerance={"accuracy": 0.05},
     models=SOURCES[1:],
     data=lesson06.FILES,
 )
-def gains(source, target, labels, seed):
+def gains(source, target, labels, seed, fraction=1.0):
     """Fine-tune one source on few or many labelled pictures of one target."""
-    splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
-    data = splits["train"].take(labels, seed=seed)
+    data = datasets.load(target, "train").take(labels, seed=seed)
     backbone = lesson06.load_source(source, len(data.classes), seed)
-    history = training.fit(
+    history = lesson06.fine_tune(
         backbone,
         data,
-        splits["validation"],
-        steps=lesson06.STEPS,
+        datasets.load(target, "validation"),
         lr=lesson06.chosen_rate(source, target),
         seed=seed,
-        recipe=lesson06.recipe(target),
+        fraction=fraction,
     )
-    return {
-        "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],
-        "val_accuracy": history.val_accuracy[history.best_epoch],
+    return tested(backbone, target, history, fraction)
+
+
+def tested(backbone, target, history, fraction=1.0):
+    """Accuracy and loss on the test pictures, best accuracy on the others."""
+    test = results.part(datasets.load(target, "test"), fraction)
+    found = training.evaluate(backbone, test)
+    return {key: found[key] for key in ("accuracy", "loss")} | {
+        "val_accuracy": history.val_accuracy[history.best_epoch]
     }
 
 

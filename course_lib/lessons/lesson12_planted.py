@@ -45,6 +45,7 @@ from course_lib import datasets, training
 from course_lib.analysis import probes
 from course_lib.analysis.statistics import paired_difference
 from course_lib.diagnose.diagnosis import Settings, diagnose
+from course_lib.lessons import results
 from course_lib.lessons.results import experiment
 from course_lib.models import zoo
 from course_lib.models.preprocessing import Preprocess
@@ -96,7 +97,7 @@ def planted_cases() -> dict[str, Case]:
 
 
 @lru_cache(maxsize=8)
-def pictures(target, which):
+def pictures(target, which, fraction=1.0):
     """Half-size pictures of a target: a folder to diagnose, or a pool for the truth."""
     name = dict.fromkeys(("colours", "full or empty"), "wafer_maps").get(target, target)
     if target == "digits":  # there are no others
@@ -104,7 +105,8 @@ def pictures(target, which):
     elif which == "folder":
         data = joined(name, FOLDER)
     else:
-        data = datasets.load(name, "pool", n=3000, seed=POOL_SEED)
+        n = 3000 if fraction == 1 else 600
+        data = datasets.load(name, "pool", n=n, seed=POOL_SEED)
     if target == "colours":
         data = in_colours(data)
     if target == "full or empty":
@@ -226,12 +228,12 @@ def other_seed(backbone):
 
 
 @lru_cache(maxsize=32)
-def reached(start, target, labels, draws):
+def reached(start, target, labels, draws, fraction=1.0):
     """Accuracy of each draw, (draws,), by a probe and by training, on the pool.
 
     ``start``: what stands in a case, or None for random weights.
     """
-    pool = pictures(target, "pool")
+    pool, steps = pictures(target, "pool", fraction), results.updates(STEPS, fraction)
     third = len(pool) // 3
     spare, test = pool.subset(range(third)), pool.subset(range(third, len(pool)))
     case, T = Case(start, target, labels, 0), None
@@ -246,7 +248,7 @@ def reached(start, target, labels, draws):
             T = all_stages(backbone, test)
         probed.append(probe_accuracy(all_stages(backbone, train), train, T, test))
         backbone.to_classes(len(pool.classes), seed)
-        trained.append(trained_accuracy(backbone, train, test, seed))
+        trained.append(trained_accuracy(backbone, train, test, seed, steps))
     return {"probe": np.array(probed), "trained": np.array(trained)}
 
 
@@ -261,18 +263,18 @@ def probe_accuracy(X, train, T, test):
     return model.fit(X, train.labels).score(T, test.labels)
 
 
-def trained_accuracy(backbone, train, test, seed):
+def trained_accuracy(backbone, train, test, seed, steps=STEPS):
     """All layers trained by a loop of its own, the last weights kept."""
     generator = torch.Generator().manual_seed(seed)
     net = backbone.model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=LR, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, LR, STEPS, pct_start=0.1, cycle_momentum=False
+        optimizer, LR, steps, pct_start=0.1, cycle_momentum=False
     )
     x, y = backbone.preprocess(train.images), torch.as_tensor(train.labels)
     shift = training.random_crop(max(1, x.shape[-1] // 16))
     net.train()
-    for _ in range(STEPS):
+    for _ in range(steps):
         rows = torch.randint(len(x), (32,), generator=generator)
         batch = shift(x[rows], generator).contiguous(memory_format=torch.channels_last)
         loss = nn.functional.cross_entropy(net(batch), y[rows])
@@ -289,14 +291,16 @@ def trained_accuracy(backbone, train, test, seed):
     return (torch.cat(answers).numpy() == test.labels).mean()
 
 
-def true_gain(case, draws=DRAWS):
+def true_gain(case, draws=DRAWS, fraction=1.0):
     """Interval of the gain: best way from the start minus best from random weights.
 
     Other pictures, other draws and seeds, another loop and another probe than those of
     the diagnosis; the test pictures are many, and each side has its best way by them.
     """
     sides = (case.start, None)
-    ours, theirs = (reached(start, case.target, case.labels, draws) for start in sides)
+    ours, theirs = (
+        reached(start, case.target, case.labels, draws, fraction) for start in sides
+    )
     best = [max(side.values(), key=np.mean) for side in (ours, theirs)]
     return paired_difference(*best)
 
@@ -320,16 +324,19 @@ DATA = ("wafer_micrographs.npz", "wafer_maps.npz", "spectrograms.npz")
 @experiment(
     "planted_truth",
     grid=[dict(case=name, draws=DRAWS) for name in (*planted_cases(), *SPARE)]
-    + [dict(case="shuffled", draws=2)]  # cheap enough for a test
     + [dict(case=name, draws=MORE_DRAWS) for name in MEASURED_LONGER],
-    sample=[dict(case="shuffled", draws=2)],
+    sample=[dict(case="shuffled", draws=DRAWS)],
+    short=[dict(case="shuffled", draws=DRAWS, fraction=0.2)],
     tolerance={"gain": 0.05},
     models=MODELS,
     data=DATA,
 )
-def planted_truth(case, draws):
-    """What a planted case truly is."""
-    gain = true_gain((planted_cases() | SPARE)[case], draws)
+def planted_truth(case, draws, fraction=1.0):
+    """What a planted case truly is; a short cell makes two draws."""
+    draws = draws if fraction == 1 else 2
+    gain = true_gain((planted_cases() | SPARE)[case], draws, fraction)
+    if fraction < 1:
+        return {"gain": gain.mean}  # two draws have no interval worth comparing
     return {"gain": gain.mean, "low": gain.low, "high": gain.high}
 
 
@@ -338,23 +345,24 @@ def planted_truth(case, draws):
     grid=[
         dict(case=name, expected=c.expected, repeats=REPEATS)
         for name, c in planted_cases().items()
-    ]
-    + [dict(case="dead stem", expected=-1, repeats=2)],  # cheap enough for a test
-    sample=[dict(case="dead stem", expected=-1, repeats=2)],
+    ],
+    sample=[dict(case="dead stem", expected=-1, repeats=REPEATS)],
+    short=[dict(case="dead stem", expected=-1, repeats=REPEATS, fraction=0.1)],
     tolerance={"gain": 0.05, "code": 0},
     models=MODELS,
     data=DATA,
 )
-def diagnosis_cases(case, expected, repeats):
-    """What the diagnosis says of one planted case."""
+def diagnosis_cases(case, expected, repeats, fraction=1.0):
+    """What the diagnosis says of one planted case; a short cell repeats it twice."""
     planted = planted_cases()[case]
+    repeats = repeats if fraction == 1 else 2
     with tempfile.TemporaryDirectory() as folder:
         found = diagnose(
             start_of(planted),
             pictures(planted.target, "folder"),
             Settings(
                 labels_per_class=planted.labels,
-                steps=STEPS,
+                steps=results.updates(STEPS, fraction),
                 rates=(LR,),
                 repeats=(repeats, repeats),
                 matters=MATTERS,
@@ -363,6 +371,8 @@ def diagnosis_cases(case, expected, repeats):
             progress=False,
         )
     gain = found.gains["transfer"]
+    if fraction < 1:
+        return {"gain": gain["mean"], "code": found.code}
     return {
         "gain": gain["mean"],
         "low": gain["low"],

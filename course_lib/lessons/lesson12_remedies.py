@@ -15,8 +15,9 @@ import numpy as np
 from course_lib import datasets, training
 from course_lib.analysis import probes, transferability
 from course_lib.analysis.negative_transfer import errors_follow_source, falls_and_rises
-from course_lib.lessons import lesson06
+from course_lib.lessons import lesson06, results
 from course_lib.lessons.lesson01 import copy_stages
+from course_lib.lessons.lesson12_gains import tested
 from course_lib.lessons.protocol import BACKBONE, FILES, labelled, scored, train
 from course_lib.lessons.results import experiment
 from course_lib.methods.penalties import l2_sp
@@ -125,30 +126,27 @@ def frozen(data, validation, test):
         dict(case="frozen, 100 labels", remedy="as practised", seed=3),
         dict(case="fine-tuned, 25 labels", remedy="L2-SP", seed=3),
     ],
+    short=[
+        dict(case="frozen, 100 labels", remedy="as practised", seed=3),
+        *(
+            dict(case="fine-tuned, 25 labels", remedy=remedy, seed=3, fraction=0.05)
+            for remedy in ("gradual unfreezing", "lower layers only")
+        ),
+    ],
     tolerance={"accuracy": 0.05},
     models=lesson06.SOURCES[1:],
     data=lesson06.FILES,
 )
-def remedies(case, remedy, seed):
+def remedies(case, remedy, seed, fraction=1.0):
     """Test accuracy on the wafer maps: as practised, from scratch, recovered."""
     splits = {s: datasets.load(TARGET, s) for s in ("train", "validation", "test")}
     data = splits["train"].take(CASES[case], seed=seed)
     if remedy == "as practised" and case.startswith("frozen"):
         return {"accuracy": frozen(data, splits["validation"], splits["test"])}
     backbone, lr, changed = prepared(remedy, data, seed)
-    history = training.fit(
-        backbone,
-        data,
-        splits["validation"],
-        steps=lesson06.STEPS,
-        lr=lr,
-        seed=seed,
-        recipe=lesson06.recipe(TARGET, **changed),
-    )
-    return {
-        "accuracy": training.evaluate(backbone, splits["test"])["accuracy"],
-        "val_accuracy": history.val_accuracy[history.best_epoch],
-    }
+    options = dict(lr=lr, seed=seed, fraction=fraction, **changed)
+    history = lesson06.fine_tune(backbone, data, splits["validation"], **options)
+    return tested(backbone, TARGET, history, fraction)
 
 
 SEEN = {  # target, labels: one pair that loses, two that win
@@ -171,11 +169,12 @@ def source_classes(images):
     "warning_signs",
     grid=[dict(pair=pair, seed=seed) for pair in SEEN for seed in SEEDS[:3]],
     sample=[dict(pair="wafer maps, 25 labels", seed=3)],
+    short=[dict(pair="wafer maps, 25 labels", seed=3, fraction=0.05)],
     tolerance={"gain": 0.07, "val_gain": 0.07},
     models=(BACKBONE,),
     data=lesson06.FILES,
 )
-def warning_signs(pair, seed):
+def warning_signs(pair, seed, fraction=1.0):
     """The three warning signs of the fine-tuned backbone, and of the random start.
 
     rises: validation loss rises from the start on while training loss falls.
@@ -184,18 +183,19 @@ def warning_signs(pair, seed):
     """
     target, labels = SEEN[pair]
     splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
-    data, test = splits["train"].take(labels, seed=seed), splits["test"]
+    data = splits["train"].take(labels, seed=seed)
+    test = results.part(splits["test"], fraction)
     seen, found = source_classes(test.images), {}
     for start, name in (("tuned", BACKBONE), ("random", "random")):
         backbone = lesson06.load_source(name, len(data.classes), seed)
-        history = training.fit(
+        history = lesson06.fine_tune(
             backbone,
             data,
             splits["validation"],
-            steps=lesson06.STEPS,
             lr=lesson06.chosen_rate(name, target),
             seed=seed,
-            recipe=lesson06.recipe(target, evaluations=10),
+            evaluations=10,
+            fraction=fraction,
         )
         scores = training.evaluate(backbone, test)
         sure = scores["probabilities"].max(axis=1) > CONFIDENT
@@ -205,6 +205,7 @@ def warning_signs(pair, seed):
         )
         found[start] = {
             "accuracy": scores["accuracy"],
+            "loss": scores["loss"],
             "val_accuracy": history.val_accuracy[history.best_epoch],
             "rises": falls_and_rises(history.to_dict()),
             "confident": wrong.mean(),
@@ -228,11 +229,12 @@ def warning_signs(pair, seed):
         for seed in SEEDS[:3]
     ],
     sample=[dict(towards="the start", seed=3)],
+    short=[dict(towards="the start", seed=3, fraction=0.05)],
     tolerance={"accuracy": 0.04},
     models=(BACKBONE,),
     data=FILES,
 )
-def pulls(towards, seed):
+def pulls(towards, seed, fraction=1.0):
     """Fine-tune on 100 micrographs, the weights pulled to zero or to their start.
 
     The strength 0.01 was set beforehand; the head is pulled to zero in every cell.
@@ -244,6 +246,6 @@ def pulls(towards, seed):
     }
     strength = 0.0 if towards == "nothing" else PULL
     penalty = l2_sp(backbone, origin, strength=strength)
-    options = dict(steps=200, lr=1e-3, seed=seed)
+    options = dict(steps=200, lr=1e-3, seed=seed, fraction=fraction)
     train(backbone, labelled(100, seed), **options, **pulled(penalty))
-    return scored(backbone)
+    return scored(backbone, fraction)

@@ -12,7 +12,7 @@ import numpy as np
 
 from course_lib import datasets, training
 from course_lib.analysis import probes
-from course_lib.lessons import lesson06
+from course_lib.lessons import lesson06, results
 from course_lib.lessons.protocol import BACKBONE
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import features
@@ -31,16 +31,17 @@ WAYS = ("probe", "tuned", "scratch")
         for seed in SEEDS
     ],
     sample=[dict(target="digits", labels=50, seed=0)],
+    short=[dict(target="digits", labels=50, seed=0, fraction=0.05)],
     tolerance={f"{part}{way}": 0.06 for way in WAYS for part in ("", "val_")},
     models=(BACKBONE,),
     data=lesson06.FILES,
 )
-def decisions(target, labels, seed):
+def decisions(target, labels, seed, fraction=1.0):
     """Test and validation accuracy of the three ways in one situation."""
     splits = {s: datasets.load(target, s) for s in ("train", "validation", "test")}
     train = splits["train"].take(labels, seed=seed)
     validation = splits["validation"].take(labels // 2, seed=seed)
-    test, found = splits["test"], {}
+    test, found = results.part(splits["test"], fraction), {}
     backbone = lesson06.load_source(BACKBONE)
     X, V, T = (all_stages(backbone, part) for part in (train, validation, test))
     probe = probes.linear_probe(
@@ -52,16 +53,12 @@ def decisions(target, labels, seed):
     found["probe"], found["val_probe"] = probe.accuracy, chosen.accuracy
     for way, source in (("tuned", BACKBONE), ("scratch", "random")):
         net = lesson06.load_source(source, len(train.classes), seed)
-        history = training.fit(
-            net,
-            train,
-            validation,
-            steps=lesson06.STEPS,
-            lr=lesson06.chosen_rate(source, target),
-            seed=seed,
-            recipe=lesson06.recipe(target),
+        options = dict(lr=lesson06.chosen_rate(source, target), seed=seed)
+        history = lesson06.fine_tune(
+            net, train, validation, fraction=fraction, **options
         )
-        found[way] = training.evaluate(net, test)["accuracy"]
+        tested = training.evaluate(net, test)
+        found[way], found[f"loss_{way}"] = tested["accuracy"], tested["loss"]
         found[f"val_{way}"] = history.val_accuracy[history.best_epoch]
     return found
 

@@ -8,6 +8,7 @@ it changes that one.
 from functools import lru_cache
 
 from course_lib import datasets, training
+from course_lib.lessons import results
 from course_lib.models import zoo
 from course_lib.pretraining import patterns, recipes
 from course_lib.training import freezing
@@ -57,23 +58,25 @@ def source_accuracy(backbone, original):
     return recipes.head_accuracy(model, pool, original.card["heads"])
 
 
-def train(backbone, data, *, steps, seed, lr=1e-3, evaluations=10, **changed):
+def train(
+    backbone, data, *, steps, seed, lr=1e-3, evaluations=10, fraction=1.0, **changed
+):
     """The training protocol; `changed`: fields of the recipe that a grid asks about."""
-    fields = dict(eval_every=steps // evaluations, augment=AUGMENT) | changed
-    validation = datasets.load(TARGET, "validation")
-    length, recipe = dict(steps=steps, seed=seed), training.Recipe(**fields)
-    return training.fit(backbone, data, validation, lr=lr, recipe=recipe, **length)
+    every = results.interval(steps, evaluations, fraction)
+    recipe = training.Recipe(**dict(eval_every=every, augment=AUGMENT) | changed)
+    validation = results.part(datasets.load(TARGET, "validation"), fraction)
+    options = dict(steps=results.updates(steps, fraction), lr=lr, seed=seed)
+    return training.fit(backbone, data, validation, recipe=recipe, **options)
 
 
-def scored(backbone):
-    """Accuracy on the target's test and validation images."""
-    parts = (("", "test"), ("val_", "validation"))
-    return {
-        f"{prefix}accuracy": training.evaluate(backbone, datasets.load(TARGET, part))[
-            "accuracy"
-        ]
-        for prefix, part in parts
-    }
+def scored(backbone, fraction=1.0, target=TARGET):
+    """Accuracy and loss on a target's test and validation images."""
+    numbers = {}
+    for prefix, split in (("", "test"), ("val_", "validation")):
+        data = results.part(datasets.load(target, split), fraction)
+        found = training.evaluate(backbone, data)
+        numbers |= {f"{prefix}{key}": found[key] for key in ("accuracy", "loss")}
+    return numbers
 
 
 def forgetting(backbone):

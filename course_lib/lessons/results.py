@@ -9,17 +9,22 @@ computes them again and compares.
 
 from __future__ import annotations
 
+import importlib
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from course_lib import assets, files, paths
 from course_lib.analysis import statistics
 from course_lib.errors import CourseError
 
 SEEDS = (0, 1, 2)  # of most cells; rates are compared over these
+DIGITS = 6  # of a stored number
+FRACTION = "fraction"  # the param of a short cell: its share of the updates
 ASSET = "assets/"  # what the name of public weights or data begins with in a file
 
 
@@ -31,13 +36,14 @@ class Experiment:
     cell: Callable[..., dict[str, float]]
     grid: tuple[dict, ...]
     sample: tuple[dict, ...]
+    short: tuple[dict, ...]
     tolerance: dict[str, float]
     uses: tuple[str, ...]  # files relative to data/, and assets/NAME
     live: dict[str, tuple[str, ...]]  # {lesson: the numbers that it confirms}
 
     def params(self, row: Mapping) -> dict:
-        """The params among the columns of a row."""
-        return {key: row[key] for key in self.grid[0]}
+        """The params among the columns of a row, also of a short one."""
+        return {key: row[key] for key in (*self.grid[0], FRACTION) if key in row}
 
 
 EXPERIMENTS: dict[str, Experiment] = {}  # those of the modules imported so far
@@ -48,36 +54,31 @@ def experiment(
     *,
     grid: Sequence[dict],
     sample: Sequence[dict] = (),
+    short: Sequence[dict] = (),
     tolerance: Mapping[str, float],
     models: Sequence[str] = (),
     data: Sequence[str] = (),
-    public: Sequence[str] = (),
     live: Mapping[str, Sequence[str]] | None = None,
 ):
     """Decorator: register ``cell(**params) -> {number: float}`` as a grid of results.
 
-    grid: the params of every cell.  sample: those that the test recomputes; each must
-    be in the grid and cheap.  live: {lesson: numbers}, such as {"11": ("accuracy",)}
-    where lesson 11 computes a cell live and compares these by
-    :func:`experiments.confirm`.  Sample and lessons together cover every number with a
-    tolerance.  tolerance: for each number the largest difference that another CPU or
-    thread count may cause, for example {"accuracy": 0.01}: a few of 1,000 test images
-    change sides when sums are rounded in another order.  Numbers without one (seconds)
-    are not compared.  models: bundled names, data: files relative to data/,
-    public: names of assets; their sha256 is stored.
+    grid: the params of every cell.  sample: those that a test recomputes, each in the
+    grid.  short: where that takes long, what `make test` recomputes in its place (the
+    sample is left to `make evidence`): params of the grid with a ``fraction`` besides,
+    such as 0.05, with which the cell makes that share of its :func:`updates` and
+    evaluates a :func:`part`; params without one are a full cell that is cheap.
+    live: {lesson: numbers}, such as {"11": ("accuracy",)} where lesson 11 computes a
+    cell live and compares these by :func:`experiments.confirm`.  Sample and lessons
+    together cover every number with a tolerance.  tolerance: for each number the
+    largest difference that another CPU or thread count may cause, for example
+    {"accuracy": 0.01}: a few of 1,000 test images change sides when sums are rounded in
+    another order.  Numbers without one (seconds) are not compared.  models: bundled
+    names, data: files relative to data/, or "assets/NAME"; their sha256 is stored.
     Raises CourseError on a sample outside the grid or an unknown number of params.
     """
-    grid, sample = tuple(map(dict, grid)), tuple(map(dict, sample))
+    grid, sample, short = (tuple(map(dict, cells)) for cells in (grid, sample, short))
     live = {lesson: tuple(numbers) for lesson, numbers in (live or {}).items()}
-    keys = [cell_key(params) for params in grid]
-    outside = [params for params in sample if cell_key(params) not in keys]
-    if outside or not (sample or live) or len(set(keys)) != len(keys):
-        raise CourseError(
-            f"experiment {name!r}: sample {outside or list(sample)} does not fit its "
-            f"grid of {len(grid)} cells ({len(set(keys))} different).\nExpected: a "
-            "sample of at least one cell of the grid or a lesson that confirms one, "
-            "and no cell twice.\nDo: correct sample= or grid=."
-        )
+    _check_cells(name, grid, sample, short, live)
     unknown = sorted({n for numbers in live.values() for n in numbers} - set(tolerance))
     if unknown:
         raise CourseError(
@@ -87,18 +88,76 @@ def experiment(
     weights = tuple(f"models/{m.removeprefix('bundled/')}.safetensors" for m in models)
 
     def register(cell):
-        uses = (*weights, *data, *(ASSET + name for name in public))
+        uses = (*weights, *data)
         EXPERIMENTS[name] = Experiment(
-            name, cell, grid, sample, dict(tolerance), uses, live
+            name, cell, grid, sample, short, dict(tolerance), uses, live
         )
         return cell
 
     return register
 
 
+def _check_cells(name, grid, sample, short, live) -> None:
+    """Raises CourseError where the params of an experiment do not fit one another."""
+    keys = [cell_key(params) for params in grid]
+    whole = [{k: v for k, v in cell.items() if k != FRACTION} for cell in short]
+    outside = [p for p in (*sample, *whole) if cell_key(p) not in keys]
+    if outside or not (sample or live) or len(set(keys)) != len(keys):
+        raise CourseError(
+            f"experiment {name!r}: sample {outside or list(sample)} does not fit its "
+            f"grid of {len(grid)} cells ({len(set(keys))} different).\nExpected: a "
+            "sample of at least one cell of the grid or a lesson that confirms one, "
+            "and no cell twice.\nDo: correct sample=, short= or grid=."
+        )
+    wrong = [cell for cell in short if not 0 < cell.get(FRACTION, 0.5) < 1]
+    if wrong:
+        raise CourseError(
+            f"experiment {name!r}: the fraction of {wrong[0]} is not that of a short "
+            "cell.\nExpected: more than 0 and less than 1.\nDo: correct it, or leave "
+            "it out for a full cell."
+        )
+
+
+def updates(number: int, fraction: float) -> int:
+    """``fraction`` of a number of updates, at least one."""
+    return max(1, round(number * fraction))
+
+
+def interval(number: int, evaluations: int, fraction: float) -> int:
+    """Updates between two evaluations; a short cell makes three at most."""
+    evaluations = evaluations if fraction == 1 else min(evaluations, 3)
+    return max(1, updates(number, fraction) // evaluations)
+
+
+def part(data, fraction: float):
+    """What is evaluated of a data set: all, in a short cell 200 examples of it."""
+    return data if fraction == 1 or len(data) <= 200 else data.take(200, seed=0)
+
+
 def cell_key(params: Mapping) -> str:
     """The params of a cell as one text, whatever their order."""
     return json.dumps(params, sort_keys=True)
+
+
+def run_cell(module: str, name: str, params: dict) -> tuple[dict, float]:
+    """One cell with one thread: the same numbers alone, in a pool or in the test."""
+    if name not in EXPERIMENTS:
+        importlib.import_module(module)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    try:
+        values = EXPERIMENTS[name].cell(**params)
+    finally:
+        torch.set_num_threads(threads)
+    clash = set(values) & set(params)
+    if clash:
+        raise CourseError(
+            f"experiment {name!r}: {clash} are both params and numbers.\nExpected: "
+            "different names.\nDo: rename the number that the cell returns."
+        )
+    rounded = {key: round(float(value), DIGITS) for key, value in values.items()}
+    return rounded, time.perf_counter() - started
 
 
 # -- reading ----------------------------------------------------------------------
@@ -233,6 +292,8 @@ class Grid(Sequence):
 
 def table(name: str) -> dict:
     """A result file as it is: {name, command, versions, files, seeds, seconds, rows}.
+
+    Where the grid has short cells, ``short`` holds their rows, apart from the others.
 
     Raises CourseError when it is missing, damaged or made with other weights or data
     than those that are bundled now.

@@ -2,49 +2,23 @@
 
 A functional or a defective cell, at 96 pixels, with EfficientNet-Lite0.  Labels are
 counted a class and drawn anew for each seed; groups of near-duplicates never lie on
-both sides of the split.  32 pictures a step, mirrored half of the time, AdamW, warm-up
-then cosine, the weights of the lowest validation loss of four evaluations.  The test
-set has twice as many functional cells as defective ones, so accuracies are balanced:
-the mean of the two classes' own, .5 by guessing.
+both sides of the split.  The test set has twice as many functional cells as defective
+ones, so accuracies are balanced: the mean of the two classes' own, .5 by guessing.
 """
 
 from functools import lru_cache
 
 import numpy as np
 
-from course_lib import datasets, training
+from course_lib import datasets
 from course_lib.analysis import probes
-from course_lib.lessons.results import SEEDS, experiment
+from course_lib.lessons.results import experiment
 from course_lib.models import features, zoo
-from course_lib.training import freezing
-from course_lib.training.frozen_stages import MIRRORED, FrozenStages
 
 BACKBONE = "imagenet/efficientnet-lite0"
-PUBLIC = ("efficientnet-lite0", "solar-cells")
-FILES = ("near_duplicates.npz",)
-COUNTS = (
-    25,
-    50,
-    100,
-    200,
-    400,
-)  # labels a class; the training split has 429 defective cells
-STEPS = {
-    25: 40,
-    100: 80,
-    400: 160,
-}  # updates by labels; from random weights three times
-LONGER = 3
-EVALUATIONS = 4
-TUNED_AT = 100  # labels a class at which rates are compared, over SEEDS
-RATES = {  # tried; validation chooses
-    "last_stages": (3e-4, 1e-3, 3e-3),
-    "full": (3e-4, 1e-3, 3e-3),
-    "full_from_probe": (1e-4, 3e-4, 1e-3),
-    "scratch": (1e-3, 3e-3, 1e-2),
-}
+FILES = ("assets/efficientnet-lite0", "assets/solar-cells", "near_duplicates.npz")
+COUNTS = (25, 50, 100, 200, 400)  # labels a class; 429 training cells are defective
 FROZEN = ("frozen", "frozen_random", "pixels")  # features of a logistic regression
-BELOW = "stage5"  # the last one that stays frozen in last_stages
 
 
 def rows(split, n, seed):
@@ -89,47 +63,6 @@ def regression(strategy, n, seed):
     return {"accuracy": found.balanced_accuracy}
 
 
-def start(strategy, train, seed):
-    """A network made ready: random or pretrained, frozen in part, with which head."""
-    backbone = zoo.load(
-        BACKBONE, num_classes=2, seed=seed, pretrained=strategy != "scratch"
-    )
-    if strategy == "full_from_probe":
-        held = validation()
-        X, V = (features.extract(backbone, data) for data in (train, held))
-        head, _ = training.fit_head(
-            X,
-            train.labels,
-            (V, held.labels),
-            head=training.Head(num_classes=2, standardise=True),
-            steps=200,
-            seed=seed,
-        )
-        training.attach_head(backbone, head)
-        freezing.freeze_batchnorm(backbone)
-    return backbone
-
-
-def trained(strategy, labels, lr, seed):
-    """A network that has learned from `labels` cells of each class."""
-    train, held = labelled(labels, seed), validation()
-    backbone = start(strategy, train, seed)
-    steps = STEPS[labels] * (LONGER if strategy == "scratch" else 1)
-    recipe = training.Recipe(
-        augment=None if strategy == "last_stages" else training.random_flips(),
-        eval_every=steps // EVALUATIONS,
-    )
-    options = dict(steps=steps, lr=lr, seed=seed, recipe=recipe)
-    if strategy == "last_stages":
-        stages = FrozenStages(backbone, BELOW, train.images)
-        training.fit(
-            stages.upper, stages.run(train, MIRRORED), stages.run(held), **options
-        )
-    else:
-        training.fit(backbone, train, held, **options)
-    return backbone
-
-
 @experiment(
     "solar_frozen",
     grid=[
@@ -138,34 +71,11 @@ def trained(strategy, labels, lr, seed):
         for n in COUNTS
         for seed in range(10)
     ],
-    sample=[dict(strategy="frozen", labels=100, seed=0)],
+    sample=[dict(strategy="pixels", labels=100, seed=0)],
+    live={"00": ("accuracy",)},
     tolerance={"accuracy": 0.02},
     data=FILES,
-    public=PUBLIC,
 )
 def solar_frozen(strategy, labels, seed):
     """Balanced accuracy of a logistic regression on features that do not learn."""
     return regression(strategy, labels, seed)
-
-
-@experiment(
-    "solar_strategies",
-    grid=[
-        dict(strategy=strategy, labels=TUNED_AT, lr=lr, seed=seed)
-        for strategy, rates in RATES.items()
-        for lr in rates
-        for seed in SEEDS
-    ],
-    sample=[dict(strategy="last_stages", labels=100, lr=1e-3, seed=0)],
-    tolerance={"accuracy": 0.02, "val_accuracy": 0.02},
-    data=FILES,
-    public=PUBLIC,
-)
-def solar_strategies(strategy, labels, lr, seed):
-    """Balanced accuracy of one way to train a network on solar cells."""
-    backbone = trained(strategy, labels, lr, seed)
-    parts = {"": cells("test"), "val_": validation()}
-    return {
-        f"{prefix}accuracy": training.evaluate(backbone, data)["balanced_accuracy"]
-        for prefix, data in parts.items()
-    }

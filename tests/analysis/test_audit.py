@@ -198,6 +198,7 @@ def tiny_text_classifier():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda f: f.__name__)
 def test_a_planted_mistake_is_found_and_named(plant, parts):
     setup, where = plant(parts)

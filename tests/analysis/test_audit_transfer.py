@@ -1191,6 +1191,7 @@ def other_adapters():
 METHODS = "ia3 dora adalora loha vera prompt prefix norms tokens".split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_other_adapters_raise_no_alarm(method):
     from peft import get_peft_model

@@ -272,6 +272,7 @@ def test_predicted_counts_against_scipy():
     assert few[1] == pytest.approx(exact, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n, m", [(12, 8), (200, 60)])
 def test_predicted_counts_keep_their_level(n, m):
     p = [0.5, 0.3, 0.15, 0.05]
@@ -410,6 +411,7 @@ def test_without_labels_concept_shift_is_not_seen():
         assert shift.examine(source, target).kinds == ("covariate shift",)
 
 
+@pytest.mark.slow
 def test_level_of_the_whole_examination():
     """No shift: whatever is reported, it is reported with probability alpha at most."""
     false = []

@@ -16,6 +16,7 @@ def example(n=60, d=8, classes=3, spread=1.0, seed=0):
     return centres[y] + rng.normal(size=(n, d)), y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n, d", [(60, 8), (20, 40)])
 def test_logme_is_the_largest_evidence(n, d):
     """The marginal likelihood N(0, Z Z'/alpha + I/beta), maximised by scipy."""

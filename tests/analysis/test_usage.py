@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 import tiny
 import torch
 from torch import nn
@@ -26,6 +27,7 @@ print(peak.bytes)
 """
 
 
+@pytest.mark.slow
 def test_peak_memory_sees_what_is_freed_again():
     """In a process of its own: here, memory that other tests freed would be reused."""
     run = [sys.executable, "-c", FRESH]

@@ -149,6 +149,7 @@ def test_what_is_not_the_courses_goes_to_jupyterlab():
 # -- completion -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 @pytest.mark.parametrize(
     "line, found",
@@ -178,6 +179,7 @@ def test_words_are_completed(line, found, shell, course):
     assert set(re.findall(patterns[shell], told.stdout, re.MULTILINE)) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_shown_and_installed(shell, course, tmp_path):
     """For the shell that is named; without a name typer asks which one is running."""
@@ -371,6 +373,7 @@ def test_memory_and_time_of_a_lesson_are_measured(write_lesson):
     assert 1 < result.seconds < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source, reason",
     [

@@ -14,6 +14,7 @@ def report():
     return doctor.examine()
 
 
+@pytest.mark.slow
 def test_the_report_is_plain_data(report):
     assert json.loads(json.dumps(report)) == report
     assert set(report["checks"]) == set(doctor.CHECKS)

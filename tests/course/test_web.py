@@ -80,6 +80,7 @@ def it_gives_no_solution_away(folder):
         assert release.lessons() and release.leaks(folder / "files") == []
 
 
+@pytest.mark.slow
 @with_extra
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
     mine = tmp_path / "mine.txt"

@@ -26,6 +26,7 @@ def every():
 # -- the committed files ------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RENDERED)
 @pytest.mark.parametrize("split", SPLITS)
 def test_rendering_again_gives_the_committed_bytes(every, name, split):

@@ -42,6 +42,7 @@ def test_dark_field_light_inverts(home):
     assert there.mean() < home.images.mean()
 
 
+@pytest.mark.slow
 def test_the_mix_keeps_pictures_and_sets_the_proportions():
     home = wafer_micrographs.render(400)
     there = shifted.shifted(home, "mix")

@@ -117,6 +117,7 @@ def test_an_impossible_situation_is_refused(wrong):
         Situation(**dict(modality="images", labels=10) | wrong)
 
 
+@pytest.mark.slow
 def test_the_picture_holds_every_question_and_advice_and_the_path():
     decision = decide(Situation("images", 500, 5, probe_wins=True))
     fig = decisions.draw(decision)

@@ -266,6 +266,7 @@ def test_what_was_read_is_told_before_any_training(
     assert "--value-range 9 2 is no range" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options, message",
     [

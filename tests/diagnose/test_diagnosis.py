@@ -147,6 +147,7 @@ def test_a_changed_architecture_is_not_taken_from_the_zoo():
 # -- whole diagnoses --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_diagnosis_fit_together(found):
     assert found.plan["repeats"] == 3 and found.plan["steps"] == 8
     assert found.metric == "accuracy" and found.data["shared_test"] is False
@@ -185,6 +186,7 @@ def test_the_gain_is_the_difference_of_the_arms_that_validation_prefers(found):
     assert found.code == statistics.judge(found.gains["transfer"])[1]
 
 
+@pytest.mark.slow
 def test_a_diagnosis_survives_json(found, tmp_path):
     again = Diagnosis.from_dict(json.loads(json.dumps(found.to_dict())))
     assert again == found and str(again) == str(found)
@@ -209,6 +211,7 @@ def ask(folder, progress=False):
     return diagnosed(tiny.resnet(), data, folder=folder, progress=progress, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 4, 7])
 def test_an_interrupted_diagnosis_goes_on_where_it_stopped(
     uninterrupted, tmp_path, after
@@ -229,6 +232,7 @@ def test_an_interrupted_diagnosis_goes_on_where_it_stopped(
     assert resumed == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_finished_one_is_shown_at_once_and_computed_again_when_asked(
     uninterrupted, tmp_path
 ):
@@ -299,6 +303,7 @@ def test_a_start_that_sees_nothing_hurts(tmp_path):
     assert "no transferability score" in bad.html()
 
 
+@pytest.mark.slow
 def test_choices_do_not_depend_on_the_test_labels(tmp_path):
     data, test = colours(120), colours(90, seed=5)
     moved = replace(test, labels=np.random.default_rng(0).permutation(test.labels))
@@ -315,6 +320,7 @@ def test_choices_do_not_depend_on_the_test_labels(tmp_path):
         assert one.chosen[side]["arm"] == other.chosen[side]["arm"]
 
 
+@pytest.mark.slow
 def test_a_small_folder_is_split_anew_each_time_and_says_so(tmp_path):
     options = QUICK | dict(labels_per_class=None)
     small = diagnosed(tiny.resnet(), colours(75), folder=tmp_path, **options)
@@ -424,6 +430,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_accessible_and_needs_nothing_else(found):
     page = Page()
     page.feed(found.html())
@@ -473,6 +480,7 @@ def small(**changed):
     return diagnosed(**dict(backbone=tiny.resnet(), data=colours(90)) | QUICK | changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed, message",
     [
@@ -540,6 +548,7 @@ def test_unequal_classes_are_judged_by_balanced_accuracy():
     assert not job_of(tiny.resnet(), data, **options).balanced
 
 
+@pytest.mark.slow
 def test_numbers_in_a_column_become_quartiles(tmp_path):
     one = small(groups={"pitch": np.linspace(1, 2, 90)}, folder=tmp_path)
     rows = [row for row in one.subgroups if row["column"] == "pitch"]
@@ -585,12 +594,14 @@ def test_it_stops_at_the_fewest_repeats_when_the_time_is_over(tmp_path):
     assert within.plan["repeats"] == 5
 
 
+@pytest.mark.slow
 def test_progress_is_quiet_in_ci(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("CI", "1")
     small(folder=tmp_path, progress=True)
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_nothing_of_the_backbone_is_changed(tmp_path):
     backbone = tiny.resnet()
     before = {k: v.clone() for k, v in backbone.model.state_dict().items()}

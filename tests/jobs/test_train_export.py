@@ -69,6 +69,7 @@ def made(name, folder, dropout=0.0, onnx=False):
     return logits.softmax(1).numpy(), examples, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny/resnet", "tiny/vit", "tiny/text"])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_the_folder_gives_the_same_probabilities(name, dropout, tmp_path):
@@ -180,6 +181,7 @@ def predicted(capsys, *line):
     return list(csv.DictReader(capsys.readouterr().out.splitlines()))
 
 
+@pytest.mark.slow
 def test_predict_answers_as_the_job_did(tmp_path, pictures, capsys):
     result = trained_on(tmp_path, {"head_rate": 0.01, "backbone_rate": 0.01}, pictures)
     rows = predicted(capsys, "--model", tmp_path / "out", "--data", pictures)
@@ -213,6 +215,7 @@ def test_predict_answers_as_the_job_did(tmp_path, pictures, capsys):
         assert message in said and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_predict_scales_deep_pictures_as_in_training(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for k, name in enumerate(("dark", "light")):
@@ -240,6 +243,7 @@ def test_predict_scales_deep_pictures_as_in_training(tmp_path, capsys):
     assert abs(float(one["dark"]) - shown["data/dark/3.tif"]) < 1e-3
 
 
+@pytest.mark.slow
 def test_predict_counts_and_names_what_it_leaves_out(tmp_path, pictures, capsys):
     trained_on(tmp_path, {"epochs": 1}, pictures)
     line = ["predict", "--model", str(tmp_path / "out"), "--data", str(pictures)]
@@ -279,6 +283,7 @@ def test_the_card_says_what_matters(tmp_path, pictures):
     assert f"| accuracy | {100 * share:.1f} % |" in card
 
 
+@pytest.mark.slow
 def test_a_text_job_from_csv_to_prediction(tmp_path, capsys):
     rng = np.random.default_rng(0)
     words = {"rings": "ring centre edge", "lines": "scratch line long"}

@@ -144,6 +144,7 @@ def test_a_run_that_was_still_improving_is_said_to_be(pictures):
         assert any(words in line for line in said) == last_is_best
 
 
+@pytest.mark.slow
 def test_without_a_folder_nothing_is_written(pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.iterdir())
@@ -172,6 +173,7 @@ def started(name="tiny/resnet", **values):
     return backbone, parts, assembly.recipe(chosen, backbone, parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny/resnet", "tiny/vit"])
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_strategies_open_what_they_say(name, dropout):
@@ -227,6 +229,7 @@ def test_balanced_class_weights_average_to_one():
     assert [10 * each[0], 2 * each[1]] == pytest.approx([each[2], each[2]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values, message",
     [
@@ -252,6 +255,7 @@ def test_a_gpu_that_is_not_there(pictures):
         pipeline.run(config(device="cuda"), pictures)
 
 
+@pytest.mark.slow
 def test_with_audit_warn_the_job_goes_on_and_the_report_says_so(pictures):
     chosen = config(batch_size=4, audit="warn", baseline=False, epochs=1)
     result = pipeline.run(chosen, pictures, progress=False)
@@ -272,6 +276,7 @@ def test_the_step_of_the_audit_leaves_the_job_as_it_was(pictures, monkeypatch):
     assert bare.weights_sha256 == audited.weights_sha256
 
 
+@pytest.mark.slow
 def test_half_precision_on_a_cpu(pictures):
     chosen = config(precision="bf16", device="cpu", baseline=False, epochs=1)
     exact = config(precision="float32", device="cpu", baseline=False, epochs=1)
@@ -353,6 +358,7 @@ def test_given_splits_are_kept_and_what_they_share_is_dropped(tmp_path):
     assert [len(part) for part in taken] == [16, 3, 6] or len(taken.validation) >= 2
 
 
+@pytest.mark.slow
 def test_what_was_read_is_told_before_anything_is_trained(
     tmp_path, pictures, capsys, monkeypatch
 ):
@@ -448,6 +454,7 @@ def bytes_for_a_table(root):
     return root / "t.csv", "cannot be read"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [missing, one_class, two_pictures, all_equal, damaged, empty_class, no_test,

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import nn
 
 from course_lib import training
+from course_lib.course import cli
 from course_lib.errors import CourseError
 from course_lib.training import (
     Optimization,
@@ -108,6 +109,7 @@ def trained(make, path=None, stop=None):
     return {k: v.clone() for k, v in backbone.model.state_dict().items()}, history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SETUPS)
 def test_killed_twice_and_resumed_it_ends_bit_for_bit_the_same(make, tmp_path):
     weights, history = trained(make)
@@ -145,6 +147,7 @@ def test_what_is_stored_is_no_pickle_and_holds_what_is_needed(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     with pytest.raises(Killed):
@@ -206,15 +209,15 @@ onnx: false
 
 
 def command(tmp_path, out):
-    return [
-        sys.executable, "-m", "course_lib.course.cli", "train", "--config",
-        str(tmp_path / "job.yaml"), "--data", str(tmp_path / "data"), "--out", str(out),
-    ]  # fmt: skip
+    told = (("config", tmp_path / "job.yaml"), ("data", tmp_path / "data"))
+    options = [f"--{name}={value}" for name, value in (*told, ("out", out))]
+    return ["train", *options]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
-def test_kill_9_changes_nothing(tmp_path):
+def test_kill_9_changes_nothing(tmp_path, monkeypatch, one_thread):
+    """What is killed runs in processes of its own, the rest in this one."""
     rng = np.random.default_rng(0)
     for k, name in enumerate(("red", "green")):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -224,15 +227,17 @@ def test_kill_9_changes_nothing(tmp_path):
             image = Image.fromarray(pixels.astype(np.uint8))
             image.save(tmp_path / "data" / name / f"{i}.png")
     (tmp_path / "job.yaml").write_text(JOB)
-    environment = os.environ | {"CI": "1", "OMP_NUM_THREADS": "1"}
-    quiet = dict(env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    for name in ("CI", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    program = [sys.executable, "-m", "course_lib.course.cli"]
 
     straight = tmp_path / "straight"
-    subprocess.run(command(tmp_path, straight), check=True, timeout=300, **quiet)
+    assert cli.main(command(tmp_path, straight)) == 0
     broken = tmp_path / "broken"
     kills = 0
     for least, name in ((2, "transfer"), (1, "scratch-0.001")):
-        run = subprocess.Popen(command(tmp_path, broken), **quiet)
+        run = subprocess.Popen([*program, *command(tmp_path, broken)], **quiet)
         state = broken / "state" / f"{name}.safetensors"
         deadline = time.monotonic() + 240
         while run.poll() is None and time.monotonic() < deadline:
@@ -244,7 +249,7 @@ def test_kill_9_changes_nothing(tmp_path):
         run.wait(timeout=300)
     assert kills == 2
     assert not (broken / "result.json").exists()
-    subprocess.run(command(tmp_path, broken), check=True, timeout=300, **quiet)
+    assert cli.main(command(tmp_path, broken)) == 0
     results = []
     for out in (straight, broken):
         results.append(json.loads((out / "result.json").read_text()))

@@ -100,6 +100,7 @@ SPELLINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPELLINGS)
 def test_classes_of_several_spellings_are_one_and_said_everywhere(
     tmp_path, capsys, kind
@@ -168,6 +169,7 @@ def test_labels_that_cannot_be_trained_on_are_all_named(tmp_path, capsys, data, 
     assert code == 1 and words in said and "\nDo: " in said and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_empty_rows_are_left_out_when_the_configuration_says_so(tmp_path, capsys):
     path = table(tmp_path / "t.csv", [*some(), ("", "leak"), ("a", " ")])
     code, said = train(tmp_path, capsys, path)
@@ -180,6 +182,7 @@ def test_empty_rows_are_left_out_when_the_configuration_says_so(tmp_path, capsys
 # -- columns ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_model_remembers_its_columns(tmp_path, capsys):
     head = ("id", "Complaint", "kind")
     data = [(str(i), *row) for i, row in enumerate(some())]
@@ -206,6 +209,7 @@ def test_a_model_remembers_its_columns(tmp_path, capsys):
     assert cli.main([*line, str(strange), "--column", "two"]) == 0
 
 
+@pytest.mark.slow
 def test_predict_reads_what_train_reads_and_says_what_it_left_out(tmp_path, capsys):
     result = pipeline.run(config(), table(tmp_path / "t.csv", some()), tmp_path / "out")
     assert result.data["columns"] == {"text": "text", "label": "label"}
@@ -232,6 +236,7 @@ def test_predict_reads_what_train_reads_and_says_what_it_left_out(tmp_path, caps
     assert "Empty lines passed over: 1" in said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make, words",
     [
@@ -301,6 +306,7 @@ def test_tokens_are_counted_and_the_limit_is_the_encoders_own(tmp_path):
     assert cut == 1 and words == "1 of 3 texts (33.3 %)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, words, given, chosen, cut, said",
     [
@@ -336,6 +342,7 @@ def test_a_model_without_a_limit_stops_where_memory_does(monkeypatch):
     assert "set max_length up to 702" in said
 
 
+@pytest.mark.slow
 def test_what_is_cut_is_said_by_train_card_and_predict(tmp_path, capsys):
     path = table(tmp_path / "t.csv", some(words=45))
     code, said = train(tmp_path, capsys, path, model="tiny/40", baseline=True,
@@ -353,6 +360,7 @@ def test_what_is_cut_is_said_by_train_card_and_predict(tmp_path, capsys):
     assert exported.load(out).backbone.preprocess.max_length == 40
 
 
+@pytest.mark.slow
 def test_a_finding_at_the_end_of_a_long_text_is_read(tmp_path):
     """What lies behind token 128 decides, so cutting there leaves chance."""
     data = [("word " * 150 + f"no. {i} " + ("hot", "loud")[i % 2], "ab"[i % 2])

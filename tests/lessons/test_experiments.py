@@ -155,6 +155,7 @@ def test_a_cut_update_is_the_closest_of_its_rank():
         assert error == pytest.approx(values[rank:].norm().item(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_lora_beside_queries_and_values_can_be_as_large_as_beside_all():
     sizes = {}
     for r, targets in ((8, lesson08.ALL), *lesson08.SHAPES):

@@ -180,9 +180,9 @@ def executed(path, environment):
     return seconds, memory.peak_mb
 
 
-# How many times its stated seconds a lesson takes on one core.  Those whose matrices
-# are large gain most by a second core; the others take hardly longer on one.
-ONE_CORE = {"07": 1.6, "09": 1.3}
+# How many times as long as on two cores a lesson may take on one.  Those whose matrices
+# are large gain by a second core, 07 1.6 and 09 1.3 times; the others get nothing.
+ONE_CORE = {"07": 1.5, "09": 1.2}
 
 
 def allowed_seconds(path):
@@ -191,36 +191,30 @@ def allowed_seconds(path):
     return min(runner.max_seconds(path), 2 * stated) * runner.time_factor()
 
 
-def needs_both_cores(path):
-    """Would one core be too slow, by what the lesson states?"""
-    seconds = ONE_CORE.get(path.stem[:2], 1.1) * runner.stated_cost(path)[0]
-    return seconds > allowed_seconds(path)
-
-
 def turn(path):
-    """Those that share come first, the longest first of all: no core waits for long.
+    """The longest first, so that no core waits for long.
 
     In the order of `pytest --dist load --maxschedchunk 1`, which `make test` asks for.
     """
-    return needs_both_cores(path), -runner.stated_cost(path)[0]
+    return -runner.stated_cost(path)[0]
 
 
 @pytest.mark.notebook
 @pytest.mark.parametrize("path", sorted(LESSONS, key=turn), ids=lambda path: path.stem)
 def test_lesson_runs_as_stored_and_within_its_cost(path, machine):
+    """With one core each, and alone with all of them where that is too slow."""
     _, stated_mb = runner.stated_cost(path)
     allowed = allowed_seconds(path)
     environment = {**os.environ, "COURSE_PROFILE": "offline"}
-    workers = int(environment.pop("PYTEST_XDIST_WORKER_COUNT", "1"))
-    is_shared = workers > 1 and not needs_both_cores(path)
+    is_shared = int(environment.pop("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
     threads = environment.pop("OMP_NUM_THREADS", None)
     if is_shared:
         with machine(alone=False):
             shared = {**environment, "OMP_NUM_THREADS": threads or "1"}
             seconds, peak_mb = executed(path, shared)
-    if not is_shared or seconds > allowed:
+    if not is_shared or seconds > allowed * ONE_CORE.get(path.stem[:2], 1.0):
         with machine(alone=True):
             seconds, peak_mb = executed(path, environment)
-    assert seconds <= allowed, "state more seconds, or make the lesson shorter"
+        assert seconds <= allowed, "state more seconds, or make the lesson shorter"
     assert peak_mb <= runner.MAX_MB
     assert peak_mb <= 1.25 * stated_mb, "state more MB"

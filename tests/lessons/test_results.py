@@ -3,9 +3,10 @@
 import ast
 import json
 
+import numpy as np
 import pytest
 
-from course_lib import files, paths
+from course_lib import datasets, files, paths, training
 from course_lib.analysis import statistics
 from course_lib.errors import CourseError
 from course_lib.lessons import experiments, results
@@ -111,6 +112,65 @@ def test_the_sample_finds_an_invented_number_and_a_missing_cell(grid):
     stored().write_text(json.dumps(document))
     (problem,) = experiments.check_sample("curve")
     assert "no row" in problem
+
+
+def test_short_cells_are_kept_apart_and_stand_for_the_sample(grid):
+    """Those of few updates are compared in their losses, too, and full ones as ever."""
+    experiments.recompute("curve", progress=False)
+
+    def cell(labels, seed, fraction=1.0):
+        calls.append((labels, seed, fraction))
+        return {"accuracy": labels / 30 + seed / 7, "loss": 20 * fraction}
+
+    results.experiment(
+        "curve",
+        grid=GRID,
+        sample=[GRID[0]],
+        short=[GRID[3] | {"fraction": 0.1}, GRID[1]],
+        tolerance={"accuracy": 0.05},
+        data=["images.npz"],
+    )(cell)
+    (problem,) = experiments.check_sample("curve")
+    assert "no row for" in problem and "fraction" in problem
+    before, calls[:] = results.load("curve").rows, []
+    experiments.recompute("curve", short=True, progress=False)
+    assert calls == [(20, 1, 0.1)] and results.load("curve").rows == before
+    (row,) = results.table("curve")["short"]
+    assert (row["fraction"], row["loss"]) == (0.1, 2.0)
+    calls.clear()
+    assert experiments.check_sample("curve") == []
+    assert calls == [(20, 1, 0.1), (10, 1, 1.0)]
+    calls.clear()
+    assert experiments.check_sample("curve", evidence=True) == []
+    assert calls == [(10, 0, 1.0)]
+    text = stored().read_text()
+    stored().write_text(text.replace('"loss": 2.0', '"loss": 2.04'))  # by 2 %
+    (problem,) = experiments.check_sample("curve")
+    assert "loss is 2.04" in problem
+    accuracy = str(row["accuracy"])
+    at = text.rindex(accuracy)
+    for moved, problems in ((0.04, 0), (0.06, 1)):
+        changed = str(row["accuracy"] + moved)
+        stored().write_text(text[:at] + changed + text[at + len(accuracy) :])
+        assert len(experiments.check_sample("curve")) == problems
+
+
+def test_a_short_cell_is_smaller_in_all_that_costs():
+    assert results.updates(300, 0.05) == 15 and results.updates(30, 0.01) == 1
+    assert [results.interval(300, n, 0.05) for n in (1, 2, 10)] == [15, 7, 5]
+    assert results.interval(300, 10, 1.0) == 30 and results.updates(300, 1.0) == 300
+    data = datasets.load("wafer_micrographs", "test")
+    few = results.part(data, 0.05)
+    assert set(np.bincount(few.labels)) == {40} and results.part(data, 1.0) is data
+    for fraction in (0.0, 1.0, 2):
+        with pytest.raises(CourseError, match="more than 0 and less than 1"):
+            short = [GRID[0] | {"fraction": fraction}]
+            results.experiment("x", grid=GRID, sample=GRID, short=short, tolerance={})
+    with pytest.raises(CourseError, match="does not fit"):
+        short = [dict(labels=1, seed=0, fraction=0.1)]
+        results.experiment("x", grid=GRID, sample=GRID, short=short, tolerance={})
+    with pytest.raises(CourseError, match="no such cells"):
+        experiments.recompute("frozen_gains", short=True, progress=False)
 
 
 def test_a_live_cell_is_confirmed_or_refused(grid):
@@ -293,3 +353,38 @@ def test_several_processes_give_the_same_file(grid, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", experiments.names())
 def test_committed_results_can_be_computed_again(name):
     assert experiments.check_sample(name) == []
+
+
+LONG = [name for name in experiments.names() if experiments.get(name).short]
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("name", LONG)
+def test_full_cells_can_be_computed_again(name):
+    assert experiments.check_sample(name, evidence=True) == []
+
+
+def other_rate(data, options):
+    return data, options | dict(lr=1.25 * options["lr"])
+
+
+def other_seed(data, options):
+    return data, options | dict(seed=options["seed"] + 1)
+
+
+def other_order(data, options):
+    return data.subset(range(len(data))[::-1]), options
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planted", [other_rate, other_seed, other_order])
+def test_a_short_cell_sees_a_changed_training(planted, monkeypatch):
+    fit = training.fit
+
+    def changed(backbone, data, validation, **options):
+        data, options = planted(data, options)
+        return fit(backbone, data, validation, **options)
+
+    monkeypatch.setattr(training, "fit", changed)
+    problems = "\n".join(experiments.check_sample("from_scratch"))
+    assert "fraction" in problems and " loss is" in problems

@@ -141,6 +141,7 @@ def test_tied_embeddings_are_stored_once():
     assert untied - memory.describe(shapes).parameters == 4000 * 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("double", [True, False])
 @pytest.mark.parametrize("prepared", [True, False])
 def test_stored_bytes_in_4_bits(double, prepared, folder):
@@ -230,6 +231,7 @@ def saved_for_backward(net, ids):
     return sum(saved.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_activations_are_what_autograd_saves(name):
     shapes, options = prepared_run(RUNS[name])
@@ -308,6 +310,7 @@ PEAKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEAKS)
 def test_the_total_is_the_peak_of_a_step_with_accumulated_gradients(name):
     """Live tensors of two backward passes and an update, counted one by one."""
@@ -333,6 +336,7 @@ def test_the_total_is_the_peak_of_a_step_with_accumulated_gradients(name):
 # -- models ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_known_models_have_the_parameters_that_were_published():
     assert {name: memory.describe(name).parameters for name in memory.MODELS} == {
         "LLaMA-65B": 65_285_660_672,
@@ -347,6 +351,7 @@ def test_known_models_have_the_parameters_that_were_published():
     }
 
 
+@pytest.mark.slow
 def test_other_models_by_file_folder_configuration_and_name(tmp_path):
     from transformers import BertConfig, GPT2Config
 
@@ -558,6 +563,7 @@ def course(line, capsys):
     return code, *capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_the_command(capsys, tmp_path):
     code, out, _ = course("", capsys)
     names = (*memory.MODELS, *memory.installed())

@@ -86,6 +86,7 @@ def bytes_of(net):
     return sum(p.nbytes for p in net.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_what_learns_and_what_is_stored_is_counted_exactly(kind, tmp_path):
     from transformers import BitsAndBytesConfig
@@ -190,6 +191,7 @@ PEAKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEAKS)
 def test_the_peak_of_a_step_with_adapters(name):
     """Live tensors of two backward passes and an update, counted one by one."""

@@ -216,6 +216,7 @@ def test_batchnorm_sees_source_and_target_as_one_batch():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dann", "mmd", "coral"])
 def test_target_labels_are_never_read_and_the_seed_decides(method):
     source, target = tiny.images(12), tiny.images(12, seed=1)
@@ -278,6 +279,7 @@ def test_alignment_shortens_the_distance_it_is_named_after(
     assert found[1] < 0.5 * found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("method", ["dann", "mmd"])
 def test_alignment_recovers_a_shifted_target(method, seed):

@@ -65,6 +65,7 @@ def close(a, b):
     return (a - b).abs().max().item() <= 1e-6 * max(1.0, b.abs().max().item())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0]}-{c[1]}-r{c[3]}")
 def test_outputs_gradients_and_merged_weights_equal_those_of_peft(case):
     ours, theirs, tokens = pair(*case)

@@ -53,6 +53,7 @@ def case(request):
     return backbone, backbone.preprocess(images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_only_the_parts_of_a_method_and_the_head_learn(case, method):
     backbone, x = case
@@ -91,6 +92,7 @@ def test_only_the_parts_of_a_method_and_the_head_learn(case, method):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_copy_is_independent(case, method):
     backbone, x = case
@@ -162,6 +164,7 @@ def test_dora_is_pefts():
     same_with_peft(backbone, config, names, dict(tokens(backbone)))
 
 
+@pytest.mark.slow
 def test_ia3_is_pefts():
     from peft import IA3Config
 
@@ -179,6 +182,7 @@ def test_ia3_is_pefts():
     same_with_peft(backbone, config, names, dict(tokens(backbone)))
 
 
+@pytest.mark.slow
 def test_prompt_tuning_is_pefts():
     from peft import PromptTuningConfig, TaskType, get_peft_model
 
@@ -239,6 +243,7 @@ def test_a_prefix_is_more_keys_and_values(case):
             assert torch.allclose(out[n], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_counts_follow_the_formulas():
     backbone = zoo.load("minilm", 5, pretrained=False)
     L, d, f, head = 6, 384, 1536, 5 * 384 + 5
@@ -256,6 +261,7 @@ def test_counts_follow_the_formulas():
         assert freezing.trainable_parameters(adapted) == count + head, method
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing_behind_a_prompt_or_prefix():
     for method in ("prompt", "prefix", "adapters"):
         backbone = randomised(METHODS[method](tiny.encoder()))
@@ -266,6 +272,7 @@ def test_padding_changes_nothing_behind_a_prompt_or_prefix():
         assert torch.allclose(both[1:], alone, atol=1e-5), method
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora", "prefix", "prompt", "ia3"])
 def test_the_trainer_moves_every_part_and_lowers_the_loss(method):
     train = datasets.load("tickets", "train", n=20)

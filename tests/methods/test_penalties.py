@@ -45,6 +45,7 @@ def test_the_start_is_what_it_was_and_the_head_is_always_new():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer, lr", [("sgd", 1e-4), ("adamw", 1e-3)])
 def test_a_huge_strength_holds_the_weights_at_the_start(optimizer, lr):
     source = points(60)

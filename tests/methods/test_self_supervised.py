@@ -32,6 +32,7 @@ def test_barlow_twins_by_hand():
         self_supervised.barlow_twins_loss(torch.tensor(A), torch.tensor(B[:9]))
 
 
+@pytest.mark.slow
 def test_continued_pretraining_learns_without_labels_or_head():
     data = tiny.images(24)
 

@@ -236,6 +236,7 @@ def test_a_model_with_several_heads_is_exported_and_read(tmp_path, name):
     np.testing.assert_allclose(model.predict(images), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_narrow_strided_convolutions_learn():
     """With channels last in memory, the gradient of such a layer ended the process."""
     backbone = zoo.load("timm/mobileone_s0", 3, pretrained=False)

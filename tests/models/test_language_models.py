@@ -148,6 +148,7 @@ def test_writing_does_not_stop_the_gradient(four_bits):
     torch.testing.assert_close(gradient(used), expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*autograd kernel was not registered")
 def test_what_repacking_does_to_the_adapters(monkeypatch):
     """What lesson 10 says of it: one right gradient, seven in part, twenty zero."""

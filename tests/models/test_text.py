@@ -16,6 +16,7 @@ def tickets():
     return [datasets.load("tickets", s, n=20) for s in ("train", "validation")]
 
 
+@pytest.mark.slow
 def test_a_text_backbone_gets_a_head_and_keeps_its_features(tickets):
     bare, headed = tiny.encoder(None), tiny.encoder(5)
     texts = tickets[0].texts[:4]

@@ -92,6 +92,7 @@ WRAPPED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", WRAPPED)
 def test_wrapped_weights_are_read_and_told(tmp_path, case):
     content, told = WRAPPED[case]
@@ -119,6 +120,7 @@ def test_the_ending_of_the_name_does_not_matter(tmp_path):
     check_trunk(loaded(tmp_path, OWN, "last.ckpt"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content, taken, other",
     [
@@ -152,6 +154,7 @@ def test_another_set_can_be_chosen(tmp_path):
 # -- heads -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "head, told",
     [
@@ -275,6 +278,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_set_of_weights_is_told(tmp_path, case):
     content, told = REFUSED[case]

@@ -107,6 +107,7 @@ def test_an_unknown_name_says_what_there_is(name):
         zoo.load(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, size",
     [

@@ -60,6 +60,7 @@ def test_the_loss_of_a_text_does_not_depend_on_its_company():
         )
 
 
+@pytest.mark.slow
 def test_a_recipe_writes_a_folder_that_transformers_loads(tmp_path, monkeypatch):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -43,6 +43,7 @@ def test_the_same_seed_gives_the_same_pictures():
     assert a.images.shape == (20, 64, 64, 3) and a.images.dtype == torch.uint8
 
 
+@pytest.mark.slow
 def test_the_fill_is_never_the_background_and_lines_have_none():
     some = patterns.render(600, seed=3).labels
     seen = some["fill"] >= 0
@@ -73,6 +74,7 @@ def test_every_finish_and_every_fault_changes_the_picture_inside_the_mask_only()
     assert torch.equal(patterns.faulty(back, sound, mask, gen), back)
 
 
+@pytest.mark.slow
 def test_what_lies_on_nothing_has_no_finish():
     some = patterns.render(600, seed=3).labels
     alone = [patterns.SHAPE_NAMES.index(name) for name in ("nothing", *FAULTS)]

@@ -55,6 +55,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FIGURES)
 def test_every_figure_is_small_and_draws_something(kind):
     png = plots.png_bytes(FIGURES[kind]())

@@ -20,6 +20,7 @@ def pictures(net, data):
     return torch.cat([view(x) for view in MIRRORED]), np.tile(data.labels, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make, stage",
     [

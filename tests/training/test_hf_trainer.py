@@ -19,6 +19,7 @@ def tickets():
     return [datasets.load("tickets", s, n=20) for s in ("train", "validation")]
 
 
+@pytest.mark.slow
 def test_the_trainer_learns_and_is_repeatable(tickets):
     train, val = tickets
     before = torch.get_rng_state()
@@ -37,12 +38,14 @@ def test_the_trainer_learns_and_is_repeatable(tickets):
     assert len(losses) == 3
 
 
+@pytest.mark.slow
 def test_every_training_argument_may_be_given(tickets):
     recipe = TrainerRecipe(arguments=dict(logging_strategy="epoch", eval_strategy="no"))
     log = hf_trainer.fit(tiny.encoder(), tickets[0], epochs=2, lr=1e-3, recipe=recipe)
     assert [row["epoch"] for row in log if "loss" in row] == [1, 2]
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_lowest_validation_loss_are_kept(tickets):
     train, val = tickets
     backbone = tiny.encoder()
@@ -53,6 +56,7 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept(tickets):
     assert now.item() == pytest.approx(min(losses), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_and_steps_limit_it(tickets):
     train, val = tickets
     log = hf_trainer.fit(
@@ -64,6 +68,7 @@ def test_patience_ends_a_run_and_steps_limit_it(tickets):
     assert run.state.global_step == 2
 
 
+@pytest.mark.slow
 def test_rates_by_layer_reach_the_optimizer(tickets):
     backbone = tiny.encoder()
     groups = layer_groups.decayed_groups(backbone, lr=1e-3, alpha=0.5, head_factor=10)
@@ -95,6 +100,7 @@ def test_the_validation_loss_counts_every_text_with_its_label(tickets):
     assert loss == pytest.approx(float(wanted), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_errors_say_what_to_do(tickets):
     train, _ = tickets
     with pytest.raises(CourseError, match="4 outputs, the data 5 classes"):

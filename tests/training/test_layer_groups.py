@@ -56,6 +56,7 @@ def test_the_final_norm_of_a_decoder_belongs_to_its_last_block():
     assert "transformer.wte.weight" in groups["stem"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TORCHVISION + TIMM + HUGGING_FACE)
 def test_every_parameter_is_in_exactly_one_group_in_order(name):
     net = meta_model(name)
@@ -84,6 +85,7 @@ def test_what_stands_behind_the_blocks_but_acts_before_them_is_stem():
     assert "norm.weight" in swin["features.7"] and swin["head"][0] == "head.weight"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TORCHVISION + TIMM + HUGGING_FACE)
 def test_rates_follow_the_formula_and_norms_do_not_decay(name):
     net = meta_model(name)

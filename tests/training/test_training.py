@@ -539,6 +539,7 @@ def test_progress_is_one_line_and_silent_in_ci(capsys, monkeypatch, quiet):
     assert ("step 4 of 4" in out.out) is not quiet
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_fused_optimizer_is_adamw(layout):
     """The updates of torch's plain one, whose formulas are the paper's."""

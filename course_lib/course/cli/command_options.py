@@ -118,6 +118,9 @@ class Run:
         "compute result files again (default: all of them; may take hours); "
         "lessons are run only if named before this option",
     )
+    short: bool = flag(
+        "--short", "of these, only the cells of few updates that make test compares"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

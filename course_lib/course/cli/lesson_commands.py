@@ -13,7 +13,7 @@ def run(typed: command_options.Run) -> int:
     """0 when every lesson ran through, else 1."""
     recompute = command_options.many(typed.recompute)
     if recompute is not None:
-        tasks.run("result_commands.recompute", recompute)
+        tasks.run("result_commands.recompute", recompute, typed.short)
         if not typed.lessons:
             return 0
     return runner.run(

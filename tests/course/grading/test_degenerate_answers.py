@@ -32,6 +32,7 @@ def test_there_are_enough_attacks():
     assert len(FORGED) >= 40 and len(QUESTIONS) >= 60
 
 
+@pytest.mark.slow
 @every_question
 def test_no_answer_without_content_earns_points(lesson, question):
     record = recorded(lesson, question)
@@ -71,6 +72,7 @@ BEHAVIOUR = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", BEHAVIOUR)
 def test_flags_and_names_alone_decide_nothing(number):
     """Every wrong answer of the bank stays wrong when its flags are the right ones."""

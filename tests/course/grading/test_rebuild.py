@@ -499,6 +499,7 @@ def test_notebooks_in_other_encodings_are_read(encoding):
 # -- the bank --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lesson",
     releasing.lessons() if releasing.solutions().is_dir() else [],
