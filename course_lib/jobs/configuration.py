@@ -142,13 +142,40 @@ def _say(default, *lines: str, **schema) -> Any:
 # -- the fields, in the order of the file -----------------------------------------
 
 
-class Config(BaseModel):
+class Settings(BaseModel):
+    """What every kind of job has in common; made by :func:`checked`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    _where: str = PrivateAttr("configuration")
+
+    @property
+    def where(self) -> str:
+        """The file that it was read from, for messages."""
+        return self._where
+
+    def __eq__(self, other) -> bool:
+        """The same settings, whatever file they stand in."""
+        return type(other) is type(self) and self.model_dump() == other.model_dump()
+
+    def to_dict(self) -> dict:
+        """All fields as JSON-ready values, in the order of the file."""
+        values = self.model_dump()
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    def to_yaml(self) -> str:
+        """The configuration as a file without comments."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None)
+
+    def error(self, key: str, problem: str, expected: str, do: str) -> CourseError:
+        """What is wrong with one key of this file."""
+        return CourseError(_message(self.where, key, problem, expected, do))
+
+
+class Config(Settings):
     """A whole training job.  Every field is explained in :func:`example`.
 
     Made by :func:`load` or :func:`from_dict`, which raise CourseError.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: Literal["images", "text"] = _say("images", "images or text")
     model: Name = _say(
@@ -284,45 +311,22 @@ class Config(BaseModel):
         "not stated", "of your data and the trained model, for the model card"
     )
     device: Literal["auto", "cpu", "cuda"] = _say("auto", "auto: a GPU if there is one")
-    _where: str = PrivateAttr("configuration")
-
-    @property
-    def where(self) -> str:
-        """The file that it was read from, for messages."""
-        return self._where
-
-    def __eq__(self, other) -> bool:
-        """The same settings, whatever file they stand in."""
-        return isinstance(other, Config) and self.model_dump() == other.model_dump()
-
-    def to_dict(self) -> dict:
-        """All fields as JSON-ready values, in the order of the file."""
-        values = self.model_dump()
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-    def to_yaml(self) -> str:
-        """The configuration as a file without comments."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None)
-
-    def error(self, key: str, problem: str, expected: str, do: str) -> CourseError:
-        """What is wrong with one key of this file."""
-        return CourseError(_message(self.where, key, problem, expected, do))
 
 
 FIELDS = Config.model_fields  # {name: its type, default and words}
 
 
-def schema() -> dict:
+def schema(kind: type[Settings] = Config) -> dict:
     """The JSON Schema of a configuration, for editors and other programs.
 
     It knows every key, its type and its limits.  Not in it, and told by
     :func:`from_dict` alone: shares that do not sum to 1, a range that does not rise,
     and two settings that contradict each other.
     """
-    found = Config.model_json_schema()
+    found = kind.model_json_schema()
     for name, one in found["properties"].items():
         one["description"] = one["description"].replace("\n", " ")
-        one["errorMessage"] = _expected(FIELDS[name])
+        one["errorMessage"] = _expected(kind.model_fields[name])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A job of course train",
@@ -337,6 +341,11 @@ def schema() -> dict:
 
 def load(path: str | Path) -> Config:
     """Read and check a YAML file.  Raises CourseError naming file, key and remedy."""
+    return from_dict(read(path), str(path))
+
+
+def read(path: str | Path) -> dict:
+    """The keys and values of a YAML file.  Raises CourseError for any other file."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -360,7 +369,14 @@ def load(path: str | Path) -> Config:
             f"{path}{place}: {problem}.\nExpected: lines `key: value`.\nDo: compare "
             "with `course train --example images`."
         ) from None
-    return from_dict(values, str(path))
+    if values is None:
+        return {}
+    if isinstance(values, Mapping):
+        return values
+    raise CourseError(
+        f"{path} holds a {type(values).__name__}.\nExpected: lines `key: value`.\n"
+        "Do: compare with `course train --example images`."
+    )
 
 
 class _Strict(yaml.SafeLoader):
@@ -384,21 +400,7 @@ def from_dict(values: Mapping | None, where: str = "configuration") -> Config:
 
     Raises CourseError for unknown keys, wrong values and contradictions.
     """
-    if values is None:
-        values = {}
-    if not isinstance(values, Mapping):
-        raise CourseError(
-            f"{where} holds a {type(values).__name__}.\nExpected: lines `key: value`.\n"
-            "Do: compare with `course train --example images`."
-        )
-    for key in values:
-        if key not in FIELDS:
-            near = difflib.get_close_matches(str(key), FIELDS, 1)
-            expected = f"{near[0]!r}?" if near else f"one of {', '.join(FIELDS)}"
-            raise CourseError(
-                f"{where}: there is no key {key!r}.\nExpected: {expected}\nDo: correct "
-                "the key or remove it; `course train --example images` shows all."
-            )
+    values = values or {}
     task = values.get("task", "images")
     usual, profile = {}, profiles.current()
     if isinstance(task, str) and task != "images":
@@ -407,16 +409,35 @@ def from_dict(values: Mapping | None, where: str = "configuration") -> Config:
         usual = {"model": profile.vision_backbone}
     if values.get("strategy") == "scratch":
         usual = usual | {"weights": "random"}
-    try:
-        config = Config(**usual | dict(values))
-    except ValidationError as error:
-        key = error.errors()[0]["loc"][0]
-        value, one = values[key], FIELDS[key]
-        said = _message(where, key, f"is {value!r}", _expected(one), _hint(value, key))
-        raise CourseError(said) from None
-    config._where = where
+    config = checked(Config, values, usual, where)
     for found in _contradictions(config):
         raise config.error(*found)
+    return config
+
+
+def checked(kind: type[Settings], values: Mapping, usual: Mapping, where: str):
+    """A job's settings of that kind; ``usual`` stands where a value is left out.
+
+    Raises CourseError for unknown keys and wrong values.
+    """
+    fields, task = kind.model_fields, values.get("task", "images")
+    for key in values:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, 1)
+            expected = f"{near[0]!r}?" if near else f"one of {', '.join(fields)}"
+            raise CourseError(
+                f"{where}: there is no key {key!r}.\nExpected: {expected}\nDo: correct "
+                f"the key or remove it; `course train --example {task}` shows all."
+            )
+    try:
+        config = kind(**usual | dict(values))
+    except ValidationError as error:
+        key = error.errors()[0]["loc"][0]
+        value, one = values[key], fields[key]
+        hint = _hint(value, key, one)
+        said = _message(where, key, f"is {value!r}", _expected(one), hint)
+        raise CourseError(said) from None
+    config._where = where
     return config
 
 
@@ -435,9 +456,8 @@ def _expected(one: FieldInfo) -> str:
     return said.words + ", or nothing" * optional
 
 
-def _hint(value, key: str) -> str:
+def _hint(value, key: str, one: FieldInfo) -> str:
     """What to do about a wrong value."""
-    one = FIELDS[key]
     if isinstance(value, str) and get_origin(one.annotation) is Literal:
         near = difflib.get_close_matches(value, get_args(one.annotation), 1)
         if near:
@@ -549,12 +569,21 @@ def example(task: str = "images") -> str:
         )
     config = from_dict({"task": task})
     others = {name for kind, names in ONLY.items() if kind != task for name in names}
-    titles = {first: title for title, first in ORDER.items()}
-    lines = [f"# A training job for {task}.  Every line may be left out.", ""]
-    for name, one in FIELDS.items():
+    return commented(config, ORDER, others)
+
+
+def commented(config: Settings, order: Mapping[str, str], hidden=()) -> str:
+    """A configuration as a file that explains each field.
+
+    order: {title of a section: its first field}.  hidden: fields that are left out.
+    """
+    titles = {first: title for title, first in order.items()}
+    first = f"# A training job for {config.task}.  Every line may be left out"
+    lines = [first + (" but task." if config.task != "images" else "."), ""]
+    for name, one in type(config).model_fields.items():
         if name in titles:
             lines += [f"# -- {titles[name]}", ""]
-        if name in others:
+        if name in hidden:
             continue
         lines += [f"# {line}" for line in one.description.splitlines()]
         lines += [f"{name}: {_yaml(getattr(config, name))}", ""]

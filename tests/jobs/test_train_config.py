@@ -14,7 +14,7 @@ import yaml
 from course_lib import paths
 from course_lib.course import cli
 from course_lib.errors import CourseError
-from course_lib.jobs import assembly, configuration
+from course_lib.jobs import assembly, configuration, language_configuration
 from course_lib.training import AUGMENTATIONS, schedules
 
 
@@ -190,6 +190,11 @@ def test_every_example_configuration_fits_schema_and_reader():
         assert any(where.startswith(page) for where in shown), page
     for where, text in shown.items():
         values = yaml.safe_load(text)
+        if values.get("task") == "language":
+            schema = language_configuration.schema()
+            jsonschema.validate(values, schema)
+            language_configuration.from_dict(values, where)
+            continue
         assert known_to_the_schema(values), where
         configuration.from_dict(values, where)
 

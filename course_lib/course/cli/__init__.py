@@ -55,7 +55,7 @@ COMMANDS = {
     ),
     "predict": Command(
         command_options.Predict,
-        "job_commands.predict",
+        "job_checks.predict",
         epilog="Exit code: 0 when every picture or text has an answer; 3 when pictures "
         "or rows were left out, which are named on standard error; 1 for an error, "
         "without answers.",

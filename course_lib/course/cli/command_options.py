@@ -331,7 +331,7 @@ class Diagnose(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train on my own images or texts, and report."""
+    """Train on my own images, texts or answers, and report."""
 
     config: str | None = option(
         None, "FILE", "YAML, for settings of your own; --example prints one"
@@ -347,10 +347,13 @@ class Train:
     example: str | None = option(
         None,
         "TASK",
-        "images or text: print a configuration and stop",
-        complete=lambda: ["images", "text"],
+        "images, text or language: print a configuration and stop",
+        complete=lambda: ["images", "text", "language"],
     )
-    schema: bool = flag("--schema", "print the JSON Schema of a configuration")
+    schema: bool = flag(
+        "--schema",
+        "print the JSON Schema of a configuration; with --example language, of such",
+    )
     again: bool = flag("--again", "replace another job in FOLDER")
     skip_unreadable: bool = SKIP_UNREADABLE
     json: bool = flag("--json", "print result.json")
@@ -361,11 +364,13 @@ class Predict(Table):
     """Answers of a model that course train made, as CSV."""
 
     model: str = option(..., "FOLDER", "trained, or its model")
-    data: str = option(
-        ...,
+    data: str | None = option(
+        None,
         "PATH",
-        "an image, a folder of images, a table, or a .txt file with a text a line",
+        "an image, a folder of images, a table, JSON lines with prompts, or a .txt "
+        "file with a text a line",
     )
+    prompt: str | None = option(None, "TEXT", "for a language model, instead of --data")
     column: str | None = option(
         None, "NAME", "of the table (default: as in training, else a usual name)"
     )
