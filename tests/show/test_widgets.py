@@ -13,7 +13,8 @@ def shown(monkeypatch):
     """What `explore` publishes: (data, metadata)."""
     published = []
     monkeypatch.setattr(
-        "IPython.display.publish_display_data",
+        widgets,
+        "publish_display_data",
         lambda data, metadata=None: published.append((data, metadata)),
     )
     return published
