@@ -23,7 +23,7 @@ def tiny_and_short(monkeypatch):
     load = zoo.load
 
     def chosen(name=None, *args, **options):
-        if name in (None, "tiny/resnet", "bundled/resnet10-patterns"):
+        if name in (None, "tiny/resnet", "imagenet/efficientnet-lite0"):
             return tiny.resnet()
         return load(name, *args, **options)
 
