@@ -17,9 +17,9 @@ FIRST_PYTHON := $(firstword $(shell for name in python3 python3.13 python3.12 \
 .PHONY: help lab test quick evidence web env clean
 help:
 	@echo "make lab     install if needed, open lesson 00 in JupyterLab"
-	@echo "make test    install if needed, check everything (up to 20 minutes)"
-	@echo "make quick   the fast tests only (a minute and a half)"
-	@echo "make evidence  recompute full cells of the stored results (about 10 minutes)"
+	@echo "make test    install if needed, check everything (about 25 minutes)"
+	@echo "make quick   the fast tests only (two to three minutes)"
+	@echo "make evidence  recompute full cells of the stored results (longer)"
 	@echo "make web     build the web edition in site/ from the stored lessons"
 	@echo "make clean   remove the environment; the next call makes a new one"
 
