@@ -25,9 +25,21 @@ RELEASED = ".released.ipynb"  # beside an exercise that learners may write into
 
 
 def folder() -> Path:
-    """Where the copy lies: COURSE_COPY, else ``my_course/`` in the course."""
+    """Where the copy lies: COURSE_COPY, else ``my_course/`` in the course.
+
+    Raises CourseError for the course's own folder: its notebooks would be written into.
+    """
     named = os.environ.get("COURSE_COPY")
-    return Path(named).expanduser().resolve() if named else paths.ROOT / "my_course"
+    if not named:
+        return paths.ROOT / "my_course"
+    place = Path(named).expanduser().resolve()
+    if place == paths.ROOT.resolve():
+        raise CourseError(
+            f"COURSE_COPY is the course itself, {place}.\nExpected: a folder of your "
+            "own, in which no file of the course is overwritten.\nDo: name another "
+            "folder, or leave COURSE_COPY unset."
+        )
+    return place
 
 
 def own(shipped: Path) -> Path:

@@ -5,7 +5,6 @@ Pictures are read in :mod:`image_files`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,12 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from course_lib.datasets import delimited, layout, tables
-from course_lib.datasets.delimited import plain_name
 from course_lib.datasets.messages import listed
 from course_lib.datasets.texts import TextDataset, from_examples
 from course_lib.errors import CourseError
-
-SAMPLE = 200  # cells of a column that are looked at
 
 
 @dataclass
@@ -111,8 +107,8 @@ def held(
     """Does a folder or table hold "images" or "texts"?  By names, else by content.
 
     columns: {"text", "image": column that was named, or None}.  A folder holds what
-    most of its files are; a table, what its columns are called, or whether cells end
-    as names of pictures do.  Raises CourseError for a table that cannot be read.
+    most of its files are; a table, what :func:`tables.inputs_of` says, and texts where
+    it finds neither.
     """
     path = Path(path)
     if path.is_dir():
@@ -125,19 +121,7 @@ def held(
         return named[0] + "s"
     if not path.exists() and path.suffix.lower() not in tables.ENDINGS:
         return "images"  # whose reader says what is missing
-    table = tables.read(path, (*tables.TEXT, *tables.IMAGE), reading)
-    own = {plain_name(name) for name in table.columns}
-    known = [
-        kind
-        for kind, usual in (("texts", tables.TEXT), ("images", tables.IMAGE))
-        if own & set(map(plain_name, usual))
-    ]
-    if len(known) == 1:
-        return known[0]
-    ending = re.compile(r".*\S\.(png|jpe?g|tiff?|bmp|gif|webp|dcm|heic|avif)", re.I)
-    for column in table.others(()):
-        cells = [cell for cell in table[column][:SAMPLE] if cell.strip()]
-        named = sum(bool(ending.fullmatch(cell.strip())) for cell in cells)
-        if cells and 2 * named > len(cells):
-            return "images"
-    return "texts"
+    try:
+        return "images" if tables.inputs_of(path, reading) == "images" else "texts"
+    except CourseError:  # whose reader says it with the options of its command
+        return "texts"

@@ -364,3 +364,17 @@ def check_forward(config, backbone, parts) -> None:
             f"the size that it was trained with{size}, or one that its layers divide",
             f"leave {key} out, or change it",
         ) from None
+
+
+def device(config) -> str:
+    """Where to compute, "cpu" or "cuda"; CourseError where that cannot be had."""
+    there = torch.cuda.is_available()
+    name = config.device if config.device != "auto" else "cuda" if there else "cpu"
+    if name == "cuda" and not there:
+        raise config.error(
+            "device",
+            "is cuda, and no CUDA device is seen",
+            "a GPU with its driver, or device: cpu",
+            "set device: auto; `course doctor` says what is there",
+        )
+    return name

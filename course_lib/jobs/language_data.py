@@ -145,7 +145,7 @@ def _files(folder: Path, notes) -> list[tuple[str, Path]]:
     """(part, file) of a folder; files of no part are named."""
     found, others = [], []
     for file in sorted(folder.iterdir()):
-        if file.name.startswith((".", "_")) or file.is_dir():
+        if file.name.startswith(".") or file.is_dir():
             others += [file.name] if file.is_dir() else []
             continue
         part = layout.part_of(file.stem)[0]

@@ -23,7 +23,12 @@ import torch
 from course_lib import files, memory
 from course_lib.analysis import statistics
 from course_lib.errors import CourseError
-from course_lib.jobs import language_configuration, language_data, language_export
+from course_lib.jobs import (
+    assembly,
+    language_configuration,
+    language_data,
+    language_export,
+)
 from course_lib.jobs.language_configuration import LanguageConfig
 from course_lib.jobs.language_data import LanguageParts
 from course_lib.jobs.language_outcome import LanguageResult, concluded
@@ -110,15 +115,7 @@ def run(
 
 def _device(config) -> tuple[torch.device, torch.dtype]:
     """Where to compute, and in what the frozen weights and products are."""
-    there = torch.cuda.is_available()
-    name = config.device if config.device != "auto" else "cuda" if there else "cpu"
-    if name == "cuda" and not there:
-        raise config.error(
-            "device",
-            "is cuda, and no CUDA device is seen",
-            "a GPU with its driver, or device: cpu",
-            "set device: auto; `course doctor` says what is there",
-        )
+    name = assembly.device(config)
     half = config.precision == "bf16" or config.precision == "auto" and name == "cuda"
     return torch.device(name), torch.bfloat16 if half else torch.float32
 

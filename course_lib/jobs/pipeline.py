@@ -118,15 +118,7 @@ def _config(config) -> Config:
 
 def _device(config) -> tuple[torch.device, str | bool]:
     """Where to compute and how exactly; CourseError where that cannot be had."""
-    there = torch.cuda.is_available()
-    name = config.device if config.device != "auto" else "cuda" if there else "cpu"
-    if name == "cuda" and not there:
-        raise config.error(
-            "device",
-            "is cuda, and no CUDA device is seen",
-            "a GPU with its driver, or device: cpu",
-            "set device: auto; `course doctor` says what is there",
-        )
+    name = assembly.device(config)
     if config.precision == "fp16" and name != "cuda":
         raise config.error(
             "precision",

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from course_lib import paths
 from course_lib.course import cli, exercises, learner_copy
 from course_lib.course.grading import release
+from course_lib.errors import CourseError
 
 
 def code(name, source, outputs=(), **metadata):
@@ -153,3 +155,9 @@ def test_exercises_are_checked_in_the_copy_and_released_as_shipped(small_course)
     assert sources(exercises.written(path)) == ["answered before there were copies"]
     assert exercises.written(path) == learner_copy.own(path)
     assert sources(release.handed_out(small_course / "solutions" / "03_x")) == ["stub"]
+
+
+def test_the_course_itself_is_no_copy(monkeypatch):
+    monkeypatch.setenv("COURSE_COPY", str(paths.ROOT))
+    with pytest.raises(CourseError, match="overwritten"):
+        learner_copy.folder()

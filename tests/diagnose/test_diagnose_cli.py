@@ -175,7 +175,7 @@ def text_as_picture(root):
 
 def table_without_column(root):
     data = folder_of(root / "x", {"a": 9, "b": 9})
-    return csv_of(data, [(7, "a", 1), (8, "b", 2)], ("scan", "label", "n")), "column"
+    return csv_of(data, [(7, "a", 1), (8, "b", 2)], ("scan", "label", "n")), "no column"
 
 
 def table_with_missing_file(root):
