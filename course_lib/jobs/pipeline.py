@@ -28,7 +28,7 @@ from torch import nn
 from course_lib import training
 from course_lib.analysis import audit, calibration, statistics
 from course_lib.errors import CourseError
-from course_lib.jobs import assembly, configuration, own_data
+from course_lib.jobs import assembly, configuration, head_choice, own_data
 from course_lib.jobs.configuration import Config
 from course_lib.jobs.outcome import Result, concluded
 from course_lib.jobs.own_data import Parts
@@ -37,7 +37,7 @@ from course_lib.jobs.stored_stages import Stored, stored
 from course_lib.models.features import forward
 from course_lib.training import distributed
 
-FORMAT = 2  # of the stored state
+FORMAT = 3  # of the stored state
 # Without an effect on the weights, or one that the key of the data tells.
 WITHOUT_EFFECT = (
     "onnx", "licence", "audit", "labels", "skip_empty", "sheet", "encoding",
@@ -80,19 +80,27 @@ def run(
     parts = replace(parts, notes=(*parts.notes, *said))
     if on_data is not None and distributed.current().rank == 0:
         on_data(parts)
-    first = assembly.model(settled, len(parts.classes), first)
+    classes = len(parts.classes)
+    first = assembly.headed(first, classes, "last", settled.dropout, settled.seed)
     assembly.check_forward(settled, first, parts)
+    folder = JobFolder(out, _key(settled, parts), again)
+    settled, once, choice = head_choice.settled(
+        settled, first, parts, device, folder.choice
+    )
     recipe = assembly.recipe(settled, first, parts)
     findings = audited(settled, first, recipe, parts)
-    folder = JobFolder(out, _key(settled, parts), again)
+    folder.begin(choice)
     together = distributed.current()
     notes = [*parts.notes, *first.notes, *_notes(settled, first, together)]
+    notes += [choice.said] if choice.said else []
     notes.append(_rates_note(first, recipe.optimization.param_groups))
     runtime = training.Runtime(device=device, amp=precision)
     with _bars(progress and together.rank == 0) as bar:
         state, advance = folder.state("transfer"), bar("training")
         recipe = replace(recipe, runtime=_runtime(runtime, state, advance))
-        once = _once(settled, first, parts, recipe, notes)
+        once = once or _once(settled, first, parts, recipe)
+        first.model.to(device)
+        notes += [once.said(settled.augment)] if once else []
         transfer = trained(settled, first, parts, recipe, once)
         baseline = None
         if settled.baseline and settled.weights == "pretrained":
@@ -271,19 +279,13 @@ def _runtime(runtime, state, advance) -> training.Runtime:
     return replace(runtime, checkpoint=state, progress=advance or False)
 
 
-def _once(config, backbone, parts, recipe, notes) -> Stored | None:
-    """What the frozen layers give, stored; None where all layers learn.
-
-    ``notes`` gets a sentence that says so.
-    """
+def _once(config, backbone, parts, recipe) -> Stored | None:
+    """What the frozen layers give, stored; None where all layers learn."""
     if config.task == "text" or config.strategy in ("full", "scratch"):
         return None
     backbone.model.to(recipe.runtime.device)
     opened = assembly.opened(config, backbone)
-    found = stored(backbone, parts, opened, recipe.augment, config.seed)
-    if found is not None:
-        notes.append(found.said(config.augment))
-    return found
+    return stored(backbone, parts, opened, recipe.augment, config.seed)
 
 
 def trained(config, backbone, parts, recipe, once=None, rate=None) -> dict:
@@ -346,7 +348,8 @@ def _baseline(config, parts, runtime, ran, folder, bar) -> dict | None:
     updates.
     """
     tried = []
-    fresh = config.model_copy(update={"weights": "random", "strategy": "scratch"})
+    changed = {"weights": "random", "strategy": "scratch", "head_reads": "last"}
+    fresh = config.model_copy(update=changed)
     for rate in config.baseline_rates:
         net = assembly.model(fresh, len(parts.classes))
         name = f"scratch-{rate:g}"
