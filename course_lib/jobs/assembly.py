@@ -237,7 +237,7 @@ def recipe(config: Config, backbone, parts) -> training.Recipe:
 
 
 def _groups(config, backbone) -> dict[str, list[str]]:
-    """{group: parameter names}; all below the head is one where nothing of it learns."""
+    """{group: parameter names}; one below the head where nothing of it learns."""
     if config.strategy != "frozen":
         return layer_groups.layer_groups(backbone)
     names = [name for name, _ in backbone.model.named_parameters()]

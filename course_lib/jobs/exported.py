@@ -47,8 +47,8 @@ def export(
     backbone: with a head for ``classes``.  examples: uint8 images (N, H, W, 3) or N
     texts, on which ONNX is compared with PyTorch.  about: {model, task, dropout,
     head_reads, image_size, pictures, columns}: from the configuration, how pictures
-    became 8 bits, and the columns of the table.  Returns {said: sentences, sha256, onnx: {
-    largest_difference, tolerance, same_answers, examples} or {failed: reason}}.
+    became 8 bits, and the columns of the table.  Returns {said: sentences, sha256,
+    onnx: {largest_difference, tolerance, same_answers, examples} or {failed: reason}}.
 
     """
     from safetensors.torch import save

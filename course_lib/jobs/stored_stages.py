@@ -16,7 +16,7 @@ from torch import nn
 from course_lib.errors import CourseError
 from course_lib.models import features
 from course_lib.models.heads import as_vectors
-from course_lib.models.stage_head import Standardise, mean_and_deviation
+from course_lib.models.stage_head import mean_and_deviation, standardised_by
 from course_lib.training import Recipe
 from course_lib.training.frozen_stages import FrozenStages
 
@@ -71,7 +71,7 @@ class Stored:
         It gets the mean and the deviation of the training pictures.
         """
         X = [self.read(stages, part=part) for part in (0, 1)]
-        model.standardise = Standardise(X[0])
+        model.standardise = standardised_by(X[0])
         return replace(
             self,
             upper=nn.Sequential(model.standardise, model.head),
@@ -145,9 +145,9 @@ def stored(backbone, parts, opened, augment, seed: int, stages=()) -> Stored | N
 
     opened: names of the parameters that learn now or later.  augment: f(x, generator)
     or None.  stages: of which mean and deviation are kept, too; those that have none
-    are left out.  The network is as before.  None also where its paths do not meet in one
-    place below the layers that learn, and where there is no room for the output: then
-    the network runs as a whole.
+    are left out.  The network is as before.  None also where its paths do not meet in
+    one place below the layers that learn, and where there is no room for the output:
+    then the network runs as a whole.
     """
     net = backbone.model
     learning = {name: p.requires_grad for name, p in net.named_parameters()}

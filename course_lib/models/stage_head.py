@@ -52,6 +52,17 @@ def mean_and_deviation(output, channels_last: bool = False) -> torch.Tensor:
     return torch.cat([mean, (variance + 1e-8).sqrt()], dim=1)
 
 
+def standardised_by(X) -> Standardise:
+    """Standardise with the statistics of training vectors (N, F).
+
+    A column that hardly varies is divided by a hundredth of the median deviation, so
+    that rounding does not become a feature.
+    """
+    layer = Standardise(X)
+    layer.std.clamp_(min=0.01 * float(layer.std.median()))
+    return layer
+
+
 class _Reached(Exception):
     """The last stage that is read has run."""
 
@@ -73,7 +84,9 @@ class StageReader(nn.Module):
 
             def keep(_, __, output, name=name):
                 found[name] = mean_and_deviation(output, self.channels_last)
-                if name == self.places[-1]:
+                # an exporter's record of calls does not bear an exception: there the
+                # rest runs, which is Identity, and nothing of it is kept
+                if name == self.places[-1] and not torch.compiler.is_exporting():
                     raise _Reached
 
             hooks.append(self.net.get_submodule(name).register_forward_hook(keep))
@@ -116,7 +129,8 @@ def read_stages(backbone, stages, num_classes: int, seed: int = 0):
     """
     net = backbone.model
     places = [features.resolve(backbone, stage) for stage in stages]
-    side = getattr(backbone.preprocess, "size", None) or TRIED
+    fixed = getattr(getattr(net, "patch_embed", None), "img_size", None)
+    side = getattr(backbone.preprocess, "size", None) or (fixed or (TRIED,))[0]
     noise = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, side, side, generator=noise).to(features.device_of(net))
     reader = StageReader(net, places)
@@ -159,12 +173,12 @@ def _prune(module: nn.Module, prefix: str, began: set[str], ended: set[str]) -> 
 
     What has ended stays whole: it may use a layer's weights without calling it.
     """
-    for child, inside in list(module.named_children()):
+    for child, part in list(module.named_children()):
         name = f"{prefix}{child}"
         if name in ended:
             continue
         if name in began or any(n.startswith(f"{name}.") for n in began):
-            _prune(inside, f"{name}.", began, ended)
+            _prune(part, f"{name}.", began, ended)
         else:
             setattr(module, child, nn.Identity())
 
@@ -176,12 +190,11 @@ def candidates(backbone) -> dict[str, tuple[str, ...]]:
     MOST of them are read, evenly spread.  A stem and layers without a number do not
     count as stages where there are two others.
     """
+    heads = backbone.heads
     below = [
         stage
         for stage, place in backbone.stages.items()
-        if not any(
-            inside(head, [place]) or inside(place, [head]) for head in backbone.heads
-        )
+        if not inside(place, heads) and not any(inside(h, [place]) for h in heads)
     ]
     numbered = [stage for stage in below if stage[-1:].isdigit()]
     known = numbered if len(numbered) > 1 else below
