@@ -8,6 +8,7 @@ matplotlib figure; a cell ends with ``plots.show(fig, alt="...")``.
 import base64
 import html
 import io
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -445,7 +446,9 @@ def heatmap(
     ax.grid(False)
     ax.set_title(title)
     if label:
-        figure.colorbar(image, ax=ax, label=label)
+        figure.colorbar(
+            image, ax=ax, label=textwrap.fill(label, max(16, 5 * len(rows)))
+        )
     return figure
 
 
