@@ -4,8 +4,6 @@
 quizzes, the hidden checks and the predictions gave.  A damaged part counts as none.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -141,7 +141,7 @@ def picture(grid: np.ndarray) -> np.ndarray:
 def grid(dataset: ImageDataset, index: int) -> np.ndarray:
     """The die grid uint8 (rows, columns) behind one picture: 0 outside, 1 pass, 2 fail.
 
-    The grid is kept in ``dataset.metadata``; it survives subset, take and split_into.
+    The grid is kept in ``dataset.metadata``; it survives subset and take.
     """
     columns = dataset.metadata
     rows, width = int(columns["rows"][index]), int(columns["columns"][index])

@@ -3,8 +3,6 @@
 Everything else in this package is the same for both and asks a :class:`Modality`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

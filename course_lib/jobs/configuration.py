@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from course_lib import files, profiles
+from course_lib import profiles
 from course_lib.errors import CourseError
 
 TASKS: dict[str, dict] = {  # what differs from the defaults below
@@ -588,11 +588,6 @@ def commented(config: Settings, order: Mapping[str, str], hidden=()) -> str:
         lines += [f"# {line}" for line in one.description.splitlines()]
         lines += [f"{name}: {_yaml(getattr(config, name))}", ""]
     return "\n".join(lines)
-
-
-def write_example(path: str | Path, task: str = "images") -> Path:
-    """The same as a file."""
-    return files.atomic_write_bytes(Path(path), example(task).encode())
 
 
 def _yaml(value) -> str:

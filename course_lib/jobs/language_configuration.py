@@ -5,8 +5,6 @@ they mean.  `from_dict` checks what somebody wrote, as `configuration` does for 
 and texts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -23,8 +21,6 @@ from course_lib.jobs.configuration import (
     Split,
     YesNo,
 )
-
-__all__ = ["MODEL_FILE", "LanguageConfig", "example", "from_dict", "schema"]
 
 MODEL_FILE = "language.json"  # beside a merged model; the last file of it
 

@@ -1,7 +1,5 @@
 """What a language job reached: its numbers, and the files that are left of them."""
 
-from __future__ import annotations
-
 import csv
 import io
 import platform
@@ -13,8 +11,6 @@ import torch
 from course_lib import __version__, files
 from course_lib.analysis import statistics
 from course_lib.jobs import language_report
-
-__all__ = ["LanguageResult", "concluded"]
 
 
 @dataclass

@@ -1,14 +1,10 @@
 """The report of a language job: a verdict, the learning curve, answers, one page."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from course_lib import assets
 from course_lib.show import pages, plots
 from course_lib.show.pages import Picture, Table, interval, percent
-
-__all__ = ["card", "html", "licence", "text", "verdict"]
 
 HOW = {
     "lora": "adapters beside the frozen layers (LoRA)",

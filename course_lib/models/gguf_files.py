@@ -7,8 +7,6 @@ that the architecture "llama" has in such a file.  `compared` reads one back by
 transformers.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence
@@ -19,8 +17,6 @@ import torch
 
 from course_lib.errors import CourseError
 from course_lib.models import encoders
-
-__all__ = ["KINDS", "compared", "write"]
 
 KINDS = {"f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}
 MERGED = 32  # numbers of a block of Q8_0, of which rows are a multiple

@@ -196,16 +196,6 @@ def test_take_keeps_the_proportions_of_unbalanced_classes():
     assert counts == {"a": 16, "b": 3, "c": 1}
 
 
-def test_split_parts_are_disjoint_and_complete():
-    dataset = _coloured((40, 20, 10))
-    parts = dataset.split_into((0.5, 0.3, 0.2), seed=1)
-    numbers = np.concatenate([part.metadata["number"] for part in parts])
-    assert sorted(numbers.tolist()) == list(range(70))
-    assert parts[0].counts() == {"a": 20, "b": 10, "c": 5}
-    with pytest.raises(CourseError, match="sum to at most 1"):
-        dataset.split_into((0.8, 0.4))
-
-
 def test_subset_by_mask_and_by_index():
     dataset = _coloured()
     mask = dataset.labels == 2
