@@ -4,8 +4,10 @@
 bytes and the command that made it.
 """
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -56,6 +58,13 @@ def atomic_write_json(path: str | os.PathLike, obj, sort_keys: bool = True) -> P
     """
     text = json.dumps(obj, indent=1, sort_keys=sort_keys, ensure_ascii=False)
     return atomic_write_bytes(path, (text + "\n").encode("utf-8"))
+
+
+def csv_bytes(rows: Iterable[Iterable]) -> bytes:
+    """Rows as CSV in UTF-8, the heads first; lines end alike on every system."""
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    return table.getvalue().encode("utf-8")
 
 
 def fault(error: OSError) -> CourseError:

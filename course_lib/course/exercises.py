@@ -372,10 +372,6 @@ def _predicted(found: dict, number: str = "") -> tuple[int, int]:
     return good, good + sum(verdict == learner_progress.OFF for verdict in said)
 
 
-def _is_number(value) -> bool:
-    return isinstance(value, int | float)
-
-
 def _part(found: dict, name: str, number: str) -> dict:
     own = found.get(name, {}).get(number)
     return own if isinstance(own, dict) else {}
@@ -392,7 +388,8 @@ def dashboard() -> Dashboard:
         total = len(json.loads(page.read_text("utf-8"))) if page.exists() else 0
         right = sum(outcome == CORRECT for outcome in first.values())
         points = _part(found, learner_progress.SCORE, number)
-        scored = [float(points[name]) for name in asked if _is_number(points.get(name))]
+        found_points = (points.get(name) for name in asked)
+        scored = [float(n) for n in found_points if isinstance(n, int | float)]
         good, predicted = _predicted(found, f"{number}-")
         rows.append(
             Row(

@@ -244,7 +244,8 @@ def _frozen(job, r: int) -> dict:
     if heads := _source_heads(job):
         widest = max(heads, key=lambda head: len(heads[head]))
         columns = recipes.head_slices(heads)[widest]
-        P = _softmax(logits[: len(job.parts[r][0]), columns])
+        own = torch.from_numpy(logits[: len(job.parts[r][0]), columns])
+        P = own.double().softmax(dim=1).numpy()
     return _probed(job, r, X) | {"scores": _scores(job, r, X, P)}
 
 
@@ -314,10 +315,6 @@ def _scores(job, r: int, X, P) -> dict:
     if P is not None and np.isfinite(P).all():
         found["LEEP"] = scores.leep(P, y)
     return found
-
-
-def _softmax(logits) -> np.ndarray:
-    return torch.from_numpy(logits).double().softmax(dim=1).numpy()
 
 
 # -- the source -------------------------------------------------------------------

@@ -58,10 +58,10 @@ class Parts:
         named = zip(NAMES, self)
         return {name: part.counts() for name, part in named}
 
-    def rows(self) -> list[dict[str, str]]:
-        """One row an example: which part it is in, under which name and label."""
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(part, example, label) of each example: where it is, under which name."""
         return [
-            {"part": part, "example": str(name), "label": data.classes[label]}
+            (part, str(name), data.classes[label])
             for part, data in zip(NAMES, self)
             for name, label in zip(data.metadata["example"], data.labels)
         ]
@@ -103,7 +103,9 @@ def read(
     _check_there(path)
     if config.task != "images":
         found = _texts(path, config)
-        parts = _cut(_named(found), None, path, config)
+        data, names = texts.from_examples(found), np.array(found.table.names())
+        named = replace(data, metadata={**data.metadata, "example": names})
+        parts = _cut(named, None, path, config)
         notes = (*found.notes, *parts.notes)
         return replace(parts, notes=notes, columns=found.columns)
     reader = datasets.Reader(
@@ -225,12 +227,6 @@ def _texts(path: Path, config) -> tables.Examples:
         )
     columns = config.text_column, config.label_column
     return tables.examples(path, "text", *columns, reading=reading(config))
-
-
-def _named(found: tables.Examples):
-    """The texts, with the number of its row as the name of each."""
-    data, names = texts.from_examples(found), np.array(found.table.names())
-    return replace(data, metadata={**data.metadata, "example": names})
 
 
 def reading(config) -> tables.Reading:

@@ -92,7 +92,7 @@ def _split(tokenizer: dict) -> str:
             return "smollm"
         if kinds == ["ByteLevel"]:
             merges = tokenizer["model"]["merges"]
-            apart = not any(_ends_in_digit(merge) for merge in merges)
+            apart = not any("".join(m).replace(" ", "")[-1:].isdigit() for m in merges)
             return "smollm" if apart else "gpt-2"
     raise CourseError(
         "No GGUF file can be written: the tokenizer cuts words in a way that is not "
@@ -100,10 +100,6 @@ def _split(tokenizer: dict) -> str:
         "Expected: byte-level BPE as of GPT-2 or SmolLM2.\nDo: convert the merged "
         "model with llama.cpp's own script, or leave gguf out."
     )
-
-
-def _ends_in_digit(merge) -> bool:
-    return "".join(merge).replace(" ", "")[-1:].isdigit()
 
 
 def _describe(writer, config: dict, kind: str) -> None:

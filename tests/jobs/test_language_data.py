@@ -263,7 +263,7 @@ def test_the_example_is_the_default():
 
     values = yaml.safe_load(language_configuration.example())
     assert language_configuration.from_dict(values).to_dict() == config().to_dict()
-    schema = language_configuration.schema()
+    schema = configuration.schema(language_configuration.LanguageConfig)
     assert set(schema["properties"]) == set(values)
 
 

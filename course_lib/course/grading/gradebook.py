@@ -6,9 +6,7 @@ exports; nothing that a submission wrote is run by it.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 import re
@@ -358,15 +356,14 @@ def export(to: Path, db: str | None = None) -> Path:
     from nbgrader.api import Gradebook
 
     find_commands()
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    lines = [COLUMNS]
     with told("No scores are exported"):
         with Gradebook(url(db)) as book:
             for assignment in book.assignments:
                 for student in book.students:
-                    writer.writerow(_row(book, assignment, student))
-        return files.atomic_write_bytes(to, out.getvalue().encode("utf-8"))
+                    row = _row(book, assignment, student)
+                    lines.append([row.get(column, "") for column in COLUMNS])
+        return files.atomic_write_bytes(to, files.csv_bytes(lines))
 
 
 def _row(book, assignment, student) -> dict:
