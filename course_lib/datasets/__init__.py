@@ -15,7 +15,6 @@ in :mod:`catalogue`: rendered ones are stored by :mod:`committed`, public ones f
 from course_lib.datasets import opinions, series, solar_cells
 from course_lib.datasets.catalogue import load, names, splits
 from course_lib.datasets.image_files import (
-    LazyImages,
     Reader,
     from_csv,
     from_folder,

@@ -312,7 +312,7 @@ def extract(
 ) -> np.ndarray:
     """Features (N, F) float32 of every example: the frozen backbone, run once.
 
-    data: ImageDataset, LazyImages, uint8 (N, H, W, 3), or texts for a text encoder.
+    data: ImageDataset, uint8 (N, H, W, 3), or texts for a text encoder.
     ``module`` None gives the pooled features before the head; a stage or module name
     gives that layer, averaged over space (N, C, h, w) or tokens (N, T, D) unless
     ``pool`` says otherwise.  Each backbone output is computed once, so a head can be
@@ -336,7 +336,7 @@ def extract(
     parts = []
     with torch.no_grad(), eval_mode(net):
         for start in range(0, len(examples), batch_size):
-            x = to_device(prepare(_chunk(examples, start, batch_size)), device)
+            x = to_device(prepare(examples[start : start + batch_size]), device)
             if module is None:
                 features = backbone.features(x)  # (N, F)
             else:
@@ -397,14 +397,6 @@ def by_length(examples) -> np.ndarray | None:
     if not texts or not all(isinstance(text, str) for text in examples):
         return None
     return np.argsort([len(text) for text in examples], kind="stable")
-
-
-def _chunk(examples, start: int, size: int):
-    """Examples from ``start`` on; a set that reads from disk is asked one by one."""
-    stop = min(start + size, len(examples))
-    if isinstance(examples, (np.ndarray, torch.Tensor, list, tuple)):
-        return examples[start:stop]
-    return np.stack([examples[i][0] for i in range(start, stop)])
 
 
 def _images(data) -> np.ndarray:

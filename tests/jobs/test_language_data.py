@@ -5,7 +5,12 @@ import json
 import pytest
 
 from course_lib.errors import CourseError
-from course_lib.jobs import language_configuration, language_data, language_tokens
+from course_lib.jobs import (
+    configuration,
+    language_configuration,
+    language_data,
+    language_tokens,
+)
 from course_lib.models import language_models
 
 
