@@ -96,6 +96,18 @@ def read_json(path: str | os.PathLike):
     raise CourseError(f"{_shown(path)} {problem}.\n{_repair(path)}") from None
 
 
+def stored_json(path: str | os.PathLike, kind: type = dict):
+    """The content of a JSON file, where it is of that kind; else an empty one.
+
+    For what can be made again: a missing or damaged file counts as none.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return kind()
+    return found if isinstance(found, kind) else kind()
+
+
 def manifest() -> dict[str, dict]:
     """{path relative to data/: {"sha256", "bytes", "made_by"}} as committed."""
     return read_json(paths.DATA / MANIFEST)

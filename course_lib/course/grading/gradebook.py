@@ -140,7 +140,7 @@ class Book:
         notebook = nbformat.from_dict(settled(record["notebook"]))
         text = nbformat.writes(notebook).encode("utf-8") + b"\n"
         with told(f"The record of {student} is not entered"):
-            known = self._known(student)
+            known = files.stored_json(self._mark(student))  # what was entered last
             is_new = known.get("digest") != record["digest"]
             saved = {one.name: one.auto_score for one in self._grades(student)}
             if is_new or saved != _scores(notebook):
@@ -154,14 +154,6 @@ class Book:
                 mark = {"digest": record["digest"], "answers": _answers(notebook)}
                 files.atomic_write_json(self._mark(student), mark)
         return is_new
-
-    def _known(self, student: str) -> dict:
-        """What was entered last; empty when nothing is known of it."""
-        try:
-            known = json.loads(self._mark(student).read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
 
     def _grades(self, student: str) -> list:
         """The student's rows of grades in the book; none without a submission."""
@@ -331,11 +323,8 @@ def feedback(
 def _note(lesson: str, student: str, problem: str) -> None:
     """Say in a student's record what was wrong with the feedback, or no longer is."""
     journal = Journal(lesson)
-    try:
-        record = json.loads(journal.path(student).read_text("utf-8"))
-    except (OSError, ValueError):
-        return  # the work was graded elsewhere
-    if record.get("feedback", "") != problem:
+    record = files.stored_json(journal.path(student))  # {}: it was graded elsewhere
+    if record and record.get("feedback", "") != problem:
         journal.write(student, {**record, "feedback": problem})
 
 
