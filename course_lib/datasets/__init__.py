@@ -24,6 +24,6 @@ from course_lib.datasets.image_files import (
     read_table,
 )
 from course_lib.datasets.images import ImageDataset, from_arrays
-from course_lib.datasets.own_texts import held, read_own_texts
+from course_lib.datasets.own_texts import OwnTexts, held, read_own_texts
 from course_lib.datasets.real import photographs
 from course_lib.datasets.texts import TextDataset, texts_from_csv

@@ -24,6 +24,10 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, index: int) -> tuple:
+        """One input and its label, as a torch DataLoader expects."""
+        return self.inputs[index], int(self.labels[index])
+
     @property
     def inputs(self):
         """The pictures or the texts, whatever they are called."""
@@ -58,16 +62,10 @@ class Labelled:
                 f"{self.name!r} ({self.split}) has {len(self)} {self.holds}."
             )
         columns = {key: values[indices] for key, values in self.metadata.items()}
-        return replace(
-            self,
-            labels=self.labels[indices],
-            metadata=columns,
-            **{self.holds: self._at(indices)},
-        )
-
-    def _at(self, indices: np.ndarray):
-        """The inputs at whole-number indices."""
-        return getattr(self, self.holds)[indices]
+        some = self.inputs
+        some = [some[i] for i in indices] if isinstance(some, tuple) else some[indices]
+        own = {self.holds: some, "labels": self.labels[indices], "metadata": columns}
+        return replace(self, **own)
 
     def take(
         self,

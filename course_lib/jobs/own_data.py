@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from course_lib import datasets
-from course_lib.datasets import tables, texts
+from course_lib.datasets import tables
 from course_lib.datasets.grouped_split import dealt
 from course_lib.datasets.labelled import Labelled, joined
 from course_lib.datasets.messages import listed
@@ -103,10 +103,8 @@ def read(
     _check_there(path)
     if config.task != "images":
         found = _texts(path, config)
-        data, names = texts.from_examples(found), np.array(found.table.names())
-        named = replace(data, metadata={**data.metadata, "example": names})
-        parts = _cut(named, None, path, config)
-        notes = (*found.notes, *parts.notes)
+        parts = _cut(found.parts["all"], None, path, config)
+        notes = (*found.notes(), *parts.notes)
         return replace(parts, notes=notes, columns=found.columns)
     reader = datasets.Reader(
         size,
@@ -217,7 +215,7 @@ def _given(parts, config):
     return [replace(named[part], split=part) for part in NAMES]
 
 
-def _texts(path: Path, config) -> tables.Examples:
+def _texts(path: Path, config) -> datasets.OwnTexts:
     if path.is_dir():
         raise CourseError(
             f"{path} is a folder, and the task is text.\nExpected: a table with a "
@@ -226,7 +224,7 @@ def _texts(path: Path, config) -> tables.Examples:
             "file, name it with --data, or set task: images."
         )
     columns = config.text_column, config.label_column
-    return tables.examples(path, "text", *columns, reading=reading(config))
+    return datasets.read_own_texts(path, columns, reading(config))
 
 
 def reading(config) -> tables.Reading:
