@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from course_lib import paths
-from course_lib.course import learner_copy, links
+from course_lib.course import learner_copy, links, runner
 from course_lib.course.grading import grade, submission
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
@@ -37,21 +37,9 @@ def lessons(names: list[str] | None = None) -> list[Path]:
     Raises CourseError for one that does not exist, and without ``solutions/``.
     """
     known = sorted(p for p in solutions().glob("[0-9][0-9]_*") if p.is_dir())
-    if not names:
-        return known
-    found = []
-    for name in names:
-        number = name.zfill(2) if name.isdigit() else None
-        match = [p for p in known if p.name == name or p.name[:2] == number]
-        if not match:
-            there = ", ".join(p.name for p in known)
-            raise CourseError(
-                f"There is no exercise {name!r} in solutions/.\nExpected: one of "
-                f"{there or '(none: this is the course as learners get it)'}.\n"
-                "Do: give its number, such as 08."
-            )
-        found += match
-    return found
+    none = "(none: this is the course as learners get it)"
+    wrong = "There is no exercise {!r} in solutions/"
+    return runner.named(names, known, wrong, "course release 08", none)
 
 
 def released(lesson: Path) -> Path:
