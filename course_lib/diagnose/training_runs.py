@@ -323,11 +323,9 @@ def _scores(job, r: int, X, P) -> dict:
 def _source_heads(job) -> dict:
     """{head: class names} of what the backbone learned; {} where it is not known."""
     logits = _pretrained_features(job).get("logits")
-    return (
-        {}
-        if logits is None
-        else job.modality.source_heads(job.backbone, logits.shape[1])
-    )
+    if logits is None:
+        return {}
+    return job.modality.source_heads(job.backbone, logits.shape[1])
 
 
 def _source(job):
