@@ -59,6 +59,21 @@ def paths_follow_the_environment():
 
 
 @pytest.fixture
+def undrawn(request, monkeypatch):
+    """Reports have their figures, but these are not drawn.
+
+    Drawing takes most of the time of a tiny job.  A test that looks at a report has
+    the mark `drawn` and gets the real pictures.
+    """
+    from course_lib.show import plots
+
+    if request.node.get_closest_marker("drawn"):
+        return
+    monkeypatch.setattr(plots, "png_bytes", lambda figure: b"undrawn")
+    monkeypatch.setattr(plots, "clear_legend", lambda ax, *_, **__: ax.legend())
+
+
+@pytest.fixture
 def one_thread():
     """As the processes compute that a test starts, so that both can be compared."""
     import torch

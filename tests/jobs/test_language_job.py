@@ -16,6 +16,8 @@ from course_lib.jobs.language_data import one_prompt
 from course_lib.methods import packed_updates
 from course_lib.models import gguf_files, language_models
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
@@ -72,6 +74,7 @@ def weights(folder):
     return load_file(merged if merged.exists() else adapter)
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("method", ["lora", "qlora", "full"])
 def test_a_job_leaves_a_model_that_answers(method, model_folder, data, tmp_path):
     gguf = "f16" if method == "lora" else "none"
