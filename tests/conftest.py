@@ -17,11 +17,14 @@ sys.modules["datasets"] = None
 
 
 def pytest_collection_modifyitems(items):
-    """The longest tests first, so that no process waits for another one at the end."""
+    """Files with long tests first, so that no process waits for another at the end.
+
+    A file stays whole: what its tests share is made once.
+    """
+    long = {item.path for item in items if item.get_closest_marker("slow")}
 
     def turn(item):
-        is_sample = item.path.stem == "test_results"
-        return item.get_closest_marker("slow") is None, not is_sample
+        return item.path not in long, item.path.stem != "test_results"
 
     items.sort(key=turn)
 
