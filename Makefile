@@ -41,7 +41,8 @@ quick: env
 	$(PYTEST) -m "not notebook and not slow and not evidence"
 
 evidence: env
-	$(PYTEST) --dist load --maxschedchunk 1 -m evidence tests/lessons/test_results.py
+	$(PYTEST) --dist load --maxschedchunk 1 -m evidence tests/lessons/test_results.py \
+	  tests/models/test_language_models.py
 
 web: EXTRAS := test,web
 web: env

@@ -274,6 +274,7 @@ def knowing_start():
     return backbone
 
 
+@pytest.mark.slow
 def test_a_start_that_knows_the_task_helps(tmp_path):
     data = colours(700, noise=90)
     options = QUICK | dict(labels_per_class=4, steps=6)

@@ -78,6 +78,7 @@ class Outline(HTMLParser):
         self.captions += tag == "caption"
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_the_command_trains_tests_and_reports(tmp_path, pictures, capsys):
     path, out = tmp_path / "job.yaml", tmp_path / "out"

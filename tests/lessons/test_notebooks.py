@@ -157,7 +157,12 @@ def cpu_seconds():
 def executed(path, environment):
     """Run a lesson by nbval: its seconds and its peak memory in MB."""
     command = [sys.executable, "-m", "pytest", "--color=no", "-p", "no:xdist"]
-    command += ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
+    patience = round(300 * runner.time_factor())
+    command += [
+        "--nbval-lax",
+        "--nbval-current-env",
+        f"--nbval-cell-timeout={patience}",
+    ]
     started, before = time.perf_counter(), cpu_seconds()
     process = subprocess.Popen(
         [*command, str(path)],
