@@ -3,10 +3,10 @@
     pip install selenium        (and Debian's chromium and chromium-driver)
     python tools/instructor_walk.py [--to screenshots]
 
-In a clone of the committed course every command of the section is run as it stands, with
-the environment of this checkout instead of a new one.  Then the pages of solution and
-feedback are opened in headless Chromium, and the table of grades is read.  Marking in
-formgrader is the subject of `tools/grading_browser_check.py`.
+In a clone of the committed course every command of the section is run as it stands,
+with the environment of this checkout instead of a new one.  Then the pages of solution
+and feedback are opened in headless Chromium, and the table of grades is read.  Marking
+in formgrader is the subject of `tools/grading_browser_check.py`.
 """
 
 import argparse
