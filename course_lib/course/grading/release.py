@@ -17,6 +17,7 @@ from course_lib.course.grading import grade, submission
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 
+MARK = re.compile(r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)")
 STEPS = (
     "ClearSolutions",
     "LockCells",
@@ -287,3 +288,26 @@ def leaks(folder: Path) -> list[str]:
         if len(same) > (2 if is_library else 0):
             found += [f"{name} holds {wanted[x]}: {x[:50]}" for x in same]
     return found
+
+
+# -- the edition for instructors ----------------------------------------------------
+
+
+def rendered(lesson: Path, folder: Path) -> runner.Run:
+    """Execute a solution and write it to ``folder`` as a page, outputs included.
+
+    The page shows questions, answers, visible tests and their output, without the
+    marks that nbgrader cuts by; the solution itself is left as it is.  A cell that
+    fails stands in the page and in `Run.failure`.
+    """
+    import nbformat
+
+    source = lesson / f"{lesson.name}.ipynb"
+    notebook = nbformat.read(source, as_version=4)
+    run = runner.execute(notebook, lesson.name)
+    for cell in notebook.cells:
+        lines = cell.source.splitlines()
+        cell.source = "\n".join(x for x in lines if not MARK.fullmatch(x.strip()))
+    folder.mkdir(parents=True, exist_ok=True)
+    runner.write_html(notebook, folder / f"{lesson.name}.html")
+    return run
