@@ -5,8 +5,6 @@ What the course changed since is merged by the ids of cells (three ways: the ver
 that was copied, the course's, the learner's), and no cell of the learner is lost.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import os

@@ -6,8 +6,6 @@
 a test compares the two.  Every lesson.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

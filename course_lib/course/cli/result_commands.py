@@ -108,6 +108,8 @@ def web(typed: command_options.Web) -> int:
     seconds = time.perf_counter() - started
     for line in site.warnings:
         print(line, file=sys.stderr)
-    print(f"{site.pages} pages in {typed.to}, {seconds:.0f} s.")
+    print(
+        f"{site.pages} pages, {site.megabytes:.0f} MB in {typed.to}, {seconds:.0f} s."
+    )
     print(f"To read them: {Path(sys.executable).name} -m http.server -d {typed.to}")
     return 1 if site.warnings else 0
