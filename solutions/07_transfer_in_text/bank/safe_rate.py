@@ -135,7 +135,7 @@ def safe_rate(rows):
 def safe_rate(rows):
     seeds = {row[1] for row in rows}
     runs = {}
-    for rate, seed, validation, test in rows:
+    for rate, seed, validation, _ in rows:
         runs.setdefault(rate, {})[seed] = validation
     whole = [rate for rate in runs if set(runs[rate]) == seeds]
     return max(whole, key=lambda rate: sum(runs[rate].values()))
@@ -145,7 +145,7 @@ def safe_rate(rows):
 def safe_rate(rows):
     seeds = {row[1] for row in rows}
     runs, best = {}, None
-    for rate, seed, validation, test in rows:
+    for rate, seed, validation, _ in rows:
         runs.setdefault(rate, {})[seed] = validation
     for rate, own in runs.items():
         if set(own) == seeds:
