@@ -81,11 +81,13 @@ def a_claim_and_its_cell_lead_to_each_other(folder):
 
 
 def test_a_claim_shows_each_world_by_itself():
-    found = "Small world: two points more. Real world: none, ± 1."
+    found = "Small world: two points more. Real world (Lite0): none, ± 1"
     row = dict.fromkeys(claims.FIELDS, "x") | {"finding": found, "notebook": ""}
     text = page_sources.claim_text(row, {}).splitlines()
-    assert "Small world: two points more." in text
-    assert "Real world: none, ± 1." in text and not any("cell" in x for x in text)
+    assert "**Small world.** two points more" in text
+    assert any(x.startswith("**Real world.**") and "none, ± 1" in x for x in text)
+    assert claims.by_world("both the same") == {"": "both the same"}
+    assert claims.by_world(found)["Real world"] == "(Lite0): none, ± 1"
 
 
 def it_asks_nothing_of_other_hosts(folder):

@@ -84,13 +84,13 @@ def _one_claim(typed: command_options.Claims) -> int:
         cell = (
             f"{row['cell']} of {row['notebook']} (course lab --lesson {row['lesson']})"
         )
+    found = ledger.by_world(row["finding"] or "nothing yet")
     lines = {
         "Figure": row["figure"],
         "Source": row["source"],
         "Test": row["test"],
         "Verdict": row["verdict"],
-        "Found": row["finding"] or "nothing yet",
-        "Real weights and data": row.get("real") or "no finding stored yet",
+        **{world or "Found": text for world, text in found.items()},
         "Cell": cell,
     }
     print(f"Claim {row['id']}: {row['claim']}.")

@@ -376,10 +376,10 @@ def claim_text(row: dict, known: dict) -> str:
     for name, key in about.items():
         if row[key]:
             lines += ["", f"**{name}.** {plain(row[key])}"]
-    found = row["finding"] or "Not decided yet."
-    worlds = re.split(r"(?=\b(?:Small|Real) world: )", found)
+    found = claims.by_world(row["finding"] or "not decided yet")
     lines += ["", "## What this course found", ""]
-    lines += [f"{plain(part.strip())}\n" for part in worlds if part.strip()]
+    for world, text in found.items():
+        lines += [f"**{world}.** {plain(text)}" if world else plain(text), ""]
     lesson = known.get(f"notebooks/{row['notebook']}")
     if lesson:
         href = f"../{lesson[0]}.html#cell-{row['cell']}"
