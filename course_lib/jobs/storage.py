@@ -1,7 +1,5 @@
 """The folder of a training job: state to go on from, and what is left at the end."""
 
-import csv
-import io
 import time
 from pathlib import Path
 
@@ -34,14 +32,16 @@ class JobFolder:
             stages, said = stored["head_reads"]
             self.choice = Choice(tuple(stages), said)
 
-    def begin(self, choice: Choice) -> None:
+    def begin(self, choice: Choice | None = None) -> None:
         """Write down whose state it holds, and what the head reads."""
         if self.path is None or distributed.current().rank:
             return
         if self.again:
             for old in (self.path / "state").glob("*.safetensors"):
                 old.unlink()
-        note = {"key": self.key, "head_reads": [choice.stages, choice.said]}
+        note = {"key": self.key}
+        if choice is not None:
+            note["head_reads"] = [choice.stages, choice.said]
         files.atomic_write_json(self.path / "state" / "job.json", note)
 
     def state(self, name: str) -> Path | None:
@@ -73,12 +73,8 @@ class JobFolder:
         result.seconds["export"] = round(time.perf_counter() - began, 2)
         card = model_card.model_card(result).encode("utf-8")
         files.atomic_write_bytes(self.path / "model" / "README.md", card)
-        table = io.StringIO()
-        columns = ("part", "example", "label")
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(result.parts.rows())
-        files.atomic_write_bytes(self.path / "splits.csv", table.getvalue().encode())
+        table = files.csv_bytes([("part", "example", "label"), *result.parts.rows()])
+        files.atomic_write_bytes(self.path / "splits.csv", table)
         files.atomic_write_bytes(
             self.path / "config.yaml", config.to_yaml().encode("utf-8")
         )

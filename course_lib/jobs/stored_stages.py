@@ -5,8 +5,6 @@ the first layer that learns, or will be opened.  What they give for every pictur
 for a few altered copies of it, is stored (:mod:`course_lib.training.frozen_stages`).
 """
 
-from __future__ import annotations
-
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -19,8 +17,6 @@ from course_lib.models.heads import as_vectors
 from course_lib.models.stage_head import mean_and_deviation, standardised_by
 from course_lib.training import Recipe
 from course_lib.training.frozen_stages import FrozenStages
-
-__all__ = ["COPIES", "Stored", "stored"]
 
 COPIES = 4  # of a training picture: as it is, and three times altered
 TRIED = 3  # places to cut the network at, from the top down
@@ -65,7 +61,7 @@ class Stored:
             hook.remove()
         return torch.cat(seen)
 
-    def for_stages(self, model: nn.Module, stages) -> Stored:
+    def for_stages(self, model: nn.Module, stages) -> "Stored":
         """The same for a StageClassifier that reads these stages.
 
         It gets the mean and the deviation of the training pictures.
