@@ -120,7 +120,8 @@ Strategy = Annotated[
     ),
 ]
 Reads = Annotated[
-    Literal["auto", "last", "stages"] | tuple[Name, ...],
+    Literal["auto", "last", "stages"]
+    | Annotated[tuple[Name, ...], Field(min_length=1)],
     BeforeValidator(
         lambda value: tuple(value) if isinstance(value, list) else value,
         json_schema_input_type=Literal["auto", "last", "stages"] | list[Name],

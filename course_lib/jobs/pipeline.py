@@ -83,16 +83,13 @@ def run(
     first = assembly.headed(first, classes, "last", settled.dropout, settled.seed)
     assembly.check_forward(settled, first, parts)
     folder = JobFolder(out, _key(settled, parts), again)
-    settled, once, choice = head_choice.settled(
-        settled, first, parts, device, folder.choice
-    )
+    chosen = head_choice.settled(settled, first, parts, device, folder.choice)
+    settled, once, choice = chosen
     recipe = assembly.recipe(settled, first, parts)
     findings = audited(settled, first, recipe, parts)
     folder.begin(choice)
     together = distributed.current()
-    notes = [*parts.notes, *first.notes, *_notes(settled, first, together)]
-    notes += [choice.said] if choice.said else []
-    notes.append(_rates_note(first, recipe.optimization.param_groups))
+    notes = [*parts.notes, *_notes(settled, first, recipe, choice)]
     runtime = training.Runtime(device=device, amp=precision)
     with training_bars(progress and together.rank == 0) as bar:
         own = _runtime(runtime, folder.state("transfer"), bar("training"))
@@ -108,8 +105,7 @@ def run(
     result = concluded(settled, parts, first, transfer, baseline, findings, notes)
     result.data |= {"columns": parts.columns, "tokens": tokens}
     result.seconds["this session"] = round(time.perf_counter() - began, 1)
-    if folder.path and together.rank == 0:
-        folder.write(result, config)
+    folder.write(result, config)
     together.wait()
     result.folder = folder.path
     return result
@@ -228,8 +224,9 @@ def audited(config, backbone, recipe, parts) -> list[str]:
     return [str(one) for one in found]
 
 
-def _notes(config, backbone, together) -> list[str]:
-    notes = []
+def _notes(config, backbone, recipe, choice) -> list[str]:
+    """What was unusual about the model, and how it is trained, in sentences."""
+    notes, together = list(backbone.notes), distributed.current()
     norm = nn.modules.batchnorm._BatchNorm
     trained = any(
         isinstance(layer, norm) and any(p.requires_grad for p in layer.parameters())
@@ -244,7 +241,8 @@ def _notes(config, backbone, together) -> list[str]:
             )
     if config.strategy == "gradual" and config.weights == "pretrained":
         notes.append("Parts were unfrozen one after the other, from the head down.")
-    return notes
+    notes += [choice.said] if choice.said else []
+    return [*notes, _rates_note(backbone, recipe.optimization.param_groups)]
 
 
 def _rates_note(backbone, groups) -> str:

@@ -52,6 +52,8 @@ class JobFolder:
 
     def write(self, result: Result, config: Config) -> None:
         """Everything that is left when the job is done; the page comes last."""
+        if self.path is None or distributed.current().rank:
+            return
         began = time.perf_counter()
         test = result.parts.test
         result.export = exported.export(
