@@ -170,7 +170,7 @@ def compared():
         for n, seed in more
         if n != TUNED_AT or seed not in SEEDS
         for strategy, lr in RATES.items()
-        if n == TUNED_AT or strategy in ("last_stage", "full")
+        if n == TUNED_AT or strategy == "last_stage"
     ]
     return tuned + chosen
 
