@@ -38,7 +38,7 @@ TRIED = {  # rates of AdamW; where the lowest was the best, a lower one was adde
 RATES = {  # of these, by validation
     "last_stage": 3e-4,
     "full": 3e-4,
-    "full_from_probe": 3e-4,
+    "full_from_probe": 1e-3,
     "scratch": 3e-3,
 }
 BELOW = "stage5"  # the last one that stays frozen in last_stage
