@@ -18,7 +18,6 @@ from course_lib import datasets, training
 from course_lib.analysis import probes
 from course_lib.lessons.results import SEEDS, experiment, interval, part, updates
 from course_lib.models import features, zoo
-from course_lib.training import freezing
 from course_lib.training.frozen_stages import MIRRORED, FrozenStages
 
 BACKBONE = "imagenet/efficientnet-lite0"
@@ -90,7 +89,7 @@ def start(strategy, train, seed):
     """A network made ready: random or pretrained weights, and which head."""
     pretrained = strategy != "scratch"
     backbone = zoo.load(BACKBONE, num_classes=2, seed=seed, pretrained=pretrained)
-    if strategy == "full_from_probe":  # Kumar et al. 2022; BatchNorm stays as it was
+    if strategy == "full_from_probe":  # Kumar et al. 2022; all else is as in `full`
         held = validation()
         X, V = (features.extract(backbone, data) for data in (train, held))
         head, _ = training.fit_head(
@@ -102,7 +101,6 @@ def start(strategy, train, seed):
             seed=seed,
         )
         training.attach_head(backbone, head)
-        freezing.freeze_batchnorm(backbone)
     return backbone
 
 
