@@ -522,7 +522,8 @@ def movement(name, cka, seed, lr=1e-3):
     """CKA of each stage before and after a short fine-tuning: [float].
 
     name: of the backbone; the small network gets 20 updates of 32 pictures, Lite0 10
-    of 16, so that it fits into a lesson.  At a rate of 1e-12 only BatchNorm's statistics move.
+    of 16, so that it fits into a lesson.  At a rate of 1e-12 no weight moves, only
+    BatchNorm's statistics.
     """
     learn, held, before = _tuned_on(name)
     backbone = zoo.load(name, num_classes=len(learn.classes), seed=seed)
