@@ -295,7 +295,7 @@ def show_maps(photographs, kept):
 
 
 @lru_cache(maxsize=1)
-def tiles(side=64, step=24):
+def tiles(side=64, step=48):
     """Overlapping tiles of the two photographs, uint8 (N, side, side, 3)."""
     found = []
     for photo in datasets.photographs().values():
