@@ -136,6 +136,7 @@ def compared():
 # -- figures and measurements of lesson 02 ----------------------------------------
 
 WAYS = {"scratch": "from scratch", "frozen": "frozen features", "full": "fine-tuned"}
+STARTS = {"random": "random start", "short": "live run", "full": "full recipe"}
 SOLAR = {"pixels": "raw pixels", "frozen_random": "random Lite0", "frozen": "ImageNet"}
 
 
@@ -143,14 +144,14 @@ def label_curves(seeds=range(3)):
     """Label counts (5,) and {way: accuracies (3 seeds, 5)} of the small world."""
     rows = compared().select(strategy=list(WAYS), seed=seeds)
     counts, curves = rows.curves("accuracy", x="labels", series="strategy")
-    return counts, {WAYS[key]: values for key, values in curves.items()}
+    return counts, {name: curves[key] for key, name in WAYS.items()}
 
 
 def solar_curves():
     """Labels a class (5,) and {features: balanced accuracies (10 draws, 5)}."""
     rows = results.load("solar_frozen")
     counts, curves = rows.curves("accuracy", x="labels", series="strategy")
-    return counts, {SOLAR[key]: values for key, values in curves.items()}
+    return counts, {name: curves[key] for key, name in SOLAR.items()}
 
 
 def validated(features_of, labels, val):
@@ -208,13 +209,12 @@ def show_road(losses, card, batch):
 
 
 def show_starts(correct):
-    """Test accuracy from three starts; {start: (3 runs,)}."""
-    random, *_, full = correct.values()
-    ahead = statistics.paired_difference(full, random).mean
+    """Test accuracy from three starts; {a key of STARTS: (3 runs,)}."""
+    ahead = statistics.paired_difference(correct["full"], correct["random"]).mean
     title = f"100 labels, 24 updates: the full recipe leads by {100 * ahead:.0f} points"
     options = dict(ylabel="test accuracy", title=title, spread="range")
     plots.show(
-        plots.bars_with_spread(correct, **options),
+        plots.bars_with_spread({STARTS[k]: v for k, v in correct.items()}, **options),
         alt="Bars of test accuracy from three starts, each with three runs as dots: "
         "random, the live pretraining run, and the full recipe.",
     )
