@@ -229,7 +229,8 @@ def show_label_curves(small, real):
     ):
         first, *_, last = curves.values()
         leads.append(100 * (last - first).mean(0))
-        look = dict(xlabel=xlabel, ylabel="test accuracy", title=world, log_x=True)
+        measure = "balanced accuracy" if "class" in xlabel else "test accuracy"
+        look = dict(xlabel=xlabel, ylabel=measure, title=world, log_x=True)
         plots.line_with_spread(counts, curves, ax=ax, spread="range", **look)
         ax.get_legend().remove()
         ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.2))
