@@ -374,10 +374,10 @@ def show_fields(fields):
     """Root of the gradient of centre units; {name: (theory, measured)} in pixels."""
     maps = [measured["map"] ** 0.5 for _, measured in fields.values()]
     titles = [
-        f"{name}: {measured['effective']:.0f} of {theory}"
+        f"{name.split()[1]}: {measured['effective']:.0f} of {theory}"
         for name, (theory, measured) in fields.items()
     ]
-    title = "Pixels in use, of those within the theoretical receptive field"
+    title = "Pixels in use of those in theory: resnet10 (above), Lite0 (below)"
     plots.show(
         plots.image_grid(maps, titles, columns=5, title=title, size=1.3),
         alt="Gradient of a stage's centre unit over the picture, for stages of both "
