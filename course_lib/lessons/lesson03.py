@@ -6,6 +6,7 @@ of its own at each number of labels; and what is left of the source task, with t
 source's BatchNorm statistics renewed before the old head is put back, and without.
 """
 
+import time
 from functools import lru_cache
 
 import numpy as np
@@ -276,7 +277,7 @@ def real_world():
 
 
 def price(net, x, y):
-    """{learns, work, seconds, and bytes by part} of one step of training."""
+    """{learns, work, seconds of processor time, bytes by part} of a training step."""
 
     def step():
         F.cross_entropy(features.network(net)(x), y).backward()
@@ -285,8 +286,11 @@ def price(net, x, y):
     with FlopCounterMode(display=False) as counter:
         step()
     work = counter.get_total_flops()
+    started = time.process_time()
+    step()
+    seconds = time.process_time() - started
     learns = freezing.trainable_parameters(net)
-    return bytes_of | dict(learns=learns, work=work, seconds=usage.seconds(step, 1))
+    return bytes_of | dict(learns=learns, work=work, seconds=seconds)
 
 
 SHOWN = ("parameters", "activations", "gradients", "optimizer", "total")
@@ -298,7 +302,7 @@ def show_costs(costs):
     less = costs["full"]["total"] / costs["frozen"]["total"]
     title = f"MB of a training step: a frozen network needs {less:.0f} times less"
     plots.show(
-        plots.heatmap(matrix, list(costs), SHOWN, title=title),
+        plots.heatmap(matrix, list(costs), SHOWN, title=title, digits=1),
         alt="Megabytes of a training step by strategy and part. Full fine-tuning needs "
         "most, nearly all of it activations; the last stages need much less, a frozen "
         "network little more than its weights.",
@@ -306,7 +310,7 @@ def show_costs(costs):
 
 
 def table(costs, grid, labels):
-    """Rows {strategy, accuracy, learns, MB, seconds of 100 updates}."""
+    """Rows of a table; s are the seconds of processor time of 100 updates."""
     rows = []
     for strategy, cost in costs.items():
         found = grid.select(strategy=strategy, labels=labels)
@@ -362,6 +366,20 @@ def explore_depth(rows):
             f"learn, and megabytes of a training step with {batch:.0f} pictures."
         ),
     )
+
+
+def kept_in_words():
+    """What the grids of forgetting say, where they are stored; else an empty text."""
+    text, kept = "", {"forgetting": "renewed", "solar_forgetting": "restored"}
+    for name, statistics in kept.items():
+        rows = stored(name)
+        ways = ((r["strategy"], r["lr"]) for r in rows if r["lr"] is not None)
+        for strategy, lr in dict.fromkeys(ways):
+            cells = rows.select(strategy=strategy, lr=lr, labels=FEW)
+            left_over = cells.values(f"source_{statistics}").mean()
+            text += f"; {name}, {strategy} at {lr:g}: {left_over:.2f}"
+            text += f" (target {cells.values('accuracy').mean():.2f})"
+    return text
 
 
 # -- figures ----------------------------------------------------------------------
@@ -469,11 +487,12 @@ def show_words(by_ground, grid):
     best, few = (bars[k].mean() for k in ("zero-shot, source words", "full, 25 labels"))
     fig = plots.bars_with_spread(
         bars,
-        ylabel="test accuracy; dots are backgrounds, or seeds",
+        ylabel="test accuracy",
         spread="range",
         title=f"Words reach {best:.2f}, fine-tuning on 25 labels {few:.2f}",
     )
     fig.axes[0].axvline(0.2, color="#333333", linestyle=":")
+    fig.axes[0].set_xlabel("test accuracy (dots: single backgrounds, or seeds)")
     plots.show(
         fig,
         alt="Bars of test accuracy. Zero-shot in two wordings, one dot a background, "
