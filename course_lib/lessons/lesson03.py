@@ -370,14 +370,19 @@ def explore_depth(rows):
 
 def kept_in_words():
     """What the grids of forgetting say, where they are stored; else an empty text."""
-    text, kept = "", {"forgetting": "renewed", "solar_forgetting": "restored"}
-    for name, statistics in kept.items():
+    kept = {
+        "forgetting": ("Small world", "source_renewed"),
+        "solar_forgetting": ("Real world", "source_restored"),
+    }
+    text = ""
+    for name, (world, number) in kept.items():
         rows = stored(name)
         ways = ((r["strategy"], r["lr"]) for r in rows if r["lr"] is not None)
-        for strategy, lr in dict.fromkeys(ways):
+        for n, (strategy, lr) in enumerate(dict.fromkeys(ways)):
             cells = rows.select(strategy=strategy, lr=lr, labels=FEW)
-            left_over = cells.values(f"source_{statistics}").mean()
-            text += f"; {name}, {strategy} at {lr:g}: {left_over:.2f}"
+            left_over = cells.values(number).mean()
+            text += "; " if n else f". {world}, {FEW} labels: "
+            text += f"{strategy} at {lr:g} {left_over:.2f}"
             text += f" (target {cells.values('accuracy').mean():.2f})"
     return text
 
