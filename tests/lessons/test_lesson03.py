@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from course_lib import datasets
-from course_lib.lessons import lesson03, protocol
+from course_lib.lessons import claims, lesson03, protocol
 from course_lib.lessons.results import Grid
 from course_lib.models import zoo
 from course_lib.training import freezing
@@ -82,3 +82,21 @@ def test_a_grid_that_is_not_stored_has_no_rows():
     ]
     best = lesson03.at_own_rates(Grid(rows))
     assert [row["lr"] for row in best] == [1e-3, 1e-3]
+
+
+def test_what_the_grids_say_stands_with_its_world(monkeypatch):
+    rows = [
+        dict(
+            strategy="full", labels=n, lr=lr, seed=seed, accuracy=0.8, source_renewed=lr
+        )
+        for n in (25, lesson03.FEW)
+        for lr in (0.1, 0.2)
+        for seed in (0, 1)
+    ]
+    rows.append(dict(strategy="statistics", labels=100, lr=None, seed=0))
+    grids = {"forgetting": Grid(rows), "solar_forgetting": Grid(())}
+    monkeypatch.setattr(lesson03, "stored", grids.get)
+    said = claims.by_world("Real world: one" + lesson03.kept_in_words())
+    assert said["Real world"] == "one"
+    ends = "100 labels: full at 0.1 0.10 (target 0.80); full at 0.2 0.20 (target 0.80)"
+    assert ends in said["Small world"]
