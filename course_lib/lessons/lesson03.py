@@ -34,7 +34,11 @@ WAYS = {  # rates of AdamW; where there are several, validation compares them
     "last_stage": (1e-3,),
     "statistics": (None,),  # nothing learns, only BatchNorm's statistics move
 }
-SOLAR_WAYS = WAYS | {"full_from_probe": (3e-4, 1e-3), "full": (1e-3, 3e-3)}
+SOLAR_WAYS = {  # at the rates that validation chose in `solar_strategies`
+    "full": (solar.RATES["full"],),
+    "last_stage": (solar.RATES["last_stage"],),
+    "statistics": (None,),
+}
 CROPS = 128  # of each of the two photographs
 RENEWED_WITH = 20261  # seed of the source pictures that renew the statistics
 
@@ -230,7 +234,7 @@ def solar_tuned(strategy, lr, seed, fraction=1.0):
 @experiment(
     "solar_forgetting",
     grid=cells(SOLAR_WAYS, (FEW,)),
-    sample=[dict(strategy="last_stage", labels=FEW, lr=1e-3, seed=0)],
+    sample=[dict(strategy="last_stage", labels=FEW, lr=3e-4, seed=0)],
     short=[dict(strategy="statistics", labels=FEW, lr=None, seed=0, fraction=0.03)],
     tolerance=solar.TOLERANCE | {"source": 0.04, "source_restored": 0.04},
     data=solar.FILES,
