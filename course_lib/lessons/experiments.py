@@ -27,6 +27,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson02,
     lesson04,
     lesson05,
+    lesson05_solar,
     lesson06,
     lesson07,
     lesson08,
