@@ -29,6 +29,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson05,
     lesson05_solar,
     lesson06,
+    lesson06_real,
     lesson07,
     lesson08,
     lesson09,

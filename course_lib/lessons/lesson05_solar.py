@@ -23,10 +23,11 @@ from course_lib.lessons.results import experiment, part, updates
 from course_lib.models import features, zoo
 from course_lib.models.preprocessing import Preprocess
 from course_lib.training import freezing
-from course_lib.training.frozen_stages import MIRRORED, FrozenStages
+from course_lib.training.frozen_stages import AS_THEY_ARE, MIRRORED, FrozenStages
 
 SIZE, LABELS, LR = 64, 100, 1e-3
 HEAD_LR = 1e-2  # of a head alone, as in the small world
+BELOW = "stage6"  # frozen up to here; 4 BatchNorm layers learn behind it
 OWN = dict(mean=(127 / 255,) * 3, std=(128 / 255,) * 3, size=SIZE)
 RIGHT = Preprocess(**OWN)
 WRONG = {
@@ -128,20 +129,26 @@ def accuracy(model, fraction):
 
 
 def frozen_loop(seed, fraction=1.0):
-    """The tutorial's loop: backbone frozen, the head learns, in either mode."""
-    train, numbers = solar.labelled(LABELS, seed), {}
-    x, y = RIGHT(train.images), torch.as_tensor(train.labels)
+    """The tutorial's loop: backbone frozen, the head learns, in train mode or not.
+
+    In evaluation mode a frozen backbone gives the same features in each update, so
+    they are taken from `represented`.
+    """
+    rows, numbers = solar.rows("train", LABELS, seed), {}
+    x = RIGHT(solar.cells("train").images[rows])
+    Z = torch.as_tensor(represented(None, "train")[rows])
+    y = torch.as_tensor(solar.cells("train").labels[rows])
     for mode in ("train", "eval"):
         backbone = freezing.freeze_backbone(lite0(2, seed))
-        model = backbone.model
-        layers = norms(model)
+        head = backbone.model.classifier
+        layers = norms(backbone.model.train())
         before = [layer.running_mean.clone() for layer in layers]
-        optimizer = torch.optim.AdamW(model.classifier.parameters(), lr=HEAD_LR)
+        optimizer = torch.optim.AdamW(head.parameters(), lr=HEAD_LR)
         generator = torch.Generator().manual_seed(seed)
-        model.train(mode == "train")
         for _ in range(updates(40, fraction)):
-            rows = torch.randperm(len(x), generator=generator)[:32]
-            loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+            batch = torch.randperm(len(y), generator=generator)[:32]
+            logits = backbone.model(x[batch]) if mode == "train" else head(Z[batch])
+            loss = nn.functional.cross_entropy(logits, y[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -193,19 +200,21 @@ def momentum(seed, fraction=1.0):
     return numbers | {"batch": accuracy(backbone, fraction)}
 
 
-@lru_cache(maxsize=2)
-def stored(split):
-    """What stage 5 gives for the cells of a split, and their labels."""
-    stages = FrozenStages(lite0(2), solar.BELOW, solar.cells("test").images)
+@lru_cache(maxsize=4)
+def stored(split, views=AS_THEY_ARE):
+    """What the frozen stages give for all cells of a split, and the labels."""
+    stages = FrozenStages(lite0(2), BELOW, solar.cells("test").images[:2])
     data = solar.validation() if split == "validation" else solar.cells(split)
-    return stages.run(data)
+    return stages.run(data, views)
 
 
 def upper(seed, views):
-    """Lite0 behind stage 5, and what it learns from: stored output, labels."""
-    backbone, train = lite0(2, seed), solar.labelled(LABELS, seed)
-    stages = FrozenStages(backbone, solar.BELOW, train.images)
-    return stages.upper, stages.run(train, views)
+    """Lite0 behind stage 6, and what it learns from: stored output, labels."""
+    outputs, labels = stored("train", views)
+    rows, n = solar.rows("train", LABELS, seed), len(solar.cells("train"))
+    rows = np.concatenate([rows + n * view for view in range(len(views))])
+    stages = FrozenStages(lite0(2, seed), BELOW, solar.cells("test").images[:2])
+    return stages.upper, (outputs[rows], labels[rows])
 
 
 def some(data, fraction):
@@ -228,7 +237,7 @@ def small_batches(size, frozen_norms, seed, fraction=1.0, pictures=640):
 
 def long_run(augmented, seed, fraction=1.0, steps=160):
     """Twice as long: weights of the lowest validation loss, and the last ones."""
-    model, train = upper(seed, MIRRORED if augmented else MIRRORED[:1])
+    model, train = upper(seed, MIRRORED if augmented else AS_THEY_ARE)
     every, losses, best = results.interval(steps, 8, fraction), [], None
     validation, test = (
         some(stored(split), fraction) for split in ("validation", "test")
@@ -266,14 +275,18 @@ def long_run(augmented, seed, fraction=1.0, steps=160):
 SETUPS = {  # and their numbers of seeds
     "inputs": (inputs, 10),
     "duplicates": (duplicates, 10),
-    "frozen loop": (frozen_loop, 5),
-    "momentum": (momentum, 5),
-    "batch 2": (partial(small_batches, 2, False), 5),
-    "batch 2, frozen norms": (partial(small_batches, 2, True), 5),
-    "batch 32": (partial(small_batches, 32, False), 5),
-    "batch 32, frozen norms": (partial(small_batches, 32, True), 5),
     "long run": (partial(long_run, True), 5),
     "long run, plain": (partial(long_run, False), 5),
+    **{
+        f"batch {size}{', frozen norms' * still}": (
+            partial(small_batches, size, still),
+            5,
+        )
+        for size in (2, 8, 32)
+        for still in (False, True)
+    },
+    "frozen loop": (frozen_loop, 5),
+    "momentum": (momentum, 5),
 }
 
 
