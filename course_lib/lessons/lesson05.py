@@ -7,6 +7,7 @@ difference can be taken seed by seed.
 
 import copy
 import tempfile
+from dataclasses import replace
 from functools import lru_cache, partial
 from statistics import median
 
@@ -441,8 +442,9 @@ def head_in(dtype, seed):
 def top(backbone, image, n=3):
     """The n likeliest source classes of one picture: {class: probability}."""
     names = next(iter(backbone.card["heads"].values()))
+    prepare = replace(backbone.preprocess, size=224)
     with torch.no_grad():
-        share = backbone.model(backbone.preprocess(image[None])).softmax(1)[0]
+        share = backbone.model(prepare(image[None].copy())).softmax(1)[0]
     return {names[i]: round(share[i].item(), 2) for i in share.argsort()[-n:].flip(0)}
 
 
@@ -564,7 +566,8 @@ def solar_costs():
     costs["frozen backbone in train mode"] = lost(
         "frozen loop", "train mode", "eval mode"
     )
-    costs["momentum 0.01, 40 updates"] = lost("momentum", "momentum 0.01", "batch")
+    costs["momentum 0.01, 40 updates"] = lost("momentum", "momentum 0.01", "renewed")
+    costs["statistics of ordered batches"] = lost("momentum", "batch", "renewed")
     for size in (2, 8, 32):
         costs[f"batch {size}, BatchNorm trained"] = lost(
             f"batch {size}", "accuracy", other=f"batch {size}, frozen norms"
@@ -618,7 +621,7 @@ def show_inputs(small, real):
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
         ax.set(xlabel="points lost, 95 % interval", title=world)
-        plots.clear_legend(ax)
+    plots.clear_legend(axes[-1])
     fig.suptitle(
         f"Served wrongly costs up to {max(dearest[::2]):.0f} points, wrong throughout "
         f"up to {max(dearest[1::2]):.0f}",
