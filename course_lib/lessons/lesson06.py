@@ -332,7 +332,8 @@ def costs():
         row["ms"] = 1000 * latency(net, size)
         row["MB"] = usage.tensor_bytes(net)["parameters"] / 1e6
         rows.append(row)
-    return pd.DataFrame(rows).set_index("model").round(2)
+    table = pd.DataFrame(rows).set_index("model")
+    return table.round({"multiply-adds (G)": 2, "ms": 0, "MB": 0})
 
 
 # -- ranking sources --------------------------------------------------------------
@@ -361,7 +362,7 @@ def small_tuned(source, target):
 
 def real_tuned(source, target):
     """Accuracy (seeds,) of a source whose last stage learned a real target."""
-    rows = results.load("real_sources")
+    rows = results.load("real_sources").select(seed=lesson06_real.TUNED)
     return rows.values("accuracy", source=source, target=target)
 
 
@@ -464,14 +465,29 @@ def show_ranks(found, world):
     )
 
 
+def frozen_sizes(target, size):
+    """Balanced accuracy (10,) of frozen Lite `size` on a real target."""
+    one = dict(target=target, source=lesson06_real.LITES[size])
+    return results.load("real_sources").values("frozen", **one)
+
+
+def size_gains(large=2, small=0):
+    """{target: paired difference between two sizes of frozen Lite}."""
+    return {
+        target: statistics.paired_difference(
+            *(frozen_sizes(target, size) for size in (large, small))
+        )
+        for target in lesson06_real.TARGETS
+    }
+
+
 def show_sizes():
     """Accuracy of frozen Lite0, 1 and 2 on the real targets."""
-    rows = results.load("real_sizes")
-    bars = {}
-    for target in lesson06_real.TARGETS:
-        for source in lesson06_real.LITES:
-            name = f"{target}, {source[-5:].capitalize()}"
-            bars[name] = rows.values("accuracy", target=target, source=source)
+    bars = {
+        f"{target}, Lite{size}": frozen_sizes(target, size)
+        for target in lesson06_real.TARGETS
+        for size in (0, 1, 2)
+    }
     gains = [100 * gain.mean for gain in size_gains().values()]
     fig = plots.bars_with_spread(
         bars,
@@ -481,21 +497,8 @@ def show_sizes():
     plots.show(
         fig,
         alt="Bars of balanced accuracy with frozen features of EfficientNet-Lite0, "
-        "Lite1 and Lite2 on solar cells, vowels and leaves, ten draws each.",
+        "Lite1 and Lite2 on vowels, leaves and solar cells, ten draws each.",
     )
-
-
-def size_gains(large=2, small=0):
-    """{target: paired difference between two sizes of frozen Lite}."""
-    rows = results.load("real_sizes")
-    gains = {}
-    for target in lesson06_real.TARGETS:
-        first, second = (
-            rows.values("accuracy", target=target, source=lesson06_real.LITES[size])
-            for size in (large, small)
-        )
-        gains[target] = statistics.paired_difference(first, second)
-    return gains
 
 
 def architectures():
