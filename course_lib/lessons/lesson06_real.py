@@ -1,9 +1,8 @@
 """Grid of lesson 06's real world: which source, and does size pay?
 
-Three real targets as pictures: solar cells (2 classes), spoken vowels (9 speakers) and
-outlines of leaves (6 kinds), the last two drawn as time-frequency pictures.  The
-sources are three sizes of ImageNet network, three of the course's small networks, and
-one of each family without training.
+Two real targets, series drawn as time-frequency pictures: vowels of 9 speakers and
+outlines of 6 kinds of leaves.  The sources are three sizes of ImageNet network, three
+of the course's small networks, and one of each family without training.
 """
 
 import copy
@@ -14,8 +13,7 @@ import torch
 
 from course_lib import datasets, training
 from course_lib.analysis import probes, transferability
-from course_lib.datasets import series, solar_cells
-from course_lib.lessons import solar
+from course_lib.datasets import series
 from course_lib.lessons.results import experiment, updates
 from course_lib.models import features, zoo
 from course_lib.training.frozen_stages import FrozenStages
@@ -31,14 +29,14 @@ SOURCES = (
 )
 UNTRAINED = {"random Lite0": LITES[0], "random ResNet-10": SOURCES[-1]}
 SERIES = {"vowels": "JapaneseVowels", "leaves": "OSULeaf"}
-TARGETS = (*SERIES, "solar cells")
+TARGETS = tuple(SERIES)
 SIZE = 64  # pixels a side: the bundled networks' own
 STEPS, BATCH = 32, 16
 TUNED, FROZEN = range(5), range(10)  # seeds; frozen for the sizes of ImageNet alone
 BELOW = "stage6"  # of an EfficientNet, the last one that stays frozen
 RATES = (1e-3, 3e-3)  # each cell tries both; its validation loss chooses
 SPLITS = ("train", "validation", "test")
-LITE_FILES = tuple(f"assets/efficientnet-lite{size}" for size in (1, 2))
+FILES = ("assets/series", *(name.replace("imagenet", "assets") for name in LITES))
 
 
 def load_source(name, num_classes=None, seed=0):
@@ -49,9 +47,7 @@ def load_source(name, num_classes=None, seed=0):
 
 @lru_cache(maxsize=6)
 def pictures(target, split):
-    """All pictures of a split; the series' validation is drawn from their train."""
-    if target == "solar cells":
-        return solar_cells.load(split, size=SIZE)
+    """All pictures of a split; validation is drawn from their train."""
     known, test = (datasets.load(f"series/{SERIES[target]}", s) for s in series.SPLITS)
     return series.pictures(test if split == "test" else known, known, SIZE)
 
@@ -59,12 +55,8 @@ def pictures(target, split):
 def drawn(target, seed):
     """Rows of train and of validation that the seed draws: {split: rows}.
 
-    Solar cells: 100 of each class and the protocol's validation; series: two thirds of
-    each class of the archive's training part, the rest is validation.
+    Two thirds of each class of the archive's training part, the rest is validation.
     """
-    if target == "solar cells":
-        held = solar.rows("validation", 100, 0)
-        return {"train": solar.rows("train", 100, seed), "validation": held}
     labels = pictures(target, "train").labels
     rng, learned = np.random.default_rng(seed), np.zeros(len(labels), bool)
     for c in np.unique(labels):
@@ -167,7 +159,7 @@ def tuned(source, target, seed, fraction=1.0):
     short=[dict(source=SOURCES[-1], target="leaves", seed=0, fraction=0.2)],
     tolerance={"accuracy": 0.06, "frozen": 0.03, "LogME": 0.01, "kNN": 0.02},
     models=[name for name in SOURCES if name.startswith("bundled")],
-    data=(*solar.FILES, *LITE_FILES, "assets/series"),
+    data=FILES,
 )
 def real_sources(source, target, seed, fraction=1.0):
     """Frozen features, their scores, and the last stage fine-tuned on the same."""
