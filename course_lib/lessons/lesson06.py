@@ -433,7 +433,7 @@ def show_tuned(scores, tuned, world):
         matrix,
         [short_name(source) for source in sources],
         [target.replace("_", " ") for target in targets],
-        title=f"{world}, fine-tuned: best is {' or '.join(best)}",
+        title=f"{world}, fine-tuned. Different winners: {len(best)}",
     )
     plots.show(
         fig,
