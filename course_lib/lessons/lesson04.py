@@ -4,7 +4,14 @@ Every way to train gets the same rates to choose from; the lesson chooses one fo
 by validation accuracy and reports the test accuracy of that one.
 """
 
-from course_lib import training
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch.nn.functional import kl_div
+
+from course_lib import datasets, training
+from course_lib.lessons import solar
 from course_lib.lessons.protocol import (
     BACKBONE,
     FILES,
@@ -14,8 +21,8 @@ from course_lib.lessons.protocol import (
     scored,
     train,
 )
-from course_lib.lessons.results import SEEDS, experiment
-from course_lib.models import zoo
+from course_lib.lessons.results import SEEDS, experiment, interval, part, updates
+from course_lib.models import features, zoo
 from course_lib.show import plots
 from course_lib.training import layer_groups
 from course_lib.training import schedules as over_time
@@ -139,3 +146,118 @@ def trade_off_figure(ways, still):
     ax.set_title("All but flat keep more of the source; frozen features keep all of it")
     ax.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.12, 0))
     return fig
+
+
+# -- the real world: solar cells and EfficientNet-Lite0 -----------------------------
+
+MILD = 0.7
+SOLAR_WAYS = {  # each starts from the same head, which was fitted to frozen features
+    "flat": dict(alpha=1.0, gradual=False),
+    "by stage": dict(alpha=ULMFIT, gradual=False),
+    "by stage, mild": dict(alpha=MILD, gradual=False),
+    "gradual": dict(alpha=1.0, gradual=True),
+}
+SOLAR_TRIED = (3e-4, 1e-3, 3e-3)  # lr: the rate of the last stage
+SOLAR_EVALUATIONS = 8  # an epoch of the plan is the ten updates between two of them
+SOLAR_PLAN = {  # ULMFiT opens one group an epoch; here all are open after 50 of 80
+    1: ["blocks.6.0"],
+    2: ["blocks.5"],
+    3: ["blocks.4"],
+    4: ["blocks.3", "blocks.2"],
+    5: ["blocks.1", "blocks.0.0", "stem"],
+}
+COMPARED, CONFIRMED = (0, 1), (2, 3, 4)  # seeds: of all rates, of the chosen one
+SOLAR_BEST: dict[str, float] = {}  # by validation accuracy over COMPARED
+
+
+@lru_cache(maxsize=1)
+def probe(seed):
+    """A head fitted to Lite0's frozen features of 100 cells of each class."""
+    backbone = zoo.load(solar.BACKBONE)
+    train, held = solar.labelled(solar.TUNED_AT, seed), solar.validation()
+    X, V = (features.extract(backbone, data) for data in (train, held))
+    options = dict(head=training.Head(standardise=False), steps=200, seed=seed)
+    return training.fit_head(X, train.labels, (V, held.labels), **options)[0]
+
+
+@lru_cache(maxsize=1)
+def crops(size=192):
+    """32 crops of each of two photographs at 96 px, (64, 96, 96, 3)."""
+    cut = []
+    for photograph in datasets.photographs().values():
+        height, width = (n - size for n in photograph.shape[:2])
+        for y in np.linspace(0, height, 4).astype(int):
+            for x in np.linspace(0, width, 8).astype(int):
+                cut.append(photograph[y : y + size : 2, x : x + size : 2])
+    return np.stack(cut)
+
+
+@torch.no_grad()
+def imagenet_left(backbone):
+    """How far Lite0 still answers as ImageNet taught it: agreement and nats.
+
+    ImageNet's own head is put back on the adapted network.  Its answers to crops of two
+    photographs are compared with those of the untouched network: share of equal first
+    answers, and Kullback-Leibler divergence.  BatchNorm's statistics moved with the
+    target pictures; for `restored` they are ImageNet's again, which asks about the
+    weights alone.
+    """
+    original = zoo.load(solar.BACKBONE)
+    model = backbone.copy().model.eval()
+    model.set_submodule(backbone.head, original.model.get_submodule(original.head))
+    pictures = backbone.preprocess(crops())
+    before = original.model(pictures).log_softmax(1)
+    statistics_of_imagenet = dict(original.model.named_buffers())
+    numbers = {}
+    for name in ("moved", "restored"):
+        if name == "restored":
+            model.load_state_dict(statistics_of_imagenet, strict=False)
+        now = model(pictures).log_softmax(1)
+        same = (now.argmax(1) == before.argmax(1)).float().mean()
+        numbers[f"agreement_{name}"] = float(same)
+        far = kl_div(now, before, reduction="batchmean", log_target=True)
+        numbers[f"nats_{name}"] = float(far)
+    return numbers
+
+
+@experiment(
+    "solar_layer_rates",
+    grid=[
+        dict(SOLAR_WAYS[way], lr=lr, seed=seed)
+        for seed in COMPARED
+        for lr in SOLAR_TRIED
+        for way in SOLAR_WAYS
+    ]
+    + [
+        dict(SOLAR_WAYS[way], lr=lr, seed=seed)
+        for seed in CONFIRMED
+        for way, lr in SOLAR_BEST.items()
+    ],
+    sample=[dict(SOLAR_WAYS["gradual"], lr=1e-3, seed=0)],
+    short=[dict(SOLAR_WAYS["gradual"], lr=1e-3, seed=0, fraction=0.05)],
+    tolerance=solar.TOLERANCE
+    | {"agreement_restored": 0.1, "agreement_moved": 0.1}
+    | {"nats_restored": 0.2, "nats_moved": 0.2},
+    data=solar.FILES,
+)
+def solar_layer_rates(alpha, gradual, lr, seed, fraction=1.0):
+    """Fine-tune Lite0 on 100 cells of each class with a rate a stage."""
+    backbone = zoo.load(solar.BACKBONE, num_classes=2, seed=seed)
+    training.attach_head(backbone, probe(seed))  # Kumar et al. 2022
+    stages = layer_groups.layer_groups(backbone, "stages")
+    rates = dict(lr=lr, alpha=alpha, groups=stages)
+    if gradual:
+        groups, plan = over_time.gradual_unfreezing(backbone, **rates, plan=SOLAR_PLAN)
+    else:
+        groups, plan = layer_groups.decayed_groups(backbone, **rates), None
+    steps = solar.STEPS[solar.TUNED_AT]
+    recipe = training.Recipe(
+        augment=training.random_flips(),
+        eval_every=interval(steps, SOLAR_EVALUATIONS, fraction),
+        on_epoch=plan,
+        optimization=training.Optimization(param_groups=groups),
+    )
+    options = dict(steps=updates(steps, fraction), seed=seed, recipe=recipe)
+    train = solar.labelled(solar.TUNED_AT, seed)
+    training.fit(backbone, train, part(solar.validation(), fraction), **options)
+    return solar.scored(backbone, fraction) | imagenet_left(backbone)
