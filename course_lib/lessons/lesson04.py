@@ -9,23 +9,30 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+import timm
 import torch
+import torchvision
 from torch.nn.functional import kl_div
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from course_lib import datasets, training
-from course_lib.lessons import solar
+from course_lib.lessons import lesson02, results, solar
 from course_lib.lessons.protocol import (
+    AUGMENT,
     BACKBONE,
     FILES,
     STEPS,
+    TARGET,
     forgetting,
     labelled,
     scored,
+    source_accuracy,
     train,
 )
 from course_lib.lessons.results import SEEDS, experiment, interval, part, updates
 from course_lib.models import features, zoo
-from course_lib.show import plots
+from course_lib.pretraining import patterns
+from course_lib.show import plots, widgets
 from course_lib.training import freezing, layer_groups
 from course_lib.training import schedules as over_time
 from course_lib.training.frozen_stages import MIRRORED, FrozenStages
@@ -72,6 +79,14 @@ def rate_cells():
     return grid
 
 
+def opened(backbone, lr, alpha, gradual, head_factor=1.0, plan=None):
+    """(parameter groups to begin with, plan that opens the others, or None)."""
+    rates = dict(lr=lr, alpha=alpha, head_factor=head_factor)
+    if gradual:
+        return over_time.gradual_unfreezing(backbone, **rates, plan=plan)
+    return layer_groups.decayed_groups(backbone, **rates), None
+
+
 @experiment(
     "layer_rates",
     grid=rate_cells(),
@@ -86,11 +101,8 @@ def rate_cells():
 def layer_rates(labels, alpha, gradual, head_factor, lr, seed, fraction=1.0):
     """Fine-tune with a rate a layer group, open from the start or group by group."""
     backbone = zoo.load(BACKBONE, 5, seed=seed)
-    rates = dict(lr=lr, alpha=alpha, head_factor=head_factor)
-    if gradual:  # one group more after each tenth of the updates
-        groups, plan = over_time.gradual_unfreezing(backbone, **rates)
-    else:
-        groups, plan = layer_groups.decayed_groups(backbone, **rates), None
+    # gradual: one group more after each tenth of the updates
+    groups, plan = opened(backbone, lr, alpha, gradual, head_factor)
     data = labelled(labels, seed)
     optimization = training.Optimization(param_groups=groups)
     options = dict(optimization=optimization, on_epoch=plan, fraction=fraction)
@@ -98,8 +110,9 @@ def layer_rates(labels, alpha, gradual, head_factor, lr, seed, fraction=1.0):
     return scored(backbone, fraction) | forgetting(backbone)
 
 
+CONSTANT = dict(schedule="constant", warmup=0.0)
 SHAPES = {  # "warm-up, cosine" is the flat rate of the grid above
-    "constant": training.Optimization(schedule="constant", warmup=0.0),
+    "constant": training.Optimization(**CONSTANT),
     "slanted triangle": training.Optimization(
         schedule=over_time.slanted_triangular(), warmup=0.0
     ),
@@ -129,26 +142,312 @@ def schedules(schedule, lr, seed, fraction=1.0):
     return scored(backbone, fraction) | forgetting(backbone)
 
 
-def trade_off_figure(ways, still):
-    """Accuracy left on the source against that on the target, by way to fine-tune.
+def with_best(net, seen, held, plan=None, **options):
+    """Train; the weights of the lowest validation loss, while `net` keeps the last.
 
-    ways: {name: Grid of all its rates and seeds}.  still: the two accuracies, target
-    and source, of frozen features.
+    plan: {epoch: f(model, optimizer)}.  options: those of `training.fit`; an epoch is
+    the updates between two evaluations, as there.
     """
-    fig, ax = plots.new(height=4.0)
-    both = ("accuracy", "source_texture")
-    for i, (name, rows) in enumerate(ways.items()):
-        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
-        by_seed = sorted(rows, key=lambda row: row["seed"])
-        points = ([row[number] for row in by_seed] for number in both)
-        ax.scatter(*points, s=10, alpha=0.3, **look)
-        means = (rows.best().values(number).mean() for number in both)
-        ax.scatter(*means, s=90, edgecolor="black", label=name, **look)
-    ax.plot(*still, "k*", markersize=13, label="frozen features")
-    ax.set(xlabel="target: test accuracy", ylabel="source: accuracy on textures")
-    ax.set_title("All but flat keep more of the source; frozen features keep all of it")
-    ax.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.12, 0))
-    return fig
+    lowest, best = np.inf, None
+
+    def evaluate():
+        nonlocal lowest, best
+        loss = training.evaluate(net, held)["loss"]
+        if loss < lowest:
+            lowest, best = loss, copy.deepcopy(features.network(net).state_dict())
+
+    def on_epoch(epoch, model, optimizer):
+        if epoch:
+            evaluate()
+        if plan and epoch in plan:
+            plan[epoch](model, optimizer)
+
+    recipe = replace(options.pop("recipe"), on_epoch=on_epoch)
+    training.fit(net, seen, recipe=recipe, **options)
+    evaluate()
+    return best
+
+
+KEPT = {  # way: its rates; flat and by layer reach the same target at 0.0003
+    "flat": TRIED[:2],
+    "by layer": TRIED[:2],
+    "gradual": TRIED[:2],
+    "head x 10": TRIED[:1],
+    "constant": TRIED[:1],  # flat, without warm-up and cosine
+}
+OTHER_PICTURES = 4711  # the seed of source pictures that renew BatchNorm's statistics
+
+
+def renewed(backbone, original):
+    """A copy whose BatchNorm statistics are those of source pictures again."""
+    own = backbone.copy()
+    norms = [m for m in own.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over the batches
+    pictures = patterns.render(512, OTHER_PICTURES).images
+    own.model.train()
+    with torch.no_grad():
+        for batch in np.split(pictures, 4):
+            own.model(original.preprocess(batch))
+    own.model.eval()
+    return own
+
+
+@experiment(
+    "source_kept",
+    grid=[
+        dict(way=way, lr=lr, seed=seed)
+        for seed in range(5)
+        for way, rates in KEPT.items()
+        for lr in rates
+    ],
+    sample=[dict(way="by layer", lr=1e-3, seed=0)],
+    short=[dict(way="gradual", lr=1e-3, seed=0, fraction=0.04)],
+    tolerance=dict.fromkeys(
+        ("accuracy", "last_accuracy", "source_texture", "renewed_texture"), 0.04
+    ),
+    models=(BACKBONE,),
+    data=FILES,
+)
+def source_kept(way, lr, seed, fraction=1.0):
+    """Best and last weights of a run, and the source with renewed statistics."""
+    backbone, original = zoo.load(BACKBONE, 5, seed=seed), zoo.load(BACKBONE)
+    groups, plan = opened(backbone, lr, **METHODS.get(way, METHODS["flat"]))
+    options = CONSTANT if way == "constant" else {}
+    recipe = training.Recipe(
+        eval_every=interval(STEPS[100], 10, fraction),
+        augment=AUGMENT,
+        optimization=training.Optimization(param_groups=groups, **options),
+    )
+    options = dict(steps=updates(STEPS[100], fraction), seed=seed, recipe=recipe)
+    held = part(datasets.load(TARGET, "validation"), fraction)
+    best = with_best(backbone, labelled(100, seed), held, plan, **options)
+    last = scored(backbone, fraction)
+    backbone.model.load_state_dict(best)
+    kept = source_accuracy(renewed(backbone, original), original)
+    return (
+        scored(backbone, fraction)
+        | {f"last_{number}": value for number, value in last.items()}
+        | forgetting(backbone)
+        | {f"renewed_{head}": share for head, share in kept.items()}
+    )
+
+
+# -- what the lesson reads and draws ------------------------------------------------
+
+
+def fab():
+    """The rows of `layer_rates` with the name of their way, and flat at 500 labels."""
+    rows = []
+    for row in results.load("layer_rates"):
+        how = {key: row[key] for key in METHODS["flat"]}
+        name = f"alpha {row['alpha']:g}"
+        for way, method in METHODS.items():
+            name = way if method == how else name
+        rows.append(dict(row, way=name))
+    flat = results.load("strategies").select(strategy="full", labels=500)
+    rows += [dict(row, way="flat") for row in flat.select(seed=SEEDS)]
+    return results.Grid(rows)
+
+
+def fab_frozen():
+    """A linear head on the fab's frozen features, by labels and seed."""
+    return lesson02.compared().select(strategy="frozen")
+
+
+def fab_alphas():
+    """{alpha: rows of its best rate} with 100 labels, over the same rates and seeds."""
+    grid, found = results.load("layer_rates"), {}
+    for alpha in ALPHAS:
+        how = METHODS["by layer"] | dict(alpha=alpha)
+        rows = grid.select(labels=100, **how, lr=TRIED[:3], seed=SEEDS)
+        found[alpha] = rows.best()
+    return found
+
+
+def untouched_texture():
+    """Source accuracy on textures before any fine-tuning."""
+    original = zoo.load(BACKBONE)
+    return source_accuracy(original, original)["texture"]
+
+
+def groupings():
+    """{network: its layer groups}; no weights are made, only shapes."""
+    made = {
+        "resnet50": lambda: torchvision.models.get_model("resnet50"),
+        "convnext_tiny": lambda: torchvision.models.get_model("convnext_tiny"),
+        "swin_t": lambda: torchvision.models.get_model("swin_t"),
+        "vit_base": lambda: timm.create_model("vit_base_patch16_224"),
+        "bert-base": lambda: AutoModelForSequenceClassification.from_config(
+            AutoConfig.for_model("bert")
+        ),
+    }
+    found = {
+        "resnet10-patterns": layer_groups.layer_groups(zoo.load(BACKBONE, 5)),
+        "efficientnet-lite0": layer_groups.layer_groups(zoo.load(solar.BACKBONE, 2)),
+    }
+    for name, make in made.items():
+        with torch.device("meta"):
+            net = make()
+        found[name] = layer_groups.layer_groups(net)
+        listed = [member for members in found[name].values() for member in members]
+        assert sorted(listed) == sorted(dict(net.named_parameters()))
+    return found
+
+
+def fab_schedules():
+    """The rows of `schedules`, and the flat rate, which has warm-up and cosine."""
+    flat = fab().select(way="flat", labels=100, seed=SEEDS)
+    named = [dict(row, schedule="warm-up, cosine") for row in flat]
+    return results.load("schedules") + named
+
+
+def explore_rates(groupings):
+    """A slider for base rate and alpha, and the rate of each group of a network."""
+
+    def draw(name, base, alpha):
+        rates = layer_groups.layer_rates(groupings[name], base, alpha)
+        fig, ax = plots.new(height=3.0)
+        ax.plot(range(len(rates)), list(rates.values()), "o", color=plots.COLOURS[0])
+        ax.axhline(1e-8, color="black", linestyle=":")
+        short = [group.split(".", 1)[-1] for group in rates]
+        ax.set_xticks(range(len(rates)), short, rotation=60, fontsize=8)
+        ax.set(yscale="log", ylim=(1e-13, 1), ylabel="learning rate")
+        ax.set(xlabel="layer group, from the input to the head")
+        ax.set_title(f"{name}: head {rates['head']:.0e}, stem {rates['stem']:.0e}")
+        return fig
+
+    controls = dict(
+        name=widgets.choice("network", groupings, "efficientnet-lite0"),
+        base=widgets.log_slider("base rate", 1e-3, -6, -1),
+        alpha=widgets.slider("alpha", 0.4, 0.05, 1.0, 0.05),
+    )
+
+    def alt(name, base, alpha):
+        return (
+            f"The learning rate of each layer group of {name}, on a logarithmic scale, "
+            f"for a base rate of {base:.0e} and alpha {alpha:.2f}."
+        )
+
+    widgets.explore(draw, controls, alt=alt)
+
+
+def show_factors(curves):
+    """The factor of the rates over the updates, {schedule: [factor]}."""
+    fig, ax = plots.new(height=2.6)
+    for (name, factors), line in zip(curves.items(), ("-", "--"), strict=True):
+        ax.plot(factors, line, label=name)
+    ax.axhline(1, color="black", linestyle=":", label="constant")
+    ax.set(xlabel="update t", ylabel="factor s(t)", title="Up within 10 %, then down")
+    plots.clear_legend(ax)
+    alt = "The factor of two schedules against updates. Both rise to one in a tenth of "
+    plots.show(fig, alt=alt + "the updates and fall to about zero after it.")
+
+
+def show_schedules(grid):
+    """Accuracy by rate for three schedules on the fab's pictures."""
+    rates, lines = grid.curves("accuracy", x="lr", series="schedule")
+    means = {name: values.mean(0) for name, values in lines.items()}
+    rate = np.ptp(means["warm-up, cosine"])
+    best = [values.max() for values in means.values()]
+    fig = plots.line_with_spread(
+        rates,
+        lines,
+        log_x=True,
+        spread="range",
+        xlabel="learning rate, one for all layers",
+        ylabel="test accuracy",
+        title=f"The rate is worth {100 * rate:.0f} points, the schedule "
+        f"{100 * (max(best) - min(best)):.0f}",
+    )
+    alt = "Test accuracy against learning rate for three schedules, with the range "
+    plots.show(fig, alt=alt + "over seeds. All of them fall from 0.001 on.")
+
+
+def show_range_tests(tests):
+    """Smoothed losses against the rate, {title: (rates, losses, steepest, best)}."""
+    fig, axes = plots.new(height=3.0, columns=len(tests))
+    for ax, (name, (rates, losses, steepest, best)) in zip(axes, tests.items()):
+        ax.plot(rates, losses, color=plots.COLOURS[0])
+        ax.axvline(steepest, ls="--", color=plots.COLOURS[1], label="steepest fall")
+        ax.axvline(best, ls=":", color="black", label="best on validation")
+        ax.set(xscale="log", xlabel="learning rate", ylabel="smoothed loss (nats)")
+        ax.set(title=f"{name}: {steepest / best:.1f} times the best")
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2
+    )
+    alt = "Smoothed training loss against learning rate for two networks. It falls, "
+    alt += (
+        "reaches a minimum and rises. Lines mark the steepest fall and the best rate."
+    )
+    plots.show(fig, alt=alt)
+
+
+def show_ways(grid, ways, frozen, world, xlabel):
+    """Accuracy by rate for several ways; frozen: accuracy of a head on its own."""
+    rates = sorted({row["lr"] for row in grid.select(way="flat")})
+    rows = grid.select(way=ways, lr=rates, seed=SEEDS if world == "Fab" else range(5))
+    x, lines = rows.curves("accuracy", x="lr", series="way")
+    best = {way: grid.best(way=way).values("accuracy").mean() for way in ways}
+    first = max(best, key=best.get)
+    lead = 100 * (best[first] - best["flat"])
+    fig = plots.line_with_spread(
+        x,
+        {way: lines[way] for way in ways},
+        log_x=True,
+        spread="range",
+        xlabel=xlabel,
+        ylabel="test accuracy" if world == "Fab" else "balanced test accuracy",
+        title=f"{world}, best rate of each: {first} leads flat by {lead:.1f} points",
+    )
+    ax = fig.axes[0]
+    ax.axhline(frozen, color="#333333", linestyle=":")
+    ax.annotate("frozen features", (x[0], frozen), va="bottom", fontsize="small")
+    alt = (
+        f"{world}: test accuracy against learning rate for {len(ways)} ways to train, "
+    )
+    plots.show(fig, alt=alt + "with the range over seeds. Frozen features are dotted.")
+
+
+def show_kept(grid, untouched):
+    """Source accuracy as it is and with renewed statistics against the target's."""
+    fig, axes = plots.new(height=3.6, columns=2)
+    looks = {"flat": 0, "by layer": 1, "gradual": 2, "head x 10": 3}
+    titles = {
+        "source_texture": "statistics of the target",
+        "renewed_texture": "statistics renewed",
+    }
+    for ax, (number, title) in zip(axes, titles.items()):
+        for way, i in looks.items():
+            rows = grid.select(way=way)
+            look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
+            x, y = ([row[key] for row in rows] for key in ("accuracy", number))
+            ax.scatter(x, y, s=14, label=way, **look)
+        ax.axhline(untouched, color="black", linestyle=":")
+        ax.set(xlabel="target: test accuracy", title=title, ylim=(0, 0.9))
+    axes[0].set_ylabel("source: accuracy on textures")
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4
+    )
+    alt = "Source accuracy against target accuracy, each run a mark, as the run left "
+    alt += "BatchNorm's statistics and with statistics of source pictures. The second "
+    plots.show(fig, alt=alt + "panel lies higher. Dotted: before fine-tuning.")
+
+
+def show_alphas(curves):
+    """Target and source accuracy by alpha, {number: (n_seeds, n_alphas)}."""
+    within = np.ptp(curves["target"].mean(0)[:-1])
+    fig = plots.line_with_spread(
+        ALPHAS,
+        curves,
+        spread="range",
+        xlabel="alpha (1 is flat; nothing was tried between 0.5 and 1)",
+        ylabel="accuracy, each alpha at its best rate",
+        title=f"Fab: alpha 0.1 to 0.5 moves the target by {100 * within:.1f} points",
+    )
+    alt = "Target and source accuracy against alpha, each alpha at the rate that "
+    plots.show(fig, alt=alt + "validation prefers, with the range over three seeds.")
 
 
 # -- the real world: solar cells and EfficientNet-Lite0 -----------------------------
@@ -236,6 +535,15 @@ def keep_statistics(net):
         layer.requires_grad_(before)
 
 
+def last_stages(seed):
+    """Lite0 with a fitted head, and what of it learns: stages 6 and 7 and the head."""
+    backbone = zoo.load(solar.BACKBONE, num_classes=2, seed=seed)
+    training.attach_head(backbone, probe(seed))  # Kumar et al. 2022
+    upper = FrozenStages(backbone, solar.BELOW, solar.validation().images).upper
+    keep_statistics(upper)
+    return backbone, upper
+
+
 SOLAR_TOLERANCE = solar.TOLERANCE | {
     "imagenet_agreement": 0.1,
     "imagenet_nats": 0.2,
@@ -243,7 +551,7 @@ SOLAR_TOLERANCE = solar.TOLERANCE | {
 
 
 @lru_cache(maxsize=4)
-def stored_below(split, seed, fraction):
+def stored_below(split, seed=0, fraction=1.0):
     """What stage 5 gives for the cells of a split; of the training cells, two views."""
     backbone = zoo.load(solar.BACKBONE)
     data = {
@@ -255,32 +563,6 @@ def stored_below(split, seed, fraction):
     if split == "train":
         return lower.run(data, MIRRORED)
     return lower.run(part(data, fraction))
-
-
-def with_best(net, seen, held, plan=None, **options):
-    """Train; the weights of the lowest validation loss, while `net` keeps the last.
-
-    plan: {epoch: f(model, optimizer)}.  options: those of `training.fit`; an epoch is
-    the updates between two evaluations, as there.
-    """
-    lowest, best = np.inf, None
-
-    def evaluate():
-        nonlocal lowest, best
-        loss = training.evaluate(net, held)["loss"]
-        if loss < lowest:
-            lowest, best = loss, copy.deepcopy(net.state_dict())
-
-    def on_epoch(epoch, model, optimizer):
-        if epoch:
-            evaluate()
-        if plan and epoch in plan:
-            plan[epoch](model, optimizer)
-
-    recipe = replace(options.pop("recipe"), on_epoch=on_epoch)
-    training.fit(net, seen, recipe=recipe, **options)
-    evaluate()
-    return best
 
 
 @experiment(
@@ -298,19 +580,9 @@ def with_best(net, seen, held, plan=None, **options):
 )
 def solar_layer_rates(way, lr, seed, fraction=1.0):
     """Train the last two stages of Lite0 on 100 cells of each class."""
-    backbone = zoo.load(solar.BACKBONE, num_classes=2, seed=seed)
-    training.attach_head(backbone, probe(seed))  # Kumar et al. 2022
-    images = solar.validation().images
-    upper = FrozenStages(backbone, solar.BELOW, images).upper
-    keep_statistics(upper)
-    alpha, gradual = SOLAR_WAYS[way]["alpha"], SOLAR_WAYS[way]["gradual"]
-    if gradual:
-        groups, plan = over_time.gradual_unfreezing(
-            backbone, lr, alpha, plan=SOLAR_PLAN
-        )
-    else:
-        groups, plan = layer_groups.decayed_groups(backbone, lr, alpha), None
-    options = dict(schedule="constant", warmup=0.0) if way == "constant" else {}
+    backbone, upper = last_stages(seed)
+    groups, plan = opened(backbone, lr, **SOLAR_WAYS[way], plan=SOLAR_PLAN)
+    options = CONSTANT if way == "constant" else {}
     optimization = training.Optimization(param_groups=groups, **options)
     steps = solar.STEPS[solar.TUNED_AT]
     every = interval(steps, SOLAR_EVALUATIONS, fraction)
