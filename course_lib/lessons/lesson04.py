@@ -296,6 +296,11 @@ def groupings():
     return found
 
 
+def solar_flat_rate():
+    """The flat rate for Lite0's last stages that validation prefers."""
+    return results.load("solar_layer_rates").best(way="flat")[0]["lr"]
+
+
 def fab_schedules():
     """The rows of `schedules`, and the flat rate, which has warm-up and cosine."""
     flat = fab().select(way="flat", labels=100, seed=SEEDS)
@@ -348,9 +353,8 @@ def show_factors(curves):
 def show_schedules(grid):
     """Accuracy by rate for three schedules on the fab's pictures."""
     rates, lines = grid.curves("accuracy", x="lr", series="schedule")
-    means = {name: values.mean(0) for name, values in lines.items()}
-    rate = np.ptp(means["warm-up, cosine"])
-    best = [values.max() for values in means.values()]
+    rate = np.ptp(lines["warm-up, cosine"].mean(0))
+    best = [grid.best(schedule=name).values("accuracy").mean() for name in lines]
     fig = plots.line_with_spread(
         rates,
         lines,
@@ -366,14 +370,20 @@ def show_schedules(grid):
 
 
 def show_range_tests(tests):
-    """Smoothed losses against the rate, {title: (rates, losses, steepest, best)}."""
-    fig, axes = plots.new(height=3.0, columns=len(tests))
-    for ax, (name, (rates, losses, steepest, best)) in zip(axes, tests.items()):
+    """Smoothed losses against the rate, {world: (rates, losses, best rate)}.
+
+    Returns the rate of the steepest fall in each world.
+    """
+    fig, axes = plots.new(height=3.4, columns=len(tests))
+    fastest = {}
+    for ax, (world, (rates, losses, best)) in zip(axes, tests.items(), strict=True):
+        steepest = rates[np.gradient(losses, np.log(rates)).argmin()]
         ax.plot(rates, losses, color=plots.COLOURS[0])
         ax.axvline(steepest, ls="--", color=plots.COLOURS[1], label="steepest fall")
         ax.axvline(best, ls=":", color="black", label="best on validation")
         ax.set(xscale="log", xlabel="learning rate", ylabel="smoothed loss (nats)")
-        ax.set(title=f"{name}: {steepest / best:.1f} times the best")
+        ax.set_title(f"{world}: {steepest / best:.1f} times the best rate")
+        fastest[world] = float(steepest)
     fig.legend(
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2
     )
@@ -382,6 +392,7 @@ def show_range_tests(tests):
         "reaches a minimum and rises. Lines mark the steepest fall and the best rate."
     )
     plots.show(fig, alt=alt)
+    return fastest
 
 
 def show_ways(grid, ways, frozen, world, xlabel):
@@ -403,7 +414,8 @@ def show_ways(grid, ways, frozen, world, xlabel):
     )
     ax = fig.axes[0]
     ax.axhline(frozen, color="#333333", linestyle=":")
-    ax.annotate("frozen features", (x[0], frozen), va="bottom", fontsize="small")
+    where = dict(ha="right", va="bottom", fontsize="small")
+    ax.annotate("frozen features", (x[-1], frozen), **where)
     alt = (
         f"{world}: test accuracy against learning rate for {len(ways)} ways to train, "
     )
