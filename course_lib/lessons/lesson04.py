@@ -4,8 +4,6 @@ Every way to train gets the same rates to choose from; the lesson chooses one fo
 by validation accuracy and reports the test accuracy of that one.
 """
 
-import copy
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,18 +16,16 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from course_lib import datasets, training
 from course_lib.lessons import lesson02, results, solar
 from course_lib.lessons.protocol import (
-    AUGMENT,
     BACKBONE,
     FILES,
     STEPS,
-    TARGET,
     forgetting,
     labelled,
     scored,
     source_accuracy,
     train,
 )
-from course_lib.lessons.results import SEEDS, experiment, interval, part, updates
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import features, zoo
 from course_lib.pretraining import patterns
 from course_lib.show import plots, widgets
@@ -110,9 +106,8 @@ def layer_rates(labels, alpha, gradual, head_factor, lr, seed, fraction=1.0):
     return scored(backbone, fraction) | forgetting(backbone)
 
 
-CONSTANT = dict(schedule="constant", warmup=0.0)
 SHAPES = {  # "warm-up, cosine" is the flat rate of the grid above
-    "constant": training.Optimization(**CONSTANT),
+    "constant": training.Optimization(schedule="constant", warmup=0.0),
     "slanted triangle": training.Optimization(
         schedule=over_time.slanted_triangular(), warmup=0.0
     ),
@@ -142,39 +137,6 @@ def schedules(schedule, lr, seed, fraction=1.0):
     return scored(backbone, fraction) | forgetting(backbone)
 
 
-def with_best(net, seen, held, plan=None, **options):
-    """Train; the weights of the lowest validation loss, while `net` keeps the last.
-
-    plan: {epoch: f(model, optimizer)}.  options: those of `training.fit`; an epoch is
-    the updates between two evaluations, as there.
-    """
-    lowest, best = np.inf, None
-
-    def evaluate():
-        nonlocal lowest, best
-        loss = training.evaluate(net, held)["loss"]
-        if loss < lowest:
-            lowest, best = loss, copy.deepcopy(features.network(net).state_dict())
-
-    def on_epoch(epoch, model, optimizer):
-        if epoch:
-            evaluate()
-        if plan and epoch in plan:
-            plan[epoch](model, optimizer)
-
-    recipe = replace(options.pop("recipe"), on_epoch=on_epoch)
-    training.fit(net, seen, recipe=recipe, **options)
-    evaluate()
-    return best
-
-
-KEPT = {  # way: its rates; flat and by layer reach the same target at 0.0003
-    "flat": TRIED[:2],
-    "by layer": TRIED[:2],
-    "gradual": TRIED[:2],
-    "head x 10": TRIED[:1],
-    "constant": TRIED[:1],  # flat, without warm-up and cosine
-}
 OTHER_PICTURES = 4711  # the seed of source pictures that renew BatchNorm's statistics
 
 
@@ -192,46 +154,6 @@ def renewed(backbone, original):
             own.model(original.preprocess(batch))
     own.model.eval()
     return own
-
-
-@experiment(
-    "source_kept",
-    grid=[
-        dict(way=way, lr=lr, seed=seed)
-        for seed in range(5)
-        for way, rates in KEPT.items()
-        for lr in rates
-    ],
-    sample=[dict(way="by layer", lr=1e-3, seed=0)],
-    short=[dict(way="gradual", lr=1e-3, seed=0, fraction=0.04)],
-    tolerance=dict.fromkeys(
-        ("accuracy", "last_accuracy", "source_texture", "renewed_texture"), 0.04
-    ),
-    models=(BACKBONE,),
-    data=FILES,
-)
-def source_kept(way, lr, seed, fraction=1.0):
-    """Best and last weights of a run, and the source with renewed statistics."""
-    backbone, original = zoo.load(BACKBONE, 5, seed=seed), zoo.load(BACKBONE)
-    groups, plan = opened(backbone, lr, **METHODS.get(way, METHODS["flat"]))
-    options = CONSTANT if way == "constant" else {}
-    recipe = training.Recipe(
-        eval_every=interval(STEPS[100], 10, fraction),
-        augment=AUGMENT,
-        optimization=training.Optimization(param_groups=groups, **options),
-    )
-    options = dict(steps=updates(STEPS[100], fraction), seed=seed, recipe=recipe)
-    held = part(datasets.load(TARGET, "validation"), fraction)
-    best = with_best(backbone, labelled(100, seed), held, plan, **options)
-    last = scored(backbone, fraction)
-    backbone.model.load_state_dict(best)
-    kept = source_accuracy(renewed(backbone, original), original)
-    return (
-        scored(backbone, fraction)
-        | {f"last_{number}": value for number, value in last.items()}
-        | forgetting(backbone)
-        | {f"renewed_{head}": share for head, share in kept.items()}
-    )
 
 
 # -- what the lesson reads and draws ------------------------------------------------
@@ -266,10 +188,9 @@ def fab_alphas():
     return found
 
 
-def untouched_texture():
-    """Source accuracy on textures before any fine-tuning."""
-    original = zoo.load(BACKBONE)
-    return source_accuracy(original, original)["texture"]
+def texture(backbone):
+    """Accuracy on the source's 41 textures with the source's own head put back."""
+    return source_accuracy(backbone, zoo.load(BACKBONE))["texture"]
 
 
 def groupings():
@@ -294,11 +215,6 @@ def groupings():
         listed = [member for members in found[name].values() for member in members]
         assert sorted(listed) == sorted(dict(net.named_parameters()))
     return found
-
-
-def solar_flat_rate():
-    """The flat rate for Lite0's last stages that validation prefers."""
-    return results.load("solar_layer_rates").best(way="flat")[0]["lr"]
 
 
 def fab_schedules():
@@ -369,20 +285,22 @@ def show_schedules(grid):
     plots.show(fig, alt=alt + "over seeds. All of them fall from 0.001 on.")
 
 
-def show_range_tests(tests):
-    """Smoothed losses against the rate, {world: (rates, losses, best rate)}.
+def show_range_tests(tests, best):
+    """Smoothed losses against the rate, {world: (rates, losses)}.
 
+    best: the rate that validation prefers, where it is known, {world: rate}.
     Returns the rate of the steepest fall in each world.
     """
     fig, axes = plots.new(height=3.4, columns=len(tests))
     fastest = {}
-    for ax, (world, (rates, losses, best)) in zip(axes, tests.items(), strict=True):
+    for ax, (world, (rates, losses)) in zip(axes, tests.items(), strict=True):
         steepest = rates[np.gradient(losses, np.log(rates)).argmin()]
         ax.plot(rates, losses, color=plots.COLOURS[0])
         ax.axvline(steepest, ls="--", color=plots.COLOURS[1], label="steepest fall")
-        ax.axvline(best, ls=":", color="black", label="best on validation")
+        if world in best:
+            ax.axvline(best[world], ls=":", color="black", label="best on validation")
         ax.set(xscale="log", xlabel="learning rate", ylabel="smoothed loss (nats)")
-        ax.set_title(f"{world}: {steepest / best:.1f} times the best rate")
+        ax.set_title(f"{world}: fastest at {steepest:.1g}")
         fastest[world] = float(steepest)
     fig.legend(
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2
@@ -395,10 +313,9 @@ def show_range_tests(tests):
     return fastest
 
 
-def show_ways(grid, ways, frozen, world, xlabel):
+def show_ways(grid, ways, frozen):
     """Accuracy by rate for several ways; frozen: accuracy of a head on its own."""
-    rates = sorted({row["lr"] for row in grid.select(way="flat")})
-    rows = grid.select(way=ways, lr=rates, seed=SEEDS if world == "Fab" else range(5))
+    rows = grid.select(way=ways, lr=TRIED, seed=SEEDS)
     x, lines = rows.curves("accuracy", x="lr", series="way")
     best = {way: grid.best(way=way).values("accuracy").mean() for way in ways}
     first = max(best, key=best.get)
@@ -408,43 +325,79 @@ def show_ways(grid, ways, frozen, world, xlabel):
         {way: lines[way] for way in ways},
         log_x=True,
         spread="range",
-        xlabel=xlabel,
-        ylabel="test accuracy" if world == "Fab" else "balanced test accuracy",
-        title=f"{world}, best rate of each: {first} leads flat by {lead:.1f} points",
+        xlabel="learning rate of the last block",
+        ylabel="test accuracy",
+        title=f"Fab, best rate of each: {first} leads flat by {lead:.1f} points",
     )
     ax = fig.axes[0]
     ax.axhline(frozen, color="#333333", linestyle=":")
     where = dict(ha="right", va="bottom", fontsize="small")
     ax.annotate("frozen features", (x[-1], frozen), **where)
     alt = (
-        f"{world}: test accuracy against learning rate for {len(ways)} ways to train, "
+        f"Test accuracy against learning rate for {len(ways)} ways to fine-tune, with "
     )
-    plots.show(fig, alt=alt + "with the range over seeds. Frozen features are dotted.")
+    plots.show(fig, alt=alt + "the range over seeds. Frozen features are dotted.")
 
 
-def show_kept(grid, untouched):
-    """Source accuracy as it is and with renewed statistics against the target's."""
-    fig, axes = plots.new(height=3.6, columns=2)
-    looks = {"flat": 0, "by layer": 1, "gradual": 2, "head x 10": 3}
-    titles = {
-        "source_texture": "statistics of the target",
-        "renewed_texture": "statistics renewed",
+def trade_off_figure(ways, still):
+    """Accuracy left on the source against that on the target, by way to fine-tune.
+
+    ways: {name: Grid of all its rates and seeds}.  still: the two accuracies, target
+    and source, of frozen features.
+    """
+    fig, ax = plots.new(height=4.0)
+    both = ("accuracy", "source_texture")
+    for i, (name, rows) in enumerate(ways.items()):
+        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
+        by_seed = sorted(rows, key=lambda row: row["seed"])
+        points = ([row[number] for row in by_seed] for number in both)
+        ax.scatter(*points, s=10, alpha=0.3, **look)
+        means = (rows.best().values(number).mean() for number in both)
+        ax.scatter(*means, s=90, edgecolor="black", label=name, **look)
+    ax.plot(*still, "k*", markersize=13, label="frozen features")
+    ax.set(xlabel="target: test accuracy", ylabel="source: accuracy on textures")
+    ax.set_title("All but flat keep more of the source; frozen features keep all of it")
+    ax.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.12, 0))
+    return fig
+
+
+def show_trade_off(grid, still):
+    """:func:`trade_off_figure` of all ways with 100 labels."""
+    ways = {way: grid.select(way=way, labels=100) for way in METHODS}
+    alt = "Scatter of source accuracy against target accuracy with 100 labels. Each "
+    alt += "seed and rate is a faint mark, the chosen rates are large, frozen features "
+    plots.show(trade_off_figure(ways, still), alt=alt + "a star.")
+
+
+def show_live(runs, frozen):
+    """Accuracy and kept answers of single runs, {(way, rate): numbers}, as bars."""
+    fig, axes = plots.new(height=3.2, columns=2)
+    rates = sorted({rate for _, rate in runs})
+    numbers = {
+        "accuracy": "balanced test accuracy",
+        "imagenet_agreement": "answers as ImageNet taught",
     }
-    for ax, (number, title) in zip(axes, titles.items()):
-        for way, i in looks.items():
-            rows = grid.select(way=way)
-            look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
-            x, y = ([row[key] for row in rows] for key in ("accuracy", number))
-            ax.scatter(x, y, s=14, label=way, **look)
-        ax.axhline(untouched, color="black", linestyle=":")
-        ax.set(xlabel="target: test accuracy", title=title, ylim=(0, 0.9))
-    axes[0].set_ylabel("source: accuracy on textures")
-    fig.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4
+    for ax, (number, label) in zip(axes, numbers.items(), strict=True):
+        for i, way in enumerate(dict.fromkeys(way for way, _ in runs)):
+            heights = [runs[way, rate][number] for rate in rates]
+            at = np.arange(len(rates)) + 0.27 * (i - 1)
+            look = dict(color=plots.COLOURS[i], hatch=("", "//", "..")[i])
+            ax.bar(at, heights, 0.25, label=way, edgecolor="white", **look)
+        ax.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+        ax.set(xlabel="learning rate of the last block", ylabel=label)
+    axes[0].axhline(frozen, color="#333333", linestyle=":")
+    axes[0].set_ylim(0.5, 0.85)
+    gap = runs["by block", rates[-1]]["accuracy"] - runs["flat", rates[-1]]["accuracy"]
+    title = (
+        f"Solar cells, one seed: at {rates[-1]:g} by block is {100 * gap:+.0f} points"
     )
-    alt = "Source accuracy against target accuracy, each run a mark, as the run left "
-    alt += "BatchNorm's statistics and with statistics of source pictures. The second "
-    plots.show(fig, alt=alt + "panel lies higher. Dotted: before fine-tuning.")
+    axes[0].set_title(f"{title} from flat")
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
+    )
+    alt = "Bars of test accuracy and of the share of ImageNet's answers that are left, "
+    alt += "for three ways to train at two rates. Frozen features are dotted."
+    plots.show(fig, alt=alt)
 
 
 def show_alphas(curves):
@@ -466,15 +419,11 @@ def show_alphas(curves):
 # What lies behind stage 5 learns: five blocks and the head, four fifths of the weights.
 # The stages below stay frozen and run once on each picture.
 
-MILD = 0.7
 SOLAR_WAYS = {  # each starts from the same head, which was fitted to frozen features
     "flat": dict(alpha=1.0, gradual=False),
     "by block": dict(alpha=ULMFIT, gradual=False),
-    "by block, mild": dict(alpha=MILD, gradual=False),
     "gradual": dict(alpha=1.0, gradual=True),
-    "constant": dict(alpha=1.0, gradual=False),  # flat, without warm-up and cosine
 }
-SOLAR_TRIED = (3e-4, 1e-3, 3e-3)  # lr: the rate of the last block
 SOLAR_EVALUATIONS = 8  # an epoch of the plan is the ten updates between two of them
 SOLAR_PLAN = {  # one block an epoch, as ULMFiT; all are open after 50 of 80 updates
     1: ["blocks.6.0"],
@@ -556,14 +505,8 @@ def last_stages(seed):
     return backbone, upper
 
 
-SOLAR_TOLERANCE = solar.TOLERANCE | {
-    "imagenet_agreement": 0.1,
-    "imagenet_nats": 0.2,
-}
-
-
 @lru_cache(maxsize=4)
-def stored_below(split, seed=0, fraction=1.0):
+def stored_below(split, seed=0):
     """What stage 5 gives for the cells of a split; of the training cells, two views."""
     backbone = zoo.load(solar.BACKBONE)
     data = {
@@ -572,45 +515,20 @@ def stored_below(split, seed=0, fraction=1.0):
         "test": lambda: solar.cells("test"),
     }[split]()
     lower = FrozenStages(backbone, solar.BELOW, data.images)
-    if split == "train":
-        return lower.run(data, MIRRORED)
-    return lower.run(part(data, fraction))
+    return lower.run(data, MIRRORED) if split == "train" else lower.run(data)
 
 
-@experiment(
-    "solar_layer_rates",
-    grid=[
-        dict(way=way, lr=lr, seed=seed)
-        for seed in range(5)
-        for lr in SOLAR_TRIED
-        for way in SOLAR_WAYS
-    ],
-    sample=[dict(way="gradual", lr=1e-3, seed=0)],
-    short=[dict(way="gradual", lr=1e-3, seed=0, fraction=0.05)],
-    tolerance=SOLAR_TOLERANCE | {"last_accuracy": 0.02, "val_last_accuracy": 0.02},
-    data=solar.FILES,
-)
-def solar_layer_rates(way, lr, seed, fraction=1.0):
+def solar_run(way, lr, seed):
     """Train the last two stages of Lite0 on 100 cells of each class."""
     backbone, upper = last_stages(seed)
     groups, plan = opened(backbone, lr, **SOLAR_WAYS[way], plan=SOLAR_PLAN)
-    options = CONSTANT if way == "constant" else {}
-    optimization = training.Optimization(param_groups=groups, **options)
     steps = solar.STEPS[solar.TUNED_AT]
-    every = interval(steps, SOLAR_EVALUATIONS, fraction)
-    recipe = training.Recipe(eval_every=every, optimization=optimization)
-    seen, held, test = (
-        stored_below(split, seed if split == "train" else 0, fraction)
-        for split in ("train", "validation", "test")
+    recipe = training.Recipe(
+        eval_every=steps // SOLAR_EVALUATIONS,
+        on_epoch=plan,
+        optimization=training.Optimization(param_groups=groups),
     )
-    options = dict(steps=updates(steps, fraction), seed=seed, recipe=recipe)
-    best = with_best(upper, seen, held, plan, **options)
-    numbers = {}
-    for name in ("last_", ""):
-        if name == "":
-            upper.load_state_dict(best)
-        for prefix, data in (("", test), ("val_", held)):
-            found = training.evaluate(upper, data)
-            numbers[f"{prefix}{name}accuracy"] = found["balanced_accuracy"]
-            numbers[f"{prefix}{name}loss"] = found["loss"]
-    return numbers | imagenet_left(backbone)
+    seen, held = stored_below("train", seed), stored_below("validation")
+    training.fit(upper, seen, held, steps=steps, seed=seed, recipe=recipe)
+    found = training.evaluate(upper, stored_below("test"))
+    return {"accuracy": found["balanced_accuracy"]} | imagenet_left(backbone)
