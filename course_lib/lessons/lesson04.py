@@ -380,9 +380,9 @@ def show_live(runs, frozen):
     for ax, (number, label) in zip(axes, numbers.items(), strict=True):
         for i, way in enumerate(dict.fromkeys(way for way, _ in runs)):
             heights = [runs[way, rate][number] for rate in rates]
-            at = np.arange(len(rates)) + 0.27 * (i - 1)
-            look = dict(color=plots.COLOURS[i], hatch=("", "//", "..")[i])
-            ax.bar(at, heights, 0.25, label=way, edgecolor="white", **look)
+            at = np.arange(len(rates)) + 0.3 * (i - 0.5)
+            look = dict(color=plots.COLOURS[i], hatch=("", "//")[i])
+            ax.bar(at, heights, 0.28, label=way, edgecolor="white", **look)
         ax.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
         ax.set(xlabel="learning rate of the last block", ylabel=label)
     axes[0].axhline(frozen, color="#333333", linestyle=":")
@@ -396,7 +396,7 @@ def show_live(runs, frozen):
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
     )
     alt = "Bars of test accuracy and of the share of ImageNet's answers that are left, "
-    alt += "for three ways to train at two rates. Frozen features are dotted."
+    alt += "for two ways to train at two rates. Frozen features are dotted."
     plots.show(fig, alt=alt)
 
 
