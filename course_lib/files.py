@@ -4,8 +4,10 @@
 bytes and the command that made it.
 """
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -58,6 +60,13 @@ def atomic_write_json(path: str | os.PathLike, obj, sort_keys: bool = True) -> P
     return atomic_write_bytes(path, (text + "\n").encode("utf-8"))
 
 
+def csv_bytes(rows: Iterable[Iterable]) -> bytes:
+    """Rows as CSV in UTF-8, the heads first; lines end alike on every system."""
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    return table.getvalue().encode("utf-8")
+
+
 def fault(error: OSError) -> CourseError:
     """What a fault of the disk means, in the words of this course."""
     where = f" ({_shown(error.filename)})" if error.filename else ""
@@ -85,6 +94,18 @@ def read_json(path: str | os.PathLike):
     except ValueError as error:
         problem = f"is no valid JSON ({error})"
     raise CourseError(f"{_shown(path)} {problem}.\n{_repair(path)}") from None
+
+
+def stored_json(path: str | os.PathLike, kind: type = dict):
+    """The content of a JSON file, where it is of that kind; else an empty one.
+
+    For what can be made again: a missing or damaged file counts as none.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return kind()
+    return found if isinstance(found, kind) else kind()
 
 
 def manifest() -> dict[str, dict]:

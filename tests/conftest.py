@@ -17,11 +17,14 @@ sys.modules["datasets"] = None
 
 
 def pytest_collection_modifyitems(items):
-    """The longest tests first, so that no process waits for another one at the end."""
+    """Files with long tests first, so that no process waits for another at the end.
+
+    A file stays whole: what its tests share is made once.
+    """
+    long = {item.path for item in items if item.get_closest_marker("slow")}
 
     def turn(item):
-        is_sample = item.path.stem == "test_results"
-        return item.get_closest_marker("slow") is None, not is_sample
+        return item.path not in long, item.path.stem != "test_results"
 
     items.sort(key=turn)
 
@@ -56,6 +59,21 @@ def paths_follow_the_environment():
     yield
     for name in ("ROOT", "DATA", "RESULTS", "MODELS", "NOTEBOOKS", "CACHE", "ASSETS"):
         vars(paths).pop(name, None)
+
+
+@pytest.fixture
+def undrawn(request, monkeypatch):
+    """Reports have their figures, but these are not drawn.
+
+    Drawing takes most of the time of a tiny job.  A test that looks at a report has
+    the mark `drawn` and gets the real pictures.
+    """
+    from course_lib.show import plots
+
+    if request.node.get_closest_marker("drawn"):
+        return
+    monkeypatch.setattr(plots, "png_bytes", lambda figure: b"undrawn")
+    monkeypatch.setattr(plots, "clear_legend", lambda ax, *_, **__: ax.legend())
 
 
 @pytest.fixture

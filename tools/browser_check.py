@@ -154,6 +154,7 @@ def browser(profile):
         options.add_argument(flag)
     driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
     driver.set_script_timeout(600)
+    driver.command_executor.client_config.timeout = 700  # seconds: above the script's
     return driver
 
 

@@ -40,39 +40,6 @@ def mmd(X, Y, bandwidth: float | None = None) -> float:
     return float(alignment.mmd(torch.tensor(X), torch.tensor(Y), widths))
 
 
-def _of_splits(kernel, in_X) -> np.ndarray:
-    """The same estimate for each column of in_X (n, P), which marks the first side."""
-    n = in_X.sum(axis=0)
-    m = len(in_X) - n
-    mixed = kernel @ in_X  # (n, P)
-    within_X = (in_X * mixed).sum(axis=0)
-    between = mixed.sum(axis=0) - within_X
-    within_Y = kernel.sum() - within_X - 2 * between
-    return within_X / (n * (n - 1)) + within_Y / (m * (m - 1)) - 2 * between / (n * m)
-
-
-def mmd_test(
-    X, Y, permutations: int = 200, seed: int = 0, bandwidth: float | None = None
-) -> tuple[float, float]:
-    """(MMD^2, p value) of "X and Y come from one distribution", by permutation.
-
-    The share of random splits of the pooled rows whose MMD is as large, the split
-    that was observed included: an exact test, whose p value is at least
-    1 / (permutations + 1).  The kernel is computed once.  Rows must be independent:
-    several crops of one picture are not.  Gretton et al. 2012.
-    """
-    X, Y = arguments.pair(X, Y, "mmd_test")
-    arguments.whole_number(permutations, 1, np.inf, "permutations", "mmd_test")
-    in_X = np.repeat([1.0, 0.0], [len(X), len(Y)])
-    rng = np.random.default_rng(seed)
-    splits = rng.permuted(np.tile(in_X, (permutations, 1)), axis=1)
-    columns = np.concatenate([in_X[None], splits]).T  # (N + M, 1 + permutations)
-    widths = _widths(X, Y, bandwidth)
-    kernel = alignment.gaussian_kernel(torch.tensor(X), torch.tensor(Y), widths)
-    values = _of_splits(kernel.numpy(), columns)
-    return float(values[0]), permutation_p(values)
-
-
 # -- can a classifier tell the domains apart? -------------------------------------
 
 

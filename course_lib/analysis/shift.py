@@ -65,23 +65,6 @@ def estimate_label_shift(
     return proportions / proportions.sum()
 
 
-def label_shift_test(
-    source_predictions, target_predictions, num_classes: int, seed: int = 0
-) -> float:
-    """p value of "classes are predicted as often on the target as on the source".
-
-    Chi-square on the table of two rows and K columns; if it expects fewer than 5 in a
-    cell, 9,999 random tables of the same margins instead, which is exact.  Source
-    predictions must be held out.  A small p value does not show label shift yet:
-    changed inputs move the predictions as well.  Raises CourseError on labels that
-    are not 0 to K - 1.  Rabanser et al. 2019.
-    """
-    arguments.whole_number(num_classes, 2, np.inf, "num_classes", "label_shift_test")
-    source = arguments.classes(source_predictions, "label_shift_test", num_classes)
-    target = arguments.classes(target_predictions, "label_shift_test", num_classes)
-    return counts_test(source, target, seed)[1]
-
-
 def counts_test(source, target, seed: int) -> tuple[float, float]:
     """Chi-square statistic and p value: are classes as frequent on both sides?"""
     from scipy.stats import chi2
@@ -301,7 +284,7 @@ def examine(
     (labels, predictions) of a few target examples drawn at random and labelled.
 
     inputs            classifier_test on the features
-    predicted classes label_shift_test
+    predicted classes counts_test
     label shift fit   the inputs again, the source resampled to the class proportions
                       that estimate_label_shift gives
     checked classes   are the labels of ``checked`` as frequent as in the source?

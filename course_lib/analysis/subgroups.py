@@ -6,7 +6,6 @@ import numpy as np
 
 from course_lib.analysis import arguments
 from course_lib.analysis.statistics import wilson_interval
-from course_lib.errors import CourseError
 
 
 def subgroup_table(labels, predictions, groups) -> list[dict]:
@@ -40,22 +39,3 @@ def _subgroups(right, values) -> list[dict]:
         row = {"group": group, "n": n, "accuracy": k / n, "low": low, "high": high}
         rows.append(row)
     return sorted(rows, key=lambda row: row["accuracy"])
-
-
-def worst_gap(table, smallest: int = 1) -> float:
-    """Accuracy of the best subgroup minus that of the worst, the widest of any column.
-
-    table: of :func:`subgroup_table`.  Groups of fewer than ``smallest`` examples are
-    left out: small groups differ by chance alone.  Raises CourseError when none is
-    left.
-    """
-    columns: dict = {}
-    for row in table:
-        if row["n"] >= smallest:
-            columns.setdefault(row.get("column"), []).append(row["accuracy"])
-    if not columns:
-        raise CourseError(
-            f"worst_gap: no group has {smallest} examples or more.\nExpected: rows of "
-            "subgroup_table, one at least."
-        )
-    return max(max(column) - min(column) for column in columns.values())

@@ -4,8 +4,6 @@ A linear classifier on such counts needs no pretraining and is hard to beat wher
 single words decide (Wang & Manning 2012, "Baselines and Bigrams").
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

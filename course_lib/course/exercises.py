@@ -75,21 +75,7 @@ def notebooks(names: list[str] | None = None) -> list[Path]:
     """
     folder = paths.ROOT / "exercises"
     known = sorted(folder.glob("[0-9][0-9]_*/[0-9][0-9]_*.ipynb"))
-    if not names:
-        return known
-    found = []
-    for name in names:
-        stem = Path(name).name.removesuffix(".ipynb")
-        number = stem.zfill(2) if stem.isdigit() else None
-        match = [p for p in known if p.stem == stem or p.stem[:2] == number]
-        if not match:
-            raise CourseError(
-                f"There is no exercise {name!r}.\nExpected: one of "
-                f"{', '.join(p.stem for p in known) or '(none)'}.\nDo: give its "
-                "number, for example `course check 08`."
-            )
-        found += match
-    return found
+    return runner.named(names, known, "There is no exercise {!r}", "course check 08")
 
 
 def questions(path: Path) -> list[str]:
@@ -372,27 +358,20 @@ def _predicted(found: dict, number: str = "") -> tuple[int, int]:
     return good, good + sum(verdict == learner_progress.OFF for verdict in said)
 
 
-def _is_number(value) -> bool:
-    return isinstance(value, int | float)
-
-
-def _part(found: dict, name: str, number: str) -> dict:
-    own = found.get(name, {}).get(number)
-    return own if isinstance(own, dict) else {}
-
-
 def dashboard() -> Dashboard:
     """The progress over the course; the last line of a cell shows it as a table."""
     found, rows = learner_progress.load(), []
     for path in notebooks():
         number = path.stem[:2]
-        own, first = found.get(number, {}), _part(found, learner_progress.QUIZ, number)
+        own = found.get(number, {})
+        first = learner_progress.part(learner_progress.QUIZ, number)
         asked, by_hand = worth(path)
         page = path.with_name("quiz.json")
         total = len(json.loads(page.read_text("utf-8"))) if page.exists() else 0
         right = sum(outcome == CORRECT for outcome in first.values())
-        points = _part(found, learner_progress.SCORE, number)
-        scored = [float(points[name]) for name in asked if _is_number(points.get(name))]
+        points = learner_progress.part(learner_progress.SCORE, number)
+        found_points = (points.get(name) for name in asked)
+        scored = [float(n) for n in found_points if isinstance(n, int | float)]
         good, predicted = _predicted(found, f"{number}-")
         rows.append(
             Row(

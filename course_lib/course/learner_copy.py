@@ -5,8 +5,6 @@ What the course changed since is merged by the ids of cells (three ways: the ver
 that was copied, the course's, the learner's), and no cell of the learner is lost.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import os
@@ -22,6 +20,7 @@ BASE = ".base"  # in the copy: each notebook as the course had it when it was co
 OLDER = ".older"  # in the copy: the learner's notebooks before each merge
 COURSE_NOTE, OWN_NOTE = "from-the-course-", "from-you-"  # ids of what `_note` makes
 RELEASED = ".released.ipynb"  # beside an exercise that learners may write into
+CARDS = "data/cards"  # what lessons link to beside notebooks
 
 
 def folder() -> Path:
@@ -234,9 +233,13 @@ def renew(outputs: bool = False) -> Renewed:
     """Make the copy, or bring it up to the course.
 
     outputs: show the stored outputs in cells that were not run; else they are empty
-    until run.  Notebooks that are as the course has them are not touched.
+    until run.  Notebooks that are as the course has them are not touched.  The cards of
+    the data sets, which lessons link to, come along: the course's, as it has them.
     """
     done = Renewed([], [], [])
+    for card in (paths.ROOT / CARDS).glob("*.*"):
+        if not own(card).exists() or own(card).read_bytes() != card.read_bytes():
+            atomic_write_bytes(own(card), card.read_bytes())
     for source in shipped():
         try:
             _renew(source, outputs, done)

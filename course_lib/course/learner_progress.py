@@ -4,9 +4,6 @@
 quizzes, the hidden checks and the predictions gave.  A damaged part counts as none.
 """
 
-from __future__ import annotations
-
-import json
 import os
 from pathlib import Path
 
@@ -31,12 +28,7 @@ def file() -> Path:
 
 def load() -> dict[str, dict]:
     """{lesson: {question: outcome}} and the other parts; empty when there is none."""
-    try:
-        found = json.loads(file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
+    found = files.stored_json(file())
     return {key: value for key, value in found.items() if isinstance(value, dict)}
 
 

@@ -6,8 +6,6 @@ Where nobody guesses (`course run`, tests) nothing is shown, and nothing when th
 no guess, so that what is stored of a lesson is the same for everyone.
 """
 
-from __future__ import annotations
-
 import html
 import os
 from collections.abc import Iterable

@@ -4,6 +4,7 @@ Each lesson runs in a kernel of its own, in the Python that runs this module, wi
 ``notebooks/`` as its working folder; its time and its peak memory are measured.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -43,22 +44,31 @@ def lessons(names: list[str] | None = None) -> list[Path]:
     No names: all of them.  Raises CourseError for one that does not exist.
     """
     known = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    return named(names, known, "There is no lesson {!r}", "course run 01")
+
+
+def named(
+    names: list[str] | None, known: list[Path], wrong: str, example: str, none="(none)"
+) -> list[Path]:
+    """Those of the known notebooks or folders that are called so; all without names.
+
+    wrong, example, none: of the CourseError for a name that does not exist.
+    """
     if not names:
         return known
-    return [_lesson(name, known) for name in names]
-
-
-def _lesson(name: str, known: list[Path]) -> Path:
-    stem = Path(name).name.removesuffix(".ipynb")
-    number = stem.zfill(2) if stem.isdigit() else None
-    for path in known:
-        if path.stem == stem or path.stem[:2] == number:
-            return path
-    raise CourseError(
-        f"There is no lesson {name!r}.\n"
-        f"Expected: one of {', '.join(path.stem for path in known) or '(none)'}.\n"
-        "Do: give its number, for example `course run 01`."
-    )
+    found = []
+    for name in names:
+        stem = Path(name).name.removesuffix(".ipynb")
+        number = stem.zfill(2) if stem.isdigit() else None
+        match = [p for p in known if p.stem == stem or p.stem[:2] == number]
+        if not match:
+            there = ", ".join(path.stem for path in known) or none
+            raise CourseError(
+                f"{wrong.format(name)}.\nExpected: one of {there}.\nDo: give its "
+                f"number, for example `{example}`."
+            )
+        found += match
+    return found
 
 
 MAX_MB = 3000  # of memory, for any lesson
@@ -126,10 +136,8 @@ class PeakMemory:
             try:
                 root = psutil.Process(self.pid)
                 for process in [root] * self.itself + root.children(recursive=True):
-                    try:
+                    with contextlib.suppress(psutil.Error):  # it has just ended
                         total += process.memory_info().rss
-                    except psutil.Error:
-                        pass  # it has just ended
             except psutil.Error:
                 return
             self.peak_mb = max(self.peak_mb, total / 1e6)

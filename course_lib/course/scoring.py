@@ -4,8 +4,6 @@ The trusted checks ask the answers for other inputs than the visible tests do.  
 the solutions are there only where the instructor handed them out (`release.bundle`).
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -15,7 +15,6 @@ in :mod:`catalogue`: rendered ones are stored by :mod:`committed`, public ones f
 from course_lib.datasets import opinions, series, solar_cells
 from course_lib.datasets.catalogue import load, names, splits
 from course_lib.datasets.image_files import (
-    LazyImages,
     Reader,
     from_csv,
     from_folder,
@@ -25,6 +24,6 @@ from course_lib.datasets.image_files import (
     read_table,
 )
 from course_lib.datasets.images import ImageDataset, from_arrays
-from course_lib.datasets.own_texts import held, read_own_texts
+from course_lib.datasets.own_texts import OwnTexts, held, read_own_texts
 from course_lib.datasets.real import photographs
 from course_lib.datasets.texts import TextDataset, texts_from_csv

@@ -4,15 +4,11 @@ Used where no column has a usual name.  Each function gives the columns that it 
 more than one is for the learner to decide.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from course_lib.datasets.layout import part_of
 from course_lib.datasets.pictures import named_as_picture
-
-__all__ = ["images", "labels", "texts"]
 
 SAMPLE = 2000  # rows looked at
 MOST_CLASSES = 100

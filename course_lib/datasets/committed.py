@@ -6,7 +6,6 @@ between versions; here the archive is written with fixed dates and bzip2, whose 
 does not.  ``np.load`` reads both.
 """
 
-import csv
 import io
 import zipfile
 from dataclasses import replace
@@ -94,15 +93,13 @@ def dataset_from(path: Path, prefix: str, classes, name, split) -> ImageDataset:
 
 def csv_bytes(splits: list[TextDataset]) -> bytes:
     """Texts of all splits as CSV: split, text, label by name, metadata."""
-    out = io.StringIO()
     columns = list(splits[0].metadata)
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["split", "text", "label", *columns])
+    rows = [["split", "text", "label", *columns]]
     for part in splits:
         for i, (text, label) in enumerate(part):
             about = [part.metadata[column][i] for column in columns]
-            writer.writerow([part.split, text, part.classes[label], *about])
-    return out.getvalue().encode("utf-8")
+            rows.append([part.split, text, part.classes[label], *about])
+    return files.csv_bytes(rows)
 
 
 def texts_from(path: Path, name: str, split: str) -> TextDataset:

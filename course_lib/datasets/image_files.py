@@ -21,18 +21,12 @@ from course_lib.datasets.pictures import EIGHT, MissingReader, Unreadable
 from course_lib.datasets.scaling import Rule, rgb
 from course_lib.errors import CourseError
 
-SQUARE = ("crop", "pad", "stretch")
 MAX_BYTES = 2 * 1024**3
 
 # -- one file ---------------------------------------------------------------------
 
 
-def read_image(
-    path: str | Path,
-    size: int | None = 64,
-    square: str = "crop",
-    rule: Rule | None = None,
-):
+def read_image(path: str | Path, size: int | None = 64, rule: Rule | None = None):
     """One image file as uint8 (size, size, 3), of any format that is read.
 
     Turned upright by its EXIF tag; transparency is laid over white; the first frame of
@@ -40,16 +34,14 @@ def read_image(
     one set; without it by the full scale of the depth, so that brightness stays
     comparable between files: 16-bit values are divided by 257, floats run to 1, 255 or
     65535, 32-bit values to 255 or 65535.
-    ``square``: "crop" cuts the longer side centrally, "pad" adds black bars, "stretch"
-    changes the proportions.  Resized with Pillow's Lanczos filter; ``size=None`` keeps
-    the image as it is.  Raises CourseError naming the file.
+    The longer side is cut centrally.  Resized with Pillow's Lanczos filter;
+    ``size=None`` keeps the image as it is.  Raises CourseError naming the file.
     """
-    _check_square(square)
     path = Path(path)
     try:
         if rule is None:
             rule = Rule.of_one(pictures.look(path))
-        return _pixels(path, size, square, rule)[0]
+        return _pixels(path, size, rule)[0]
     except FileNotFoundError:
         raise CourseError(f"image file {path} does not exist.") from None
     except Unreadable as reason:
@@ -60,26 +52,12 @@ def read_image(
         ) from None
 
 
-def _check_square(square: str) -> None:
-    if square not in SQUARE:
-        raise CourseError(f"square={square!r} is unknown, expected one of {SQUARE}.")
-
-
-def _pixels(path: Path, size, square, rule: Rule):
+def _pixels(path: Path, size, rule: Rule):
     """(uint8 (size, size, 3), was anything beyond the rule's range?)."""
     image, beyond = rgb(pictures.decode(path, size), rule)
     if size is not None:
-        image = _to_square(image, size, square)
+        image = ImageOps.fit(image, (size, size), method=Image.Resampling.LANCZOS)
     return np.asarray(image, dtype=np.uint8), beyond
-
-
-def _to_square(image, size, square):
-    lanczos = Image.Resampling.LANCZOS
-    if square == "crop":
-        return ImageOps.fit(image, (size, size), method=lanczos)
-    if square == "pad":
-        return ImageOps.pad(image, (size, size), method=lanczos, color=(0, 0, 0))
-    return image.resize((size, size), lanczos)
 
 
 # -- the files of a set -----------------------------------------------------------
@@ -103,7 +81,7 @@ class Reader:
     :meth:`look` at all files, :meth:`fit` the rule to those of the training part (a
     given ``rule`` is only extended), :meth:`read`.  Files that cannot be read are an
     error that lists all of them, or with ``skip_unreadable`` are left out by name.
-    size, square: as for :func:`read_image`; a function of (median shorter side of the
+    size: as for :func:`read_image`; a function of (median shorter side of the
     training pictures, their number, that of all) gives the size when these are known.
     max_bytes: of all arrays of the set.
     option: how the caller's user asks for skip_unreadable, for messages.
@@ -112,19 +90,16 @@ class Reader:
     def __init__(
         self,
         size: int | Callable[[float, int, int], int],
-        square: str = "crop",
         skip_unreadable: bool = False,
         value_range: Sequence[float] | None = None,
         rule: Rule | None = None,
         option: str = "skip_unreadable=True",
         max_bytes: int = MAX_BYTES,
     ):
-        _check_square(square)
         self.chosen = size if callable(size) else None
         self.size = None if callable(size) else size
-        self.square, self.option = square, option
         self.skip, self.value_range, self.rule = skip_unreadable, value_range, rule
-        self.given, self.max_bytes = rule, max_bytes
+        self.given, self.option, self.max_bytes = rule, option, max_bytes
         self.looks: dict[Path, object] = {}
         self.names: dict[Path, str] = {}
         self.named: set[str] = set()
@@ -139,8 +114,8 @@ class Reader:
             raise CourseError(
                 f"{path}: {count} images of {self.size}x{self.size} need "
                 f"{needed / 1e9:.1f} GB of memory, the limit is "
-                f"{self.max_bytes / 1e9:.1f} GB. Use a smaller size, raise max_bytes, "
-                "or read them one by one with LazyImages(path, size)."
+                f"{self.max_bytes / 1e9:.1f} GB. Use a smaller size, or raise "
+                "max_bytes."
             )
 
     def look(self, files: Sequence[Path], names: Sequence[str]) -> None:
@@ -196,7 +171,7 @@ class Reader:
             if file not in self.looks:
                 continue
             try:
-                pixels, beyond = _pixels(file, self.size, self.square, self.rule)
+                pixels, beyond = _pixels(file, self.size, self.rule)
             except (FileNotFoundError, Unreadable, MissingReader) as error:
                 self._remember(name, error)
                 continue
@@ -398,29 +373,9 @@ def _check_classes(data: Mapping[str, ImageDataset], path) -> None:
             )
 
 
-def _scanned(path, classes, labels="auto"):
-    """(Layout, files, int64 labels, class names) of one folder of class folders."""
-    reading = tables.Reading(labels=labels, option="{}={!r}".format)
-    found = layout.scan(path, split=False, reading=reading)
-    members, root = found.parts["all"], Path(path)
-    wanted = list(members) if classes is None else [str(label) for label in classes]
-    for name in wanted:
-        if name not in members:
-            raise CourseError(
-                f"{root} has no sub-folder {name!r}; it has {sorted(members)}."
-            )
-    for name in sorted(set(members) - set(wanted)):
-        text = f"{name} ({len(members[name]):,} pictures)"
-        found.left_out.add("folders that are not among the classes asked for", text)
-    files = [file for name in wanted for file in members[name]]
-    labels = [k for k, name in enumerate(wanted) for _ in members[name]]
-    return found, files, np.array(labels, dtype=np.int64), tuple(wanted)
-
-
 def from_folder(
     path: str | Path,
     size: int = 64,
-    square: str = "crop",
     classes: Sequence[str] | None = None,
     max_bytes: int = MAX_BYTES,
     skip_unreadable: bool = False,
@@ -436,10 +391,23 @@ def from_folder(
     (datasets.labels).  Hidden and system files are never data; what is left out is told
     in a warning, with count and names.  Raises CourseError that names the files or
     folder at fault (``skip_unreadable`` goes on without damaged files), or when the
-    arrays would exceed ``max_bytes`` (use :class:`LazyImages`).
+    arrays would exceed ``max_bytes``.
     """
-    found, files, labels, classes = _scanned(path, classes, labels)
-    reader = Reader(size, square, skip_unreadable, rule=rule, max_bytes=max_bytes)
+    reading = tables.Reading(labels=labels, option="{}={!r}".format)
+    found = layout.scan(path, split=False, reading=reading)
+    members = found.parts["all"]
+    classes = tuple(members) if classes is None else tuple(map(str, classes))
+    for name in classes:
+        if name not in members:
+            raise CourseError(
+                f"{Path(path)} has no sub-folder {name!r}; it has {sorted(members)}."
+            )
+    for name in sorted(set(members) - set(classes)):
+        text = f"{name} ({len(members[name]):,} pictures)"
+        found.left_out.add("folders that are not among the classes asked for", text)
+    files = [file for name in classes for file in members[name]]
+    numbers = np.repeat(range(len(classes)), [len(members[name]) for name in classes])
+    reader = Reader(size, skip_unreadable, rule=rule, max_bytes=max_bytes)
     reader.check_memory(path, len(files))
     names = [found.name(file) for file in files]
     reader.look(files, names)
@@ -450,43 +418,9 @@ def from_folder(
     metadata = {"file": np.array([files[row].name for row in kept], dtype=str)}
     tell([*found.notes, *reader.notes(), *found.left_out.sentences()])
     name = Path(path).name
-    data = ImageDataset(images, labels[kept], classes, name, metadata=metadata)
+    data = ImageDataset(images, numbers[kept], classes, name, metadata=metadata)
     _check_classes({"train": data}, path)
     return data
-
-
-class LazyImages:
-    """A folder of images that are read one by one, for sets larger than memory.
-
-    A map-style dataset for torch's DataLoader: item i is (uint8 (size, size, 3),
-    label).  Same folder layout, options and errors as :func:`from_folder`; every file
-    is opened once for the rule of the set, and a damaged one is reported when it is
-    reached.
-    """
-
-    def __init__(
-        self,
-        path,
-        size: int = 64,
-        square: str = "crop",
-        classes=None,
-        rule=None,
-        labels: str = "auto",
-    ):
-        found, self.files, self.labels, self.classes = _scanned(path, classes, labels)
-        self.size, self.square, self.name = size, square, Path(path).name
-        reader = Reader(size, square, rule=rule)
-        reader.look(self.files, [found.name(file) for file in self.files])
-        reader.fit(self.files, "the set")
-        self.rule = reader.rule
-        tell([*found.notes, *reader.notes(), *found.left_out.sentences()])
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        image = read_image(self.files[index], self.size, self.square, self.rule)
-        return image, int(self.labels[index])
 
 
 # -- tables -----------------------------------------------------------------------

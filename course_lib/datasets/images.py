@@ -5,7 +5,7 @@ An :class:`ImageDataset` holds all images of one split as a uint8 array
 class, or a table that names the images (:mod:`course_lib.datasets.image_files`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,16 +49,30 @@ class ImageDataset(Labelled):
             )
         check_labels(self)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        """Image uint8 (H, W, 3) and its label, as a torch DataLoader expects."""
-        return self.images[index], int(self.labels[index])
-
     def __repr__(self) -> str:
         height, width = self.images.shape[1:3]
         return (
             f"ImageDataset({self.name!r}, {self.split!r}: {len(self)} images of "
             f"{height}x{width}, {len(self.classes)} classes)"
         )
+
+
+def drawn(
+    n: int, first: int, seeds: tuple[int, int], draw: Callable, about: tuple
+) -> ImageDataset:
+    """``n`` pictures of draw(rng, label) -> (uint8 (side, side, 3), settings).
+
+    about: (classes, name, split).  Picture i depends only on (*seeds, first + i), and
+    has the label (first + i) mod K, so that any part of a set can be made alone.
+    """
+    labels = (first + np.arange(n, dtype=np.int64)) % len(about[0])
+    images, rows = [], []
+    for i, label in enumerate(labels):
+        rng = np.random.default_rng((*seeds, first + i))
+        image, settings = draw(rng, int(label))
+        images.append(image)
+        rows.append(settings)
+    return ImageDataset(np.stack(images), labels, *about, columns(rows))
 
 
 def columns(rows: list[dict]) -> dict[str, np.ndarray]:

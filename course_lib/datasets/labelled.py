@@ -4,7 +4,7 @@ Counting, taking a stratified sample, splitting: for pictures (:class:`ImageData
 and texts (:class:`TextDataset`) alike.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Self
 
@@ -23,6 +23,10 @@ class Labelled:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple:
+        """One input and its label, as a torch DataLoader expects."""
+        return self.inputs[index], int(self.labels[index])
 
     @property
     def inputs(self):
@@ -58,16 +62,10 @@ class Labelled:
                 f"{self.name!r} ({self.split}) has {len(self)} {self.holds}."
             )
         columns = {key: values[indices] for key, values in self.metadata.items()}
-        return replace(
-            self,
-            labels=self.labels[indices],
-            metadata=columns,
-            **{self.holds: self._at(indices)},
-        )
-
-    def _at(self, indices: np.ndarray):
-        """The inputs at whole-number indices."""
-        return getattr(self, self.holds)[indices]
+        some = self.inputs
+        some = [some[i] for i in indices] if isinstance(some, tuple) else some[indices]
+        own = {self.holds: some, "labels": self.labels[indices], "metadata": columns}
+        return replace(self, **own)
 
     def take(
         self,
@@ -109,37 +107,6 @@ class Labelled:
                 )
         chosen = [members[:share] for share, members in zip(shares, shuffled)]
         return self.subset(_interleaved(chosen))
-
-    def split_into(self, fractions: Iterable[float], seed: int = 0) -> tuple[Self, ...]:
-        """Disjoint stratified parts, one for each fraction (they sum to at most 1).
-
-        Every class is divided in the same proportions.  Raises CourseError when a part
-        would be empty.
-        """
-        fractions = [float(fraction) for fraction in fractions]
-        if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
-            raise CourseError(
-                f"split_into: fractions {fractions} must each be > 0 and sum "
-                "to at most 1, for example (0.7, 0.15, 0.15)."
-            )
-        rng = np.random.default_rng(seed)
-        shuffled = _shuffled_by_class(self.labels, len(self.classes), rng)
-        edges = np.concatenate([[0.0], np.cumsum(fractions)])
-        parts = []
-        for k in range(len(fractions)):
-            chosen = []
-            for members in shuffled:
-                first, last = (int(round(e * len(members))) for e in edges[k : k + 2])
-                chosen.append(members[first:last])
-            indices = _interleaved(chosen)
-            if not len(indices):
-                raise CourseError(
-                    f"split_into: fraction {fractions[k]} of the {len(self)} "
-                    f"{self.holds} of {self.name!r} leaves an empty part; use a "
-                    "larger fraction."
-                )
-            parts.append(self.subset(indices))
-        return tuple(parts)
 
 
 def joined(parts: Sequence[Labelled]) -> Labelled:

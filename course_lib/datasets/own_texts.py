@@ -3,8 +3,6 @@
 Pictures are read in :mod:`image_files`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path

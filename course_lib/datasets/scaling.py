@@ -191,7 +191,9 @@ def _marks(span, own) -> list[str]:
     low, high = min(one.low for one in own), max(one.high for one in own)
     inner = [value for one in own for value in (*(one.inner or ()), one.low, one.high)]
     inner = [value for value in inner if low < value < high]
-    if not inner or any(one.window for one in own) or not _inside(span, low, high):
+    if not inner or any(one.window for one in own):
+        return []
+    if low < span[0] or span[1] < high:
         return []
     first, last = min(inner), max(inner)
     if first - low > (high - low) / 2:
@@ -220,10 +222,6 @@ def _number(value: float) -> str:
     """Whole numbers with all digits, others with six."""
     whole = float(value).is_integer() and abs(value) < 2**53
     return str(int(value)) if whole else f"{value:g}"
-
-
-def _inside(span, low, high) -> bool:
-    return span[0] <= low and high <= span[1]
 
 
 def _transparent(looks: Iterable[Look], alone: bool = False) -> dict[str, bool]:

@@ -52,13 +52,6 @@ class SeriesDataset(Labelled):
             )
         check_labels(self)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        """Series float32 (channels, time) and its label."""
-        return self.series[index], int(self.labels[index])
-
-    def _at(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-        return tuple(self.series[i] for i in indices)
-
     def padded(self, length: int | None = None) -> np.ndarray:
         """float32 (N, channels, length): zeros at the end; longer ones are cut.
 

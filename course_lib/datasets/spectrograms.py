@@ -20,7 +20,7 @@ Picture i depends only on (seed, split, i).
 import numpy as np
 import scipy.fft
 
-from course_lib.datasets.images import ImageDataset, columns
+from course_lib.datasets.images import ImageDataset, drawn
 
 CLASSES = ("normal", "imbalance", "bearing", "belt-slip", "turbulence", "arcing")
 SPLITS = {"train": 1, "validation": 2, "test": 3, "pool": 4}
@@ -193,12 +193,10 @@ def render(
     metadata: rotor_hz (turbo pump) and severity.  Picture i depends only on (seed,
     split, i).
     """
-    labels = (first + np.arange(n, dtype=np.int64)) % len(CLASSES)
-    images = np.empty((n, SIDE, SIDE, 3), dtype=np.uint8)
-    rows = []
-    for i, label in enumerate(labels):
-        rng = np.random.default_rng((seed, SPLITS[split], first + i))
-        signal, settings = vibration(rng, int(label))
-        images[i] = colour(stft_decibels(signal))[::-1]
-        rows.append(settings)
-    return ImageDataset(images, labels, CLASSES, "spectrograms", split, columns(rows))
+
+    def draw(rng, label):
+        signal, settings = vibration(rng, label)
+        return colour(stft_decibels(signal))[::-1], settings
+
+    about = CLASSES, "spectrograms", split
+    return drawn(n, first, (seed, SPLITS[split]), draw, about)

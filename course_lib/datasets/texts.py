@@ -42,18 +42,11 @@ class TextDataset(Labelled):
         object.__setattr__(self, "texts", tuple(self.texts))
         check_labels(self)
 
-    def __getitem__(self, index: int) -> tuple[str, int]:
-        """Text and label, as a torch DataLoader expects."""
-        return self.texts[index], int(self.labels[index])
-
     def __repr__(self) -> str:
         return (
             f"TextDataset({self.name!r}, {self.split!r}: {len(self)} texts, "
             f"{len(self.classes)} classes)"
         )
-
-    def _at(self, indices: np.ndarray) -> tuple[str, ...]:
-        return tuple(self.texts[i] for i in indices)
 
 
 def texts_from_csv(

@@ -10,9 +10,11 @@ die; it is also drawn as a 64x64 RGB picture in three fixed colours.  Positions 
 units of the wafer's radius.  Map i depends only on (seed, split, i).
 """
 
+from dataclasses import replace
+
 import numpy as np
 
-from course_lib.datasets.images import ImageDataset, columns
+from course_lib.datasets.images import ImageDataset, drawn
 
 SPLITS = {"train": 1, "validation": 2, "test": 3, "pool": 4}
 SIZES = {"train": 900, "validation": 900, "test": 900}
@@ -141,7 +143,7 @@ def picture(grid: np.ndarray) -> np.ndarray:
 def grid(dataset: ImageDataset, index: int) -> np.ndarray:
     """The die grid uint8 (rows, columns) behind one picture: 0 outside, 1 pass, 2 fail.
 
-    The grid is kept in ``dataset.metadata``; it survives subset, take and split_into.
+    The grid is kept in ``dataset.metadata``; it survives subset and take.
     """
     columns = dataset.metadata
     rows, width = int(columns["rows"][index]), int(columns["columns"][index])
@@ -156,15 +158,14 @@ def render(
     metadata: ``grid`` uint8 (n, 40, 40) padded with 0, rows, columns, notch (quarter
     turns), severity and yield_loss.  Map i depends only on (seed, split, i).
     """
-    labels = (first + np.arange(n, dtype=np.int64)) % len(CLASSES)
-    images = np.empty((n, SIDE, SIDE, 3), dtype=np.uint8)
-    grids = np.zeros((n, MAX_DIES, MAX_DIES), dtype=np.uint8)
-    rows = []
-    for i, label in enumerate(labels):
-        rng = np.random.default_rng((seed, SPLITS[split], first + i))
-        dies, settings = map_one(rng, int(label))
-        grids[i, : dies.shape[0], : dies.shape[1]] = dies
-        images[i] = picture(dies)
-        rows.append(settings)
-    metadata = {"grid": grids} | columns(rows)
-    return ImageDataset(images, labels, CLASSES, "wafer_maps", split, metadata)
+    grids = []
+
+    def draw(rng, label):
+        dies, settings = map_one(rng, label)
+        room = [(0, MAX_DIES - side) for side in dies.shape]
+        grids.append(np.pad(dies, room))
+        return picture(dies), settings
+
+    about = CLASSES, "wafer_maps", split
+    data = drawn(n, first, (seed, SPLITS[split]), draw, about)
+    return replace(data, metadata={"grid": np.stack(grids)} | data.metadata)

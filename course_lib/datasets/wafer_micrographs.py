@@ -18,9 +18,11 @@ Geometry is drawn on a grid of twice that resolution and averaged by the optics,
 edges are anti-aliased.  Image i depends only on (seed, split, i) and the difficulty.
 """
 
+from functools import partial
+
 import numpy as np
 
-from course_lib.datasets.images import ImageDataset, columns
+from course_lib.datasets.images import ImageDataset, drawn
 
 CLASSES = ("scratch", "particle", "residue", "bridge", "crack")
 BACKGROUNDS = ("lines", "contacts", "pads", "crossbars", "film", "cells")
@@ -523,12 +525,6 @@ def render(
     Image i depends only on (seed, split, i, difficulty), so that any part can be made
     alone (``first``) and splits never share an image.
     """
-    images = np.empty((n, SIDE, SIDE, 3), dtype=np.uint8)
-    labels = (first + np.arange(n, dtype=np.int64)) % len(CLASSES)
-    rows = []
-    for i in range(n):
-        rng = np.random.default_rng((seed, SPLITS[split], first + i))
-        images[i], settings = render_one(rng, int(labels[i]), difficulty)
-        rows.append(settings)
-    metadata = columns(rows)
-    return ImageDataset(images, labels, CLASSES, "wafer_micrographs", split, metadata)
+    about = CLASSES, "wafer_micrographs", split
+    draw = partial(render_one, difficulty=difficulty)
+    return drawn(n, first, (seed, SPLITS[split]), draw, about)

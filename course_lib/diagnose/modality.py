@@ -3,8 +3,6 @@
 Everything else in this package is the same for both and asks a :class:`Modality`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -35,6 +33,15 @@ class Modality:
     rates: learning rates that are tried.  augment: by default.  most: examples that are
     used.  baselines: {arm: f(train, validation, test) -> {candidate: probabilities of
     validation and test}}, ways to learn without a network.
+
+    Each kind has besides:
+    augmentation(name, train): f(x, generator) on preprocessed batches, or None.
+    fitted(backbone, data, notes): (backbone, data) made to fit each other; says in
+    ``notes`` what was done.
+    about(data): what the report says of the inputs themselves; size(about): the same
+    in words, behind "read".
+    features(backbone, inputs, batch_size): {stage: vectors (N, F)} and, of a network
+    with a head, its "logits".
     """
 
     holds: str
@@ -46,28 +53,6 @@ class Modality:
     most: int
     baselines: dict[str, Callable]
     instead: str | None = None
-
-    def augmentation(self, name: str, train):
-        """f(x, generator) on preprocessed batches, or None."""
-        raise NotImplementedError
-
-    def fitted(self, backbone, data, notes: list[str]):
-        """(backbone, data) made to fit each other; says in ``notes`` what was done."""
-        raise NotImplementedError
-
-    def about(self, data) -> dict:
-        """What the report says of the inputs themselves."""
-        raise NotImplementedError
-
-    def size(self, about: dict) -> str:
-        """The same in words, behind "read"."""
-        raise NotImplementedError
-
-    def features(
-        self, backbone, inputs, batch_size: int = 128
-    ) -> dict[str, np.ndarray]:
-        """{stage: vectors (N, F)} and, of a network with a head, its "logits"."""
-        raise NotImplementedError
 
     def source_heads(self, backbone, width: int) -> dict:
         """{head: class names} of what the backbone learned; {} if it is not known."""

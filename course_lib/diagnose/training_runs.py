@@ -244,7 +244,8 @@ def _frozen(job, r: int) -> dict:
     if heads := _source_heads(job):
         widest = max(heads, key=lambda head: len(heads[head]))
         columns = recipes.head_slices(heads)[widest]
-        P = _softmax(logits[: len(job.parts[r][0]), columns])
+        own = torch.from_numpy(logits[: len(job.parts[r][0]), columns])
+        P = own.double().softmax(dim=1).numpy()
     return _probed(job, r, X) | {"scores": _scores(job, r, X, P)}
 
 
@@ -316,21 +317,15 @@ def _scores(job, r: int, X, P) -> dict:
     return found
 
 
-def _softmax(logits) -> np.ndarray:
-    return torch.from_numpy(logits).double().softmax(dim=1).numpy()
-
-
 # -- the source -------------------------------------------------------------------
 
 
 def _source_heads(job) -> dict:
     """{head: class names} of what the backbone learned; {} where it is not known."""
     logits = _pretrained_features(job).get("logits")
-    return (
-        {}
-        if logits is None
-        else job.modality.source_heads(job.backbone, logits.shape[1])
-    )
+    if logits is None:
+        return {}
+    return job.modality.source_heads(job.backbone, logits.shape[1])
 
 
 def _source(job):

@@ -5,7 +5,9 @@ rate of every layer group; used by :mod:`course_lib.jobs.pipeline`.
 """
 
 import math
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -253,24 +255,22 @@ def _last_stage(backbone, body: list[str]) -> int:
     """
     if backbone.kind == "text":
         return 1
-    net, sizes, hooks = features.network(backbone), {}, []
+    net, sizes = features.network(backbone), {}
     modules = dict(net.named_modules())
-    for name in set(body) & set(modules):
 
-        def note(_, __, output, name=name):
-            sizes[name] = tuple(getattr(output, "shape", ())[2:])
+    def note(name, _, __, output):
+        sizes[name] = tuple(getattr(output, "shape", ())[2:])
 
-        hooks.append(modules[name].register_forward_hook(note))
     side = backbone.preprocess.size or 64
     try:
-        with torch.no_grad(), features.eval_mode(net):
+        with ExitStack() as hooks, torch.no_grad(), features.eval_mode(net):
+            for name in set(body) & set(modules):
+                hook = modules[name].register_forward_hook(partial(note, name))
+                hooks.enter_context(hook)
             device = next(net.parameters()).device
             features.forward(net, torch.zeros(1, 3, side, side, device=device))
     except (RuntimeError, AssertionError):  # pictures of one other size alone
         return 1
-    finally:
-        for hook in hooks:
-            hook.remove()
     last = sizes.get(body[-1])
     alike = [name for name in body if sizes.get(name) == last]
     tail = body[-len(alike) :]

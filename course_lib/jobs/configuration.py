@@ -8,7 +8,7 @@ that contradict each other are told before anything is read or trained.
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from course_lib import files, profiles
+from course_lib import profiles
 from course_lib.errors import CourseError
 
 TASKS: dict[str, dict] = {  # what differs from the defaults below
@@ -59,16 +59,15 @@ def _listed(value):
     return value if isinstance(value, (list, tuple, dict)) else [value]
 
 
-def _one_whole(shares):
-    if abs(sum(shares) - 1) > 1e-6:
-        raise ValueError("they do not sum to 1")
-    return shares
+def _only(right: Callable[[Any], bool]) -> AfterValidator:
+    """What values of the right type must fulfil besides; `Expected` says it."""
 
+    def validated(value):
+        if not right(value):
+            raise ValueError
+        return value
 
-def _rising(span):
-    if not span[0] < span[1]:
-        raise ValueError("the first is not the smaller one")
-    return span
+    return AfterValidator(validated)
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,12 @@ class Expected:
     words: str
 
 
-def _whole(words: str, **limits):
+def whole(words: str, **limits):
     """The type of whole numbers within limits.  Strict: not "3", 3.0 or true."""
     return Annotated[int, Field(strict=True, **limits), Expected(words)]
 
 
-def _numbers(words: str, **limits):
+def numbers(words: str, **limits):
     """The type of numbers within limits, which may be written 1e-3."""
     strict = Field(strict=True, allow_inf_nan=False, **limits)
     return Annotated[float, strict, BeforeValidator(_number), Expected(words)]
@@ -97,9 +96,9 @@ def _several(one, words: str, read=_listed, least: int = 1):
     return Annotated[tuple[one, ...], many, alone, Expected(words)]
 
 
-Count = _whole("a whole number >= 1", ge=1, le=100_000)
-Rate = _numbers("a number above 0", gt=0, le=10)
-Share = _numbers("a share from 0 to 0.9", ge=0, le=0.9)
+Count = whole("a whole number >= 1", ge=1, le=100_000)
+Rate = numbers("a number above 0", gt=0, le=10)
+Share = numbers("a share from 0 to 0.9", ge=0, le=0.9)
 Text = Annotated[str, Field(strict=True)]
 Name = Annotated[Text, Field(pattern=r"\S"), Expected("a name")]
 YesNo = Annotated[bool, Field(strict=True), Expected("true or false")]
@@ -121,20 +120,20 @@ Strategy = Annotated[
     ),
 ]
 Split = Annotated[
-    tuple[_numbers("a share", gt=0, lt=1), ...],
+    tuple[numbers("a share", gt=0, lt=1), ...],
     Field(min_length=3, max_length=3),
-    AfterValidator(_one_whole),
+    _only(lambda shares: abs(sum(shares) - 1) <= 1e-6),
     Expected("three shares above 0 that sum to 1, such as [0.7, 0.15, 0.15]"),
 ]
 Span = Annotated[
-    tuple[_numbers("a value", gt=-1e12, lt=1e12), ...],
+    tuple[numbers("a value", gt=-1e12, lt=1e12), ...],
     Field(min_length=2, max_length=2),
-    AfterValidator(_rising),
+    _only(lambda span: span[0] < span[1]),
     Expected("two numbers, the smaller first, such as [0, 4095]"),
 ]
 
 
-def _say(default, *lines: str, **schema) -> Any:
+def say(default, *lines: str, **schema) -> Any:
     """A field: its default, what it means, and more for the JSON Schema."""
     return Field(default, description="\n".join(lines), json_schema_extra=schema)
 
@@ -177,140 +176,134 @@ class Config(Settings):
     Made by :func:`load` or :func:`from_dict`, which raise CourseError.
     """
 
-    task: Literal["images", "text"] = _say("images", "images or text")
-    model: Name = _say(
+    task: Literal["images", "text"] = say("images", "images or text")
+    model: Name = say(
         "imagenet/efficientnet-lite0",
         "source model: imagenet/efficientnet-lite0, -lite1 or -lite2 (fetched once by",
         "`course data fetch`), bundled/NAME, minilm, or a public one, which needs a",
         "network or a cache: torchvision/NAME, timm/NAME, hf/NAME",
     )
-    weights: Literal["pretrained", "random"] = _say(
-        "pretrained", "pretrained or random"
-    )
-    strategy: Strategy = _say(
+    weights: Literal["pretrained", "random"] = say("pretrained", "pretrained or random")
+    strategy: Strategy = say(
         "auto",
         "frozen: only the new head learns; last_stage: the last stage too; full:",
         "everything; gradual: the head first, then one part after the other; scratch:",
         "everything, from random weights; auto: by the number of labels, which is said",
     )
-    last_blocks: _whole("a whole number >= 1", ge=1, le=1000) | None = _say(
+    last_blocks: whole("a whole number >= 1", ge=1, le=1000) | None = say(
         None,
         "how many blocks learn, with strategy: last_stage; empty: those of the lowest",
         "resolution (of a transformer, one)",
     )
-    unfreeze: Plan = _say(
+    unfreeze: Plan = say(
         {},
         "with strategy: gradual, {epoch: part}: what is opened before which epoch;",
         "empty: one part more before each epoch, from the head down",
         propertyNames={"pattern": "^[1-9][0-9]*$"},
     )
-    head_rate: Rate = _say(3e-3, "learning rate of the new head")
-    backbone_rate: Rate = _say(
+    head_rate: Rate = say(3e-3, "learning rate of the new head")
+    backbone_rate: Rate = say(
         1e-3, "and of the block below it; large text encoders want 2e-5 to 5e-5"
     )
-    layer_decay: _numbers("a number above 0, at most 1", gt=0, le=1) = _say(
+    layer_decay: numbers("a number above 0, at most 1", gt=0, le=1) = say(
         1.0,
         "each block below learns at this times the rate above it; 1: all at one rate",
     )
-    warmup: Annotated[Share, Expected("a share of the updates from 0 to 0.9")] = _say(
+    warmup: Annotated[Share, Expected("a share of the updates from 0 to 0.9")] = say(
         0.1, "share of the updates in which the rates rise"
     )
-    schedule: Literal["cosine", "linear", "constant", "slanted"] = _say(
+    schedule: Literal["cosine", "linear", "constant", "slanted"] = say(
         "cosine", "and how they fall: cosine, linear, constant, slanted"
     )
-    weight_decay: _numbers("a number from 0 on", ge=0, le=10) = _say(
+    weight_decay: numbers("a number from 0 on", ge=0, le=10) = say(
         0.01, "of matrices; norms and biases: 0"
     )
-    dropout: Share = _say(0.0, "before the head")
-    label_smoothing: Share = _say(0.0, "0: none")
-    class_weights: Literal["none", "balanced"] = _say(
+    dropout: Share = say(0.0, "before the head")
+    label_smoothing: Share = say(0.0, "0: none")
+    class_weights: Literal["none", "balanced"] = say(
         "none", "balanced: each class counts the same in the loss, however rare"
     )
-    clip_norm: _numbers("a number above 0", gt=0, le=1e6) | None = _say(
+    clip_norm: numbers("a number above 0", gt=0, le=1e6) | None = say(
         None, "longest gradient"
     )
-    epochs: Count | None = _say(
+    epochs: Count | None = say(
         None,
         "passes over the training part; empty: 20, or as many as give 200 updates",
     )
-    patience: Count | None = _say(
+    patience: Count | None = say(
         5,
         "stop after so many epochs without a lower validation loss; empty: never; if",
         "epochs is empty, so many of each 20 epochs",
     )
-    precision: Literal["float32", "bf16", "fp16", "auto"] = _say(
+    precision: Literal["float32", "bf16", "fp16", "auto"] = say(
         "auto", "float32, bf16, fp16 (CUDA only), or auto: bf16 on a GPU, else float32"
     )
-    batch_size: _whole("a whole number >= 1", ge=1, le=65_536) = _say(
+    batch_size: whole("a whole number >= 1", ge=1, le=65_536) = say(
         32, "of all processes together"
     )
-    augment: Literal["none", "shift", "flip", "turn"] = _say(
+    augment: Literal["none", "shift", "flip", "turn"] = say(
         "shift",
         "none, shift, flip (and shift), turn (where up is no direction, and shift)",
     )
-    image_size: _whole("16 to 1024 pixels", ge=16, le=1024) | None = _say(
+    image_size: whole("16 to 1024 pixels", ge=16, le=1024) | None = say(
         None,
         "pixels a side; empty: the model's own; of imagenet/NAME by the pictures' own",
         "size and the time (128, 160 or 224), of bundled/NAME 64",
     )
-    minutes: _numbers("minutes above 0", gt=0, le=100_000) = _say(
+    minutes: numbers("minutes above 0", gt=0, le=100_000) = say(
         20, "that a job may take on two cores; pictures are made smaller to keep to it"
     )
-    max_length: _whole("4 to 8192", ge=4, le=8192) | None = _say(
+    max_length: whole("4 to 8192", ge=4, le=8192) | None = say(
         None,
         "tokens of a text, what is longer is cut; empty: as the data need, up to what",
         "the model reads",
     )
-    value_range: Span | None = _say(
+    value_range: Span | None = say(
         None,
         "values of pictures with more than 8 bits that become black and white;",
         "empty: found on the training part, the same for all pictures, and told",
     )
-    seed: _whole("a whole number >= 0", ge=0, le=2**31) = _say(
+    seed: whole("a whole number >= 0", ge=0, le=2**31) = say(
         0, "of split, head, order and dropout"
     )
-    split: Split = _say(
-        (0.7, 0.15, 0.15), "training, validation, test, where not given"
-    )
-    image_column: Name | None = _say(
+    split: Split = say((0.7, 0.15, 0.15), "training, validation, test, where not given")
+    image_column: Name | None = say(
         None, "of a table; empty: image, or another usual name"
     )
-    text_column: Name | None = _say(
+    text_column: Name | None = say(
         None, "of a table; empty: text, or another usual name"
     )
-    label_column: Name | None = _say(
+    label_column: Name | None = say(
         None, "of a table; empty: label, or another usual name"
     )
-    labels: Literal["auto", "merge", "as_written"] = _say(
+    labels: Literal["auto", "merge", "as_written"] = say(
         "auto",
         "leak, Leak and 'leak ' in a table or as folders: auto and merge make them one",
         "class and say so, as_written three; auto stops at single letters (a, A)",
     )
-    skip_empty: YesNo = _say(False, "leave out, and count, rows without text or label")
-    sheet: Name | None = _say(
+    skip_empty: YesNo = say(False, "leave out, and count, rows without text or label")
+    sheet: Name | None = say(
         None, "of an Excel file; empty: the first with the columns"
     )
-    encoding: Name | None = _say(
+    encoding: Name | None = say(
         None, "of a CSV file; empty: UTF-8, else cp1252, which is said"
     )
-    groups: Names = _say((), "columns whose groups the report compares")
-    together: Name | None = _say(
+    groups: Names = say((), "columns whose groups the report compares")
+    together: Name | None = say(
         None, "column whose equal values stay in one part: wafer, patient, author"
     )
-    baseline: YesNo = _say(
+    baseline: YesNo = say(
         True, "train the same network from scratch, too, for as many updates or more"
     )
-    baseline_rates: Rates = _say(
-        (1e-3, 3e-3), "rates it may choose from, by validation"
-    )
-    audit: Literal["stop", "warn"] = _say(
+    baseline_rates: Rates = say((1e-3, 3e-3), "rates it may choose from, by validation")
+    audit: Literal["stop", "warn"] = say(
         "stop", "what to do when the check before training finds a mistake"
     )
-    onnx: YesNo = _say(True, "export to ONNX, too, and compare")
-    licence: Name = _say(
+    onnx: YesNo = say(True, "export to ONNX, too, and compare")
+    licence: Name = say(
         "not stated", "of your data and the trained model, for the model card"
     )
-    device: Literal["auto", "cpu", "cuda"] = _say("auto", "auto: a GPU if there is one")
+    device: Literal["auto", "cpu", "cuda"] = say("auto", "auto: a GPU if there is one")
 
 
 FIELDS = Config.model_fields  # {name: its type, default and words}
@@ -588,11 +581,6 @@ def commented(config: Settings, order: Mapping[str, str], hidden=()) -> str:
         lines += [f"# {line}" for line in one.description.splitlines()]
         lines += [f"{name}: {_yaml(getattr(config, name))}", ""]
     return "\n".join(lines)
-
-
-def write_example(path: str | Path, task: str = "images") -> Path:
-    """The same as a file."""
-    return files.atomic_write_bytes(Path(path), example(task).encode())
 
 
 def _yaml(value) -> str:

@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -49,7 +49,6 @@ def export(
     image_size, pictures, columns}: from the configuration, how pictures became 8 bits,
     and the columns of the table.  Returns {said: sentences, sha256, onnx: {
     largest_difference, tolerance, same_answers, examples} or {failed: reason}}.
-
     """
     from safetensors.torch import save
 
@@ -60,16 +59,20 @@ def export(
     if stored is not None:
         return stored
     path = files.atomic_write_bytes(folder / "model.safetensors", content)
+    if backbone.kind == "text":
+        preprocessing = {"max_length": backbone.preprocess.max_length}
+        backbone.preprocess.tokenizer.save_pretrained(folder / "text")
+        backbone.model.config.save_pretrained(folder / "text")
+    else:
+        preprocessing = asdict(backbone.preprocess)
     values = {
         "format": FORMAT,
         **(about or {}),
         "kind": backbone.kind,
         "classes": list(classes),
-        "preprocessing": _preprocessing(backbone),
+        "preprocessing": preprocessing,
         "sha256": files.sha256(path),
     }
-    if backbone.kind == "text":
-        _save_text_files(backbone, folder / "text")
     found = {"sha256": values["sha256"]}
     said = [
         f"model.safetensors, {len(content) / 1e6:.1f} MB, sha256 "
@@ -96,18 +99,6 @@ def _stored(folder, content, onnx):
         return None
     complete = not onnx or "onnx" in found and (folder / "model.onnx").exists()
     return found if same and complete else None
-
-
-def _preprocessing(backbone) -> dict:
-    if backbone.kind == "text":
-        return {"max_length": backbone.preprocess.max_length}
-    return asdict(backbone.preprocess)
-
-
-def _save_text_files(backbone, folder: Path) -> None:
-    """The tokenizer and the shape of the encoder: JSON files."""
-    backbone.preprocess.tokenizer.save_pretrained(folder)
-    backbone.model.config.save_pretrained(folder)
 
 
 class _Tokens(nn.Module):
@@ -202,16 +193,12 @@ def onnx_sentence(found) -> str:
 def _quiet():
     """The exporter's own progress, advice and warnings say nothing to a learner."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ExitStack() as afterwards:
         warnings.simplefilter("ignore")
         for logger in loggers:
+            afterwards.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels):
-                logger.setLevel(level)
+        yield
 
 
 # -- in ---------------------------------------------------------------------------

@@ -5,43 +5,28 @@ they mean.  `from_dict` checks what somebody wrote, as `configuration` does for 
 and texts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from course_lib.jobs import configuration
 from course_lib.jobs.configuration import (
     Count,
-    Expected,
     Name,
     Rate,
     Settings,
     Share,
     Split,
     YesNo,
+    numbers,
+    say,
+    whole,
 )
-
-__all__ = ["MODEL_FILE", "LanguageConfig", "example", "from_dict", "schema"]
 
 MODEL_FILE = "language.json"  # beside a merged model; the last file of it
 
 
-def say(default, *lines: str) -> Any:
-    """A field: its default and what it means."""
-    return Field(default, description="\n".join(lines))
-
-
-def numbered(kind, words: str, **limits):
-    """The type of numbers within limits."""
-    strict = Field(strict=True, allow_inf_nan=False, **limits)
-    return Annotated[kind, strict, Expected(words)]
-
-
-Number = numbered(float, "a number above 0", gt=0, le=100_000)
-Whole = numbered(int, "a whole number >= 0", ge=0, le=2**31)
+Number = numbers("a number above 0", gt=0, le=100_000)
+Whole = whole("a whole number >= 0", ge=0, le=2**31)
 RATES = {"lora": 1e-3, "qlora": 1e-3, "full": 1e-4}
 
 
@@ -71,7 +56,7 @@ class LanguageConfig(Settings):
     schedule: Literal["cosine", "linear", "constant"] = say(
         "cosine", "and how it falls: cosine, linear, constant"
     )
-    weight_decay: numbered(float, "a number from 0 to 10", ge=0, le=10) = say(
+    weight_decay: numbers("a number from 0 to 10", ge=0, le=10) = say(
         0.0, "of the matrices that learn"
     )
     clip_norm: Number = say(1.0, "longest gradient")
@@ -96,7 +81,7 @@ class LanguageConfig(Settings):
     memory_gb: Number | None = say(
         None, "GiB that the job may take; empty: what the machine has free"
     )
-    max_length: numbered(int, "16 to 131072", ge=16, le=131_072) | None = say(
+    max_length: whole("16 to 131072", ge=16, le=131_072) | None = say(
         None, "tokens of a conversation; empty: as the data need, up to 2048"
     )
     too_long: Literal["stop", "leave_out", "cut"] = say(
@@ -202,8 +187,3 @@ def _contradictions(config) -> Iterator[tuple[str, str, str, str]]:
 def example() -> str:
     """A commented YAML file with every field at its default."""
     return configuration.commented(from_dict({}), ORDER)
-
-
-def schema() -> dict:
-    """The JSON Schema of such a configuration, for editors."""
-    return configuration.schema(LanguageConfig)

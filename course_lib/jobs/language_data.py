@@ -7,8 +7,6 @@ A conversation is a list of messages with a role and a content, the last one an 
 Every line that cannot be used is named with its number; nothing is left out unsaid.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -20,8 +18,6 @@ import numpy as np
 from course_lib.datasets import delimited, layout, tables
 from course_lib.datasets.messages import listed, shown
 from course_lib.errors import CourseError
-
-__all__ = ["Conversation", "LanguageParts", "one_prompt", "prompts", "read"]
 
 PROMPT = ("prompt", "instruction", "question", "input", "query", "text")
 ANSWER = ("answer", "completion", "response", "output", "target", "reply")

@@ -7,8 +7,6 @@ An update in 4 bits is mostly lost, because it is smaller than the step between 
 levels; so the adapters are merged into the unrounded weights.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +18,6 @@ from course_lib.errors import CourseError
 from course_lib.jobs import language_report
 from course_lib.jobs.language_configuration import MODEL_FILE
 from course_lib.models import gguf_files, language_models
-
-__all__ = ["export", "load"]
 
 FORMAT = 1
 COMPARED = 16  # test conversations on which two models are compared

@@ -10,8 +10,6 @@ moment and started again, it goes on after the last evaluation and ends with the
 weights.  On the command line it is `course train` with ``task: language``.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time
@@ -37,8 +35,6 @@ from course_lib.jobs.storage import JobFolder
 from course_lib.methods import instruction_tuning, packed_updates
 from course_lib.models import language_models
 from course_lib.training.hf_trainer import isolated
-
-__all__ = ["loaded", "planned", "run"]
 
 FORMAT = 1  # of the stored state
 WITHOUT_EFFECT = (  # on the weights, or one that the key of the data tells

@@ -1,20 +1,12 @@
 """What a language job reached: its numbers, and the files that are left of them."""
 
-from __future__ import annotations
-
-import csv
-import io
-import platform
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import torch
-
-from course_lib import __version__, files
+from course_lib import files
 from course_lib.analysis import statistics
 from course_lib.jobs import language_report
-
-__all__ = ["LanguageResult", "concluded"]
+from course_lib.jobs.outcome import versions
 
 
 @dataclass
@@ -46,22 +38,17 @@ class LanguageResult:
         """What result.json holds."""
         return {k: v for k, v in vars(self).items() if k != "folder"}
 
-    def samples(self) -> list[dict]:
-        """The first test prompts with what was expected, and answered before, after."""
+    def answered(self) -> list[dict]:
+        """The test prompts with what was expected, and answered before, after."""
         rows = zip(self.tested, self.before["answers"], self.after["answers"])
-        found = [row | {"before": a, "after": b} for row, a, b in rows]
-        return found[: self.config["samples"]]
+        return [row | {"before": a, "after": b} for row, a, b in rows]
 
     def save(self, folder: Path) -> None:
         """Write the report and the numbers; the page comes last."""
         self.folder = folder
-        table = io.StringIO()
-        columns = ("example", "prompt", "expected", "before", "after")
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        rows = zip(self.tested, self.before["answers"], self.after["answers"])
-        writer.writerows(row | {"before": a, "after": b} for row, a, b in rows)
-        files.atomic_write_bytes(folder / "answers.csv", table.getvalue().encode())
+        rows = [one.values() for one in self.answered()]
+        table = files.csv_bytes([language_report.COLUMNS, *rows])
+        files.atomic_write_bytes(folder / "answers.csv", table)
         files.atomic_write_json(folder / "result.json", self.to_dict(), False)
         page = language_report.html(self).encode()
         files.atomic_write_bytes(folder / "report.html", page)
@@ -95,11 +82,7 @@ def concluded(config, parts, tokens, curve, before, after) -> LanguageResult:
         tested=tested,
         notes=list(parts.notes),
         seconds={"training": round(curve.seconds, 1)},
-        versions={
-            "course": __version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        versions=versions(),
     )
     if curve.shortened:
         result.notes.append(

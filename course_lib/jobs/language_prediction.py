@@ -1,7 +1,5 @@
 """What a language model says: `course predict` on the folder of a language job."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +8,6 @@ from course_lib.errors import CourseError
 from course_lib.jobs import language_export
 from course_lib.jobs.language_data import Conversation
 from course_lib.models import language_models
-
-__all__ = ["answers"]
 
 TOGETHER = 32  # prompts that are answered at once
 

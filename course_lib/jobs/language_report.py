@@ -1,14 +1,10 @@
 """The report of a language job: a verdict, the learning curve, answers, one page."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from course_lib import assets
 from course_lib.show import pages, plots
 from course_lib.show.pages import Picture, Table, interval, percent
-
-__all__ = ["card", "html", "licence", "text", "verdict"]
 
 HOW = {
     "lora": "adapters beside the frozen layers (LoRA)",
@@ -16,6 +12,7 @@ HOW = {
     "full": "all weights",
 }
 LONGEST = 300  # characters of a sample in the page
+COLUMNS = ("example", "prompt", "expected", "before", "after")  # of tested prompts
 
 
 def licence(model: str) -> str:
@@ -103,19 +100,9 @@ def curve_figure(result):
 
 def samples_table(result) -> Table:
     """Some test prompts, and their answers before and after."""
-    rows = [
-        [
-            _short(row[key])
-            for key in ("example", "prompt", "expected", "before", "after")
-        ]
-        for row in result.samples()
-    ]
-    heads = ("example", "prompt", "expected", "before", "after")
-    return Table("Answers to test prompts, the first ones of the part", heads, rows)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    some = result.answered()[: result.config["samples"]]
+    rows = [[pages.shortened(row[key], LONGEST) for key in COLUMNS] for row in some]
+    return Table("Answers to test prompts, the first ones of the part", COLUMNS, rows)
 
 
 def numbers_table(result) -> Table:

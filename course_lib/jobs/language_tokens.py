@@ -1,7 +1,5 @@
 """Conversations as tokens: how long they are, what is too long, and what is learned."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +8,6 @@ from course_lib.datasets.messages import listed
 from course_lib.errors import CourseError
 from course_lib.jobs.language_data import Conversation, LanguageParts
 from course_lib.models import language_models
-
-__all__ = ["Tokens", "tokenised"]
 
 MOST = 2048  # tokens of a conversation, unasked
 SPARE = 8  # tokens that an answer may have beyond the longest one of the training part

@@ -124,7 +124,7 @@ def concluded(config, parts, backbone, transfer, baseline, findings, notes) -> R
         findings=findings,
         notes=list(notes),
         verdict="",
-        versions=_versions(),
+        versions=versions(),
         weights_sha256=weights_sha256(backbone.model),
         seconds=seconds,
         backbone=backbone,
@@ -151,7 +151,8 @@ def _worst(parts, transfer) -> list[dict]:
     ]
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """{"course", "torch", "python": version}: what made a result."""
     return {
         "course": __version__,
         "torch": torch.__version__,

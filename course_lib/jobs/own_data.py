@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from course_lib import datasets
-from course_lib.datasets import tables, texts
+from course_lib.datasets import tables
 from course_lib.datasets.grouped_split import dealt
 from course_lib.datasets.labelled import Labelled, joined
 from course_lib.datasets.messages import listed
@@ -58,10 +58,10 @@ class Parts:
         named = zip(NAMES, self)
         return {name: part.counts() for name, part in named}
 
-    def rows(self) -> list[dict[str, str]]:
-        """One row an example: which part it is in, under which name and label."""
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(part, example, label) of each example: where it is, under which name."""
         return [
-            {"part": part, "example": str(name), "label": data.classes[label]}
+            (part, str(name), data.classes[label])
             for part, data in zip(NAMES, self)
             for name, label in zip(data.metadata["example"], data.labels)
         ]
@@ -103,8 +103,8 @@ def read(
     _check_there(path)
     if config.task != "images":
         found = _texts(path, config)
-        parts = _cut(_named(found), None, path, config)
-        notes = (*found.notes, *parts.notes)
+        parts = _cut(found.parts["all"], None, path, config)
+        notes = (*found.notes(), *parts.notes)
         return replace(parts, notes=notes, columns=found.columns)
     reader = datasets.Reader(
         size,
@@ -215,7 +215,7 @@ def _given(parts, config):
     return [replace(named[part], split=part) for part in NAMES]
 
 
-def _texts(path: Path, config) -> tables.Examples:
+def _texts(path: Path, config) -> datasets.OwnTexts:
     if path.is_dir():
         raise CourseError(
             f"{path} is a folder, and the task is text.\nExpected: a table with a "
@@ -224,13 +224,7 @@ def _texts(path: Path, config) -> tables.Examples:
             "file, name it with --data, or set task: images."
         )
     columns = config.text_column, config.label_column
-    return tables.examples(path, "text", *columns, reading=reading(config))
-
-
-def _named(found: tables.Examples):
-    """The texts, with the number of its row as the name of each."""
-    data, names = texts.from_examples(found), np.array(found.table.names())
-    return replace(data, metadata={**data.metadata, "example": names})
+    return datasets.read_own_texts(path, columns, reading(config))
 
 
 def reading(config) -> tables.Reading:

@@ -14,10 +14,8 @@ On the command line it is `course train`.
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +33,7 @@ from course_lib.jobs.own_data import Parts
 from course_lib.jobs.storage import JobFolder
 from course_lib.jobs.stored_stages import Stored, stored
 from course_lib.models.features import forward
+from course_lib.show.console import training_bars
 from course_lib.training import distributed
 
 FORMAT = 2  # of the stored state
@@ -89,9 +88,9 @@ def run(
     notes = [*parts.notes, *first.notes, *_notes(settled, first, together)]
     notes.append(_rates_note(first, recipe.optimization.param_groups))
     runtime = training.Runtime(device=device, amp=precision)
-    with _bars(progress and together.rank == 0) as bar:
-        state, advance = folder.state("transfer"), bar("training")
-        recipe = replace(recipe, runtime=_runtime(runtime, state, advance))
+    with training_bars(progress and together.rank == 0) as bar:
+        own = _runtime(runtime, folder.state("transfer"), bar("training"))
+        recipe = replace(recipe, runtime=own)
         once = _once(settled, first, parts, recipe, notes)
         transfer = trained(settled, first, parts, recipe, once)
         baseline = None
@@ -266,9 +265,15 @@ def _key(config, parts) -> str:
 # -- training ---------------------------------------------------------------------
 
 
-def _runtime(runtime, state, advance) -> training.Runtime:
+def _runtime(runtime, state, bar) -> training.Runtime:
     """The same with a file for the state of the run and a bar that advances."""
-    return replace(runtime, checkpoint=state, progress=advance or False)
+
+    def advance(step, steps, history):
+        accuracy = history.val_accuracy[-1:]
+        said = f"validation accuracy {accuracy[0]:.3f}" if accuracy else ""
+        bar(step, steps, said)
+
+    return replace(runtime, checkpoint=state, progress=advance if bar else False)
 
 
 def _once(config, backbone, parts, recipe, notes) -> Stored | None:
@@ -370,35 +375,3 @@ def _baseline(config, parts, runtime, ran, folder, bar) -> dict | None:
     ]
     spent = round(sum(one["seconds"] for one in tried), 2)
     return best | {"tried": others, "seconds": spent}
-
-
-@contextmanager
-def _bars(wanted: bool):
-    """bar(name) -> f(step, steps, history): one bar of rich for each training run."""
-    if not wanted or os.environ.get("CI") or os.environ.get("COURSE_PROGRESS") == "0":
-        yield lambda name: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} of {task.total:.0f} updates"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[said]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-
-        def bar(name):
-            task = bars.add_task(name, total=1, said="")
-
-            def advance(step, steps, history):
-                said = ""
-                if history.val_accuracy:
-                    said = f"validation accuracy {history.val_accuracy[-1]:.3f}"
-                bars.update(task, total=steps, completed=step, said=said)
-
-            return advance
-
-        yield bar

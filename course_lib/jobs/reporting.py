@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 
 from course_lib.show import pages, plots
-from course_lib.show.pages import Picture, Table, interval, percent
+from course_lib.show.pages import Picture, Table, interval, percent, shortened
 from course_lib.training import History
 
 HOW = {
@@ -179,7 +179,7 @@ def confusion_figure(result):
     figure = plots.confusion(
         test["labels"],
         test["predictions"],
-        [_short(name) for name in result.classes],
+        [shortened(name, 18) for name in result.classes],
         title=f"Test {inputs(result)}: {said}"[:70],
     )
     return figure, (
@@ -187,10 +187,6 @@ def confusion_figure(result):
         f"{test['n']} test {inputs(result)}: {int(np.trace(counts))} on the diagonal; "
         f"{said}."
     )
-
-
-def _short(name: str, most: int = 18) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def calibration_figure(result):
@@ -211,7 +207,7 @@ def worst_figure(result):
     """(figure, alternative text): the errors of which the network was surest."""
     rows = result.worst
     images = result.parts.test.images[[row["row"] for row in rows]]
-    titles = [f"{i + 1}: {_short(row['answer'], 14)}" for i, row in enumerate(rows)]
+    titles = [f"{i + 1}: {shortened(row['answer'], 14)}" for i, row in enumerate(rows)]
     figure = plots.image_grid(images, titles, columns=min(4, len(rows)), size=1.5)
     listed = "; ".join(
         f"{i + 1} is {row['label']}, answered {row['answer']} with "
@@ -288,7 +284,7 @@ def worst_table(result) -> Table | str:
         cells = [str(i + 1), row["example"], row["label"], row["answer"]]
         cells.append(percent(row["confidence"]))
         if texts:
-            cells.append(_short(result.parts.test.texts[row["row"]], 200))
+            cells.append(shortened(result.parts.test.texts[row["row"]], 200))
         rows.append(cells)
     heads = ["error", "example", "true class", "answer", "confidence"]
     heads += ["text"] if texts else []

@@ -1,7 +1,5 @@
 """The folder of a training job: state to go on from, and what is left at the end."""
 
-import csv
-import io
 import time
 from pathlib import Path
 
@@ -63,12 +61,8 @@ class JobFolder:
         result.seconds["export"] = round(time.perf_counter() - began, 2)
         card = model_card.model_card(result).encode("utf-8")
         files.atomic_write_bytes(self.path / "model" / "README.md", card)
-        table = io.StringIO()
-        columns = ("part", "example", "label")
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(result.parts.rows())
-        files.atomic_write_bytes(self.path / "splits.csv", table.getvalue().encode())
+        table = files.csv_bytes([("part", "example", "label"), *result.parts.rows()])
+        files.atomic_write_bytes(self.path / "splits.csv", table)
         files.atomic_write_bytes(
             self.path / "config.yaml", config.to_yaml().encode("utf-8")
         )

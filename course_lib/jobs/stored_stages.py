@@ -5,8 +5,6 @@ the first layer that learns, or will be opened.  What they give for every pictur
 for a few altered copies of it, is stored (:mod:`course_lib.training.frozen_stages`).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,8 +13,6 @@ from torch import nn
 from course_lib.errors import CourseError
 from course_lib.training import Recipe
 from course_lib.training.frozen_stages import FrozenStages
-
-__all__ = ["COPIES", "Stored", "stored"]
 
 COPIES = 4  # of a training picture: as it is, and three times altered
 TRIED = 3  # places to cut the network at, from the top down

@@ -6,8 +6,6 @@
 a test compares the two.  Every lesson.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -34,6 +32,7 @@ VERDICTS = ("confirmed", "refuted", "qualified", "cited")
 PENDING = "pending"
 SAID = "|".join(verdict.capitalize() for verdict in VERDICTS)
 PRINTED = re.compile(rf"^Claim (C\d\d): (.+?)\. ({SAID}): (.+)$", re.MULTILINE)
+WORLDS = re.compile(r"\b(Small|Real) world\b")  # what is said of a world begins so
 CALLED = re.compile(r"claims\.record\(\s*[\"'](C\d\d)[\"']")
 
 
@@ -66,6 +65,20 @@ def claim(id: str) -> dict[str, str]:
             "`course claims` lists them."
         )
     return rows[id]
+
+
+def by_world(finding: str) -> dict[str, str]:
+    """A finding in parts: {"": what holds for both, "Small world": ..., "Real world"}.
+
+    The parts in their order; only those that the finding has.
+    """
+    starts = [found.start() for found in WORLDS.finditer(finding)]
+    parts = {"": finding[: starts[0]] if starts else finding}
+    for start, end in zip(starts, [*starts[1:], len(finding)]):
+        world = WORLDS.match(finding, start)[0]
+        text = finding[start:end].removeprefix(world).lstrip(": ")
+        parts[world] = f"{parts.get(world, '')} {text}".strip()
+    return {world: text.strip(" ,;.") for world, text in parts.items() if text.strip()}
 
 
 def totals() -> dict[str, int]:

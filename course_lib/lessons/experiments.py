@@ -4,8 +4,6 @@
 and compares, or a lesson computes a cell live and confirms it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import inspect

@@ -11,8 +11,6 @@ lies between them and `down` a second time, where the usual graph keeps four ten
 that width.  Gradients are those of the layers themselves, up to rounding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import NamedTuple

@@ -6,6 +6,7 @@ Neither trains a weight or reads a label.
 import copy
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -93,13 +94,11 @@ def _set_statistics(net, layers, examples, batch_size) -> dict:
         layer.running_mean.copy_(mean)
         layer.running_var.copy_((square - mean**2).clamp(min=0))
 
-    hooks = [layer.register_forward_pre_hook(collect) for layer in layers]
-    try:
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_pre_hook(collect))
         for x, _ in examples.once(batch_size):
             forward(net, to_device(x, device_of(net)))
-    finally:
-        for hook in hooks:
-            hook.remove()
     for layer in counts:
         store(layer)
     return counts

@@ -31,13 +31,10 @@ def features_and_logits(backbone, x) -> tuple[torch.Tensor, torch.Tensor]:
     loss on features has any effect.
     """
     outputs = []
-    hook = backbone.model.register_forward_hook(
+    with backbone.model.register_forward_hook(
         lambda module, inputs, output: outputs.append(output)
-    )
-    try:
+    ):
         features = backbone.features(x)
-    finally:
-        hook.remove()
     if torch.is_grad_enabled() and not features.requires_grad:
         raise CourseError(
             "Every parameter before the head is frozen, so no loss can change the "

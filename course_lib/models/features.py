@@ -5,7 +5,8 @@ place in it by a stage ("layer3") or by a module's dotted name ("layer3.0.conv1"
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -96,22 +97,17 @@ def activations(model, x, modules: Sequence[str]) -> dict[str, torch.Tensor]:
     """
     module = network(model)
     kept: dict[str, torch.Tensor] = {}
-    handles = []
-    for place in modules:
 
-        def keep(_, __, output, place=place):
-            output = output[0] if isinstance(output, (tuple, list)) else output
-            # a copy, because an in-place ReLU behind it would alter the original
-            kept[place] = output.detach().clone()
+    def keep(place, _, __, output):
+        output = output[0] if isinstance(output, (tuple, list)) else output
+        # a copy, because an in-place ReLU behind it would alter the original
+        kept[place] = output.detach().clone()
 
-        name = resolve(model, place)
-        handles.append(module.get_submodule(name).register_forward_hook(keep))
-    try:
-        with torch.no_grad(), eval_mode(module):
-            forward(module, to_device(x, device_of(module)))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad(), eval_mode(module):
+        for place in modules:
+            layer = module.get_submodule(resolve(model, place))
+            hooks.enter_context(layer.register_forward_hook(partial(keep, place)))
+        forward(module, to_device(x, device_of(module)))
     missing = [place for place in modules if place not in kept]
     if missing:
         raise CourseError(
@@ -220,12 +216,9 @@ def measured_receptive_field(
     hook = net.get_submodule(name).register_forward_hook(
         lambda _, __, output: kept.append(output.clone())
     )
-    try:
-        with eval_mode(net), torch.enable_grad():
-            forward(net, x)
-            (gradient,) = torch.autograd.grad(_centre_unit(kept[-1]).sum(), x)
-    finally:
-        hook.remove()
+    with hook, eval_mode(net), torch.enable_grad():
+        forward(net, x)
+        (gradient,) = torch.autograd.grad(_centre_unit(kept[-1]).sum(), x)
     seen = gradient.abs().mean(dim=(0, 1)).cpu().numpy()  # (size, size)
     seen = seen / max(seen.max(), 1e-30)
     rows, columns = np.nonzero(seen)
@@ -319,7 +312,7 @@ def extract(
 ) -> np.ndarray:
     """Features (N, F) float32 of every example: the frozen backbone, run once.
 
-    data: ImageDataset, LazyImages, uint8 (N, H, W, 3), or texts for a text encoder.
+    data: ImageDataset, uint8 (N, H, W, 3), or texts for a text encoder.
     ``module`` None gives the pooled features before the head; a stage or module name
     gives that layer, averaged over space (N, C, h, w) or tokens (N, T, D) unless
     ``pool`` says otherwise.  Each backbone output is computed once, so a head can be
@@ -343,7 +336,7 @@ def extract(
     parts = []
     with torch.no_grad(), eval_mode(net):
         for start in range(0, len(examples), batch_size):
-            x = to_device(prepare(_chunk(examples, start, batch_size)), device)
+            x = to_device(prepare(examples[start : start + batch_size]), device)
             if module is None:
                 features = backbone.features(x)  # (N, F)
             else:
@@ -404,14 +397,6 @@ def by_length(examples) -> np.ndarray | None:
     if not texts or not all(isinstance(text, str) for text in examples):
         return None
     return np.argsort([len(text) for text in examples], kind="stable")
-
-
-def _chunk(examples, start: int, size: int):
-    """Examples from ``start`` on; a set that reads from disk is asked one by one."""
-    stop = min(start + size, len(examples))
-    if isinstance(examples, (np.ndarray, torch.Tensor, list, tuple)):
-        return examples[start:stop]
-    return np.stack([examples[i][0] for i in range(start, stop)])
 
 
 def _images(data) -> np.ndarray:

@@ -7,8 +7,6 @@ that the architecture "llama" has in such a file.  `compared` reads one back by
 transformers.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence
@@ -19,8 +17,6 @@ import torch
 
 from course_lib.errors import CourseError
 from course_lib.models import encoders
-
-__all__ = ["KINDS", "compared", "write"]
 
 KINDS = {"f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}
 MERGED = 32  # numbers of a block of Q8_0, of which rows are a multiple
@@ -96,7 +92,7 @@ def _split(tokenizer: dict) -> str:
             return "smollm"
         if kinds == ["ByteLevel"]:
             merges = tokenizer["model"]["merges"]
-            apart = not any(_ends_in_digit(merge) for merge in merges)
+            apart = not any("".join(m).replace(" ", "")[-1:].isdigit() for m in merges)
             return "smollm" if apart else "gpt-2"
     raise CourseError(
         "No GGUF file can be written: the tokenizer cuts words in a way that is not "
@@ -104,10 +100,6 @@ def _split(tokenizer: dict) -> str:
         "Expected: byte-level BPE as of GPT-2 or SmolLM2.\nDo: convert the merged "
         "model with llama.cpp's own script, or leave gguf out."
     )
-
-
-def _ends_in_digit(merge) -> bool:
-    return "".join(merge).replace(" ", "")[-1:].isdigit()
 
 
 def _describe(writer, config: dict, kind: str) -> None:

@@ -121,13 +121,10 @@ def features(model, heads, x):
         maps = model.forward_features(x)
         return as_vectors(model.forward_head(maps, pre_logits=True))
     seen = []
-    hook = model.get_submodule(heads[0]).register_forward_pre_hook(
+    with model.get_submodule(heads[0]).register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0])
-    )
-    try:
+    ):
         model(x)
-    finally:
-        hook.remove()
     return as_vectors(seen[0])
 
 

@@ -209,34 +209,6 @@ def never_repack(model) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def chat(tokenizer, turns: Sequence[str], system: str | None = None) -> list[int]:
-    """Tokens of a conversation in the tokenizer's template, open for the next answer.
-
-    turns: what user and assistant said, one after the other, the user first and last.
-    system: the instruction in front (None: the template's own).  Raises CourseError
-    where the tokenizer has no template, or the turns end with the assistant's.
-    """
-    if not tokenizer.chat_template:
-        raise CourseError(
-            "chat: the tokenizer has no chat template.\nExpected: one of a model that "
-            "was tuned to answer.\nDo: give the model a plain prompt instead."
-        )
-    if len(turns) % 2 != 1:
-        raise CourseError(
-            f"chat: {len(turns)} turns.\nExpected: an odd number, the user first and "
-            "last.\nDo: leave the answer that is to be written out."
-        )
-    roles = ["user", "assistant"] * (len(turns) // 2 + 1)
-    said = [dict(role=role, content=turn) for role, turn in zip(roles, turns)]
-    if system is not None:
-        said.insert(0, dict(role="system", content=system))
-    return list(
-        tokenizer.apply_chat_template(
-            said, add_generation_prompt=True, return_dict=True
-        )["input_ids"]
-    )
-
-
 def prompts(texts: Sequence[str]) -> list[str]:
     """What the model is given to continue, one a text."""
     return [PROMPT.format(text=text) for text in texts]

@@ -136,14 +136,22 @@ def splash(n, v, u, pixel, gen):
     return fill(0.75 * bumpy(n, theta, gen, 0.3, (5, 7, 9, 12)) - r, pixel)
 
 
-def patches(n, v, u, pixel, gen):
-    """Several touching lumps: an irregular cluster."""
-    signed = torch.full_like(v, -9.0)
-    for _ in range(5):
-        cy, cx = between(gen, n, -0.65, 0.65), between(gen, n, -0.65, 0.65)
-        d = between(gen, n, 0.2, 0.45) - polar(v - cy, u - cx)[0]
-        signed = torch.maximum(signed, d)
-    return fill(signed, pixel)
+def several(count, reach, smallest, largest):
+    """Discs whose centres lie within ``reach``."""
+
+    def draw(n, v, u, pixel, gen):
+        signed = torch.full_like(v, -9.0)
+        for _ in range(count):
+            cy, cx = between(gen, n, -reach, reach), between(gen, n, -reach, reach)
+            d = between(gen, n, smallest, largest) - polar(v - cy, u - cx)[0]
+            signed = torch.maximum(signed, d)
+        return fill(signed, pixel)
+
+    return draw
+
+
+patches = several(5, 0.65, 0.2, 0.45)  # touching lumps: an irregular cluster
+dots = several(6, 0.9, 0.06, 0.18)  # apart from each other
 
 
 def piece(n, v, u, pixel, gen):
@@ -152,16 +160,6 @@ def piece(n, v, u, pixel, gen):
     box = torch.minimum(size - u.abs(), size * ratio - v.abs())
     lump = size - (v**2 / ratio**2 + u**2).sqrt()
     return fill(torch.where(torch.rand(n, 1, 1, generator=gen) < 0.5, box, lump), pixel)
-
-
-def dots(n, v, u, pixel, gen):
-    """Several separate small discs."""
-    signed = torch.full_like(v, -9.0)
-    for _ in range(6):
-        cy, cx = between(gen, n, -0.9, 0.9), between(gen, n, -0.9, 0.9)
-        d = between(gen, n, 0.06, 0.18) - polar(v - cy, u - cx)[0]
-        signed = torch.maximum(signed, d)
-    return fill(signed, pixel)
 
 
 def comb(n, v, u, pixel, gen):

@@ -67,6 +67,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning with a sign for what is left away."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def interval(row: Mapping) -> str:
     """The ends of an interval of shares, as percentages."""
     return f"{percent(row['low'])} to {percent(row['high'])}"

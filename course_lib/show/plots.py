@@ -8,6 +8,7 @@ matplotlib figure; a cell ends with ``plots.show(fig, alt="...")``.
 import base64
 import html
 import io
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -122,21 +123,27 @@ def png_bytes(fig, limit: int = LIMIT) -> bytes:
     """
     pictures = any(axes.images for axes in fig.axes)
     for dpi in (DPI, 80, 64):
-        if pictures and len(full := _encoded(fig, dpi, None)) <= limit:
+        drawn = _drawn(fig, dpi)
+        if pictures and len(full := _encoded(drawn, None)) <= limit:
             return full
         for colours in (256,) if pictures else (256, 64):
-            small = _encoded(fig, dpi, colours)
+            small = _encoded(drawn, colours)
             if len(small) <= limit:
                 return small
     return small
 
 
-def _encoded(fig, dpi: int, colours: int | None) -> bytes:
+def _drawn(fig, dpi: int):
     from PIL import Image
 
     raw = io.BytesIO()
     fig.savefig(raw, format="png", dpi=dpi, metadata={"Software": None})
-    image = Image.open(raw).convert("RGB")
+    return Image.open(raw).convert("RGB")
+
+
+def _encoded(image, colours: int | None) -> bytes:
+    from PIL import Image
+
     if colours:
         image = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=0)
     out = io.BytesIO()
@@ -445,7 +452,9 @@ def heatmap(
     ax.grid(False)
     ax.set_title(title)
     if label:
-        figure.colorbar(image, ax=ax, label=label)
+        figure.colorbar(
+            image, ax=ax, label=textwrap.fill(label, max(16, 5 * len(rows)))
+        )
     return figure
 
 

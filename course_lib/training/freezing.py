@@ -137,13 +137,9 @@ def freeze_batchnorm(model) -> list[str]:
     names = []
     for name, layer in _frozen_batchnorm(model):
         layer.eval()
-        layer.train = MethodType(_ignore_train, layer)
+        layer.train = MethodType(lambda layer, mode=True: layer, layer)
         names.append(name)
     return names
-
-
-def _ignore_train(layer, mode: bool = True):
-    return layer
 
 
 def frozen_in_train_mode(model) -> list[str]:

@@ -15,7 +15,8 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 import numpy as np
 import torch
@@ -185,12 +186,8 @@ class FrozenStages:
             raise _Reached
 
         hook = net.get_submodule(self.place).register_forward_hook(stop)
-        try:
+        with hook, suppress(_Reached):
             net(x)
-        except _Reached:
-            pass
-        finally:
-            hook.remove()
         return reached[0]
 
     def _folded(self, x: torch.Tensor) -> nn.Module:
@@ -208,37 +205,32 @@ class FrozenStages:
                 layer = net.get_submodule(norm)
                 fused = fuse_conv_bn_eval(net.get_submodule(conv), layer)
                 shell.set_submodule(conv, fused.to(memory_format=torch.channels_last))
-                rest = [
-                    getattr(layer, name, None) for name in ("drop", "act")
-                ]  # timm's
-                rest = nn.Sequential(*(part for part in rest if part is not None))
-                shell.set_submodule(norm, rest)
+                rest = [getattr(layer, name, None) for name in ("drop", "act")]  # timm
+                shell.set_submodule(norm, nn.Sequential(*filter(None, rest)))
             found = self._until(x, shell)
         atol = TOLERANCE * float(expected.abs().max())
         return shell if torch.allclose(found, expected, rtol=0, atol=atol) else net
 
     def _normalised(self, x: torch.Tensor, net: nn.Module):
         """[(convolution, its BatchNorm)] below the stage, and the stage's output."""
-        last, pairs, hooks = [None, None], [], []
-        for name, module in net.named_modules():
+        last, pairs = [None, None], []
 
-            def convolved(_, __, output, name=name):
-                last[:] = name, output
+        def convolved(name, _, __, output):
+            last[:] = name, output
 
-            def normalises(module, inputs, name=name):
-                if inputs[0] is last[1] and module.running_mean is not None:
-                    pairs.append((last[0], name))
+        def normalises(name, module, inputs):
+            if inputs[0] is last[1] and module.running_mean is not None:
+                pairs.append((last[0], name))
 
-            if type(module) is nn.Conv2d:
-                hooks.append(module.register_forward_hook(convolved))
-            elif isinstance(module, nn.BatchNorm2d):
-                hooks.append(module.register_forward_pre_hook(normalises))
-        try:
-            expected = self._until(x, net)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return pairs, expected
+        with ExitStack() as hooks:
+            for name, module in net.named_modules():
+                if type(module) is nn.Conv2d:
+                    hook = module.register_forward_hook(partial(convolved, name))
+                    hooks.enter_context(hook)
+                elif isinstance(module, nn.BatchNorm2d):
+                    hook = module.register_forward_pre_hook(partial(normalises, name))
+                    hooks.enter_context(hook)
+            return pairs, self._until(x, net)
 
     @staticmethod
     def _room(shape, dtype, memory: int) -> torch.Tensor:
@@ -274,28 +266,23 @@ class FrozenStages:
 
     def _traced(self, x: torch.Tensor, wanted: set[str]):
         """[(name, begins)] of all calls, in order; outputs wanted; the logits."""
-        net, calls, outputs, hooks = features.network(self.backbone), [], {}, []
-        for name, module in net.named_modules():
+        net, calls, outputs = features.network(self.backbone), [], {}
 
-            def begins(_, __, name=name):
-                calls.append((name, True))
+        def begins(name, *_):
+            calls.append((name, True))
 
-            def ends(_, __, output, name=name):
-                calls.append((name, False))
-                if name in wanted and isinstance(output, torch.Tensor):
-                    outputs[name] = output.clone()
+        def ends(name, _, __, output):
+            calls.append((name, False))
+            if name in wanted and isinstance(output, torch.Tensor):
+                outputs[name] = output.clone()
 
-            hooks += [
-                module.register_forward_pre_hook(begins),
-                module.register_forward_hook(ends),
-            ]
-        try:
-            with torch.no_grad(), features.eval_mode(net):
-                logits = net(x)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return calls, outputs, logits
+        with ExitStack() as hooks, torch.no_grad(), features.eval_mode(net):
+            for name, module in net.named_modules():
+                before = module.register_forward_pre_hook(partial(begins, name))
+                hooks.enter_context(before)
+                behind = module.register_forward_hook(partial(ends, name))
+                hooks.enter_context(behind)
+            return calls, outputs, net(x)
 
     def _split(self, calls) -> tuple[set[str], set[str]]:
         """Names of the modules that have run when the stage ends, and of the others."""

@@ -205,24 +205,19 @@ def fit(
     train,
     val=None,
     *,
-    epochs: float = 4,
-    steps: int | None = None,
-    lr: float = 5e-5,
     seed: int = 0,
     recipe: TrainerRecipe = TrainerRecipe(),
+    **options,
 ) -> list[dict]:
     """Train with :func:`trainer` and clean up; returns the Trainer's log of losses.
 
     Checkpoints go to a temporary folder; the global generators come back as they
-    were.  Arguments as in `trainer`.
+    were.  Arguments as in `trainer`; options: its epochs, steps and lr.
     """
     with tempfile.TemporaryDirectory() as folder, isolated(seed):
         kept = {"output_dir": folder} | dict(recipe.arguments)
         recipe = replace(recipe, arguments=kept)
-        run = trainer(
-            backbone, train, val, epochs=epochs, steps=steps, lr=lr, seed=seed,
-            recipe=recipe,
-        )  # fmt: skip
+        run = trainer(backbone, train, val, seed=seed, recipe=recipe, **options)
         run.train()
     backbone.model.eval()
     return run.state.log_history

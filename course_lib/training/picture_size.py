@@ -9,12 +9,8 @@ pass takes time by the number of pixels.  The rule takes the smallest of 128, 16
 asked for would not suffice.  Tan & Le 2019 (resolution and cost of EfficientNet).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-
-__all__ = ["SIZES", "SizeRule", "Work"]
 
 SIZES = (64, 96, 128, 160, 224)  # pixels a side
 LEAST = 128  # below, ImageNet's features answer worse, scaled-up pictures included

@@ -239,6 +239,7 @@ def check_prompt_bug(learner, rng):
     N, T, n, d = 5, 7, int(rng.integers(2, 5)), 4
     lengths = rng.permutation([7, 2, 3, 5, 4])
     mask = torch.tensor(np.arange(T) < lengths[:, None]).long()
+    mask[::2] = mask[::2].flip(1)  # padding in front, as decoders have it
     P, words = tensor(rng, n, d), tensor(rng, N, T, d)
     found = learner.run(
         "longer, wider = prepend(P, words, mask.clone())\nresult = [longer, wider]",

@@ -17,6 +17,7 @@ HINTS = {
     "even": "The levels are evenly spaced: those of the probabilities are, their "
     "quantiles are not.",
     "ends": "The ends are -1 and 1: divide by the largest.",
+    "float64": "The levels are a tensor in double precision, torch.float64.",
     "offset": "The probabilities start at 1 - (1/32 + 1/30) / 2.",
     "absolute": "The scale of a block is its largest absolute value: blocks may be "
     "negative.",
@@ -75,6 +76,8 @@ def check_nf4_levels(learner, rng):
     delta = (1 / 32 + 1 / 30) / 2
     levels = book(1 - delta)
     if close(found, levels / levels.max(), 1e-5):
+        if getattr(found, "dtype", None) != torch.float64:
+            raise Wrong("float64", credit=0.75)
         return
     if shape(found) != (16,):
         raise Wrong("sixteen")

@@ -70,37 +70,18 @@ def test_mmd_is_unbiased_between_gaussians():
 def test_mmd_of_rows_that_are_alike():
     X = np.ones((4, 2))
     assert distances.mmd(X, X) == 0
-    assert distances.mmd_test(X, X) == (0, 1)
     Y = np.concatenate([np.ones((9, 2)), np.zeros((1, 2))])  # the median distance is 0
     assert np.isfinite(distances.mmd(X, Y))
 
 
-def test_mmd_test_permutes_the_rows():
-    X, Y = two_samples(12, 9, 2, seed=3, by=0.7)
-    value, p = distances.mmd_test(X, Y, permutations=300, seed=1)
-    assert value == pytest.approx(distances.mmd(X, Y))
-    assert (p * 301) == pytest.approx(round(p * 301))
-    pooled, rng = np.concatenate([X, Y]), np.random.default_rng(9)
-    values = []
-    for _ in range(2000):
-        order = rng.permutation(21)
-        values.append(distances.mmd(pooled[order[:12]], pooled[order[12:]]))
-    exact = np.mean(np.array(values) >= value)
-    assert p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 300) + 0.01)
-
-
 # -- level and power of the two-sample tests --------------------------------------
-
-
-def p_mmd(X, Y, seed):
-    return distances.mmd_test(X, Y, permutations=99, seed=seed)[1]
 
 
 def p_classifier(X, Y, seed):
     return distances.classifier_test(X, Y, seed=seed, permutations=99)[1]
 
 
-@pytest.mark.parametrize("test", [p_mmd, p_classifier])
+@pytest.mark.parametrize("test", [p_classifier])
 @pytest.mark.parametrize("n, m, features", [(20, 35, 3), (15, 15, 40)])
 def test_level_on_equal_domains(test, n, m, features):
     p_values = [test(*two_samples(n, m, features, s), s) for s in range(200)]
@@ -108,7 +89,7 @@ def test_level_on_equal_domains(test, n, m, features):
     assert np.mean(np.array(p_values) <= 0.5) > 0.3  # nor is it asleep
 
 
-@pytest.mark.parametrize("test", [p_mmd, p_classifier])
+@pytest.mark.parametrize("test", [p_classifier])
 @pytest.mark.parametrize("by, spread", [(1.0, 1.0), (0.0, 1.8)])
 def test_power_on_another_mean_or_spread(test, by, spread):
     found = [test(*two_samples(60, 90, 4, s, by, spread), s) <= 0.01 for s in range(20)]
@@ -165,9 +146,9 @@ def test_proxy_a_distance():
 def test_global_random_state_is_left_alone():
     X, Y = two_samples(20, 20, 2, seed=0)
     before = np.random.get_state()[1].copy()
-    first = distances.classifier_test(X, Y), distances.mmd_test(X, Y)
+    first = distances.classifier_test(X, Y)
     assert (np.random.get_state()[1] == before).all()
-    assert first == (distances.classifier_test(X, Y), distances.mmd_test(X, Y))
+    assert first == distances.classifier_test(X, Y)
 
 
 # -- Frechet distance -------------------------------------------------------------
@@ -261,10 +242,9 @@ def test_predicted_counts_against_scipy():
     source, target = rng.integers(0, 4, 200), rng.integers(0, 3, 150)
     table = [np.bincount(one, minlength=4) for one in (source, target)]
     expected = stats.chi2_contingency(table).pvalue
-    found = shift.label_shift_test(source, target, 6)
+    found = shift.counts_test(source, target, 0)[1]
     assert found == pytest.approx(expected) and found < 1e-6
-    assert shift.label_shift_test(source, source, 4) == pytest.approx(1)
-    assert shift.label_shift_test([1, 1], [1], 2) == 1
+    assert shift.counts_test(source, source, 0)[1] == pytest.approx(1)
     small = stats.chi2_contingency([[9, 1], [1, 3]], correction=False).statistic
     few = shift.counts_test(np.repeat([0, 1], [9, 1]), np.repeat([0, 1], [1, 3]), 0)
     assert few[0] == pytest.approx(small)
@@ -280,7 +260,7 @@ def test_predicted_counts_keep_their_level(n, m):
     for seed in range(200):
         rng = np.random.default_rng(seed)
         source, target = rng.choice(4, n, p=p), rng.choice(4, m, p=p)
-        p_values.append(shift.label_shift_test(source, target, 4, seed))
+        p_values.append(shift.counts_test(source, target, seed)[1])
     assert keeps_its_level(p_values)
 
 
@@ -504,8 +484,7 @@ def test_a_thousand_examples_of_256_features_take_seconds():
     start = time.process_time()
     shift.examine((X, y, y), (Y, z), (z[:50], z[:50]))
     middle = time.process_time()
-    distances.mmd_test(X, Y)
-    assert middle - start < 5 and time.process_time() - middle < 3
+    assert middle - start < 5
 
 
 # -- subgroups and calibration ----------------------------------------------------
@@ -524,7 +503,6 @@ def test_subgroups_have_wilson_intervals():
         interval = stats.binomtest(right, row["n"]).proportion_ci(method="wilson")
         assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
     assert table[0]["accuracy"] == 0.7
-    assert subgroups.worst_gap(table) == pytest.approx(0.3)
 
 
 def test_each_column_is_audited_by_itself():
@@ -538,10 +516,6 @@ def test_each_column_is_audited_by_itself():
     expected = [("tool", "A", 2), ("tool", "B", 2), ("lot", 1.0, 3)]
     assert found == [*expected, ("lot", "missing", 1)]
     json.dumps(table)
-    assert subgroups.worst_gap(table) == 0.5  # within the tools, not across columns
-    assert subgroups.worst_gap(table, smallest=3) == 0
-    with pytest.raises(CourseError, match="no group"):
-        subgroups.worst_gap(table, smallest=5)
 
 
 def test_calibration_by_hand():
@@ -574,7 +548,7 @@ def test_calibrated_probabilities_have_little_error():
 # -- bad input --------------------------------------------------------------------
 
 GOOD = np.random.default_rng(0).normal(size=(8, 3))
-NAMES = ["mmd", "mmd_test", "proxy_a_distance", "classifier_test", "frechet_distance"]
+NAMES = ["mmd", "proxy_a_distance", "classifier_test", "frechet_distance"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -600,8 +574,6 @@ def test_bad_features_are_named(name):
 def test_bad_settings_are_named():
     with pytest.raises(CourseError, match="bandwidth"):
         distances.mmd(GOOD, GOOD, bandwidth=0)
-    with pytest.raises(CourseError, match="permutations"):
-        distances.mmd_test(GOOD, GOOD, permutations=0)
     with pytest.raises(CourseError, match="folds"):
         distances.classifier_test(GOOD, GOOD, folds=1)
     with pytest.raises(CourseError, match="N >= 9"):
@@ -612,8 +584,6 @@ def test_bad_settings_are_named():
 def test_bad_labels_are_named(bad):
     with pytest.raises(CourseError, match="whole numbers"):
         shift.estimate_label_shift([0, 1], [0, 1], bad, 3)
-    with pytest.raises(CourseError, match="whole numbers"):
-        shift.label_shift_test(bad, [0, 1], 3)
 
 
 def test_bad_examinations_are_named():

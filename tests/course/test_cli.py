@@ -191,6 +191,7 @@ def test_completion_is_shown_and_installed(shell, course, tmp_path):
     assert any("_COURSE_COMPLETE" in path.read_text() for path in files)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_bash_completes_what_was_installed(tmp_path):
     """bash, told to install completion and started again, completes a command."""
@@ -352,6 +353,7 @@ def test_run_names_the_failing_cell_and_goes_on(course, write_lesson, tmp_path):
     assert broken.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_lesson_runs_in_this_python_and_in_its_own_folder(write_lesson):
     path = write_lesson(
         "00_where", "import os, sys; print(sys.executable)", "print(os.getcwd())"

@@ -1,6 +1,7 @@
 """The learner's copy: nothing tracked is written, and no cell is ever lost."""
 
 import json
+import re
 
 import pytest
 
@@ -161,3 +162,38 @@ def test_the_course_itself_is_no_copy(monkeypatch):
     monkeypatch.setenv("COURSE_COPY", str(paths.ROOT))
     with pytest.raises(CourseError, match="overwritten"):
         learner_copy.folder()
+
+
+# -- links -----------------------------------------------------------------------------
+
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")  # to a file: an address has a colon
+
+
+def test_every_link_of_the_notebooks_opens_in_the_copy(tmp_path, monkeypatch):
+    """JupyterLab opens files below the copy only, and no folders from a link."""
+    monkeypatch.setenv("COURSE_COPY", str(tmp_path / "mine"))
+    learner_copy.renew()
+    pages = [learner_copy.own(path) for path in learner_copy.shipped()]
+    pages += (tmp_path / "mine" / "data" / "cards").glob("*.md")
+    found, dead = 0, []
+    for page in pages:
+        if page.suffix == ".md":
+            texts = [page.read_text("utf-8")]
+        else:
+            cells = json.loads(page.read_text("utf-8"))["cells"]
+            texts = [learner_copy.text(c) for c in cells if c["cell_type"] != "code"]
+        for target in LINK.findall("\n".join(texts)):
+            there = (page.parent / target).resolve()
+            found += 1
+            if not there.is_file() or tmp_path / "mine" not in there.parents:
+                dead.append(f"{page.name}: {target}")
+    assert found > 10 and dead == []
+
+
+def test_cards_come_along_and_follow_the_course(lesson, small_course):
+    card = small_course / "data" / "cards" / "set.md"
+    card.parent.mkdir()
+    for content in (b"a card", b"a newer card"):
+        card.write_bytes(content)
+        learner_copy.renew()
+        assert learner_copy.own(card).read_bytes() == content

@@ -93,6 +93,7 @@ def test_a_machine_that_cannot_run_checks_is_no_verdict(monkeypatch):
     assert learner_progress.load() == {}
 
 
+@pytest.mark.slow
 @needs_sandbox
 def test_the_score_is_that_of_the_checks_in_the_sandbox(monkeypatch, capsys):
     """A wrong answer that the visible test lets pass scores less; no answer is told."""

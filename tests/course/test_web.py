@@ -12,6 +12,7 @@ from course_lib.course import runner
 from course_lib.course.grading import release
 from course_lib.course.web import page_sources, website
 from course_lib.errors import CourseError
+from course_lib.lessons import claims
 
 EXTRA = ("sphinx", "myst_nb", "pydata_sphinx_theme", "latex2mathml")
 installed = all(importlib.util.find_spec(name) for name in EXTRA)
@@ -34,6 +35,7 @@ def test_a_site_of_one_lesson(tmp_path):
     assert site.warnings == [], "course web exits with 1 for these"
     it_is_whole(site.folder)
     the_lesson_has_its_formulas_figures_and_cells(site.folder)
+    a_claim_and_its_cell_lead_to_each_other(site.folder)
     it_asks_nothing_of_other_hosts(site.folder)
     website.check_folder(site.folder)  # it may be replaced: no error
     it_gives_no_solution_away(site.folder)
@@ -65,6 +67,27 @@ def the_lesson_has_its_formulas_figures_and_cells(folder):
     assert all((folder / name).is_file() for _, name in figures)
     assert page.count("<math ") > 20 and r"\frac" not in re.sub("<math[^>]*>", "", page)
     assert "this figure has controls" in page
+
+
+def a_claim_and_its_cell_lead_to_each_other(folder):
+    ledger = (folder / "claims.html").read_text("utf-8")
+    lesson = (folder / "notebooks" / "08_lora.html").read_text("utf-8")
+    for row in claims.ledger():
+        page = (folder / "claims" / f"{row['id'].lower()}.html").read_text("utf-8")
+        assert f'href="claims/{row["id"].lower()}.html"' in ledger
+        if row["lesson"] == "08":
+            assert f"../notebooks/08_lora.html#cell-{row['cell']}" in page
+            assert f"../claims/{row['id'].lower()}.html" in lesson
+
+
+def test_a_claim_shows_each_world_by_itself():
+    found = "Small world: two points more. Real world (Lite0): none, ± 1"
+    row = dict.fromkeys(claims.FIELDS, "x") | {"finding": found, "notebook": ""}
+    text = page_sources.claim_text(row, {}).splitlines()
+    assert "**Small world.** two points more" in text
+    assert any(x.startswith("**Real world.**") and "none, ± 1" in x for x in text)
+    assert claims.by_world("both the same") == {"": "both the same"}
+    assert claims.by_world(found)["Real world"] == "(Lite0): none, ± 1"
 
 
 def it_asks_nothing_of_other_hosts(folder):

@@ -18,7 +18,7 @@ SUFFIX = {"CMYK": "tif", "I;16": "tif"}
 
 
 @pytest.fixture(autouse=True)
-def tiny_and_short(monkeypatch):
+def tiny_and_short(monkeypatch, undrawn):
     """The real command with a tiny backbone, the shortest runs and no bar."""
     load = zoo.load
 
@@ -77,6 +77,7 @@ def diagnose(tmp_path, data, *options):
     return cli.main([str(word) for word in (*line, "--size", 32, *options)])
 
 
+@pytest.mark.drawn
 @pytest.mark.slow
 def test_a_folder_gets_a_verdict_a_page_and_numbers(tmp_path, steel, capsys):
     hidden = steel / "dark" / ".ipynb_checkpoints"

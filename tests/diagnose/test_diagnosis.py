@@ -187,7 +187,7 @@ def test_the_gain_is_the_difference_of_the_arms_that_validation_prefers(found):
 
 
 @pytest.mark.slow
-def test_a_diagnosis_survives_json(found, tmp_path):
+def test_a_diagnosis_survives_json(found, tmp_path, undrawn):
     again = Diagnosis.from_dict(json.loads(json.dumps(found.to_dict())))
     assert again == found and str(again) == str(found)
     page = found.save(tmp_path)
@@ -274,6 +274,7 @@ def knowing_start():
     return backbone
 
 
+@pytest.mark.slow
 def test_a_start_that_knows_the_task_helps(tmp_path):
     data = colours(700, noise=90)
     options = QUICK | dict(labels_per_class=4, steps=6)
@@ -289,7 +290,7 @@ def dead_start():
 
 
 @pytest.mark.slow
-def test_a_start_that_sees_nothing_hurts(tmp_path):
+def test_a_start_that_sees_nothing_hurts(tmp_path, undrawn):
     bad = diagnosed(
         dead_start(),
         colours(700, noise=20),
@@ -307,8 +308,9 @@ def test_a_start_that_sees_nothing_hurts(tmp_path):
 def test_choices_do_not_depend_on_the_test_labels(tmp_path):
     data, test = colours(120), colours(90, seed=5)
     moved = replace(test, labels=np.random.default_rng(0).permutation(test.labels))
+    options = QUICK | dict(repeats=(2, 2))
     one, other = (
-        diagnosed(tiny.resnet(), data, test=part, folder=tmp_path, **QUICK)
+        diagnosed(tiny.resnet(), data, test=part, folder=tmp_path, **options)
         for part in (test, moved)
     )
     assert one.data["shared_test"] and one.data["test"] == 90
@@ -330,8 +332,8 @@ def test_a_small_folder_is_split_anew_each_time_and_says_so(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_run_that_diverges_is_never_chosen(tmp_path):
-    options = QUICK | dict(rates=(1e-2, 1e30))
+def test_a_training_run_that_diverges_is_never_chosen(tmp_path, undrawn):
+    options = QUICK | dict(rates=(1e-2, 1e30), repeats=(2, 2))
     one = diagnosed(tiny.resnet(), colours(120), folder=tmp_path, **options)
     assert set(one.arms["full"]["taken"]) == {"learning rate 0.01"}
     only = diagnosed(
@@ -438,8 +440,8 @@ class Page(HTMLParser):
 
 @pytest.mark.slow
 def test_the_page_is_whole_accessible_and_needs_nothing_else(found):
-    page = Page()
-    page.feed(found.html())
+    page, text = Page(), found.html()
+    page.feed(text)
     assert page.open == [] and page.headings[0] == 1
     assert page.headings.count(1) == 1 and max(np.diff(page.headings)) <= 1
     tags = {name for name, _ in page.tags}
@@ -453,18 +455,18 @@ def test_the_page_is_whole_accessible_and_needs_nothing_else(found):
         assert len(attributes["alt"].split()) > 5
     heads = [a for n, a in page.tags if n == "th"]
     assert heads and all(a["scope"] in ("row", "col") for a in heads)
-    assert "http" not in re.sub(r'src="data:[^"]*"', "", found.html())
+    assert "http" not in re.sub(r'src="data:[^"]*"', "", text)
 
 
 @pytest.mark.slow
-def test_what_comes_from_files_is_escaped(found):
+def test_what_comes_from_files_is_escaped(found, undrawn):
     page = found.html()
     assert "<script>" not in page and "&lt;script&gt;alert(1)" in page
     assert "A<b>" not in page and "A&lt;b&gt;" in page
     odd = replace(found, backbone="<img src=x>", data=found.data | {"name": "<h1>&"})
-    assert "<img src=x>" not in odd.html() and "<h1>&a" not in odd.html()
-    parsed = Page()
-    parsed.feed(odd.html())
+    page, parsed = odd.html(), Page()
+    assert "<img src=x>" not in page and "<h1>&a" not in page
+    parsed.feed(page)
     assert parsed.headings.count(1) == 1
 
 
@@ -483,7 +485,8 @@ def test_every_sentence_is_finished(found):
 
 
 def small(**changed):
-    return diagnosed(**dict(backbone=tiny.resnet(), data=colours(90)) | QUICK | changed)
+    usual = dict(backbone=tiny.resnet(), data=colours(90), repeats=(2, 2))
+    return diagnosed(**QUICK | usual | changed)
 
 
 @pytest.mark.slow
@@ -556,19 +559,13 @@ def test_unequal_classes_are_judged_by_balanced_accuracy():
 
 
 @pytest.mark.slow
-def test_numbers_in_a_column_become_quartiles(tmp_path):
-    one = small(groups={"pitch": np.linspace(1, 2, 90)}, folder=tmp_path)
-    rows = [row for row in one.subgroups if row["column"] == "pitch"]
-    assert len(rows) == 4 and all(" to " in row["group"] for row in rows)
-
-
-@pytest.mark.slow
-def test_the_same_numbers_with_one_thread_and_two(tmp_path):
+def test_the_same_numbers_with_one_thread_and_two_and_quartiles_of_a_column(tmp_path):
     both = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
         try:
-            both.append(small(folder=tmp_path / str(threads)))
+            groups = {"pitch": np.linspace(1, 2, 90)}
+            both.append(small(groups=groups, folder=tmp_path / str(threads)))
         finally:
             torch.set_num_threads(1)
     one, two = both
@@ -576,6 +573,8 @@ def test_the_same_numbers_with_one_thread_and_two(tmp_path):
     assert one.gains["transfer"]["mean"] == pytest.approx(
         two.gains["transfer"]["mean"], abs=0.05
     )
+    rows = [row for row in one.subgroups if row["column"] == "pitch"]
+    assert len(rows) == 4 and all(" to " in row["group"] for row in rows)
 
 
 @pytest.mark.parametrize("seconds, fewest, most", [(0.5, 300, 300), (4, 68, 75)])
@@ -596,24 +595,20 @@ def test_the_steps_are_cut_to_the_time(monkeypatch, seconds, fewest, most):
 
 @pytest.mark.slow
 def test_it_stops_at_the_fewest_repeats_when_the_time_is_over(tmp_path):
-    quick = QUICK | dict(repeats=(2, 5))
-    over = small(folder=tmp_path, minutes=1e-6, **quick)
+    over = small(folder=tmp_path, minutes=1e-6, repeats=(2, 3))
     assert over.plan["repeats"] == 2
-    within = small(folder=tmp_path, minutes=60, **quick)
-    assert within.plan["repeats"] == 5
+    within = small(folder=tmp_path, minutes=60, repeats=(2, 3))
+    assert within.plan["repeats"] == 3
 
 
 @pytest.mark.slow
-def test_progress_is_quiet_in_ci(monkeypatch, tmp_path, capsys):
+def test_progress_is_quiet_in_ci_and_nothing_of_the_backbone_is_changed(
+    monkeypatch, tmp_path, capsys
+):
     monkeypatch.setenv("CI", "1")
-    small(folder=tmp_path, progress=True)
-    assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.slow
-def test_nothing_of_the_backbone_is_changed(tmp_path):
     backbone = tiny.resnet()
     before = {k: v.clone() for k, v in backbone.model.state_dict().items()}
-    small(backbone=backbone, folder=tmp_path)
+    small(backbone=backbone, folder=tmp_path, progress=True)
+    assert capsys.readouterr() == ("", "")
     after = backbone.model.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)

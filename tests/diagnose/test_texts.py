@@ -53,7 +53,7 @@ def test_weights_that_cannot_see_the_classes_are_not_said_to_help(found):
     assert "counted characters (TF-IDF)" in found.recommendation
 
 
-def test_the_report_speaks_of_texts(found):
+def test_the_report_speaks_of_texts(found, undrawn):
     assert Diagnosis.from_dict(found.to_dict()) == found
     page = found.html()
     for said in (str(found), page):
@@ -87,7 +87,7 @@ def test_a_cheaper_way_says_what_it_is_cheaper_than(found):
     assert "fine-tuning of all layers" in said.recommendation
 
 
-def test_saturated_scores_are_marked_and_not_used(found):
+def test_saturated_scores_are_marked_and_not_used(found, undrawn):
     scores = {"LogME": -0.6, "H-score": 1.0, "kNN": 0.8, "LEEP": None}
     other = {"LogME": -0.7, "H-score": 0.9999, "kNN": 0.6, "LEEP": None}
     both = {"pretrained": scores, "random": other, "saturated": ["H-score"]}

@@ -5,7 +5,12 @@ import json
 import pytest
 
 from course_lib.errors import CourseError
-from course_lib.jobs import language_configuration, language_data, language_tokens
+from course_lib.jobs import (
+    configuration,
+    language_configuration,
+    language_data,
+    language_tokens,
+)
 from course_lib.models import language_models
 
 
@@ -263,7 +268,7 @@ def test_the_example_is_the_default():
 
     values = yaml.safe_load(language_configuration.example())
     assert language_configuration.from_dict(values).to_dict() == config().to_dict()
-    schema = language_configuration.schema()
+    schema = configuration.schema(language_configuration.LanguageConfig)
     assert set(schema["properties"]) == set(values)
 
 

@@ -16,6 +16,8 @@ from course_lib.jobs.language_data import one_prompt
 from course_lib.methods import packed_updates
 from course_lib.models import gguf_files, language_models
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
@@ -72,6 +74,8 @@ def weights(folder):
     return load_file(merged if merged.exists() else adapter)
 
 
+@pytest.mark.slow
+@pytest.mark.drawn
 @pytest.mark.parametrize("method", ["lora", "qlora", "full"])
 def test_a_job_leaves_a_model_that_answers(method, model_folder, data, tmp_path):
     gguf = "f16" if method == "lora" else "none"
@@ -95,6 +99,7 @@ def test_a_job_leaves_a_model_that_answers(method, model_folder, data, tmp_path)
     assert together == alone  # padding on the left changes nothing
 
 
+@pytest.mark.slow
 def test_the_adapter_is_pefts_and_merges_once_into_tied_weights(
     model_folder, data, tmp_path
 ):
@@ -121,6 +126,7 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method, at", [("qlora", 5), ("full", 2)])
 def test_a_killed_job_ends_with_the_same_weights(
     method, at, model_folder, data, tmp_path
@@ -141,6 +147,7 @@ def test_a_killed_job_ends_with_the_same_weights(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_another_job_in_the_folder_is_refused(model_folder, data, tmp_path):
     config = settings(model_folder, merged=False, updates=1)
     language_job.run(config, data, tmp_path)
@@ -230,6 +237,7 @@ def test_expanded_layers_answer_the_same_and_are_put_back(model_folder):
 # -- GGUF -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_eight_bits_read_back_close(model_folder, tmp_path):
     path = gguf_files.write(model_folder, tmp_path / "m.gguf", "q8_0")
     model, tokenizer = language_models.load(f"hf/{model_folder}")
@@ -260,6 +268,7 @@ def test_what_gguf_cannot_hold_is_told(key, value, said, model_folder, tmp_path)
 # -- the command ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_train_and_predict_on_the_command_line(model_folder, data, tmp_path, capsys):
     import yaml
 

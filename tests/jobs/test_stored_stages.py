@@ -22,7 +22,7 @@ def config(**values):
 
 
 @pytest.fixture(autouse=True)
-def tiny_models(monkeypatch):
+def tiny_models(monkeypatch, undrawn):
     load = zoo.load
 
     def chosen(name=None, num_classes=None, seed=0, pretrained=True):

@@ -191,7 +191,7 @@ def test_every_example_configuration_fits_schema_and_reader():
     for where, text in shown.items():
         values = yaml.safe_load(text)
         if values.get("task") == "language":
-            schema = language_configuration.schema()
+            schema = configuration.schema(language_configuration.LanguageConfig)
             jsonschema.validate(values, schema)
             language_configuration.from_dict(values, where)
             continue

@@ -32,7 +32,7 @@ def text_folder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def tiny_models(monkeypatch, text_folder):
+def tiny_models(monkeypatch, text_folder, undrawn):
     load = zoo.load
 
     def chosen(name=None, num_classes=None, seed=0, pretrained=True):
@@ -285,6 +285,7 @@ def test_the_card_says_what_matters(tmp_path, pictures):
     assert f"| accuracy | {100 * share:.1f} % |" in card
 
 
+@pytest.mark.drawn
 @pytest.mark.slow
 def test_a_text_job_from_csv_to_prediction(tmp_path, capsys):
     rng = np.random.default_rng(0)

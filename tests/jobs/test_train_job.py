@@ -25,7 +25,7 @@ SHORT = {"epochs": 2, "batch_size": 8, "baseline_rates": [0.001], "onnx": False,
 
 
 @pytest.fixture(autouse=True)
-def tiny_models(monkeypatch):
+def tiny_models(monkeypatch, undrawn):
     """The real job with a tiny backbone and no bar."""
     load = zoo.load
 
@@ -78,6 +78,8 @@ class Outline(HTMLParser):
         self.captions += tag == "caption"
 
 
+@pytest.mark.slow
+@pytest.mark.drawn
 def test_the_command_trains_tests_and_reports(tmp_path, pictures, capsys):
     path, out = tmp_path / "job.yaml", tmp_path / "out"
     path.write_text(config(epochs=4, head_rate=0.01, backbone_rate=0.01).to_yaml())

@@ -7,20 +7,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 
 from course_lib import training
 from course_lib.course import cli
 from course_lib.training import distributed, evaluation
 
 PROGRAM = """
-import json, sys
+import json, os, sys
 import tiny, torch
 from torch import nn
 from safetensors.torch import save_file
 from course_lib import training
+from course_lib.course import cli
 from course_lib.training import freezing, distributed, schedules
 
 def sgd(**changed):
@@ -62,7 +66,7 @@ def killed(epoch, model, optimizer):
 def interrupted():
     return tiny.vit(), dict(epochs=4), {}
 
-def fitted(name, backbone, options, changed):
+def fitted(out, name, backbone, options, changed):
     state = f"{out}/{name}-state.safetensors"
     usual = dict(
         batch_size=8, augment=training.random_flips(), optimization=sgd(),
@@ -73,72 +77,139 @@ def fitted(name, backbone, options, changed):
         recipe=training.Recipe(**usual | changed), **dict(lr=0.02) | options,
     )
 
-out, report = sys.argv[1], {}
-together = distributed.current()
-for make in (
-    vit, uneven, adam, gradual, interrupted, frozen_batchnorm, learning_batchnorm
-):
-    backbone, options, changed = make()
-    if make is interrupted and together.size > 1:
-        try:
-            fitted(make.__name__, backbone, options, dict(on_epoch=killed))
-        except Killed:
-            backbone, options, changed = make()
-    history = fitted(make.__name__, backbone, options, changed)
-    report[make.__name__] = history.val_loss + history.train_loss
+def all_of(out):
+    report, together = {}, distributed.current()
+    for make in (
+        vit, uneven, adam, gradual, interrupted, frozen_batchnorm, learning_batchnorm
+    ):
+        backbone, options, changed = make()
+        if make is interrupted and together.size > 1:
+            try:
+                fitted(out, make.__name__, backbone, options, dict(on_epoch=killed))
+            except Killed:
+                backbone, options, changed = make()
+        history = fitted(out, make.__name__, backbone, options, changed)
+        report[make.__name__] = history.val_loss + history.train_loss
+        if together.rank == 0:
+            state = {k: v.contiguous() for k, v in backbone.model.state_dict().items()}
+            save_file(state, f"{out}/{make.__name__}.safetensors")
     if together.rank == 0:
-        state = {k: v.contiguous() for k, v in backbone.model.state_dict().items()}
-        save_file(state, f"{out}/{make.__name__}.safetensors")
-if together.rank == 0:
-    with open(f"{out}/report.json", "w") as stream:
-        kind = type(together).__name__
-        json.dump({"size": together.size, "kind": kind, "losses": report}, stream)
+        with open(f"{out}/report.json", "w") as stream:
+            kind = type(together).__name__
+            json.dump({"size": together.size, "kind": kind, "losses": report}, stream)
+
+with open(sys.argv[1]) as stream:
+    todo = json.load(stream)
+for step in todo:
+    if "environment" in step:  # as another `accelerate launch` would have set it
+        from accelerate.state import AcceleratorState
+        os.environ.update(step["environment"])
+        AcceleratorState._reset_state()
+        distributed.current.cache_clear()
+    if "command" in step:
+        assert cli.main(step["command"]) == 0
+    else:
+        all_of(step["out"])
 """
 
 
-def environment():
+def launched(program, todo):
+    """Two processes on the CPU by `accelerate launch`."""
+    program.write_text(PROGRAM)
+    steps = program.with_suffix(".json")
+    steps.write_text(json.dumps(todo))
     here = Path(__file__).parents[1]
-    path = os.pathsep.join([str(here), str(here.parent)])
-    return os.environ | {
-        "PYTHONPATH": path,
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
         "ACCELERATE_USE_CPU": "true",
         "OMP_NUM_THREADS": "1",
         "CI": "1",
     }
-
-
-def launched(arguments, module=False, sharded=False):
-    """Two processes on the CPU by `accelerate launch`; sharded: FSDP."""
-    launch = [sys.executable, "-m", "accelerate.commands.launch"]
-    launch += ["--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--main_process_port", "0"]
-    launch += ["--use_fsdp", "--fsdp_version", "2"] if sharded else ["--multi_gpu"]
-    launch += ["--module"] if module else []
+    command = [sys.executable, "-m", "accelerate.commands.launch", *DDP]
     done = subprocess.run(
-        [*launch, *map(str, arguments)],
-        env=environment(), capture_output=True, text=True, timeout=400,
+        [*command, str(program), str(steps)],
+        env=environment, capture_output=True, text=True, timeout=400,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+
+
+TWO = "--num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
+DDP = [*TWO.split(), "--main_process_port", "0", "--multi_gpu"]
+FSDP = [*TWO.split(), "--use_fsdp", "--fsdp_version", "2"]
+
+
+def environment_of(options):
+    """What `accelerate launch` adds to the environment for these options."""
+    from accelerate.commands.launch import launch_command_parser
+    from accelerate.utils.launch import prepare_multi_gpu_env
+
+    asked = launch_command_parser().parse_args([*options, "program.py"])
+    return {
+        name: value
+        for name, value in prepare_multi_gpu_env(asked).items()
+        if name.startswith(("ACCELERATE_", "FSDP_")) and name not in os.environ
+    }
+
+
+JOB = """
+model: bundled/vit-patterns
+epochs: 2
+batch_size: 8
+onnx: false
+baseline_rates: [0.0003]
+head_rate: 0.001
+backbone_rate: 0.0003
+device: cpu
+strategy: full
+"""
+
+
+def whole_job(tmp_path, out):
+    """The command line of a job on forty pictures."""
+    if not (tmp_path / "data").exists():
+        rng = np.random.default_rng(0)
+        for k, name in enumerate(("red", "green")):
+            (tmp_path / "data" / name).mkdir(parents=True)
+            for i in range(20):
+                pixels = rng.integers(0, 150, (64, 64, 3))
+                pixels[..., k] += 60
+                image = Image.fromarray(pixels.astype(np.uint8))
+                image.save(tmp_path / "data" / name / f"{i}.png")
+    (tmp_path / "job.yaml").write_text(JOB)
+    told = (("config", tmp_path / "job.yaml"), ("data", tmp_path / "data"))
+    return ["train", *(f"--{name}={value}" for name, value in (*told, ("out", out)))]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="gloo between processes")
-def test_two_processes_end_where_one_ends(tmp_path, monkeypatch, one_thread):
-    """With the whole network in each (DDP), and with a part of it in each (FSDP)."""
-    from safetensors.torch import load_file
+def test_two_processes_end_where_one_ends(tmp_path, monkeypatch, one_thread, undrawn):
+    """With the whole network in each (DDP), and with a part of it in each (FSDP).
 
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
+    And `course train` on the bundled ViT.  One launch does it all: to import torch
+    costs the processes more than all their updates.
+    """
+    monkeypatch.setenv("CI", "1")
     one, *others = [tmp_path / name for name in ("one", "two", "sharded")]
+    jobs = [tmp_path / "job-one", tmp_path / "job-two"]
     for folder in (one, *others):
         folder.mkdir()
-    monkeypatch.setenv("CI", "1")
-    monkeypatch.setattr(sys, "argv", [str(program), str(one)])
+    alone = tmp_path / "alone.json"
+    alone.write_text(json.dumps([{"out": str(one)}]))
+    program = tmp_path / "program.py"
+    lines = [whole_job(tmp_path, out) for out in jobs]
+    todo = [{"out": str(others[0])}, {"command": lines[1]}]
+    sharded = environment_of(FSDP)
+    assert sharded["ACCELERATE_USE_FSDP"] == "true"
+    todo.append({"out": str(others[1]), "environment": sharded})
+    launched(program, todo)
+    monkeypatch.setattr(sys, "argv", [str(program), str(alone)])
     runpy.run_path(str(program))
-    for folder in others:
-        launched([program, folder], sharded=folder.name == "sharded")
+    assert cli.main(lines[0]) == 0
+    same_numbers(one, others)
+    same_jobs(*(json.loads((out / "result.json").read_text()) for out in jobs))
+
+
+def same_numbers(one, others):
     wanted = json.loads((one / "report.json").read_text())
     assert wanted["size"] == 1
     for folder in others:
@@ -162,45 +233,13 @@ def test_two_processes_end_where_one_ends(tmp_path, monkeypatch, one_thread):
         assert largest_difference("learning_batchnorm") > 1e-4
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="gloo between processes")
-def test_a_whole_job_under_accelerate_launch(tmp_path, monkeypatch, one_thread):
-    """`course train` on the bundled ViT, one process against two."""
-    import numpy as np
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    for k, name in enumerate(("red", "green")):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for i in range(20):
-            pixels = rng.integers(0, 150, (64, 64, 3))
-            pixels[..., k] += 60
-            image = Image.fromarray(pixels.astype(np.uint8))
-            image.save(tmp_path / "data" / name / f"{i}.png")
-    job = tmp_path / "job.yaml"
-    job.write_text(
-        "model: bundled/vit-patterns\nepochs: 2\nbatch_size: 8\nonnx: false\n"
-        "baseline_rates: [0.0003]\nhead_rate: 0.001\nbackbone_rate: 0.0003\n"
-        "device: cpu\nstrategy: full\n"
-    )
-    monkeypatch.setenv("CI", "1")
-    results = []
-    for n in (1, 2):
-        out = tmp_path / f"out{n}"
-        told = (("config", job), ("data", tmp_path / "data"), ("out", out))
-        line = ["train", *(f"--{name}={value}" for name, value in told)]
-        if n == 1:
-            assert cli.main(line) == 0
-        else:
-            launched(["course_lib.course.cli", *line], module=True)
-        results.append(json.loads((out / "result.json").read_text()))
-    one, two = results
+def same_jobs(one, two):
     told = [[n for n in run["notes"] if "processes" in n] for run in (one, two)]
     assert not told[0] and "2 processes" in told[1][0]
     for run in ("transfer", "baseline"):
-        losses = [r[run]["history"]["val_loss"] for r in results]
+        losses = [r[run]["history"]["val_loss"] for r in (one, two)]
         assert losses[0] == pytest.approx(losses[1], abs=1e-3)
-        answers = [r[run]["test"]["predictions"] for r in results]
+        answers = [r[run]["test"]["predictions"] for r in (one, two)]
         assert answers[0] == answers[1]
 
 

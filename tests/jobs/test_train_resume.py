@@ -216,7 +216,7 @@ def command(tmp_path, out):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
-def test_kill_9_changes_nothing(tmp_path, monkeypatch, one_thread):
+def test_kill_9_changes_nothing(tmp_path, monkeypatch, one_thread, undrawn):
     """What is killed runs in processes of its own, the rest in this one."""
     rng = np.random.default_rng(0)
     for k, name in enumerate(("red", "green")):

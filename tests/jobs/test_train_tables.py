@@ -44,7 +44,7 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def tiny_models(monkeypatch, folders):
+def tiny_models(monkeypatch, folders, undrawn):
     load = zoo.load
 
     def chosen(name=None, num_classes=None, seed=0, pretrained=True):

@@ -155,6 +155,7 @@ def test_short_cells_are_kept_apart_and_stand_for_the_sample(grid):
         assert len(experiments.check_sample("curve")) == problems
 
 
+@pytest.mark.slow
 def test_a_short_cell_is_smaller_in_all_that_costs():
     assert results.updates(300, 0.05) == 15 and results.updates(30, 0.01) == 1
     assert [results.interval(300, n, 0.05) for n in (1, 2, 10)] == [15, 7, 5]

@@ -183,26 +183,6 @@ def test_padding_does_not_change_the_features_of_a_text():
     torch.testing.assert_close(features.pooled(padded, mask), output.mean(1))
 
 
-def test_extract_reads_a_folder_one_batch_at_a_time(resnet, data, tmp_path):
-    from PIL import Image
-
-    from course_lib.datasets import LazyImages
-
-    for i, (image, label) in enumerate(data):
-        folder = tmp_path / data.classes[label]
-        folder.mkdir(exist_ok=True)
-        Image.fromarray(image).save(folder / f"{i:02}.png")
-        if i == 9:
-            break
-    lazy = LazyImages(tmp_path, size=32)
-    order = np.argsort(data.labels[:10], kind="stable")
-    np.testing.assert_allclose(
-        features.extract(resnet, lazy, batch_size=4),
-        features.extract(resnet, data.images[:10][order]),
-        atol=1e-5,
-    )
-
-
 def test_extract_refuses_what_it_cannot_know(resnet, data):
     with pytest.raises(CourseError, match="no data"):
         features.extract(resnet, data.images[:0])

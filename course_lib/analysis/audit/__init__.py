@@ -20,9 +20,16 @@ from course_lib.analysis.audit import (
     token_labels,
     tying,
 )
-from course_lib.analysis.audit.findings import CHECKS, Finding, Findings, report
+from course_lib.analysis.audit.findings import (
+    CHECKS,
+    FOREIGN,
+    Finding,
+    Findings,
+    Unseen,
+    report,
+)
 from course_lib.analysis.audit.optimizers import rate_table, rates
-from course_lib.analysis.audit.setup import FOREIGN, Loop, Run, Setup
+from course_lib.analysis.audit.setup import Loop, Run, Setup
 
 SUBJECTS = (
     optimizers, buffers, inputs, pooling, token_labels, adapters, tying, saving, steps,
@@ -57,10 +64,9 @@ def audit(
     setup = Setup(
         model, optimizer, train, val, test, batch, loop or Loop(), run or Run()
     )
-    found = [one for subject in SUBJECTS for one in subject.look(setup)]
-    lacking: dict[str, str] = {}
-    for subject in SUBJECTS:
-        lacking |= subject.wants(setup)
+    said = [one for subject in SUBJECTS for one in subject.look(setup)]
+    found = [one for one in said if isinstance(one, Finding)]
+    lacking = {one.check: one.wants for one in said if isinstance(one, Unseen)}
     for one in found:  # seen after all, by another way
         lacking.pop(one.check, None)
     ordered = {check: lacking[check] for check in CHECKS if check in lacking}

@@ -6,9 +6,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from course_lib.analysis.audit.findings import Finding
+from course_lib.analysis.audit.findings import FOREIGN, Finding, Unseen, unseen
 from course_lib.analysis.audit.setup import (
-    FOREIGN,
     Setup,
     base_layer,
     some_names,
@@ -21,28 +20,24 @@ LOWEST_SCALE, HIGHEST_SCALE = 0.25, 4.0  # of the factor before B A x; 1 is alph
 OF_ADAPTERS = ("few-adapters", "adapter-scale", "frozen-adapter", "idle-adapter")
 
 
-def look(setup: Setup) -> Iterator[Finding]:
+def look(setup: Setup) -> Iterator[Finding | Unseen]:
     """Findings about adapters, of peft or of `course_lib.methods.lora`, and modes."""
+    training = setup.run.training
     if setup.adapted:
         yield from _few_findings(setup.net, setup.tuners)
         yield from _scale_findings(setup.tuners)
-        if setup.run.training:
+        if training:
             yield from _frozen_findings(setup)
         else:
             yield from _idle_findings(setup.tuners)
-    if not setup.run.training:
+        other = "idle-adapter" if training else "frozen-adapter"
+        yield Unseen(other, f"training={not training}")
+    else:
+        yield from unseen(FOREIGN, *OF_ADAPTERS)
+    if training:
+        yield Unseen("train-mode", "training=False")
+    else:
         yield from _mode_findings(setup.net)
-
-
-def wants(setup: Setup) -> dict[str, str]:
-    """{check: input that it lacks}, FOREIGN without adapters."""
-    lacking = {} if setup.adapted else dict.fromkeys(OF_ADAPTERS, FOREIGN)
-    if setup.adapted:
-        other = "idle-adapter" if setup.run.training else "frozen-adapter"
-        lacking[other] = "training=False" if setup.run.training else "training=True"
-    if setup.run.training:
-        lacking["train-mode"] = "training=False"
-    return lacking
 
 
 # -- where they sit ---------------------------------------------------------------

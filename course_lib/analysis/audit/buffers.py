@@ -6,32 +6,27 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from course_lib.analysis.audit.findings import Finding
+from course_lib.analysis.audit.findings import Finding, Unseen, unseen
 from course_lib.analysis.audit.running import on_device, refused, untouched
 from course_lib.analysis.audit.setup import Setup, output_of, some_names
 from course_lib.training.freezing import frozen_in_train_mode
 
 
-def look(setup: Setup) -> Iterator[Finding]:
+def look(setup: Setup) -> Iterator[Finding | Unseen]:
     """Findings about BatchNorm and, measured by one forward pass, other buffers."""
     if not setup.run.training:
+        names = ("frozen-batchnorm", "tiny-batch", "moving-buffer")
+        yield from unseen("training=True", *names)
         return
     yield from _batchnorm_findings(
         setup.net, setup.batch_size, setup.loop.smallest_batch
     )
-    if setup.batch is not None:
-        yield from _moving_findings(setup.net, setup.batch)
-
-
-def wants(setup: Setup) -> dict[str, str]:
-    """{check: input that it lacks}."""
-    if not setup.run.training:
-        names = ("frozen-batchnorm", "tiny-batch", "moving-buffer")
-        return dict.fromkeys(names, "training=True")
-    lacking = {} if setup.batch_size is not None else {"tiny-batch": "batch_size"}
+    if setup.batch_size is None:
+        yield Unseen("tiny-batch", "batch_size")
     if setup.batch is None:
-        lacking["moving-buffer"] = "batch"
-    return lacking
+        yield Unseen("moving-buffer", "batch")
+    else:
+        yield from _moving_findings(setup.net, setup.batch)
 
 
 def _batchnorm_findings(net, batch_size, smallest):

@@ -1,6 +1,9 @@
 """What the audit says: its checks by name, a finding, and the report of all of them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+FOREIGN = "-"  # instead of an input: the check does not concern such a model
 
 CHECKS = {
     # optimizer
@@ -62,6 +65,19 @@ class Finding:
 
     def __str__(self) -> str:
         return f"[{self.check}] {self.where}: {self.message} Do: {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A check that had nothing to look at: for want of what, or FOREIGN."""
+
+    check: str
+    wants: str
+
+
+def unseen(wants: str, *checks: str) -> Iterator[Unseen]:
+    """Several checks that want the same, or that do not concern such a model."""
+    return (Unseen(check, wants) for check in checks)
 
 
 class Findings(list):

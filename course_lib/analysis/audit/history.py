@@ -5,22 +5,19 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from course_lib.analysis.audit.findings import Finding
+from course_lib.analysis.audit.findings import Finding, Unseen
 from course_lib.analysis.audit.setup import Setup
 
 ORDINARY = 0.05  # nats: a loss does not fall from here to exactly 0 in one entry
 
 
-def look(setup: Setup) -> Iterator[Finding]:
-    """Findings about the history of a run."""
-    if setup.run.history is not None:
+def look(setup: Setup) -> Iterator[Finding | Unseen]:
+    """Findings about the history of a run; NaN losses are measured too (`steps`)."""
+    if setup.run.history is None:
+        yield Unseen("last-checkpoint", "history")
+    else:
         yield from _kept_findings(setup.run.history, setup.run.kept)
         yield from _nan_findings(setup.run.history)
-
-
-def wants(setup: Setup) -> dict[str, str]:
-    """{check: input that it lacks}; NaN losses are measured too (`steps`)."""
-    return {} if setup.run.history is not None else {"last-checkpoint": "history"}
 
 
 def _kept_findings(history, kept):

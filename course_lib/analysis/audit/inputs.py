@@ -7,34 +7,31 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_lib.analysis.audit.findings import Finding
+from course_lib.analysis.audit.findings import Finding, Unseen
 from course_lib.analysis.audit.setup import Setup, data_of
 from course_lib.models import heads
 
 
-def look(setup: Setup) -> Iterator[Finding]:
+def look(setup: Setup) -> Iterator[Finding | Unseen]:
     """Findings about inputs, the training loader, the head and the splits."""
     yield from _input_findings(setup.model, setup.train, setup.loop.preprocess)
     yield from _loader_findings(setup.model, setup.loader)
     yield from _head_findings(setup.model, setup.net, setup.train)
     yield from _split_findings(setup.train, setup.val, setup.test)
-
-
-def wants(setup: Setup) -> dict[str, str]:
-    """{check: input that it lacks}."""
     no_train, no_val, no_test = (
         data is None for data in (setup.train, setup.val, setup.test)
     )
     no_loader = setup.loader is setup.train
-    unprepared = no_train or (setup.loop.preprocess is None and no_loader)
-    rows = (
-        (unprepared, "preprocessing", "preprocess and train"),
-        (no_loader, "unshuffled", "a training loader"),
-        (no_train or not _heads_of(setup.model), "head-size", "train"),
-        (no_train + no_val + no_test > 1, "shared-examples", "two splits"),
-        (no_val or no_test, "test-for-choosing", "val and test"),
-    )
-    return {check: what for lacks, check, what in rows if lacks}
+    if no_train or (setup.loop.preprocess is None and no_loader):
+        yield Unseen("preprocessing", "preprocess and train")
+    if no_loader:
+        yield Unseen("unshuffled", "a training loader")
+    if no_train or not _heads_of(setup.model):
+        yield Unseen("head-size", "train")
+    if no_train + no_val + no_test > 1:
+        yield Unseen("shared-examples", "two splits")
+    if no_val or no_test:
+        yield Unseen("test-for-choosing", "val and test")
 
 
 # -- inputs and head --------------------------------------------------------------

@@ -6,38 +6,32 @@ from collections.abc import Iterator
 
 import torch
 
-from course_lib.analysis.audit.findings import Finding
-from course_lib.analysis.audit.setup import FOREIGN, Setup, parameter_groups, some_names
+from course_lib.analysis.audit.findings import FOREIGN, Finding, Unseen, unseen
+from course_lib.analysis.audit.setup import Setup, parameter_groups, some_names
 from course_lib.models.features import network
 
 SCALES = ("lr_scale", "lr_mult", "lr_multiplier")  # timm's key first
 STEPS = 3  # of the scheduler, looked at in advance
 
 
-def look(setup: Setup) -> Iterator[Finding]:
+def look(setup: Setup) -> Iterator[Finding | Unseen]:
     """Findings about the optimizer, its scheduler, and the precision of learning."""
-    if setup.groups is not None:
+    if setup.groups is None:
+        names = ("stale-parameter", "missing-parameter", "double-parameter")
+        yield from unseen("optimizer", *names, "layer-decay", "zero-rate")
+    else:
         yield from _group_findings(setup.net, setup.groups)
         yield from _decay_findings(setup)
         yield from _zero_rate_findings(setup)
+        if all(_scale(group) is None for group in setup.groups):
+            yield Unseen("layer-decay", FOREIGN)
     if setup.run.training:
         yield from _state_findings(setup)
+    else:
+        yield from unseen("training=True", "half-precision", "nothing-learns")
     yield from _scaler_findings(setup)
-
-
-def wants(setup: Setup) -> dict[str, str]:
-    """{check: input that it lacks}, FOREIGN where it does not concern the model."""
-    lacking = {}
-    if setup.groups is None:
-        names = ("stale-parameter", "missing-parameter", "double-parameter")
-        lacking = dict.fromkeys((*names, "layer-decay", "zero-rate"), "optimizer")
-    elif not any(_scale(group) is not None for group in setup.groups):
-        lacking["layer-decay"] = FOREIGN
-    if not setup.run.training:
-        lacking |= dict.fromkeys(("half-precision", "nothing-learns"), "training=True")
     if setup.loop.precision is None:
-        lacking["no-scaler"] = "precision"
-    return lacking
+        yield Unseen("no-scaler", "precision")
 
 
 # -- members ----------------------------------------------------------------------

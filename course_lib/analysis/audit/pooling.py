@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
-from course_lib.analysis.audit.findings import Finding
-from course_lib.analysis.audit.setup import FOREIGN, Setup
+from course_lib.analysis.audit.findings import FOREIGN, Finding, Unseen
+from course_lib.analysis.audit.setup import Setup
 from course_lib.models.text import TextClassifier
 
 NAMES = {  # one spelling for each
@@ -19,10 +19,14 @@ NAMES = {  # one spelling for each
 }  # fmt: skip
 
 
-def look(setup: Setup) -> Iterator[Finding]:
+def look(setup: Setup) -> Iterator[Finding | Unseen]:
     """A finding where the pooling in use is not that of pre-training."""
     used, wanted = pooling_used(setup), pooling_of_pretraining(setup.net)
-    if used and wanted and used != wanted:
+    if wanted is None:  # no file says how it was
+        yield Unseen("pooling", FOREIGN)
+    elif not used:
+        yield Unseen("pooling", "pooling")
+    elif used != wanted:
         yield Finding(
             "pooling",
             f"{used} pooling",
@@ -31,13 +35,6 @@ def look(setup: Setup) -> Iterator[Finding]:
             f"{wanted} pooling, as the model's files say; or train long enough for "
             "another, and compare.",
         )
-
-
-def wants(setup: Setup) -> dict[str, str]:
-    """{"pooling": what is lacking}, FOREIGN where no file says how it was."""
-    if pooling_of_pretraining(setup.net) is None:
-        return {"pooling": FOREIGN}
-    return {} if pooling_used(setup) else {"pooling": "pooling"}
 
 
 def _name(pooling) -> str | None:

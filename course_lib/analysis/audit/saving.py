@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from course_lib.analysis.audit.findings import Finding
+from course_lib.analysis.audit.findings import FOREIGN, Finding, Unseen, unseen
 from course_lib.analysis.audit.running import on_device, refused, untouched
 from course_lib.analysis.audit.setup import (
-    FOREIGN,
     Setup,
     base_layer,
     output_of,
@@ -32,36 +31,27 @@ PREFIXES = ("base_model.model.", "module.", "_orig_mod.")
 EXACT, EXACT_16 = 1e-4, 2e-2  # relative difference of outputs in 32 and in 16 bits
 
 
-def look(setup: Setup) -> Iterator[Finding]:
+def look(setup: Setup) -> Iterator[Finding | Unseen]:
     """Findings about the adapter's files, the file given, and a round trip."""
-    if isinstance(getattr(setup.net, "peft_config", None), Mapping):
+    rows = _input_rows(setup.net)
+    if not isinstance(getattr(setup.net, "peft_config", None), Mapping):
+        yield from unseen(FOREIGN, "unsaved-head", "unsaved-embeddings")
+    else:
         yield from _unsaved_findings(setup.net)
         yield from _embedding_findings(setup)
+        if rows is None or base_rows(setup) is None:
+            yield Unseen("unsaved-embeddings", FOREIGN if rows is None else "rebuild")
     yield from _vocabulary_findings(setup)
-    if setup.run.saved is not None:
-        yield from _key_findings(setup)
-    if _can_travel(setup):
-        yield from _round_trip_findings(setup)
-
-
-def wants(setup: Setup) -> dict[str, str]:
-    """{check: input that it lacks}, FOREIGN without an adapter of peft."""
-    lacking = {}
-    if not isinstance(getattr(setup.net, "peft_config", None), Mapping):
-        lacking = dict.fromkeys(("unsaved-head", "unsaved-embeddings"), FOREIGN)
-    elif _input_rows(setup.net) is None:
-        lacking["unsaved-embeddings"] = FOREIGN
-    elif base_rows(setup) is None:
-        lacking["unsaved-embeddings"] = "rebuild"
-    if _input_rows(setup.net) is None:
-        lacking["vocabulary"] = FOREIGN
-    elif not hasattr(setup.loop.tokenizer, "__len__"):
-        lacking["vocabulary"] = "tokenizer"
+    if rows is None or not hasattr(setup.loop.tokenizer, "__len__"):
+        yield Unseen("vocabulary", FOREIGN if rows is None else "tokenizer")
     if setup.run.saved is None:
-        lacking["missing-keys"] = "saved"
-    if not _can_travel(setup):
-        lacking["round-trip"] = "batch" if setup.run.rebuild else "rebuild"
-    return lacking
+        yield Unseen("missing-keys", "saved")
+    else:
+        yield from _key_findings(setup)
+    if setup.run.rebuild and setup.batch is not None:
+        yield from _round_trip_findings(setup)
+    else:
+        yield Unseen("round-trip", "batch" if setup.run.rebuild else "rebuild")
 
 
 # -- what the adapter's file will hold --------------------------------------------
@@ -295,10 +285,6 @@ def _value_findings(where, expected, stored):
 
 
 # -- there and back ---------------------------------------------------------------
-
-
-def _can_travel(setup) -> bool:
-    return bool(setup.run.rebuild) and setup.batch is not None
 
 
 def reloaded(net: nn.Module, rebuild, folder) -> nn.Module:

@@ -13,8 +13,6 @@ from course_lib.errors import CourseError
 from course_lib.methods.lora import LoRALinear
 from course_lib.models.features import forward, network
 
-FOREIGN = "-"  # instead of an input: the check does not concern such a model
-
 
 @dataclass(frozen=True)
 class Loop:

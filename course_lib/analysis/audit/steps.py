@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from course_lib.analysis.audit.findings import Finding
+from course_lib.analysis.audit.findings import Finding, Unseen, unseen
 from course_lib.analysis.audit.history import logged
 from course_lib.analysis.audit.running import on_device, refused, untouched
 from course_lib.analysis.audit.setup import (
@@ -27,11 +27,20 @@ TOLERANCE, TOLERANCE_16 = 0.01, 0.05  # relative, of gradients in 32 and in 16 b
 MEASURED = ("lost-gradient", "accumulated-loss", "nan-loss")
 
 
-def look(setup: Setup) -> Iterator[Finding]:
+def look(setup: Setup) -> Iterator[Finding | Unseen]:
     """Findings about a step on the batch, and about weights that are no numbers."""
     yield from _weight_findings(setup.net)
-    if setup.batch is None or not _has_loss(setup):
+    own = setup.run.history is not None  # which shows NaN losses without a batch
+    if setup.batch is None:
+        yield from unseen("batch", *MEASURED[: 3 - own])
         return
+    if setup.loop.loss is None and parts_of(setup.batch)[1] is None:
+        yield from unseen("labels or loss", *MEASURED[: 3 - own])
+        return
+    if not setup.run.training:
+        yield from unseen("training=True", *MEASURED[:2])
+    elif setup.loop.accumulate is None:
+        yield Unseen("accumulated-loss", "accumulate")
     batch = on_device(setup.net, setup.batch)
     value, reached = step(setup.net, batch, setup.loop.loss)
     yield from _loss_findings(value, setup.run.history)
@@ -41,25 +50,6 @@ def look(setup: Setup) -> Iterator[Finding]:
         yield from _gradient_findings(setup, reached)
         if setup.loop.accumulate is not None:
             yield from _accumulation_findings(setup, batch)
-
-
-def wants(setup: Setup) -> dict[str, str]:
-    """{check: input that it lacks}; a history shows NaN losses without a batch."""
-    lacking = {}
-    if setup.batch is None or not _has_loss(setup):
-        what = "batch" if setup.batch is None else "labels or loss"
-        lacking = dict.fromkeys(MEASURED, what)
-    elif not setup.run.training:
-        lacking = dict.fromkeys(MEASURED[:2], "training=True")
-    elif setup.loop.accumulate is None:
-        lacking["accumulated-loss"] = "accumulate"
-    if setup.run.history is not None:
-        lacking.pop("nan-loss", None)
-    return lacking
-
-
-def _has_loss(setup) -> bool:
-    return setup.loop.loss is not None or parts_of(setup.batch)[1] is not None
 
 
 # -- the step ---------------------------------------------------------------------

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from course_lib.analysis.audit.findings import Finding
-from course_lib.analysis.audit.setup import FOREIGN, Setup
+from course_lib.analysis.audit.findings import FOREIGN, Finding, Unseen, unseen
+from course_lib.analysis.audit.setup import Setup
 from course_lib.errors import CourseError
 
 IGNORED = -100  # cross-entropy leaves such labels out
@@ -15,44 +15,36 @@ CHECKS_OF_TOKENS = (
 )  # fmt: skip
 
 
-def look(setup: Setup) -> Iterator[Finding]:
+def look(setup: Setup) -> Iterator[Finding | Unseen]:
     """Findings about the labels of the batch, where there is one for each token."""
+    loop = setup.loop
     if not has_token_labels(setup.batch):
+        text = loop.tokenizer is not None or loop.prompts is not None
+        text = text or hasattr(getattr(setup.net, "config", None), "vocab_size")
+        lacks = "batch" if setup.batch is None and text else FOREIGN
+        yield from unseen(lacks, *CHECKS_OF_TOKENS)
         return
     batch = {k: v for k, v in setup.batch.items() if isinstance(v, torch.Tensor)}
     ids, labels = batch["input_ids"], batch["labels"]
-    real = real_tokens(batch, setup.loop.tokenizer)
+    real = real_tokens(batch, loop.tokenizer)
     counted = labels != IGNORED
     yield from _empty_findings(counted)
-    if real is not None:
+    if real is None:
+        yield Unseen("labels-on-padding", "attention_mask or tokenizer")
+    else:
         yield from _padding_findings(counted, real, labels, ids)
-    if setup.loop.prompts is not None:
-        lengths = prompt_lengths(ids, real, setup.loop.prompts, setup.loop.tokenizer)
+    if loop.prompts is None:
+        yield Unseen("labels-on-prompt", "prompts")
+    else:
+        lengths = prompt_lengths(ids, real, loop.prompts, loop.tokenizer)
         yield from _prompt_findings(counted, real, lengths)
-    if predicts_tokens(setup.net, ids, labels):
-        yield from _shift_findings(ids, labels, counted)
-        yield from _end_findings(ids, labels, counted, setup.loop.tokenizer)
-
-
-def wants(setup: Setup) -> dict[str, str]:
-    """{check: input that it lacks}, FOREIGN where labels are no tokens."""
-    if setup.batch is None:
-        text = setup.loop.tokenizer is not None or setup.loop.prompts is not None
-        text = text or hasattr(getattr(setup.net, "config", None), "vocab_size")
-        return dict.fromkeys(CHECKS_OF_TOKENS, "batch" if text else FOREIGN)
-    if not has_token_labels(setup.batch):
-        return dict.fromkeys(CHECKS_OF_TOKENS, FOREIGN)
-    lacking = {}
-    if setup.loop.prompts is None:
-        lacking["labels-on-prompt"] = "prompts"
-    if real_tokens(setup.batch, setup.loop.tokenizer) is None:
-        lacking["labels-on-padding"] = "attention_mask or tokenizer"
-    batch = setup.batch
-    if not predicts_tokens(setup.net, batch["input_ids"], batch["labels"]):
-        lacking |= {"shifted-labels": FOREIGN, "unlearned-end": FOREIGN}
-    elif setup.loop.tokenizer is None:
-        lacking["unlearned-end"] = "tokenizer"
-    return lacking
+    if not predicts_tokens(setup.net, ids, labels):
+        yield from unseen(FOREIGN, "shifted-labels", "unlearned-end")
+        return
+    yield from _shift_findings(ids, labels, counted)
+    yield from _end_findings(ids, labels, counted, loop.tokenizer)
+    if loop.tokenizer is None:
+        yield Unseen("unlearned-end", "tokenizer")
 
 
 def has_token_labels(batch) -> bool:

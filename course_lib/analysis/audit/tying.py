@@ -5,20 +5,18 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from course_lib.analysis.audit.findings import Finding
-from course_lib.analysis.audit.setup import FOREIGN, Setup, base_layer
+from course_lib.analysis.audit.findings import FOREIGN, Finding, Unseen
+from course_lib.analysis.audit.setup import Setup, base_layer
 
 
-def look(setup: Setup) -> Iterator[Finding]:
+def look(setup: Setup) -> Iterator[Finding | Unseen]:
     """Findings about weights that are, or should be, shared."""
     yield from _apart_findings(setup.net)
     yield from _shared_findings(setup.net, setup.tuners)
-
-
-def wants(setup: Setup) -> dict[str, str]:
-    """{check: FOREIGN} where nothing is tied by configuration or has an adapter."""
-    lacking = {} if tied_pairs(setup.net) else {"untied-weights": FOREIGN}
-    return lacking if setup.tuners else lacking | {"tied-adapter": FOREIGN}
+    if not tied_pairs(setup.net):
+        yield Unseen("untied-weights", FOREIGN)
+    if not setup.tuners:
+        yield Unseen("tied-adapter", FOREIGN)
 
 
 def _same(one, other) -> bool:

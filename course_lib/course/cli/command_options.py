@@ -394,6 +394,9 @@ class Release:
     with_solutions: bool = flag(
         "--with-solutions", "with --to: `course solution` shows them after attempts"
     )
+    solutions: str | None = option(
+        None, "FOLDER", "instead: pages of the executed solutions, for instructors"
+    )
     without_sandbox: bool = UNSAFE
 
 

@@ -1,5 +1,6 @@
 """The instructor's commands: release, collect, grade, feedback, export, validate."""
 
+import sys
 from pathlib import Path
 
 from course_lib.course.cli import command_options
@@ -16,7 +17,9 @@ from course_lib.show.console import print_table
 
 
 def release(typed: command_options.Release) -> int:
-    """Exercises, or the folder for learners."""
+    """Exercises, the folder for learners, or the pages of solutions."""
+    if typed.solutions:
+        return _solutions(typed)
     for lesson in releasing.lessons(typed.lessons):
         print(f"{lesson.name}: reference and untouched exercise ...", flush=True)
         releasing.release(lesson, isolated=not typed.without_sandbox)
@@ -35,6 +38,27 @@ def release(typed: command_options.Release) -> int:
         among = " and ".join(given) or "no solution and no check"
         print(f"{len(copied)} files in {typed.to}, {among} among them.")
     return 0
+
+
+def _solutions(typed: command_options.Release) -> int:
+    """Pages of executed solutions; 1 where a cell failed."""
+    if typed.to:
+        raise CourseError(
+            "--solutions and --to ask for two things.\nExpected: one of them: pages of "
+            "solutions for instructors, or the course for learners.\nDo: call twice."
+        )
+    runs, folder = [], Path(typed.solutions)
+    for lesson in releasing.lessons(typed.lessons):
+        print(f"{lesson.name}: executing the solution ...", flush=True)
+        runs.append(releasing.rendered(lesson, folder))
+    failures = [run for run in runs if run.failure]
+    for run in failures:
+        print(f"{run.lesson}: {run.failure}", file=sys.stderr)
+    print(
+        f"{len(runs)} solutions in {folder}, {len(runs) - len(failures)} ran through. "
+        "They are for instructors: keep the folder away from learners."
+    )
+    return 1 if failures else 0
 
 
 def collect(typed: command_options.Collect) -> int:

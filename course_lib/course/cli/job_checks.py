@@ -11,7 +11,7 @@ from course_lib.show.console import print_json
 def train(typed: command_options.Train) -> int:
     """Print an example or the schema, or read the configuration and train."""
     if typed.schema and typed.example == "language":
-        print_json(language_configuration.schema())
+        print_json(configuration.schema(language_configuration.LanguageConfig))
         return 0
     if typed.example == "language":
         print(language_configuration.example())

@@ -1,7 +1,5 @@
 """`course diagnose`, `train` and `predict`: one's own pictures, tables and texts."""
 
-import csv
-import io
 import json
 import sys
 from pathlib import Path
@@ -142,12 +140,8 @@ def _rows(found: prediction.Answers):
 
 
 def _as_csv(found: prediction.Answers) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["example", "answer", "probability", *found.classes])
-    for name, answer, probability, numbers in _rows(found):
-        writer.writerow([name, answer, probability, *numbers])
-    return out.getvalue()
+    heads = ("example", "answer", "probability", *found.classes)
+    return files.csv_bytes([heads, *([*r, *ps] for *r, ps in _rows(found))]).decode()
 
 
 def _as_json(found: prediction.Answers) -> str:

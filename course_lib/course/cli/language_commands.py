@@ -1,11 +1,7 @@
 """`course train` and `course predict` for language models."""
 
-import csv
-import io
 import json
-import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 from course_lib import files
@@ -18,7 +14,7 @@ from course_lib.jobs import (
     language_prediction,
     language_report,
 )
-from course_lib.show.console import print_json
+from course_lib.show.console import print_json, training_bars
 
 
 def train(typed: command_options.Train, config) -> int:
@@ -39,13 +35,13 @@ def train(typed: command_options.Train, config) -> int:
             print(f"- {note}", file=stream)
         print(file=stream, flush=True)
 
-    with _bar() as progress:
+    with training_bars() as bar:
         result = language_job.run(
             config,
             typed.data,
             typed.out,
             again=typed.again,
-            progress=progress,
+            progress=_progress(bar("training")),
             on_data=show,
         )
     if typed.json:
@@ -54,6 +50,17 @@ def train(typed: command_options.Train, config) -> int:
     print(language_report.text(result, told))
     print(f"\nThe report with figures and tables: {result.folder / 'report.html'}")
     return 0
+
+
+def _progress(bar):
+    """f(curve) that moves a bar over the updates; None without one."""
+
+    def advance(curve):
+        loss = curve.validation[-1:]
+        said = f"validation loss {loss[0]:.3f}" if loss else ""
+        bar(len(curve.train), curve.number, said)
+
+    return advance if bar else None
 
 
 def predict(typed: command_options.Predict) -> int:
@@ -86,42 +93,13 @@ def predict(typed: command_options.Predict) -> int:
     if typed.prompt is not None and not typed.json and not typed.to:
         print(answers[0])
         return 0
-    text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-    if not typed.json:
-        table = io.StringIO()
-        writer = csv.DictWriter(table, tuple(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        text = table.getvalue()
+    if typed.json:
+        text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    else:
+        text = files.csv_bytes([rows[0], *(row.values() for row in rows)]).decode()
     if typed.to:
         path = files.atomic_write_bytes(Path(typed.to), text.encode())
         print(f"{len(rows)} answers in {path}")
     else:
         print(text, end="")
     return 0
-
-
-@contextmanager
-def _bar():
-    """f(curve): a bar of rich over the updates; None where none is wanted."""
-    if os.environ.get("CI") or os.environ.get("COURSE_PROGRESS") == "0":
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} of {task.total:.0f} updates"),
-        TimeRemainingColumn(),
-        TextColumn("validation loss {task.fields[said]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task("", total=1, said="")
-
-        def advance(curve):
-            said = f"{curve.validation[-1]:.3f}" if curve.validation else ""
-            bars.update(task, total=curve.number, completed=len(curve.train), said=said)
-
-        yield advance

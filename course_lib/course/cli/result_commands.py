@@ -84,13 +84,13 @@ def _one_claim(typed: command_options.Claims) -> int:
         cell = (
             f"{row['cell']} of {row['notebook']} (course lab --lesson {row['lesson']})"
         )
+    found = ledger.by_world(row["finding"] or "nothing yet")
     lines = {
         "Figure": row["figure"],
         "Source": row["source"],
         "Test": row["test"],
         "Verdict": row["verdict"],
-        "Found": row["finding"] or "nothing yet",
-        "Real weights and data": row.get("real") or "no finding stored yet",
+        **{world or "Found": text for world, text in found.items()},
         "Cell": cell,
     }
     print(f"Claim {row['id']}: {row['claim']}.")
@@ -108,6 +108,8 @@ def web(typed: command_options.Web) -> int:
     seconds = time.perf_counter() - started
     for line in site.warnings:
         print(line, file=sys.stderr)
-    print(f"{site.pages} pages in {typed.to}, {seconds:.0f} s.")
+    print(
+        f"{site.pages} pages, {site.megabytes:.0f} MB in {typed.to}, {seconds:.0f} s."
+    )
     print(f"To read them: {Path(sys.executable).name} -m http.server -d {typed.to}")
     return 1 if site.warnings else 0

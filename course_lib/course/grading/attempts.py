@@ -6,14 +6,13 @@ came from.  Nothing is ever replaced that is not kept there.
 """
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from course_lib.course.grading import submission
-from course_lib.files import atomic_write_bytes, atomic_write_json
+from course_lib.files import atomic_write_bytes, atomic_write_json, stored_json
 
 FOLDER, LOG = "attempts", "attempts.json"
 HERE_BEFORE = "(already there)"
@@ -65,11 +64,7 @@ def time_of_newest(folder: Path, lesson: str) -> str:
 
 
 def _log(folder: Path) -> list[dict]:
-    try:
-        found = json.loads((folder / FOLDER / LOG).read_text("utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [e for e in found if _is_sound(e)] if isinstance(found, list) else []
+    return [e for e in stored_json(folder / FOLDER / LOG, list) if _is_sound(e)]
 
 
 def _is_sound(entry) -> bool:

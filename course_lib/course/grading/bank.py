@@ -4,10 +4,7 @@
 ``# %% right: what it is`` or ``# %% wrong: what it is -> hint``.
 """
 
-import contextlib
-import io
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,28 +92,3 @@ def try_all(
                     f"{entry.hint or 'accepted'}"
                 )
     return surprises
-
-
-def said_visibly(release: dict, answers: list[Entry]) -> list[str]:
-    """The line that the visible test shows for each answer; empty where none is shown.
-
-    All run in this process, one after the other and without a sandbox: answers of the
-    bank are the instructor's own.  The caller sets COURSE_PROGRESS, or the instructor's
-    own progress changes.
-    """
-    cells, asked = release["cells"], {q.name: q for q in submission.questions(release)}
-    locked = {q.scored for q in asked.values()} | {q.answer for q in asked.values()}
-    given = {}
-    for i, cell in enumerate(cells):
-        if cell["cell_type"] == "code" and i not in locked and cell["id"] != "quiz":
-            exec(cell["source"], given)  # noqa: S102
-    said = []
-    for entry in answers:
-        space, shown = dict(given), io.StringIO()
-        with contextlib.redirect_stdout(shown), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a wrong answer divides by what it likes
-            exec(entry.source, space)  # noqa: S102
-            exec(cells[asked[entry.question].scored]["source"], space)  # noqa: S102
-        lines = shown.getvalue().splitlines()
-        said.append(next((x for x in lines if f" {entry.question}: " in x), ""))
-    return said

@@ -6,8 +6,6 @@ what a file is `recognise`'s, what lies in an archive `archives`', what becomes 
 attempt `attempts`'.
 """
 
-import csv
-import io
 import os
 import re
 import shlex
@@ -33,7 +31,7 @@ from course_lib.course.grading.recognise import (
 )
 from course_lib.course.learner_copy import RELEASED
 from course_lib.errors import CourseError
-from course_lib.files import atomic_write_bytes
+from course_lib.files import atomic_write_bytes, csv_bytes
 from course_lib.show.console import print_json, print_table
 
 FIELDS = ("learner", "file", "result")  # of the list of all files
@@ -137,12 +135,8 @@ def _cells(one: Collected) -> tuple[str, str, str]:
 
 def write_list(rows: list[Collected], path: Path) -> Path:
     """All rows as CSV, for a table that shows large folders in one line."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for one in rows:
-        writer.writerow([f"'{c}" if c[:1] in "=+-@" and c else c for c in _cells(one)])
-    return atomic_write_bytes(path, out.getvalue().encode("utf-8"))
+    cells = ([f"'{c}" if c[:1] in "=+-@" and c else c for c in _cells(r)] for r in rows)
+    return atomic_write_bytes(path, csv_bytes([FIELDS, *cells]))
 
 
 def grouped(rows: list[Collected], most: int = 10) -> list[tuple[str, str, str]]:

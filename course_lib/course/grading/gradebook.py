@@ -6,9 +6,7 @@ exports; nothing that a submission wrote is run by it.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 import re
@@ -142,7 +140,7 @@ class Book:
         notebook = nbformat.from_dict(settled(record["notebook"]))
         text = nbformat.writes(notebook).encode("utf-8") + b"\n"
         with told(f"The record of {student} is not entered"):
-            known = self._known(student)
+            known = files.stored_json(self._mark(student))  # what was entered last
             is_new = known.get("digest") != record["digest"]
             saved = {one.name: one.auto_score for one in self._grades(student)}
             if is_new or saved != _scores(notebook):
@@ -156,14 +154,6 @@ class Book:
                 mark = {"digest": record["digest"], "answers": _answers(notebook)}
                 files.atomic_write_json(self._mark(student), mark)
         return is_new
-
-    def _known(self, student: str) -> dict:
-        """What was entered last; empty when nothing is known of it."""
-        try:
-            known = json.loads(self._mark(student).read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
 
     def _grades(self, student: str) -> list:
         """The student's rows of grades in the book; none without a submission."""
@@ -333,11 +323,8 @@ def feedback(
 def _note(lesson: str, student: str, problem: str) -> None:
     """Say in a student's record what was wrong with the feedback, or no longer is."""
     journal = Journal(lesson)
-    try:
-        record = json.loads(journal.path(student).read_text("utf-8"))
-    except (OSError, ValueError):
-        return  # the work was graded elsewhere
-    if record.get("feedback", "") != problem:
+    record = files.stored_json(journal.path(student))  # {}: it was graded elsewhere
+    if record and record.get("feedback", "") != problem:
         journal.write(student, {**record, "feedback": problem})
 
 
@@ -358,15 +345,14 @@ def export(to: Path, db: str | None = None) -> Path:
     from nbgrader.api import Gradebook
 
     find_commands()
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    lines = [COLUMNS]
     with told("No scores are exported"):
         with Gradebook(url(db)) as book:
             for assignment in book.assignments:
                 for student in book.students:
-                    writer.writerow(_row(book, assignment, student))
-        return files.atomic_write_bytes(to, out.getvalue().encode("utf-8"))
+                    row = _row(book, assignment, student)
+                    lines.append([row.get(column, "") for column in COLUMNS])
+        return files.atomic_write_bytes(to, files.csv_bytes(lines))
 
 
 def _row(book, assignment, student) -> dict:

@@ -4,7 +4,6 @@ Each is written whole or not at all, and named by a digest of everything that it
 on.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,11 +36,8 @@ class Journal:
         """The record made from exactly this; None when there is none."""
         if student in self.ignored:
             return None
-        try:
-            record = json.loads(self.path(student).read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        same = isinstance(record, dict) and record.get("digest") == digest
+        record = files.stored_json(self.path(student))
+        same = record.get("digest") == digest
         return record if same and record["outcome"] != grade.BROKEN else None
 
     def write(self, student: str, record: dict) -> None:

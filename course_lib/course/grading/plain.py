@@ -1,7 +1,7 @@
 """Plain data between the grader and the sandbox: JSON text, arrays as `.npy` bytes.
 
 Numbers, texts, lists, tuples, dictionaries with text keys, numpy arrays and torch
-tensors, and dictionaries of tensors as safetensors.  Nothing that is decoded runs code,
+tensors.  Nothing that is decoded runs code,
 and nothing decoded is larger than the text that it came from.
 """
 
@@ -70,29 +70,6 @@ def _npy(array) -> str:
     stream = io.BytesIO()
     np.save(stream, np.ascontiguousarray(array).reshape(array.shape), False)
     return base64.b64encode(stream.getvalue()).decode()
-
-
-def weights(tensors: dict) -> dict:
-    """{name: tensor} as safetensors, for `encode`; `decode` gives the tensors back."""
-    from safetensors.torch import save
-
-    content = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    return {"safetensors": base64.b64encode(save(content)).decode()}
-
-
-def read_weights(value) -> dict:
-    """The tensors of `weights`, decoded; CourseError when they are damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        tensors = load(base64.b64decode(value["safetensors"], validate=True))
-        for tensor in tensors.values():  # (0, 10**9) has no bytes, but its sums have
-            if math.prod(max(n, 1) for n in tensor.shape) > MAX_BYTES:
-                raise ValueError("a shape")
-        return tensors
-    except (SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise CourseError(f"read_weights: no safetensors ({error}).") from None
 
 
 def decode(text: str):

@@ -12,11 +12,12 @@ import subprocess
 from pathlib import Path
 
 from course_lib import paths
-from course_lib.course import learner_copy, links
+from course_lib.course import learner_copy, links, runner
 from course_lib.course.grading import grade, submission
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 
+MARK = re.compile(r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)")
 STEPS = (
     "ClearSolutions",
     "LockCells",
@@ -37,21 +38,9 @@ def lessons(names: list[str] | None = None) -> list[Path]:
     Raises CourseError for one that does not exist, and without ``solutions/``.
     """
     known = sorted(p for p in solutions().glob("[0-9][0-9]_*") if p.is_dir())
-    if not names:
-        return known
-    found = []
-    for name in names:
-        number = name.zfill(2) if name.isdigit() else None
-        match = [p for p in known if p.name == name or p.name[:2] == number]
-        if not match:
-            there = ", ".join(p.name for p in known)
-            raise CourseError(
-                f"There is no exercise {name!r} in solutions/.\nExpected: one of "
-                f"{there or '(none: this is the course as learners get it)'}.\n"
-                "Do: give its number, such as 08."
-            )
-        found += match
-    return found
+    none = "(none: this is the course as learners get it)"
+    wrong = "There is no exercise {!r} in solutions/"
+    return runner.named(names, known, wrong, "course release 08", none)
 
 
 def released(lesson: Path) -> Path:
@@ -299,3 +288,26 @@ def leaks(folder: Path) -> list[str]:
         if len(same) > (2 if is_library else 0):
             found += [f"{name} holds {wanted[x]}: {x[:50]}" for x in same]
     return found
+
+
+# -- the edition for instructors ----------------------------------------------------
+
+
+def rendered(lesson: Path, folder: Path) -> runner.Run:
+    """Execute a solution and write it to ``folder`` as a page, outputs included.
+
+    The page shows questions, answers, visible tests and their output, without the
+    marks that nbgrader cuts by; the solution itself is left as it is.  A cell that
+    fails stands in the page and in `Run.failure`.
+    """
+    import nbformat
+
+    source = lesson / f"{lesson.name}.ipynb"
+    notebook = nbformat.read(source, as_version=4)
+    run = runner.execute(notebook, lesson.name)
+    for cell in notebook.cells:
+        lines = cell.source.splitlines()
+        cell.source = "\n".join(x for x in lines if not MARK.fullmatch(x.strip()))
+    folder.mkdir(parents=True, exist_ok=True)
+    runner.write_html(notebook, folder / f"{lesson.name}.html")
+    return run

@@ -79,7 +79,10 @@ def write(source: Path, lessons: list[Path] | None = None) -> None:
     save(source, "exercises/index.md", exercise_list(questions))
     for path in questions:
         save(source, relative(path), notebook_page(path, source, known, False))
-    save(source, "claims.md", claims_page(known))
+    rows = claims.ledger()
+    save(source, "claims.md", claims_page(rows))
+    for row in rows:
+        save(source, f"{claim_page(row)}.md", claim_text(row, known))
     save(source, "data/index.md", card_list(cards))
     save(source, "library/index.md", library_list(modules))
     for path in modules:
@@ -204,6 +207,12 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
             cell.outputs, cell.execution_count = [], None
         for output in cell.outputs:
             as_file(output, source, page)
+        for id in claims.CALLED.findall(cell.source):
+            href = f"{up(page)}claims/{id.lower()}.html"
+            note = f'<a href="{href}">Claim {id} in the ledger</a>'
+            cells.append(
+                nbformat.v4.new_markdown_cell(note, id=f"{cell.id}-{id.lower()}")
+            )
         if "widgets.explore(" in cell.source:
             note = "*Open in JupyterLab, this figure has controls that redraw it.*"
             cells.append(nbformat.v4.new_markdown_cell(note, id=f"{cell.id}-note"))
@@ -320,24 +329,22 @@ def file_list() -> str:
     return "\n".join(lines)
 
 
-def claims_page(known: dict) -> str:
-    """The ledger as a table; each verdict leads to the cell that shows it."""
-    rows = claims.ledger()
+def claim_page(row: dict) -> str:
+    """The page of a claim of the ledger."""
+    return f"claims/{row['id'].lower()}"
+
+
+def claims_page(rows: list[dict]) -> str:
+    """The ledger as a table; each id leads to the page of its claim."""
     totals = ", ".join(f"{n} {verdict}" for verdict, n in claims.totals().items())
     names = ("claim", "verdict", "finding", "figure", "source")
     body = []
     for row in rows:
-        stem = row["notebook"].removesuffix(".ipynb")
-        shown = html.escape(row["verdict"])
-        if known.get(f"notebooks/{row['notebook']}"):
-            href = f"notebooks/{stem}.html#cell-{row['cell']}"
-            where = f"lesson {row['lesson']}, {row['id']}: {row['verdict']}"
-            shown = f'<a href="{href}" aria-label="{html.escape(where)}">{shown}</a>'
-        cells = [shown] + [html.escape(row[name]) for name in names[2:]]
+        label = html.escape(f"{row['id']}: {row['verdict']}")
+        link = f'<a href="{claim_page(row)}.html" aria-label="{label}">{row["id"]}</a>'
         body.append(
-            f'<tr id="{row["id"].lower()}"><th scope="row">{row["id"]}</th>'
-            f"<td>{html.escape(row['claim'])}</td>"
-            + "".join(f"<td>{cell}</td>" for cell in cells)
+            f'<tr id="{row["id"].lower()}"><th scope="row">{link}</th>'
+            + "".join(f"<td>{html.escape(row[name])}</td>" for name in names)
             + "</tr>"
         )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("id", *names))
@@ -348,11 +355,38 @@ def claims_page(known: dict) -> str:
     )
     return (
         "# Claims\n\nWhat tutorials say about transfer learning, and what this course "
-        f"found: {len(rows)} claims, {totals}. A verdict leads to the cell that shows "
-        "it. *Qualified* means: true under a condition that the claim leaves out; "
-        "*cited*: not tested here.\n\n"
-        "```{raw} html\n" + table + "\n</tbody></table></div>\n```\n"
+        f"found: {len(rows)} claims, {totals}. An id leads to the page of its claim, "
+        "with the cell that shows the verdict. *Qualified* means: true under a "
+        "condition that the claim leaves out; *cited*: not tested here.\n\n"
+        "```{raw} html\n"
+        + table
+        + "\n</tbody></table></div>\n```\n\n"
+        + toctree(claim_page(row) for row in rows)
     )
+
+
+def claim_text(row: dict, known: dict) -> str:
+    """A claim: what is said, where, what was found in each world, and in which cell."""
+    lines = [
+        f"# {row['id']}: {row['verdict']}",
+        "",
+        f"**Claim.** {plain(row['claim'])}",
+    ]
+    about = {"Figure": "figure", "Source": "source", "How it is tested": "test"}
+    for name, key in about.items():
+        if row[key]:
+            lines += ["", f"**{name}.** {plain(row[key])}"]
+    found = claims.by_world(row["finding"] or "not decided yet")
+    lines += ["", "## What this course found", ""]
+    for world, text in found.items():
+        lines += [f"**{world}.** {plain(text)}" if world else plain(text), ""]
+    lesson = known.get(f"notebooks/{row['notebook']}")
+    if lesson:
+        href = f"../{lesson[0]}.html#cell-{row['cell']}"
+        lines.append(
+            f'<a href="{href}">The cell in lesson {row["lesson"]}</a> shows it.'
+        )
+    return "\n".join([*lines, "", '<a href="../claims.html">All claims</a>', ""])
 
 
 # -- the library --------------------------------------------------------------------

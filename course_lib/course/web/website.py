@@ -26,6 +26,7 @@ class Site:
 
     folder: Path
     pages: int  # HTML files
+    megabytes: float  # of all files
     warnings: list[str]  # what Sphinx had to say
 
 
@@ -61,7 +62,7 @@ def settings() -> dict:
         "html_copy_source": False,
         "html_show_sourcelink": False,
         "html_show_sphinx": False,
-        "html_sidebars": {"index": [], "claims": [], "search": []},
+        "html_sidebars": {"index": [], "claims": [], "claims/*": [], "search": []},
         "html_theme_options": {
             "navbar_end": ["theme-switcher"],
             "navbar_align": "left",
@@ -99,7 +100,9 @@ def build(folder: Path, lessons: list[Path] | None = None) -> Site:
         if folder.exists():
             shutil.rmtree(folder)
         made.rename(folder)
-    return Site(folder, len(list(folder.rglob("*.html"))), warnings)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    pages = sum(path.suffix == ".html" for path in files)
+    return Site(folder, pages, sum(p.stat().st_size for p in files) / 1e6, warnings)
 
 
 def check_folder(folder: Path) -> None:

@@ -79,3 +79,17 @@ def count_features(vectoriser, train_texts, test_texts):
 def count_features(vectoriser, train_texts, test_texts):
     vectoriser.fit(test_texts)
     return vectoriser.transform(train_texts), vectoriser.transform(test_texts)
+
+
+# %% right: fitted on a list, both at once
+def count_features(vectoriser, train_texts, test_texts):
+    vectoriser.fit(list(train_texts))
+    both = vectoriser.transform(list(train_texts) + list(test_texts))
+    return both[: len(train_texts)], both[len(train_texts) :]
+
+
+# %% wrong: without the training texts that are in the test set -> left out
+def count_features(vectoriser, train_texts, test_texts):
+    test = set(test_texts)
+    vectoriser.fit([text for text in train_texts if text not in test])
+    return vectoriser.transform(train_texts), vectoriser.transform(test_texts)

@@ -129,3 +129,27 @@ def safe_rate(rows):
         by.setdefault(rate, {})[seed] = test
     full = {r: sum(v.values()) / len(v) for r, v in by.items() if set(v) == seeds}
     return max(sorted(full), key=full.get)
+
+
+# %% wrong: of equal ones the first in the rows -> tie
+def safe_rate(rows):
+    seeds = {row[1] for row in rows}
+    runs = {}
+    for rate, seed, validation, _ in rows:
+        runs.setdefault(rate, {})[seed] = validation
+    whole = [rate for rate in runs if set(runs[rate]) == seeds]
+    return max(whole, key=lambda rate: sum(runs[rate].values()))
+
+
+# %% wrong: of equal ones the last in the rows -> tie
+def safe_rate(rows):
+    seeds = {row[1] for row in rows}
+    runs, best = {}, None
+    for rate, seed, validation, _ in rows:
+        runs.setdefault(rate, {})[seed] = validation
+    for rate, own in runs.items():
+        if set(own) == seeds:
+            mean = sum(own.values()) / len(own)
+            if best is None or mean >= best[0]:
+                best = mean, rate
+    return best[1]

@@ -63,3 +63,8 @@ def merge(W, A, B, alpha):
     merged = W
     merged += alpha / A.shape[0] * (B @ A)
     return merged.clone()
+
+
+# %% wrong: whole-number division -> values
+def merge(W, A, B, alpha):
+    return W + alpha // A.shape[0] * (B @ A)

@@ -80,3 +80,9 @@ def prepend(P, words, mask):
 def prepend(P, words, mask):
     longer = torch.cat([P.expand(len(words), -1, -1), words], dim=1)
     return longer, mask.new_ones(longer.shape[:2])
+
+
+# %% wrong: the first place of the mask repeated -> mask
+def prepend(P, words, mask):
+    longer = torch.cat([P.expand(len(words), -1, -1), words], dim=1)
+    return longer, torch.cat([mask[:, :1].expand(-1, len(P)), mask], dim=1)

@@ -102,3 +102,22 @@ def nf4_levels():
     zero = torch.zeros(1, dtype=torch.float64)
     levels = torch.cat([q(p), -q(n), zero]).sort().values
     return levels / levels[-1]
+
+
+# %% right: the lower half from the lower tail
+def nf4_levels():
+    import numpy as np
+    from scipy.stats import norm
+
+    delta = (1 / 32 + 1 / 30) / 2
+    upper = norm.ppf(np.linspace(0.5, 1 - delta, 9))[1:]
+    lower = norm.ppf(np.linspace(delta, 0.5, 8))[:-1]
+    return torch.from_numpy(np.concatenate([lower, [0.0], upper]) / upper[-1])
+
+
+# %% wrong: in single precision -> float64
+def nf4_levels():
+    start = 1 - (1 / 32 + 1 / 30) / 2
+    halves = [torch.special.ndtri(torch.linspace(start, 0.5, n))[:-1] for n in (9, 8)]
+    levels = torch.cat([halves[0], -halves[1], torch.zeros(1)]).sort().values
+    return levels / levels.max()

@@ -264,3 +264,20 @@ def warning_signs(tuned, scratch):
     if sure(tuned) > sure(scratch):
         found.append(3)
     return found
+
+
+# %% wrong: the share of the sure ones that are wrong -> share
+def warning_signs(tuned, scratch):
+    def sure_and_wrong(run):
+        sure = np.asarray(run["probability"]) > 0.9
+        return np.mean(~np.asarray(run["right"])[sure]) if sure.any() else 0.0
+
+    losses = list(tuned["val_loss"])
+    lowest = min(losses)
+    learned = tuned["train_loss"][-1] < tuned["train_loss"][0]
+    raised = [
+        max(tuned["val_accuracy"]) < max(scratch["val_accuracy"]),
+        learned and losses.index(lowest) < 2 and losses[-1] > 1.05 * lowest,
+        sure_and_wrong(tuned) > sure_and_wrong(scratch),
+    ]
+    return [i for i, sign in enumerate(raised, 1) if sign]

@@ -52,17 +52,6 @@ def test_tensors_come_back(dtype):
     assert found.dtype == dtype and torch.equal(found, value)
 
 
-def test_weights_come_back_as_safetensors():
-    layer = torch.nn.Linear(3, 2)
-    text = plain.encode(plain.weights(layer.state_dict()))
-    found = plain.read_weights(plain.decode(text))
-    other = torch.nn.Linear(3, 2)
-    other.load_state_dict(found)
-    assert torch.equal(other.weight, layer.weight)
-    with pytest.raises(CourseError, match="no safetensors"):
-        plain.read_weights({"safetensors": base64.b64encode(b"x" * 40).decode()})
-
-
 @pytest.mark.parametrize(
     "value", [object(), {1, 2}, b"bytes", lambda: 0, np.array([None]), np.array(["a"])]
 )
