@@ -75,11 +75,11 @@ def rate_cells():
     return grid
 
 
-def opened(backbone, lr, alpha, gradual, head_factor=1.0, plan=None):
+def opened(backbone, lr, alpha, gradual, head_factor=1.0):
     """(parameter groups to begin with, plan that opens the others, or None)."""
     rates = dict(lr=lr, alpha=alpha, head_factor=head_factor)
-    if gradual:
-        return over_time.gradual_unfreezing(backbone, **rates, plan=plan)
+    if gradual:  # one group more after each tenth of the updates
+        return over_time.gradual_unfreezing(backbone, **rates)
     return layer_groups.decayed_groups(backbone, **rates), None
 
 
@@ -97,7 +97,6 @@ def opened(backbone, lr, alpha, gradual, head_factor=1.0, plan=None):
 def layer_rates(labels, alpha, gradual, head_factor, lr, seed, fraction=1.0):
     """Fine-tune with a rate a layer group, open from the start or group by group."""
     backbone = zoo.load(BACKBONE, 5, seed=seed)
-    # gradual: one group more after each tenth of the updates
     groups, plan = opened(backbone, lr, alpha, gradual, head_factor)
     data = labelled(labels, seed)
     optimization = training.Optimization(param_groups=groups)
@@ -422,16 +421,8 @@ def show_alphas(curves):
 SOLAR_WAYS = {  # each starts from the same head, which was fitted to frozen features
     "flat": dict(alpha=1.0, gradual=False),
     "by block": dict(alpha=ULMFIT, gradual=False),
-    "gradual": dict(alpha=1.0, gradual=True),
 }
-SOLAR_EVALUATIONS = 8  # an epoch of the plan is the ten updates between two of them
-SOLAR_PLAN = {  # one block an epoch, as ULMFiT; all are open after 50 of 80 updates
-    1: ["blocks.6.0"],
-    2: ["blocks.5.3"],
-    3: ["blocks.5.2"],
-    4: ["blocks.5.1"],
-    5: ["blocks.5.0"],
-}
+SOLAR_EVALUATIONS = 8
 
 
 @lru_cache(maxsize=1)
@@ -521,11 +512,10 @@ def stored_below(split, seed=0):
 def solar_run(way, lr, seed):
     """Train the last two stages of Lite0 on 100 cells of each class."""
     backbone, upper = last_stages(seed)
-    groups, plan = opened(backbone, lr, **SOLAR_WAYS[way], plan=SOLAR_PLAN)
+    groups, _ = opened(backbone, lr, **SOLAR_WAYS[way])
     steps = solar.STEPS[solar.TUNED_AT]
     recipe = training.Recipe(
         eval_every=steps // SOLAR_EVALUATIONS,
-        on_epoch=plan,
         optimization=training.Optimization(param_groups=groups),
     )
     seen, held = stored_below("train", seed), stored_below("validation")
