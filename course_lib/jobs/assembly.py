@@ -17,8 +17,9 @@ from course_lib import training
 from course_lib.errors import CourseError
 from course_lib.jobs.configuration import Config
 from course_lib.jobs.stored_stages import COPIES
-from course_lib.models import features, text, zoo
+from course_lib.models import features, stage_head, text, zoo
 from course_lib.models.features import forward, to_device
+from course_lib.models.heads import inside
 from course_lib.training import freezing, layer_groups, schedules
 from course_lib.training.picture_size import SizeRule, Work
 
@@ -64,8 +65,20 @@ def start(config: Config):
 def model(config: Config, num_classes: int, backbone=None):
     """The source model (or ``backbone``) with a new head for so many classes."""
     backbone = backbone or start(config)
-    backbone.to_classes(num_classes, config.seed)
-    return with_dropout(backbone, config.dropout)
+    reads = config.head_reads
+    return headed(backbone, num_classes, reads, config.dropout, config.seed)
+
+
+def headed(backbone, num_classes: int, reads, dropout: float, seed: int = 0):
+    """The backbone with a new head, in place.
+
+    reads: names of stages; anything else for the last layer.
+    """
+    if isinstance(reads, (tuple, list)):
+        stage_head.read_stages(backbone, reads, num_classes, seed)
+    else:
+        backbone.to_classes(num_classes, seed)
+    return with_dropout(backbone, dropout)
 
 
 def fitted_length(config: Config, backbone, texts) -> tuple[int, dict, str]:
@@ -170,6 +183,9 @@ def strategy(config, parts) -> tuple[Config, str]:
         return config, ""
     if config.weights == "random" or config.task == "text":
         return config.model_copy(update={"strategy": "full"}), ""
+    if config.head_reads not in ("auto", "last"):
+        said = "Strategy frozen, for `head_reads` names stages."
+        return config.model_copy(update={"strategy": "frozen"}), said
     labels = len(parts.train) / len(parts.classes)
     chosen = "frozen" if labels < FEW_LABELS else "last_stage"
     said = (
@@ -199,7 +215,7 @@ def recipe(config: Config, backbone, parts) -> training.Recipe:
     Raises CourseError for a part that the network does not have.
     """
     net = backbone.model
-    groups = layer_groups.layer_groups(backbone)
+    groups = _groups(config, backbone)
     rates = dict(
         lr=config.backbone_rate,
         alpha=config.layer_decay,
@@ -222,9 +238,19 @@ def recipe(config: Config, backbone, parts) -> training.Recipe:
     return replace(shared, optimization=optimization, on_epoch=plan)
 
 
+def _groups(config, backbone) -> dict[str, list[str]]:
+    """{group: parameter names}; one below the head where nothing of it learns."""
+    if config.strategy != "frozen":
+        return layer_groups.layer_groups(backbone)
+    names = [name for name, _ in backbone.model.named_parameters()]
+    head = [name for name in names if inside(name, backbone.heads)]
+    body = [name for name in names if name not in set(head)]
+    return {layer_groups.STEM: body, layer_groups.HEAD: head}
+
+
 def opened(config, backbone) -> set[str]:
     """Names of the parameters that the strategy trains, now or in a later epoch."""
-    groups = layer_groups.layer_groups(backbone)
+    groups = _groups(config, backbone)
     body = [name for name in groups if name != layer_groups.HEAD]
     learning = body
     if config.strategy == "frozen":
@@ -307,9 +333,6 @@ def _plan(config, backbone, groups):
 def common(config, backbone, parts) -> training.Recipe:
     """What the fine-tuned network and the one from scratch have in common."""
     slanted = config.schedule == "slanted"
-    augment = None
-    if config.task == "images":
-        augment = training.AUGMENTATIONS[config.augment](image_size(config, backbone))
     loss = None
     if config.class_weights == "balanced":
         loss = balanced_loss(parts.train, config.label_smoothing)
@@ -322,10 +345,17 @@ def common(config, backbone, parts) -> training.Recipe:
     return training.Recipe(
         batch_size=config.batch_size,
         patience=config.patience,
-        augment=augment,
+        augment=augmentation(config, backbone),
         optimization=optimization,
         objective=training.Objective(loss, config.label_smoothing),
     )
+
+
+def augmentation(config, backbone):
+    """f(pictures (N, C, H, W), generator), or None."""
+    if config.task != "images":
+        return None
+    return training.AUGMENTATIONS[config.augment](image_size(config, backbone))
 
 
 def balanced_loss(train, smoothing):

@@ -119,6 +119,15 @@ Strategy = Annotated[
         lambda name: OLD.get(name, name) if isinstance(name, str) else name
     ),
 ]
+Reads = Annotated[
+    Literal["auto", "last", "stages"]
+    | Annotated[tuple[Name, ...], Field(min_length=1)],
+    BeforeValidator(
+        lambda value: tuple(value) if isinstance(value, list) else value,
+        json_schema_input_type=Literal["auto", "last", "stages"] | list[Name],
+    ),
+    Expected("auto, last, stages, or names of stages such as [stage3, stage4]"),
+]
 Split = Annotated[
     tuple[numbers("a share", gt=0, lt=1), ...],
     Field(min_length=3, max_length=3),
@@ -194,6 +203,12 @@ class Config(Settings):
         None,
         "how many blocks learn, with strategy: last_stage; empty: those of the lowest",
         "resolution (of a transformer, one)",
+    )
+    head_reads: Reads = say(
+        "auto",
+        "with strategy: frozen, what the new head reads: last (the last layer), stages",
+        "(mean and deviation over space of several), names of stages, or auto: by",
+        "cross-validation inside the training part, which is said",
     )
     unfreeze: Plan = say(
         {},
@@ -471,6 +486,13 @@ def _misplaced(config: Config, chosen: set[str]) -> Iterator[tuple[str, str, str
             "last_blocks only with strategy: last_stage",
             "set strategy: last_stage, or remove last_blocks",
         )
+    if "head_reads" in chosen and strategy not in ("auto", "frozen"):
+        yield (
+            "head_reads",
+            f"is given, and strategy is {strategy}",
+            "head_reads with strategy frozen or auto, for pictures",
+            "set strategy: frozen, or remove head_reads",
+        )
     if config.weights == "random" and strategy in ("frozen", "last_stage", "gradual"):
         yield (
             "weights",
@@ -546,7 +568,7 @@ ORDER = {
     "Your data": "split",
     "What comes with it": "baseline",
 }
-ONLY = {"images": ("augment", "image_size", "minutes", "image_column"),
+ONLY = {"images": ("head_reads", "augment", "image_size", "minutes", "image_column"),
         "text": ("max_length", "text_column")}  # fmt: skip
 
 

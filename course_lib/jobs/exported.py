@@ -46,9 +46,9 @@ def export(
 
     backbone: with a head for ``classes``.  examples: uint8 images (N, H, W, 3) or N
     texts, on which ONNX is compared with PyTorch.  about: {model, task, dropout,
-    image_size, pictures, columns}: from the configuration, how pictures became 8 bits,
-    and the columns of the table.  Returns {said: sentences, sha256, onnx: {
-    largest_difference, tolerance, same_answers, examples} or {failed: reason}}.
+    head_reads, image_size, pictures, columns}: from the configuration, how pictures
+    became 8 bits, and the columns of the table.  Returns {said: sentences, sha256,
+    onnx: {largest_difference, tolerance, same_answers, examples} or {failed: reason}}.
     """
     from safetensors.torch import save
 
@@ -261,8 +261,8 @@ def load(folder: str | Path) -> Exported:
         values = about["preprocessing"]
         pairs = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         backbone.preprocess = Preprocess(**pairs)
-    backbone.to_classes(len(classes))
-    assembly.with_dropout(backbone, about["dropout"])
+    reads = about.get("head_reads")
+    assembly.headed(backbone, len(classes), reads, about["dropout"])
     backbone.model.load_state_dict(load_file(weights))
     backbone.model.eval()
     return Exported(backbone, classes, about)

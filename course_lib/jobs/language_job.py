@@ -81,6 +81,7 @@ def run(
     if on_data is not None:
         on_data(parts)
     folder = JobFolder(out, _key(config, parts), again)
+    folder.begin()
     model = loaded(config, device, dtype)
     _check_causal(config, model, tokens.rows["train"][0]["input_ids"])
     backward, said = _way(model, tokenizer, tokens.rows["train"], dtype)

@@ -26,7 +26,7 @@ from torch import nn
 from course_lib import training
 from course_lib.analysis import audit, calibration, statistics
 from course_lib.errors import CourseError
-from course_lib.jobs import assembly, configuration, own_data
+from course_lib.jobs import assembly, configuration, head_choice, own_data
 from course_lib.jobs.configuration import Config
 from course_lib.jobs.outcome import Result, concluded
 from course_lib.jobs.own_data import Parts
@@ -36,7 +36,7 @@ from course_lib.models.features import forward
 from course_lib.show.console import training_bars
 from course_lib.training import distributed
 
-FORMAT = 2  # of the stored state
+FORMAT = 3  # of the stored state
 # Without an effect on the weights, or one that the key of the data tells.
 WITHOUT_EFFECT = (
     "onnx", "licence", "audit", "labels", "skip_empty", "sheet", "encoding",
@@ -79,19 +79,24 @@ def run(
     parts = replace(parts, notes=(*parts.notes, *said))
     if on_data is not None and distributed.current().rank == 0:
         on_data(parts)
-    first = assembly.model(settled, len(parts.classes), first)
+    classes = len(parts.classes)
+    first = assembly.headed(first, classes, "last", settled.dropout, settled.seed)
     assembly.check_forward(settled, first, parts)
+    folder = JobFolder(out, _key(settled, parts), again)
+    chosen = head_choice.settled(settled, first, parts, device, folder.choice)
+    settled, once, choice = chosen
     recipe = assembly.recipe(settled, first, parts)
     findings = audited(settled, first, recipe, parts)
-    folder = JobFolder(out, _key(settled, parts), again)
+    folder.begin(choice)
     together = distributed.current()
-    notes = [*parts.notes, *first.notes, *_notes(settled, first, together)]
-    notes.append(_rates_note(first, recipe.optimization.param_groups))
+    notes = [*parts.notes, *_notes(settled, first, recipe, choice)]
     runtime = training.Runtime(device=device, amp=precision)
     with training_bars(progress and together.rank == 0) as bar:
         own = _runtime(runtime, folder.state("transfer"), bar("training"))
         recipe = replace(recipe, runtime=own)
-        once = _once(settled, first, parts, recipe, notes)
+        once = once or _once(settled, first, parts, recipe)
+        first.model.to(device)
+        notes += [once.said(settled.augment)] if once else []
         transfer = trained(settled, first, parts, recipe, once)
         baseline = None
         if settled.baseline and settled.weights == "pretrained":
@@ -100,8 +105,7 @@ def run(
     result = concluded(settled, parts, first, transfer, baseline, findings, notes)
     result.data |= {"columns": parts.columns, "tokens": tokens}
     result.seconds["this session"] = round(time.perf_counter() - began, 1)
-    if folder.path and together.rank == 0:
-        folder.write(result, config)
+    folder.write(result, config)
     together.wait()
     result.folder = folder.path
     return result
@@ -220,8 +224,9 @@ def audited(config, backbone, recipe, parts) -> list[str]:
     return [str(one) for one in found]
 
 
-def _notes(config, backbone, together) -> list[str]:
-    notes = []
+def _notes(config, backbone, recipe, choice) -> list[str]:
+    """What was unusual about the model, and how it is trained, in sentences."""
+    notes, together = list(backbone.notes), distributed.current()
     norm = nn.modules.batchnorm._BatchNorm
     trained = any(
         isinstance(layer, norm) and any(p.requires_grad for p in layer.parameters())
@@ -236,7 +241,8 @@ def _notes(config, backbone, together) -> list[str]:
             )
     if config.strategy == "gradual" and config.weights == "pretrained":
         notes.append("Parts were unfrozen one after the other, from the head down.")
-    return notes
+    notes += [choice.said] if choice.said else []
+    return [*notes, _rates_note(backbone, recipe.optimization.param_groups)]
 
 
 def _rates_note(backbone, groups) -> str:
@@ -276,19 +282,13 @@ def _runtime(runtime, state, bar) -> training.Runtime:
     return replace(runtime, checkpoint=state, progress=advance if bar else False)
 
 
-def _once(config, backbone, parts, recipe, notes) -> Stored | None:
-    """What the frozen layers give, stored; None where all layers learn.
-
-    ``notes`` gets a sentence that says so.
-    """
+def _once(config, backbone, parts, recipe) -> Stored | None:
+    """What the frozen layers give, stored; None where all layers learn."""
     if config.task == "text" or config.strategy in ("full", "scratch"):
         return None
     backbone.model.to(recipe.runtime.device)
     opened = assembly.opened(config, backbone)
-    found = stored(backbone, parts, opened, recipe.augment, config.seed)
-    if found is not None:
-        notes.append(found.said(config.augment))
-    return found
+    return stored(backbone, parts, opened, recipe.augment, config.seed)
 
 
 def trained(config, backbone, parts, recipe, once=None, rate=None) -> dict:
@@ -351,7 +351,8 @@ def _baseline(config, parts, runtime, ran, folder, bar) -> dict | None:
     updates.
     """
     tried = []
-    fresh = config.model_copy(update={"weights": "random", "strategy": "scratch"})
+    changed = {"weights": "random", "strategy": "scratch", "head_reads": "last"}
+    fresh = config.model_copy(update=changed)
     for rate in config.baseline_rates:
         net = assembly.model(fresh, len(parts.classes))
         name = f"scratch-{rate:g}"

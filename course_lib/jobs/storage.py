@@ -7,6 +7,7 @@ from course_lib import files
 from course_lib.errors import CourseError
 from course_lib.jobs import exported, model_card
 from course_lib.jobs.configuration import Config
+from course_lib.jobs.head_choice import Choice
 from course_lib.jobs.outcome import Result
 from course_lib.training import distributed
 
@@ -16,22 +17,32 @@ class JobFolder:
 
     def __init__(self, out, key: str, again: bool):
         self.path = None if out is None else Path(out)
-        self.key = key
-        if self.path is None or distributed.current().rank:
+        self.key, self.again, self.choice = key, again, None
+        if self.path is None or distributed.current().rank or again:
             return
         note = self.path / "state" / "job.json"
-        stored = files.read_json(note)["key"] if note.exists() else None
-        if stored not in (None, key):
-            if not again:
-                raise CourseError(
-                    f"{self.path} holds another job: its configuration or its data were"
-                    " not these.\nExpected: a new folder, or the same job.\nDo: name "
-                    "another one with --out, or replace the old job with --again."
-                )
-        if again:
+        stored = files.read_json(note) if note.exists() else {"key": key}
+        if stored["key"] != key:
+            raise CourseError(
+                f"{self.path} holds another job: its configuration or its data were "
+                "not these.\nExpected: a new folder, or the same job.\nDo: name "
+                "another one with --out, or replace the old job with --again."
+            )
+        if "head_reads" in stored:
+            stages, said = stored["head_reads"]
+            self.choice = Choice(tuple(stages), said)
+
+    def begin(self, choice: Choice | None = None) -> None:
+        """Write down whose state it holds, and what the head reads."""
+        if self.path is None or distributed.current().rank:
+            return
+        if self.again:
             for old in (self.path / "state").glob("*.safetensors"):
                 old.unlink()
-        files.atomic_write_json(note, {"key": key})
+        note = {"key": self.key}
+        if choice is not None:
+            note["head_reads"] = [choice.stages, choice.said]
+        files.atomic_write_json(self.path / "state" / "job.json", note)
 
     def state(self, name: str) -> Path | None:
         """The checkpoint of one training run."""
@@ -41,6 +52,8 @@ class JobFolder:
 
     def write(self, result: Result, config: Config) -> None:
         """Everything that is left when the job is done; the page comes last."""
+        if self.path is None or distributed.current().rank:
+            return
         began = time.perf_counter()
         test = result.parts.test
         result.export = exported.export(
@@ -53,6 +66,7 @@ class JobFolder:
                 "model": config.model,
                 "task": config.task,
                 "dropout": config.dropout,
+                "head_reads": result.config["head_reads"],
                 "image_size": result.data["size"],
                 "columns": result.data["columns"],
                 "pictures": result.data["pictures"],

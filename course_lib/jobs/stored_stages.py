@@ -5,12 +5,16 @@ the first layer that learns, or will be opened.  What they give for every pictur
 for a few altered copies of it, is stored (:mod:`course_lib.training.frozen_stages`).
 """
 
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
 
 from course_lib.errors import CourseError
+from course_lib.models import features
+from course_lib.models.heads import as_vectors
+from course_lib.models.stage_head import mean_and_deviation, standardised_by
 from course_lib.training import Recipe
 from course_lib.training.frozen_stages import FrozenStages
 
@@ -25,7 +29,8 @@ class Stored:
 
     upper: the layers behind ``place``, which share their weights with the backbone.
     train, validation: (outputs of ``place``, labels); train holds ``copies`` of each
-    picture.  pictures: how many there are to train on.
+    picture.  pictures: how many there are to train on.  stages: {stage: (vectors of
+    training, of validation)}, mean and deviation over space, in the same order.
     """
 
     upper: nn.Module
@@ -34,6 +39,43 @@ class Stored:
     place: str
     copies: int
     pictures: int
+    stages: dict[str, tuple] = field(default_factory=dict)
+
+    def read(self, stages, rows=slice(None), part: int = 0) -> torch.Tensor:
+        """What a head that reads these stages gets, (rows, F)."""
+        return torch.cat([self.stages[stage][part][rows] for stage in stages], dim=1)
+
+    def head_inputs(self, backbone, rows, batch_size: int = 64) -> torch.Tensor:
+        """What the classifier at the end of the network gets, (rows, F)."""
+        net, seen = self.upper.net, []
+        hook = net.get_submodule(backbone.heads[0]).register_forward_pre_hook(
+            lambda _, inputs: seen.append(as_vectors(inputs[0]).float().cpu())
+        )
+        outputs, device = self.train[0], features.device_of(net)
+        try:
+            with torch.no_grad(), features.eval_mode(net):
+                for start in range(0, len(rows), batch_size):
+                    some = outputs[rows[start : start + batch_size]]
+                    self.upper(some.to(device))
+        finally:
+            hook.remove()
+        return torch.cat(seen)
+
+    def for_stages(self, model: nn.Module, stages) -> "Stored":
+        """The same for a StageClassifier that reads these stages.
+
+        It gets the mean and the deviation of the training pictures.
+        """
+        X = [self.read(stages, part=part) for part in (0, 1)]
+        model.standardise = standardised_by(X[0])
+        return replace(
+            self,
+            upper=nn.Sequential(model.standardise, model.head),
+            train=(X[0], self.train[1]),
+            validation=(X[1], self.validation[1]),
+            place=stages[-1],
+            stages={},
+        )
 
     def recipe(self, recipe: Recipe, batch_size: int) -> tuple[Recipe, int]:
         """(the recipe for the stored output, updates of an epoch).
@@ -57,13 +99,51 @@ class Stored:
         )
 
 
-def stored(backbone, parts, opened, augment, seed: int) -> Stored | None:
+class _Watched:
+    """Mean and deviation over space of some stages, of every batch that passes."""
+
+    def __init__(self, backbone, stages):
+        self.places = {stage: features.resolve(backbone, stage) for stage in stages}
+        self.channels_last = features.channels_come_last(backbone.model)
+        self.seen = {stage: [] for stage in stages}
+
+    @contextmanager
+    def __call__(self, net: nn.Module):
+        hooks = []
+        for stage, place in self.places.items():
+
+            def keep(_, __, output, stage=stage):
+                try:
+                    found = mean_and_deviation(output, self.channels_last).cpu()
+                except CourseError:  # neither maps nor tokens
+                    return
+                self.seen[stage].append(found)
+
+            hooks.append(net.get_submodule(place).register_forward_hook(keep))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def vectors(self, views: int, rows: int) -> dict[str, torch.Tensor]:
+        """{stage: (views rows, F)}: all in the first view, then all in the next."""
+        found = {}
+        for stage, batches in self.seen.items():
+            by_view = [batch for v in range(views) for batch in batches[v::views]]
+            if sum(map(len, by_view)) == views * rows:  # it runs once in a pass
+                found[stage] = torch.cat(by_view)
+        return found
+
+
+def stored(backbone, parts, opened, augment, seed: int, stages=()) -> Stored | None:
     """The frozen output of training and validation pictures; None where there is none.
 
     opened: names of the parameters that learn now or later.  augment: f(x, generator)
-    or None.  The network is as before.  None also where its paths do not meet in one
-    place below the layers that learn, and where there is no room for the output: then
-    the network runs as a whole.
+    or None.  stages: of which mean and deviation are kept, too; those that have none
+    are left out.  The network is as before.  None also where its paths do not meet in
+    one place below the layers that learn, and where there is no room for the output:
+    then the network runs as a whole.
     """
     net = backbone.model
     learning = {name: p.requires_grad for name, p in net.named_parameters()}
@@ -78,12 +158,17 @@ def stored(backbone, parts, opened, augment, seed: int) -> Stored | None:
     views = [lambda x: x]
     if augment is not None:
         views += [lambda x: augment(x, generator)] * (COPIES - 1)
+    watched = [_Watched(backbone, stages) for _ in range(2)]
     try:
-        train, validation = frozen.run(parts.train, views), frozen.run(parts.validation)
+        train = frozen.run(parts.train, views, watched=watched[0])
+        validation = frozen.run(parts.validation, watched=watched[1])
     except CourseError:  # no room for it, or numbers beyond half precision
         return None
     place, n = frozen.place, len(parts.train)
-    return Stored(frozen.upper, train, validation, place, len(views), n)
+    fit = watched[0].vectors(len(views), n)
+    val = watched[1].vectors(1, len(parts.validation))
+    both = {stage: (fit[stage], val[stage]) for stage in fit if stage in val}
+    return Stored(frozen.upper, train, validation, place, len(views), n, both)
 
 
 def _cut(backbone, opened, images) -> FrozenStages | None:

@@ -24,7 +24,6 @@ from course_lib.training.augmentation import (
 from course_lib.training.batches import Examples
 from course_lib.training.cached_heads import (
     Head,
-    Standardise,
     attach_head,
     fit_head,
     make_head,

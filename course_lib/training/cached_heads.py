@@ -8,22 +8,9 @@ import torch
 from torch import nn
 
 from course_lib.errors import CourseError
+from course_lib.models.stage_head import Standardise
 from course_lib.training.loop import fit
 from course_lib.training.progress import History
-
-
-class Standardise(nn.Module):
-    """(x - mean) / std by column, with the statistics of the training features."""
-
-    def __init__(self, features: np.ndarray):
-        super().__init__()
-        features = torch.as_tensor(features).float()
-        self.register_buffer("mean", features.mean(dim=0))
-        std = features.std(dim=0, correction=0)
-        self.register_buffer("std", torch.where(std > 1e-6, std, torch.ones_like(std)))
-
-    def forward(self, x):  # (N, F) -> (N, F)
-        return (x - self.mean) / self.std
 
 
 def make_head(

@@ -15,7 +15,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 
 import numpy as np
@@ -143,14 +143,16 @@ class FrozenStages:
         dtype: torch.dtype = torch.float16,
         memory: int = MEMORY,
         batch_size: int = 8,
+        watched: Callable = nullcontext,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The stage's output for every picture in every view, and the labels.
 
         data: an ImageDataset, or (images, labels).  views: functions of a preprocessed
         batch; the outputs (V N, ...) are all pictures in the first view, then all in
         the second.  Up to ``memory`` bytes they are held in memory, beyond that in a
-        file that vanishes with them.  Raises CourseError when the disk has no room, and
-        for numbers that ``dtype`` cannot hold.
+        file that vanishes with them.  watched: f(lower part), a context in which it
+        runs: batch after batch, each in all views.  Raises CourseError when the disk
+        has no room, and for numbers that ``dtype`` cannot hold.
         """
         images, labels = data if isinstance(data, tuple) else (data.images, data.labels)
         n = len(images)
@@ -158,11 +160,12 @@ class FrozenStages:
         net = features.network(self.backbone)
         with torch.no_grad(), features.eval_mode(net):
             lower = self._folded(self._input(images[:2]))
-            for start in range(0, n, batch_size):
-                x = self._input(images[start : start + batch_size])
-                for v, view in enumerate(views):
-                    stored = self._until(view(x), lower)
-                    outputs[v * n + start : v * n + start + len(x)] = stored
+            with watched(lower):
+                for start in range(0, n, batch_size):
+                    x = self._input(images[start : start + batch_size])
+                    for v, view in enumerate(views):
+                        stored = self._until(view(x), lower)
+                        outputs[v * n + start : v * n + start + len(x)] = stored
         if not all(part.isfinite().all() for part in outputs.split(batch_size)):
             raise CourseError(
                 f"The output of {self.stage} has numbers that {dtype} cannot hold.\n"

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -612,3 +613,18 @@ def test_progress_is_quiet_in_ci_and_nothing_of_the_backbone_is_changed(
     assert capsys.readouterr() == ("", "")
     after = backbone.model.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize(
+    "known, inputs, told",
+    [
+        ([0.9, 0.7, 0.8], "pictures", True),
+        ([0.7, 0.9, 0.8], "pictures", False),
+        ([0.9, 0.7, 0.8], "texts", False),
+    ],
+)
+def test_a_better_middle_stage_is_said_with_what_to_set(known, inputs, told):
+    depth = {"stages": ["layer1", "layer2", "all stages"], "random": [[0.5] * 3]}
+    depth["pretrained"] = [known]
+    said = explained.depth_reason(SimpleNamespace(depth=depth, data={"inputs": inputs}))
+    assert ("`head_reads: stages`" in said) == told
