@@ -4,6 +4,8 @@ Every way to train gets the same rates to choose from; the lesson chooses one fo
 by validation accuracy and reports the test accuracy of that one.
 """
 
+import copy
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -25,7 +27,7 @@ from course_lib.lessons.protocol import (
     source_accuracy,
     train,
 )
-from course_lib.lessons.results import SEEDS, experiment
+from course_lib.lessons.results import SEEDS, experiment, interval, part, updates
 from course_lib.models import features, zoo
 from course_lib.pretraining import patterns
 from course_lib.show import plots, widgets
@@ -75,11 +77,11 @@ def rate_cells():
     return grid
 
 
-def opened(backbone, lr, alpha, gradual, head_factor=1.0):
+def opened(backbone, lr, alpha, gradual, head_factor=1.0, plan=None):
     """(parameter groups to begin with, plan that opens the others, or None)."""
     rates = dict(lr=lr, alpha=alpha, head_factor=head_factor)
-    if gradual:  # one group more after each tenth of the updates
-        return over_time.gradual_unfreezing(backbone, **rates)
+    if gradual:
+        return over_time.gradual_unfreezing(backbone, **rates, plan=plan)
     return layer_groups.decayed_groups(backbone, **rates), None
 
 
@@ -97,6 +99,7 @@ def opened(backbone, lr, alpha, gradual, head_factor=1.0):
 def layer_rates(labels, alpha, gradual, head_factor, lr, seed, fraction=1.0):
     """Fine-tune with a rate a layer group, open from the start or group by group."""
     backbone = zoo.load(BACKBONE, 5, seed=seed)
+    # gradual: one group more after each tenth of the updates
     groups, plan = opened(backbone, lr, alpha, gradual, head_factor)
     data = labelled(labels, seed)
     optimization = training.Optimization(param_groups=groups)
@@ -105,8 +108,9 @@ def layer_rates(labels, alpha, gradual, head_factor, lr, seed, fraction=1.0):
     return scored(backbone, fraction) | forgetting(backbone)
 
 
+CONSTANT = dict(schedule="constant", warmup=0.0)
 SHAPES = {  # "warm-up, cosine" is the flat rate of the grid above
-    "constant": training.Optimization(schedule="constant", warmup=0.0),
+    "constant": training.Optimization(**CONSTANT),
     "slanted triangle": training.Optimization(
         schedule=over_time.slanted_triangular(), warmup=0.0
     ),
@@ -134,6 +138,32 @@ def schedules(schedule, lr, seed, fraction=1.0):
     options = dict(steps=STEPS[100], seed=seed, lr=lr, fraction=fraction)
     train(backbone, data, **options, optimization=SHAPES[schedule])
     return scored(backbone, fraction) | forgetting(backbone)
+
+
+def with_best(net, seen, held, plan=None, **options):
+    """Train; the weights of the lowest validation loss, while `net` keeps the last.
+
+    plan: {epoch: f(model, optimizer)}.  options: those of `training.fit`; an epoch is
+    the updates between two evaluations, as there.
+    """
+    lowest, best = np.inf, None
+
+    def evaluate():
+        nonlocal lowest, best
+        loss = training.evaluate(net, held)["loss"]
+        if loss < lowest:
+            lowest, best = loss, copy.deepcopy(features.network(net).state_dict())
+
+    def on_epoch(epoch, model, optimizer):
+        if epoch:
+            evaluate()
+        if plan and epoch in plan:
+            plan[epoch](model, optimizer)
+
+    recipe = replace(options.pop("recipe"), on_epoch=on_epoch)
+    training.fit(net, seen, recipe=recipe, **options)
+    evaluate()
+    return best
 
 
 OTHER_PICTURES = 4711  # the seed of source pictures that renew BatchNorm's statistics
@@ -214,6 +244,11 @@ def groupings():
         listed = [member for members in found[name].values() for member in members]
         assert sorted(listed) == sorted(dict(net.named_parameters()))
     return found
+
+
+def solar_flat_rate():
+    """The flat rate for Lite0's last stages that validation prefers."""
+    return results.load("solar_layer_rates").best(way="flat")[0]["lr"]
 
 
 def fab_schedules():
@@ -312,9 +347,10 @@ def show_range_tests(tests, best):
     return fastest
 
 
-def show_ways(grid, ways, frozen):
+def show_ways(grid, ways, frozen, world, xlabel):
     """Accuracy by rate for several ways; frozen: accuracy of a head on its own."""
-    rows = grid.select(way=ways, lr=TRIED, seed=SEEDS)
+    rates = sorted({row["lr"] for row in grid.select(way="flat")})
+    rows = grid.select(way=ways, lr=rates, seed=SEEDS if world == "Fab" else range(5))
     x, lines = rows.curves("accuracy", x="lr", series="way")
     best = {way: grid.best(way=way).values("accuracy").mean() for way in ways}
     first = max(best, key=best.get)
@@ -324,18 +360,18 @@ def show_ways(grid, ways, frozen):
         {way: lines[way] for way in ways},
         log_x=True,
         spread="range",
-        xlabel="learning rate of the last block",
-        ylabel="test accuracy",
-        title=f"Fab, best rate of each: {first} leads flat by {lead:.1f} points",
+        xlabel=xlabel,
+        ylabel="test accuracy" if world == "Fab" else "balanced test accuracy",
+        title=f"{world}, best rate of each: {first} leads flat by {lead:.1f} points",
     )
     ax = fig.axes[0]
     ax.axhline(frozen, color="#333333", linestyle=":")
     where = dict(ha="right", va="bottom", fontsize="small")
     ax.annotate("frozen features", (x[-1], frozen), **where)
     alt = (
-        f"Test accuracy against learning rate for {len(ways)} ways to fine-tune, with "
+        f"{world}: test accuracy against learning rate for {len(ways)} ways to train, "
     )
-    plots.show(fig, alt=alt + "the range over seeds. Frozen features are dotted.")
+    plots.show(fig, alt=alt + "with the range over seeds. Frozen features are dotted.")
 
 
 def trade_off_figure(ways, still):
@@ -368,37 +404,6 @@ def show_trade_off(grid, still):
     plots.show(trade_off_figure(ways, still), alt=alt + "a star.")
 
 
-def show_live(runs, frozen):
-    """Accuracy and kept answers of single runs, {(way, rate): numbers}, as bars."""
-    fig, axes = plots.new(height=3.2, columns=2)
-    rates = sorted({rate for _, rate in runs})
-    numbers = {
-        "accuracy": "balanced test accuracy",
-        "imagenet_agreement": "answers as ImageNet taught",
-    }
-    for ax, (number, label) in zip(axes, numbers.items(), strict=True):
-        for i, way in enumerate(dict.fromkeys(way for way, _ in runs)):
-            heights = [runs[way, rate][number] for rate in rates]
-            at = np.arange(len(rates)) + 0.3 * (i - 0.5)
-            look = dict(color=plots.COLOURS[i], hatch=("", "//")[i])
-            ax.bar(at, heights, 0.28, label=way, edgecolor="white", **look)
-        ax.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
-        ax.set(xlabel="learning rate of the last block", ylabel=label)
-    axes[0].axhline(frozen, color="#333333", linestyle=":")
-    axes[0].set_ylim(0.5, 0.85)
-    gap = runs["by block", rates[-1]]["accuracy"] - runs["flat", rates[-1]]["accuracy"]
-    title = (
-        f"Solar cells, one seed: at {rates[-1]:g} by block is {100 * gap:+.0f} points"
-    )
-    axes[0].set_title(f"{title} from flat")
-    fig.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
-    )
-    alt = "Bars of test accuracy and of the share of ImageNet's answers that are left, "
-    alt += "for two ways to train at two rates. Frozen features are dotted."
-    plots.show(fig, alt=alt)
-
-
 def show_alphas(curves):
     """Target and source accuracy by alpha, {number: (n_seeds, n_alphas)}."""
     within = np.ptp(curves["target"].mean(0)[:-1])
@@ -418,11 +423,23 @@ def show_alphas(curves):
 # What lies behind stage 5 learns: five blocks and the head, four fifths of the weights.
 # The stages below stay frozen and run once on each picture.
 
+MILD = 0.7
 SOLAR_WAYS = {  # each starts from the same head, which was fitted to frozen features
     "flat": dict(alpha=1.0, gradual=False),
     "by block": dict(alpha=ULMFIT, gradual=False),
+    "by block, mild": dict(alpha=MILD, gradual=False),
+    "gradual": dict(alpha=1.0, gradual=True),
+    "constant": dict(alpha=1.0, gradual=False),  # flat, without warm-up and cosine
 }
-SOLAR_EVALUATIONS = 8
+SOLAR_TRIED = (3e-4, 1e-3, 3e-3)  # lr: the rate of the last block
+SOLAR_EVALUATIONS = 8  # an epoch of the plan is the ten updates between two of them
+SOLAR_PLAN = {  # one block an epoch, as ULMFiT; all are open after 50 of 80 updates
+    1: ["blocks.6.0"],
+    2: ["blocks.5.3"],
+    3: ["blocks.5.2"],
+    4: ["blocks.5.1"],
+    5: ["blocks.5.0"],
+}
 
 
 @lru_cache(maxsize=1)
@@ -496,8 +513,14 @@ def last_stages(seed):
     return backbone, upper
 
 
+SOLAR_TOLERANCE = solar.TOLERANCE | {
+    "imagenet_agreement": 0.1,
+    "imagenet_nats": 0.2,
+}
+
+
 @lru_cache(maxsize=4)
-def stored_below(split, seed=0):
+def stored_below(split, seed=0, fraction=1.0):
     """What stage 5 gives for the cells of a split; of the training cells, two views."""
     backbone = zoo.load(solar.BACKBONE)
     data = {
@@ -506,19 +529,45 @@ def stored_below(split, seed=0):
         "test": lambda: solar.cells("test"),
     }[split]()
     lower = FrozenStages(backbone, solar.BELOW, data.images)
-    return lower.run(data, MIRRORED) if split == "train" else lower.run(data)
+    if split == "train":
+        return lower.run(data, MIRRORED)
+    return lower.run(part(data, fraction))
 
 
-def solar_run(way, lr, seed):
+@experiment(
+    "solar_layer_rates",
+    grid=[
+        dict(way=way, lr=lr, seed=seed)
+        for seed in range(5)
+        for lr in SOLAR_TRIED
+        for way in SOLAR_WAYS
+    ],
+    sample=[dict(way="gradual", lr=1e-3, seed=0)],
+    short=[dict(way="gradual", lr=1e-3, seed=0, fraction=0.05)],
+    tolerance=SOLAR_TOLERANCE | {"last_accuracy": 0.02, "val_last_accuracy": 0.02},
+    data=solar.FILES,
+)
+def solar_layer_rates(way, lr, seed, fraction=1.0):
     """Train the last two stages of Lite0 on 100 cells of each class."""
     backbone, upper = last_stages(seed)
-    groups, _ = opened(backbone, lr, **SOLAR_WAYS[way])
+    groups, plan = opened(backbone, lr, **SOLAR_WAYS[way], plan=SOLAR_PLAN)
+    options = CONSTANT if way == "constant" else {}
+    optimization = training.Optimization(param_groups=groups, **options)
     steps = solar.STEPS[solar.TUNED_AT]
-    recipe = training.Recipe(
-        eval_every=steps // SOLAR_EVALUATIONS,
-        optimization=training.Optimization(param_groups=groups),
+    every = interval(steps, SOLAR_EVALUATIONS, fraction)
+    recipe = training.Recipe(eval_every=every, optimization=optimization)
+    seen, held, test = (
+        stored_below(split, seed if split == "train" else 0, fraction)
+        for split in ("train", "validation", "test")
     )
-    seen, held = stored_below("train", seed), stored_below("validation")
-    training.fit(upper, seen, held, steps=steps, seed=seed, recipe=recipe)
-    found = training.evaluate(upper, stored_below("test"))
-    return {"accuracy": found["balanced_accuracy"]} | imagenet_left(backbone)
+    options = dict(steps=updates(steps, fraction), seed=seed, recipe=recipe)
+    best = with_best(upper, seen, held, plan, **options)
+    numbers = {}
+    for name in ("last_", ""):
+        if name == "":
+            upper.load_state_dict(best)
+        for prefix, data in (("", test), ("val_", held)):
+            found = training.evaluate(upper, data)
+            numbers[f"{prefix}{name}accuracy"] = found["balanced_accuracy"]
+            numbers[f"{prefix}{name}loss"] = found["loss"]
+    return numbers | imagenet_left(backbone)
