@@ -4,7 +4,19 @@ Every way to train gets the same rates to choose from; the lesson chooses one fo
 by validation accuracy and reports the test accuracy of that one.
 """
 
-from course_lib import training
+import copy
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from torch.nn.functional import kl_div
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from course_lib import datasets, training
+from course_lib.lessons import lesson02, results, solar
 from course_lib.lessons.protocol import (
     BACKBONE,
     FILES,
@@ -12,13 +24,16 @@ from course_lib.lessons.protocol import (
     forgetting,
     labelled,
     scored,
+    source_accuracy,
     train,
 )
-from course_lib.lessons.results import SEEDS, experiment
-from course_lib.models import zoo
-from course_lib.show import plots
-from course_lib.training import layer_groups
+from course_lib.lessons.results import SEEDS, experiment, interval, part, updates
+from course_lib.models import features, zoo
+from course_lib.pretraining import patterns
+from course_lib.show import plots, widgets
+from course_lib.training import freezing, layer_groups
 from course_lib.training import schedules as over_time
+from course_lib.training.frozen_stages import MIRRORED, FrozenStages
 
 ULMFIT = 0.385  # 1 / 2.6, Howard & Ruder 2018
 TRIED = (3e-4, 1e-3, 3e-3, 1e-2)  # lr: the rate of the last block
@@ -62,6 +77,14 @@ def rate_cells():
     return grid
 
 
+def opened(backbone, lr, alpha, gradual, head_factor=1.0, plan=None):
+    """(parameter groups to begin with, plan that opens the others, or None)."""
+    rates = dict(lr=lr, alpha=alpha, head_factor=head_factor)
+    if gradual:
+        return over_time.gradual_unfreezing(backbone, **rates, plan=plan)
+    return layer_groups.decayed_groups(backbone, **rates), None
+
+
 @experiment(
     "layer_rates",
     grid=rate_cells(),
@@ -76,11 +99,8 @@ def rate_cells():
 def layer_rates(labels, alpha, gradual, head_factor, lr, seed, fraction=1.0):
     """Fine-tune with a rate a layer group, open from the start or group by group."""
     backbone = zoo.load(BACKBONE, 5, seed=seed)
-    rates = dict(lr=lr, alpha=alpha, head_factor=head_factor)
-    if gradual:  # one group more after each tenth of the updates
-        groups, plan = over_time.gradual_unfreezing(backbone, **rates)
-    else:
-        groups, plan = layer_groups.decayed_groups(backbone, **rates), None
+    # gradual: one group more after each tenth of the updates
+    groups, plan = opened(backbone, lr, alpha, gradual, head_factor)
     data = labelled(labels, seed)
     optimization = training.Optimization(param_groups=groups)
     options = dict(optimization=optimization, on_epoch=plan, fraction=fraction)
@@ -88,8 +108,9 @@ def layer_rates(labels, alpha, gradual, head_factor, lr, seed, fraction=1.0):
     return scored(backbone, fraction) | forgetting(backbone)
 
 
+CONSTANT = dict(schedule="constant", warmup=0.0)
 SHAPES = {  # "warm-up, cosine" is the flat rate of the grid above
-    "constant": training.Optimization(schedule="constant", warmup=0.0),
+    "constant": training.Optimization(**CONSTANT),
     "slanted triangle": training.Optimization(
         schedule=over_time.slanted_triangular(), warmup=0.0
     ),
@@ -119,6 +140,240 @@ def schedules(schedule, lr, seed, fraction=1.0):
     return scored(backbone, fraction) | forgetting(backbone)
 
 
+def with_best(net, seen, held, plan=None, **options):
+    """Train; the weights of the lowest validation loss, while `net` keeps the last.
+
+    plan: {epoch: f(model, optimizer)}.  options: those of `training.fit`; an epoch is
+    the updates between two evaluations, as there.
+    """
+    lowest, best = np.inf, None
+
+    def evaluate():
+        nonlocal lowest, best
+        loss = training.evaluate(net, held)["loss"]
+        if loss < lowest:
+            lowest, best = loss, copy.deepcopy(features.network(net).state_dict())
+
+    def on_epoch(epoch, model, optimizer):
+        if epoch:
+            evaluate()
+        if plan and epoch in plan:
+            plan[epoch](model, optimizer)
+
+    recipe = replace(options.pop("recipe"), on_epoch=on_epoch)
+    training.fit(net, seen, recipe=recipe, **options)
+    evaluate()
+    return best
+
+
+OTHER_PICTURES = 4711  # the seed of source pictures that renew BatchNorm's statistics
+
+
+def renewed(backbone, original):
+    """A copy whose BatchNorm statistics are those of source pictures again."""
+    own = backbone.copy()
+    norms = [m for m in own.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over the batches
+    pictures = patterns.render(512, OTHER_PICTURES).images
+    own.model.train()
+    with torch.no_grad():
+        for batch in np.split(pictures, 4):
+            own.model(original.preprocess(batch))
+    own.model.eval()
+    return own
+
+
+# -- what the lesson reads and draws ------------------------------------------------
+
+
+def fab():
+    """The rows of `layer_rates` with the name of their way, and flat at 500 labels."""
+    rows = []
+    for row in results.load("layer_rates"):
+        how = {key: row[key] for key in METHODS["flat"]}
+        name = f"alpha {row['alpha']:g}"
+        for way, method in METHODS.items():
+            name = way if method == how else name
+        rows.append(dict(row, way=name))
+    flat = results.load("strategies").select(strategy="full", labels=500)
+    rows += [dict(row, way="flat") for row in flat.select(seed=SEEDS)]
+    return results.Grid(rows)
+
+
+def fab_frozen():
+    """A linear head on the fab's frozen features, by labels and seed."""
+    return lesson02.compared().select(strategy="frozen")
+
+
+def fab_alphas():
+    """{alpha: rows of its best rate} with 100 labels, over the same rates and seeds."""
+    grid, found = results.load("layer_rates"), {}
+    for alpha in ALPHAS:
+        how = METHODS["by layer"] | dict(alpha=alpha)
+        rows = grid.select(labels=100, **how, lr=TRIED[:3], seed=SEEDS)
+        found[alpha] = rows.best()
+    return found
+
+
+def texture(backbone):
+    """Accuracy on the source's 41 textures with the source's own head put back."""
+    return source_accuracy(backbone, zoo.load(BACKBONE))["texture"]
+
+
+def groupings():
+    """{network: its layer groups}; no weights are made, only shapes."""
+    made = {
+        "resnet50": lambda: torchvision.models.get_model("resnet50"),
+        "convnext_tiny": lambda: torchvision.models.get_model("convnext_tiny"),
+        "swin_t": lambda: torchvision.models.get_model("swin_t"),
+        "vit_base": lambda: timm.create_model("vit_base_patch16_224"),
+        "bert-base": lambda: AutoModelForSequenceClassification.from_config(
+            AutoConfig.for_model("bert")
+        ),
+    }
+    found = {
+        "resnet10-patterns": layer_groups.layer_groups(zoo.load(BACKBONE, 5)),
+        "efficientnet-lite0": layer_groups.layer_groups(zoo.load(solar.BACKBONE, 2)),
+    }
+    for name, make in made.items():
+        with torch.device("meta"):
+            net = make()
+        found[name] = layer_groups.layer_groups(net)
+        listed = [member for members in found[name].values() for member in members]
+        assert sorted(listed) == sorted(dict(net.named_parameters()))
+    return found
+
+
+def solar_flat_rate():
+    """The flat rate for Lite0's last stages that validation prefers."""
+    return results.load("solar_layer_rates").best(way="flat")[0]["lr"]
+
+
+def fab_schedules():
+    """The rows of `schedules`, and the flat rate, which has warm-up and cosine."""
+    flat = fab().select(way="flat", labels=100, seed=SEEDS)
+    named = [dict(row, schedule="warm-up, cosine") for row in flat]
+    return results.load("schedules") + named
+
+
+def explore_rates(groupings):
+    """A slider for base rate and alpha, and the rate of each group of a network."""
+
+    def draw(name, base, alpha):
+        rates = layer_groups.layer_rates(groupings[name], base, alpha)
+        fig, ax = plots.new(height=3.0)
+        ax.plot(range(len(rates)), list(rates.values()), "o", color=plots.COLOURS[0])
+        ax.axhline(1e-8, color="black", linestyle=":")
+        short = [group.split(".", 1)[-1] for group in rates]
+        ax.set_xticks(range(len(rates)), short, rotation=60, fontsize=8)
+        ax.set(yscale="log", ylim=(1e-13, 1), ylabel="learning rate")
+        ax.set(xlabel="layer group, from the input to the head")
+        ax.set_title(f"{name}: head {rates['head']:.0e}, stem {rates['stem']:.0e}")
+        return fig
+
+    controls = dict(
+        name=widgets.choice("network", groupings, "efficientnet-lite0"),
+        base=widgets.log_slider("base rate", 1e-3, -6, -1),
+        alpha=widgets.slider("alpha", 0.4, 0.05, 1.0, 0.05),
+    )
+
+    def alt(name, base, alpha):
+        return (
+            f"The learning rate of each layer group of {name}, on a logarithmic scale, "
+            f"for a base rate of {base:.0e} and alpha {alpha:.2f}."
+        )
+
+    widgets.explore(draw, controls, alt=alt)
+
+
+def show_factors(curves):
+    """The factor of the rates over the updates, {schedule: [factor]}."""
+    fig, ax = plots.new(height=2.6)
+    for (name, factors), line in zip(curves.items(), ("-", "--"), strict=True):
+        ax.plot(factors, line, label=name)
+    ax.axhline(1, color="black", linestyle=":", label="constant")
+    ax.set(xlabel="update t", ylabel="factor s(t)", title="Up within 10 %, then down")
+    plots.clear_legend(ax)
+    alt = "The factor of two schedules against updates. Both rise to one in a tenth of "
+    plots.show(fig, alt=alt + "the updates and fall to about zero after it.")
+
+
+def show_schedules(grid):
+    """Accuracy by rate for three schedules on the fab's pictures."""
+    rates, lines = grid.curves("accuracy", x="lr", series="schedule")
+    rate = np.ptp(lines["warm-up, cosine"].mean(0))
+    best = [grid.best(schedule=name).values("accuracy").mean() for name in lines]
+    fig = plots.line_with_spread(
+        rates,
+        lines,
+        log_x=True,
+        spread="range",
+        xlabel="learning rate, one for all layers",
+        ylabel="test accuracy",
+        title=f"The rate is worth {100 * rate:.0f} points, the schedule "
+        f"{100 * (max(best) - min(best)):.0f}",
+    )
+    alt = "Test accuracy against learning rate for three schedules, with the range "
+    plots.show(fig, alt=alt + "over seeds. All of them fall from 0.001 on.")
+
+
+def show_range_tests(tests, best):
+    """Smoothed losses against the rate, {world: (rates, losses)}.
+
+    best: the rate that validation prefers, where it is known, {world: rate}.
+    Returns the rate of the steepest fall in each world.
+    """
+    fig, axes = plots.new(height=3.4, columns=len(tests))
+    fastest = {}
+    for ax, (world, (rates, losses)) in zip(axes, tests.items(), strict=True):
+        steepest = rates[np.gradient(losses, np.log(rates)).argmin()]
+        ax.plot(rates, losses, color=plots.COLOURS[0])
+        ax.axvline(steepest, ls="--", color=plots.COLOURS[1], label="steepest fall")
+        if world in best:
+            ax.axvline(best[world], ls=":", color="black", label="best on validation")
+        ax.set(xscale="log", xlabel="learning rate", ylabel="smoothed loss (nats)")
+        ax.set_title(f"{world}: fastest at {steepest:.1g}")
+        fastest[world] = float(steepest)
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2
+    )
+    alt = "Smoothed training loss against learning rate for two networks. It falls, "
+    alt += (
+        "reaches a minimum and rises. Lines mark the steepest fall and the best rate."
+    )
+    plots.show(fig, alt=alt)
+    return fastest
+
+
+def show_ways(grid, ways, frozen, world, xlabel):
+    """Accuracy by rate for several ways; frozen: accuracy of a head on its own."""
+    rates = sorted({row["lr"] for row in grid.select(way="flat")})
+    rows = grid.select(way=ways, lr=rates, seed=SEEDS if world == "Fab" else range(5))
+    x, lines = rows.curves("accuracy", x="lr", series="way")
+    best = {way: grid.best(way=way).values("accuracy").mean() for way in ways}
+    first = max(best, key=best.get)
+    lead = 100 * (best[first] - best["flat"])
+    fig = plots.line_with_spread(
+        x,
+        {way: lines[way] for way in ways},
+        log_x=True,
+        spread="range",
+        xlabel=xlabel,
+        ylabel="test accuracy" if world == "Fab" else "balanced test accuracy",
+        title=f"{world}, best rate of each: {first} leads flat by {lead:.1f} points",
+    )
+    ax = fig.axes[0]
+    ax.axhline(frozen, color="#333333", linestyle=":")
+    where = dict(ha="right", va="bottom", fontsize="small")
+    ax.annotate("frozen features", (x[-1], frozen), **where)
+    alt = (
+        f"{world}: test accuracy against learning rate for {len(ways)} ways to train, "
+    )
+    plots.show(fig, alt=alt + "with the range over seeds. Frozen features are dotted.")
+
+
 def trade_off_figure(ways, still):
     """Accuracy left on the source against that on the target, by way to fine-tune.
 
@@ -139,3 +394,180 @@ def trade_off_figure(ways, still):
     ax.set_title("All but flat keep more of the source; frozen features keep all of it")
     ax.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.12, 0))
     return fig
+
+
+def show_trade_off(grid, still):
+    """:func:`trade_off_figure` of all ways with 100 labels."""
+    ways = {way: grid.select(way=way, labels=100) for way in METHODS}
+    alt = "Scatter of source accuracy against target accuracy with 100 labels. Each "
+    alt += "seed and rate is a faint mark, the chosen rates are large, frozen features "
+    plots.show(trade_off_figure(ways, still), alt=alt + "a star.")
+
+
+def show_alphas(curves):
+    """Target and source accuracy by alpha, {number: (n_seeds, n_alphas)}."""
+    within = np.ptp(curves["target"].mean(0)[:-1])
+    fig = plots.line_with_spread(
+        ALPHAS,
+        curves,
+        spread="range",
+        xlabel="alpha (1 is flat; nothing was tried between 0.5 and 1)",
+        ylabel="accuracy, each alpha at its best rate",
+        title=f"Fab: alpha 0.1 to 0.5 moves the target by {100 * within:.1f} points",
+    )
+    alt = "Target and source accuracy against alpha, each alpha at the rate that "
+    plots.show(fig, alt=alt + "validation prefers, with the range over three seeds.")
+
+
+# -- the real world: solar cells and EfficientNet-Lite0 -----------------------------
+# What lies behind stage 5 learns: five blocks and the head, four fifths of the weights.
+# The stages below stay frozen and run once on each picture.
+
+MILD = 0.7
+SOLAR_WAYS = {  # each starts from the same head, which was fitted to frozen features
+    "flat": dict(alpha=1.0, gradual=False),
+    "by block": dict(alpha=ULMFIT, gradual=False),
+    "by block, mild": dict(alpha=MILD, gradual=False),
+    "gradual": dict(alpha=1.0, gradual=True),
+    "constant": dict(alpha=1.0, gradual=False),  # flat, without warm-up and cosine
+}
+SOLAR_TRIED = (3e-4, 1e-3, 3e-3)  # lr: the rate of the last block
+SOLAR_EVALUATIONS = 8  # an epoch of the plan is the ten updates between two of them
+SOLAR_PLAN = {  # one block an epoch, as ULMFiT; all are open after 50 of 80 updates
+    1: ["blocks.6.0"],
+    2: ["blocks.5.3"],
+    3: ["blocks.5.2"],
+    4: ["blocks.5.1"],
+    5: ["blocks.5.0"],
+}
+
+
+@lru_cache(maxsize=1)
+def probe(seed):
+    """A head fitted to Lite0's frozen features of 100 cells of each class."""
+    backbone = zoo.load(solar.BACKBONE)
+    train, held = solar.labelled(solar.TUNED_AT, seed), solar.validation()
+    X, V = (features.extract(backbone, data) for data in (train, held))
+    options = dict(head=training.Head(standardise=False), steps=200, seed=seed)
+    return training.fit_head(X, train.labels, (V, held.labels), **options)[0]
+
+
+@lru_cache(maxsize=1)
+def crops(size=192):
+    """32 crops of each of two photographs at 96 px, (64, 96, 96, 3)."""
+    cut = []
+    for photograph in datasets.photographs().values():
+        height, width = (n - size for n in photograph.shape[:2])
+        for y in np.linspace(0, height, 4).astype(int):
+            for x in np.linspace(0, width, 8).astype(int):
+                cut.append(photograph[y : y + size : 2, x : x + size : 2])
+    return np.stack(cut)
+
+
+@lru_cache(maxsize=1)
+def untouched():
+    """Lite0 as ImageNet left it, the crops prepared, and its answers, (64, 1000)."""
+    original = zoo.load(solar.BACKBONE)
+    pictures = original.preprocess(crops())
+    with torch.no_grad():
+        return original, pictures, original.model(pictures).log_softmax(1)
+
+
+@torch.no_grad()
+def imagenet_left(backbone):
+    """How far Lite0 still answers as ImageNet taught it: agreement and nats.
+
+    ImageNet's own head is put back on the adapted network.  Its answers to crops of two
+    photographs are compared with those of the untouched network: share of equal first
+    answers, and Kullback-Leibler divergence.
+    """
+    original, pictures, before = untouched()
+    model = backbone.copy().model.eval()
+    model.set_submodule(backbone.head, original.model.get_submodule(original.head))
+    now = model(pictures).log_softmax(1)
+    same = (now.argmax(1) == before.argmax(1)).float().mean()
+    far = kl_div(now, before, reduction="batchmean", log_target=True)
+    return {"imagenet_agreement": float(same), "imagenet_nats": float(far)}
+
+
+def keep_statistics(net):
+    """BatchNorm keeps its running statistics for good; scale and shift still learn.
+
+    The probe's head was fitted to features by these statistics.
+    """
+    norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    learn = [layer.weight.requires_grad for layer in norms]
+    for layer in norms:
+        layer.requires_grad_(False)
+    freezing.freeze_batchnorm(net)
+    for layer, before in zip(norms, learn, strict=True):
+        layer.requires_grad_(before)
+
+
+def last_stages(seed):
+    """Lite0 with a fitted head, and what of it learns: stages 6 and 7 and the head."""
+    backbone = zoo.load(solar.BACKBONE, num_classes=2, seed=seed)
+    training.attach_head(backbone, probe(seed))  # Kumar et al. 2022
+    upper = FrozenStages(backbone, solar.BELOW, solar.validation().images).upper
+    keep_statistics(upper)
+    return backbone, upper
+
+
+SOLAR_TOLERANCE = solar.TOLERANCE | {
+    "imagenet_agreement": 0.1,
+    "imagenet_nats": 0.2,
+}
+
+
+@lru_cache(maxsize=4)
+def stored_below(split, seed=0, fraction=1.0):
+    """What stage 5 gives for the cells of a split; of the training cells, two views."""
+    backbone = zoo.load(solar.BACKBONE)
+    data = {
+        "train": lambda: solar.labelled(solar.TUNED_AT, seed),
+        "validation": solar.validation,
+        "test": lambda: solar.cells("test"),
+    }[split]()
+    lower = FrozenStages(backbone, solar.BELOW, data.images)
+    if split == "train":
+        return lower.run(data, MIRRORED)
+    return lower.run(part(data, fraction))
+
+
+@experiment(
+    "solar_layer_rates",
+    grid=[
+        dict(way=way, lr=lr, seed=seed)
+        for seed in range(5)
+        for lr in SOLAR_TRIED
+        for way in SOLAR_WAYS
+    ],
+    sample=[dict(way="gradual", lr=1e-3, seed=0)],
+    short=[dict(way="gradual", lr=1e-3, seed=0, fraction=0.05)],
+    tolerance=SOLAR_TOLERANCE | {"last_accuracy": 0.02, "val_last_accuracy": 0.02},
+    data=solar.FILES,
+)
+def solar_layer_rates(way, lr, seed, fraction=1.0):
+    """Train the last two stages of Lite0 on 100 cells of each class."""
+    backbone, upper = last_stages(seed)
+    groups, plan = opened(backbone, lr, **SOLAR_WAYS[way], plan=SOLAR_PLAN)
+    options = CONSTANT if way == "constant" else {}
+    optimization = training.Optimization(param_groups=groups, **options)
+    steps = solar.STEPS[solar.TUNED_AT]
+    every = interval(steps, SOLAR_EVALUATIONS, fraction)
+    recipe = training.Recipe(eval_every=every, optimization=optimization)
+    seen, held, test = (
+        stored_below(split, seed if split == "train" else 0, fraction)
+        for split in ("train", "validation", "test")
+    )
+    options = dict(steps=updates(steps, fraction), seed=seed, recipe=recipe)
+    best = with_best(upper, seen, held, plan, **options)
+    numbers = {}
+    for name in ("last_", ""):
+        if name == "":
+            upper.load_state_dict(best)
+        for prefix, data in (("", test), ("val_", held)):
+            found = training.evaluate(upper, data)
+            numbers[f"{prefix}{name}accuracy"] = found["balanced_accuracy"]
+            numbers[f"{prefix}{name}loss"] = found["loss"]
+    return numbers | imagenet_left(backbone)

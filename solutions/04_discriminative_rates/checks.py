@@ -52,6 +52,12 @@ HINTS = {
     "them have.",
     "rate": "Another rate has the highest mean validation accuracy.",
     "reported": "The second number is the mean test accuracy of the chosen rate.",
+    "not applied": "The rates are still those of before: change `lr` of each group.",
+    "own rate": "All groups are scaled from one rate, but each has a rate of its own.",
+    "shares": "A rate is not the group's own rate times its `lr_scale`; a group that "
+    "has no `lr_scale` keeps its rate.",
+    "again": "A second call changes the rates once more.",
+    "left": "The share is still in the group: a timm scheduler would apply it again.",
     "edge": "An edge is the lowest or the highest rate tried, in whatever order the "
     "rows come.",
 }
@@ -293,6 +299,46 @@ def check_set_rates(learner, rng):
         right = [[lr * slanted(t, T) for lr in second] for t in times]
         if not all_close(after, right, 1e-4):
             raise Wrong("other optimizer", credit=0.5)
+
+
+# -- a decay that nobody applies -------------------------------------------------------
+
+SCALED = f"""{TOOLS}
+optimizer = made([lr for lr, _ in given])
+for group, (_, share) in zip(optimizer.param_groups, given):
+    if share > 0:
+        group["lr_scale"] = share
+result = []
+for _ in range(2):
+    apply_decay(optimizer)
+    left = [float(group.get("lr_scale", 1.0)) for group in optimizer.param_groups]
+    result.append([rates(optimizer), left])
+"""
+
+
+def check_apply_decay(learner, rng):
+    """Groups with rates of their own, some without a share; two calls."""
+    for _ in range(2):
+        shares = rng.permutation([*rng.uniform(0.01, 0.8, 3), 0.0, 0.0]).tolist()
+        own = rng.uniform(0.01, 1, 5).tolist()
+        given = [list(pair) for pair in zip(own, shares, strict=True)]
+        told = expect(learner.run(SCALED, given=given), kind=list, length=2)
+        for call in told:
+            for numbers in expect(call, kind=list, length=2):
+                expect(numbers, shape=(5,), finite=False)
+        factors = [share or 1.0 for share in shares]
+        right = [lr * factor for lr, factor in zip(own, factors, strict=True)]
+        (first, _), (second, left) = told
+        if close(first, own, 1e-5):
+            raise Wrong("not applied")
+        if close(first, [own[0] * factor for factor in factors], 1e-5):
+            raise Wrong("own rate")
+        if not close(first, right, 1e-5):
+            raise Wrong("shares")
+        if not close(second, right, 1e-5):
+            raise Wrong("again", credit=0.5)
+        if not close(left, [1.0] * 5, 1e-5):
+            raise Wrong("left", credit=0.5)
 
 
 # -- the plan --------------------------------------------------------------------------
