@@ -38,21 +38,39 @@ def orientation_tuning(
     Positive part of the activation, averaged over the central half of the map (the
     border sees the padding) and over phases, at each unit's best wavelength.
     """
-    best = None
+    look = (wavelengths, n_orientations, n_phases, size)
+    return orientation_tunings(backbone, [module], *look)[module]
+
+
+def orientation_tunings(
+    backbone,
+    modules: Sequence[str],
+    wavelengths: Sequence[float] = (4, 6, 8, 12),
+    n_orientations: int = 12,
+    n_phases: int = 4,
+    size: int = 64,
+) -> dict[str, np.ndarray]:
+    """:func:`orientation_tuning` of several layers, {module: (n_orientations, units)}.
+
+    One pass through the network for each wavelength.
+    """
+    best: dict[str, np.ndarray] = {}
     for wavelength in wavelengths:
         images = gratings(n_orientations, wavelength, n_phases, size)
         x = features.preprocess_of(backbone)(images.reshape(-1, size, size, 3))
-        maps = features.activations(backbone, x, [module])[module].clamp(min=0)
-        if maps.ndim == 4:
-            h, w = maps.shape[2:]
-            maps = maps[:, :, h // 4 : h - h // 4, w // 4 : w - w // 4].mean(dim=(2, 3))
-        elif maps.ndim == 3:
-            maps = maps.mean(dim=1)
-        tuning = maps.reshape(n_orientations, n_phases, -1).mean(dim=1).cpu().numpy()
-        if best is None:
-            best = tuning
-        stronger = tuning.max(axis=0) > best.max(axis=0)
-        best = np.where(stronger, tuning, best)
+        for module, maps in features.activations(backbone, x, modules).items():
+            maps = maps.clamp(min=0)
+            if maps.ndim == 4:
+                h, w = maps.shape[2:]
+                maps = maps[:, :, h // 4 : h - h // 4, w // 4 : w - w // 4]
+                maps = maps.mean(dim=(2, 3))
+            elif maps.ndim == 3:
+                maps = maps.mean(dim=1)
+            tuning = maps.reshape(n_orientations, n_phases, -1).mean(dim=1)
+            tuning = tuning.cpu().numpy()
+            before = best.get(module, tuning)
+            stronger = tuning.max(axis=0) > before.max(axis=0)
+            best[module] = np.where(stronger, tuning, before)
     return best
 
 

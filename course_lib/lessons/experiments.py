@@ -23,9 +23,12 @@ from course_lib.errors import CourseError
 from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson01,
     lesson02,
+    lesson03,
     lesson04,
     lesson05,
+    lesson05_solar,
     lesson06,
+    lesson06_real,
     lesson07,
     lesson08,
     lesson09,

@@ -1,7 +1,20 @@
-"""Grid of lesson 01: how transferable is each stage?  Yosinski et al. 2014."""
+"""Grids and figures of lesson 01: what each stage answers, and which ones transfer.
 
+Small world: the first stages of a network are copied and the rest is drawn anew and
+trained for 200 updates (Yosinski et al. 2014).  Real world: EfficientNet-Lite0 is
+asked questions stage by stage; on solar cells groups of near-duplicates stay on one
+side.
+"""
+
+from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
+import torch
+
+from course_lib import datasets, training
+from course_lib.analysis import orientation, probes, probing_tasks
+from course_lib.lessons import results, solar
 from course_lib.lessons.protocol import (
     BACKBONE,
     FILES,
@@ -13,8 +26,12 @@ from course_lib.lessons.protocol import (
     train,
 )
 from course_lib.lessons.results import SEEDS, experiment
-from course_lib.models import zoo
+from course_lib.models import features, zoo
+from course_lib.pretraining import patterns
+from course_lib.show import plots
 from course_lib.training import freezing
+
+STAGES = ["stem", "layer1", "layer2", "layer3", "layer4"]
 
 
 @lru_cache(maxsize=3)
@@ -28,7 +45,7 @@ def trained_on_target(seed, fraction=1.0):
 
 def copy_stages(target, origin, k):
     """Copy the first k stages of `origin` into `target`, BatchNorm included."""
-    parts = ["conv1", "bn1"] + [f"layer{i}" for i in range(1, 5)]
+    parts = ["conv1", "bn1", *STAGES[1:]]
     for part in parts[: k + 1] if k else []:
         state = origin.model.get_submodule(part).state_dict()
         target.model.get_submodule(part).load_state_dict(state)
@@ -65,9 +82,497 @@ def copied_stages(origin, k, mode, seed, fraction=1.0):
         donor = trained_on_target(seed, fraction)
     backbone = copy_stages(adapted("scratch", seed), donor, k)
     if mode == "frozen":
-        last = ["stem", "layer1", "layer2", "layer3", "layer4"][k - 1]
-        freezing.freeze_until(backbone, last)
+        freezing.freeze_until(backbone, STAGES[k - 1])
     data = labelled(500, seed)
     options = dict(lr=1e-3, steps=200, evaluations=5, fraction=fraction)
     train(backbone, data, seed=seed, **options)
     return scored(backbone, fraction)
+
+
+# -- probes -----------------------------------------------------------------------
+
+REAL_STAGES = ("stem", *(f"stage{i}" for i in range(1, 8)), "conv_head")
+SMALL = {  # question to the small network's features: the pictures it is asked about
+    "colour": "drawn",
+    "orientation": "drawn",
+    "texture": "drawn",
+    "shape": "drawn",
+    "defect": "wafers",
+}
+REAL = {q: "drawn" for q in list(SMALL)[:4]} | {"digit": "digits", "cell": "cells"}
+PENALTIES = (10.0, 100.0, 1000.0)
+POOL = 200  # solar cells of each class, of which a probe gets half
+
+
+@lru_cache(maxsize=1)
+def drawn(n=1200):
+    """Pictures of the small world's source task that no training has seen."""
+    return patterns.render(n, seed=1_000_003)
+
+
+@lru_cache(maxsize=4)
+def pictures(name):
+    """(images, labels) of a set of pictures; the drawn ones have several labels."""
+    if name == "drawn":
+        images = drawn().images.numpy()
+        generic = {"colour": probing_tasks.hues, "orientation": probing_tasks.angles}
+        labels = {question: of(images) for question, of in generic.items()}
+        names = ("texture", "shape")
+        return images, labels | {q: drawn().labels[q].numpy() for q in names}
+    if name == "wafers":
+        parts = [datasets.load("wafer_micrographs", "validation", n=500)]
+    elif name == "digits":
+        parts = [datasets.load("digits", s, n=300) for s in ("train", "validation")]
+    else:
+        parts = [solar.labelled(POOL, 0), solar.validation(), solar.cells("test")]
+    images = np.concatenate([part.images for part in parts])
+    return images, np.concatenate([part.labels for part in parts])
+
+
+def look(networks, name):
+    """What every stage of every network says of a set: ({network: means}, maxima)."""
+    found = {}
+    for network, backbone in networks.items():
+        found[network] = probes.pooled(backbone, pictures(name)[0], batch_size=50)
+    return tuple({n: both[i] for n, both in found.items()} for i in (0, 1))
+
+
+def divided(name, y, seed):
+    """Rows to fit on, to choose the penalty with, and to test on."""
+    rng = np.random.default_rng(seed)
+    if name == "cells":  # groups of near-duplicates stay on one side
+        fit = [POOL * c + rng.permutation(POOL)[: POOL // 2] for c in (0, 1)]
+        rest = np.arange(2 * POOL, len(y))
+        return np.concatenate(fit), rest[:200], rest[200:]
+    known = rng.permutation(np.flatnonzero(y >= 0))
+    return np.split(known, [len(known) // 2, 2 * len(known) // 3])
+
+
+def ridge(X, y, fit, penalties=PENALTIES):
+    """Labels (N,) said by ridge regressions on the rows `fit`, one for each penalty.
+
+    X: (N, p) features; y: (N,) labels.  ``W = (X'X + penalty I)^-1 X'Y`` of
+    standardised features; with fewer rows than features the same W as
+    ``X' (XX' + penalty I)^-1 Y``.  Hoerl & Kennard 1970.
+    """
+    X = ((X - X[fit].mean(0)) / (X[fit].std(0) + 1e-6)).double()
+    X = torch.cat([X, torch.ones_like(X[:, :1])], 1)  # (N, p + 1)
+    A, Y = X[fit], torch.eye(int(y.max()) + 1).double()[y[fit]]  # (n, p + 1), (n, c)
+    is_wide = len(A) < A.shape[1]
+    gram = A @ A.T if is_wide else A.T @ A
+    left, right = (X @ A.T, Y) if is_wide else (X, A.T @ Y)
+    one = torch.eye(len(gram)).double()
+    return [
+        (left @ torch.linalg.solve(gram + p * one, right)).argmax(1) for p in penalties
+    ]
+
+
+def probed(means, question, name, seed):
+    """Share of test pictures that a probe gets right, stage by stage: [float].
+
+    Of solar cells the mean over both classes.
+    """
+    y = pictures(name)[1]
+    y = torch.as_tensor(y[question] if name == "drawn" else y)
+    fit, choose, test = map(torch.as_tensor, divided(name, y.numpy(), seed))
+    shares = []
+    for X in means.values():
+        said = ridge(X.clone(), y.clamp(min=0), fit)
+        best = max(said, key=lambda one: (one == y)[choose].float().mean())
+        right, truth = (best == y)[test].float(), y[test]
+        if name == "cells":
+            shares.append(np.mean([right[truth == c].mean().item() for c in (0, 1)]))
+        else:
+            shares.append(right.mean().item())
+    return shares
+
+
+def questioned(looked, questions, splits=3):
+    """{question: {label: (runs, stages)}}; looked: {set: {network: means}}.
+
+    Networks named "random 0", "random 1" ... are one label; solar cells get five draws.
+    """
+    scores = {question: {} for question in questions}
+    for question, name in questions.items():
+        for network, means in looked[name].items():
+            for seed in range(5 if name == "cells" else splits):
+                runs = scores[question].setdefault(network.split()[0], [])
+                runs.append(probed(means, question, name, seed))
+    return {
+        question: {label: np.array(runs) for label, runs in found.items()}
+        for question, found in scores.items()
+    }
+
+
+def grouped(table):
+    """{network: one run} -> {label: (runs, stages)}; random networks are one label."""
+    runs = {}
+    for network, run in table.items():
+        runs.setdefault(network.split()[0], []).append(run)
+    return runs
+
+
+# -- figures ----------------------------------------------------------------------
+
+WORLDS = ("small world", "real world")
+
+
+def _two_worlds(worlds, title, ylabel, alt):
+    """Two panels of lines over the stages; worlds: [{label: (runs, stages)}] * 2."""
+    fig, axes = plots.new(9.6, 3.4, 1, 2)
+    for ax, series, world in zip(axes, worlds, WORLDS):
+        runs = np.atleast_2d(next(iter(series.values())))
+        stages = STAGES if len(runs[0]) == len(STAGES) else REAL_STAGES
+        plots.by_stage(series, stages[: len(runs[0])], world, ylabel, ax=ax)
+        ax.tick_params(axis="x", rotation=35)
+        many = len(series) > 3
+        where = dict(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=1 + many)
+        ax.legend(fontsize="small", **where)
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
+    plots.show(fig, alt=f"{title}. {alt}")
+
+
+def flatness(w):
+    """Share of a filter that is flat, its mean over positions: (filters,).
+
+    w: (filters, channels, height, width).  1 is a patch of one colour, 0 an edge.
+    """
+    flat = w.mean((2, 3)).square().sum(1) * w.shape[2] * w.shape[3]
+    return flat / w.square().sum((1, 2, 3))
+
+
+def dead(w):
+    """Which filters (filters,) are a hundred times weaker than the median one."""
+    size = w.square().sum((1, 2, 3)).sqrt()
+    return size < size.median() / 100
+
+
+def show_filters(small, real, colour_share):
+    """First-layer filters of both networks, from grey to coloured, and random ones."""
+    torch.manual_seed(0)
+    rows = []
+    for w in (small, real, torch.randn(16, 3, 7, 7)):
+        order = colour_share(w).argsort() if len(w) > 16 else torch.arange(16)
+        conv = torch.nn.Conv2d(3, len(w), w.shape[-1])
+        conv.weight.data = w[order]
+        rows += list(features.filters(conv))
+    flat, edges = flatness(real) > 0.8, flatness(real) < 0.1
+    title = (
+        f"Of Lite0's 32 filters {int((flat & ~dead(real)).sum())} are patches of one "
+        f"colour, {int(edges.sum())} are edges, {int(dead(real).sum())} are dead"
+    )
+    plots.show(
+        plots.image_grid(rows, columns=16, size=0.42, title=title),
+        alt="Rows 1 and 2: the small network's 7 by 7 filters, smooth bars and edges, "
+        "sorted from grey to coloured. Rows 3 and 4: Lite0's 3 by 3 filters, mostly "
+        "two-sided edges and flat colours. Row 5: random filters, which look like "
+        f"noise. {title}.",
+    )
+
+
+def squares():
+    """The two photographs, cut square and half as large: {name: (208, 208, 3)}."""
+    found = datasets.photographs()
+    return {name: photo[5:421:2, 112:528:2] for name, photo in found.items()}
+
+
+def show_maps(photographs, kept):
+    """For each photograph and each stage the channel that varies most."""
+    tiles, titles = [], []
+    for i, (name, photo) in enumerate(photographs.items()):
+        tiles, titles = [*tiles, photo], [*titles, name]
+        for stage, maps in kept.items():  # (2, C, h, w)
+            channel = maps[i].std((1, 2)).argmax().item()
+            tiles.append(maps[i, channel].numpy())
+            titles.append(f"{stage} #{channel}")
+    sides = " → ".join(str(maps.shape[-1]) for maps in kept.values())
+    title = f"Outlines become coarse spots: maps of {sides} pixels"
+    plots.show(
+        plots.image_grid(tiles, titles, len(kept) + 1, title=title, size=1.35),
+        alt="Two photographs and, for each stage, the channel that varies most. Early "
+        "stages redraw outlines, the last ones answer with a few coarse spots.",
+    )
+
+
+@lru_cache(maxsize=1)
+def tiles(side=64, step=48):
+    """Overlapping tiles of the two photographs, uint8 (N, side, side, 3)."""
+    found = []
+    for photo in datasets.photographs().values():
+        for top in range(0, photo.shape[0] - side, step):
+            for left in range(0, photo.shape[1] - side, step):
+                found.append(photo[top : top + side, left : left + side])
+    return np.stack(found)
+
+
+def show_patches(small, real, channels=(3, 11, 20)):
+    """The four patches that excite each channel most: drawn pictures, photographs."""
+    images = drawn().images.numpy()[:300]
+    shown, titles = [], []
+    for network, data, stages in (
+        (small, images, ("layer1", "layer4")),
+        (real, tiles(), ("stage2", "stage7")),
+    ):
+        for stage in stages:
+            found, _ = features.top_patches(network, data, stage, channels, k=4)
+            shown.extend(found.reshape(-1, *found.shape[2:]))
+            titles.extend(t for c in channels for t in (f"{stage} #{c}", "", "", ""))
+    title = "What excites a channel most, four patches each"
+    plots.show(
+        plots.image_grid(shown, titles, columns=12, title=title, size=0.62),
+        alt="Four strongest patches of three channels in an early and in the last "
+        "stage, for the small network on drawn pictures and for Lite0 on photographs. "
+        "Early patches are small details, late ones are whole pictures.",
+    )
+
+
+def purity(peak, kind, k=9):
+    """Mean share, over the channels, of the commonest kind among the k best pictures.
+
+    peak: (N, C) largest activation; kind: (N,).  Channels that are constant are out.
+    """
+    best = kind[peak.topk(k, dim=0).indices]  # (k, C)
+    alive = peak.amax(0) > peak.amin(0)
+    return (best == best.mode(dim=0).values).float().mean(0)[alive].mean().item()
+
+
+def show_purity(small, real):
+    """Purity by stage; small, real: {network: {stage: maxima}}.  Returns the runs."""
+    kind = drawn().labels["texture"]
+    runs = []
+    for peaks in (small, real):
+        table = {n: [purity(p, kind) for p in s.values()] for n, s in peaks.items()}
+        runs.append(grouped(table))
+    stem, *_, last, _ = np.mean(runs[1]["ImageNet"], 0)
+    title = f"Best nine pictures of a channel of Lite0: {stem:.0%} one texture in the "
+    title += f"stem, {last:.0%} in stage7"
+    alt = "The share rises with depth in trained networks and stays low in random ones."
+    _two_worlds(runs, title, "share of one texture", alt)
+    return dict(zip(("small", "real"), runs))
+
+
+def same_maps(backbone, x, kept):
+    """Are the maps {stage: (N, C, h, w)} those that the library's hooks give?"""
+    ours = features.activations(backbone, x, list(kept))
+    return all(torch.equal(kept[stage], ours[stage]) for stage in kept)
+
+
+def measured_fields(networks):
+    """{"network stage": (theoretical field, measured one)} of five stages each."""
+    found = {}
+    for name, backbone in networks.items():
+        stages = STAGES if "layer1" in backbone.stages else REAL_STAGES[:-2:2]
+        stages = [*stages, "stage7"] if len(stages) == 4 else stages
+        for row in features.receptive_field(backbone, stages):
+            stage = row["module"]
+            seen = features.measured_receptive_field(backbone, stage, size=256, n=2)
+            found[f"{name} {stage}"] = row["rf"], seen
+    return found
+
+
+def show_fields(fields):
+    """Root of the gradient of centre units; {name: (theory, measured)} in pixels."""
+    maps = [measured["map"] ** 0.5 for _, measured in fields.values()]
+    titles = [
+        f"{name.split()[1]}: {measured['effective']:.0f} of {theory}"
+        for name, (theory, measured) in fields.items()
+    ]
+    title = "Pixels in use of those in theory: resnet10 (above), Lite0 (below)"
+    plots.show(
+        plots.image_grid(maps, titles, columns=5, title=title, size=1.3),
+        alt="Gradient of a stage's centre unit over the picture, for stages of both "
+        "networks: a spot that grows with depth, is bright in its middle and fades.",
+    )
+
+
+def show_selectivity(small, real, selectivity):
+    """Median selectivity by stage; selectivity: a function of responses (K, units).
+
+    small, real: {network: backbone}.  Returns the runs.
+    """
+    runs, tops = [], []
+    for networks, stages in ((small, STAGES), (real, REAL_STAGES[:-1])):
+        table = {}
+        for name, network in networks.items():
+            r = orientation.orientation_tunings(network, stages, (4, 8, 12))
+            table[name] = [selectivity(r[stage]) for stage in stages]
+        runs.append(grouped(table))
+        first = next(iter(table.values()))
+        tops.append(stages[int(np.argmax(first))])
+    title = f"Selectivity peaks in {tops[0]} and in {tops[1]}, not in the first layer"
+    alt = "Trained networks rise from the stem to a middle stage and fall again."
+    _two_worlds(runs, title, "orientation selectivity", alt)
+    return dict(zip(("small", "real"), runs))
+
+
+def show_probes(scores, stages, title):
+    """One panel a question; the grey line is the share of the commonest answer."""
+    chance = {}
+    for question, name in {**SMALL, **REAL}.items():
+        y = pictures(name)[1] if question in scores else np.zeros(1, int)
+        y = y[question] if isinstance(y, dict) else y
+        known = np.bincount(y[y >= 0])
+        chance[question] = 0.5 if name == "cells" else known.max() / known.sum()
+    shown = [s.replace("stage", "s").replace("conv_head", "head") for s in stages]
+    plots.show(
+        plots.stage_panels(scores, shown, title, "probe accuracy", chance),
+        alt=f"Panels of probe accuracy by stage, one for each question. {title}.",
+    )
+
+
+def show_agreement(small, real, cka):
+    """CKA by stage of pairs of networks; small, real: {network: {stage: (N, C)}}.
+
+    Returns {world: {pair: (runs, stages)}}.
+    """
+    shuffle = np.random.default_rng(0).permutation
+
+    def agreement(a, b, rows=slice(None)):
+        return [cka(a[stage][rows], b[stage]) for stage in a]
+
+    bright = torch.from_numpy(pictures("wafers")[0].mean((1, 2, 3)))[:, None]
+    first, second, *random = small.values()
+    turns = list(zip(random, random[1:] + random[:1]))
+    runs = {
+        "patterns, silhouettes": [agreement(first, second)],
+        "patterns, random": [agreement(first, one) for one in random],
+        "two random": [agreement(a, b) for a, b in turns],
+        "shuffled rows": [agreement(first, first, shuffle(len(bright)))],
+        "brightness, patterns": [agreement(dict.fromkeys(first, bright), first)],
+        "brightness, random": [
+            agreement(dict.fromkeys(one, bright), one) for one in random
+        ],
+    }
+    lite0, random0 = real.values()
+    bright = torch.from_numpy(pictures("cells")[0].mean((1, 2, 3)))[:, None]
+    mixed = shuffle(len(bright))
+    others = {
+        "ImageNet, random": [agreement(lite0, random0)],
+        "shuffled rows": [agreement(lite0, lite0, mixed)],
+        "brightness, ImageNet": [agreement(dict.fromkeys(lite0, bright), lite0)],
+        "brightness, random": [agreement(dict.fromkeys(lite0, bright), random0)],
+    }
+    title = "Random networks agree most, because all of them answer to brightness"
+    alt = "CKA by stage for pairs of networks, and of networks with mean brightness."
+    _two_worlds([runs, others], title, "CKA", alt)
+    return {"small": runs, "real": others}
+
+
+@lru_cache(maxsize=2)
+def _tuned_on(name):
+    """Pictures to learn from, pictures to compare on and their features, by name."""
+    if name.startswith("bundled"):
+        learn, held = datasets.load("wafer_micrographs", "train"), pictures("wafers")[0]
+    else:  # the middle of the cells, so that it fits into a lesson
+        learn, held = solar.labelled(POOL // 2, 0), solar.validation().images
+        learn = replace(learn, images=learn.images[:, 16:80, 16:80])
+        held = held[:, 16:80, 16:80]
+    return learn, held, probes.pooled(zoo.load(name), held, batch_size=50)[0]
+
+
+def movement(name, cka, seed, lr=1e-3):
+    """CKA of each stage before and after a short fine-tuning: [float].
+
+    name: of the backbone; the small network gets 20 updates of 32 pictures, Lite0 10
+    of 16, so that it fits into a lesson.  At a rate of 1e-12 no weight moves, only
+    BatchNorm's statistics.
+    """
+    learn, held, before = _tuned_on(name)
+    backbone = zoo.load(name, num_classes=len(learn.classes), seed=seed)
+    is_small = name.startswith("bundled")
+    recipe = training.Recipe(batch_size=32 if is_small else 16)
+    steps = 20 if is_small else 10
+    training.fit(backbone, learn, steps=steps, lr=lr, seed=seed, recipe=recipe)
+    after = probes.pooled(backbone, held, batch_size=50)[0]
+    return [cka(before[stage], after[stage]) for stage in before]
+
+
+def show_moved(moved):
+    """CKA with the start; moved: {"small" and "real": {label: (runs, stages)}}."""
+    worlds = [moved["small"], moved["real"]]
+    ends = [np.mean(next(iter(w.values())), 0) for w in worlds]
+    names = STAGES[int(ends[0].argmin())], REAL_STAGES[int(ends[1].argmin())]
+    title = f"Fine-tuning moves {names[0]} and Lite0's {names[1]} furthest"
+    alt = "CKA with the start by stage, three seeds, and of BatchNorm's drift alone."
+    _two_worlds(worlds, title, "CKA with the start", alt)
+
+
+def copied():
+    """Accuracy by number of copied stages, {label: (3 seeds, 6)}; column 0 copies none.
+
+    200 updates each, from the grid `copied_stages`.
+    """
+    rows = results.load("copied_stages")
+    scratch = rows.values("accuracy", k=0)
+    curves = {}
+    for label in ("source, tuned", "source, frozen", "target, frozen"):
+        origin, mode = label.split(", ")
+        ours = rows.select(origin=origin, mode=mode, k=range(1, 6))
+        runs = ours.curves("accuracy", x="k", series="mode")[1][mode]  # (3, 5)
+        curves[label] = np.c_[scratch, runs]
+    return curves
+
+
+def show_copied(curves, longer):
+    """Accuracy by stages copied; longer: of a network from scratch, 640 updates."""
+    freezing_costs = curves["source, tuned"] - curves["source, frozen"]
+    points = 100 * freezing_costs.mean(0)
+    title = f"Freezing costs {points[1]:.0f} points at the stem, {points[4]:.0f} up to "
+    title += f"layer3, {points[5]:.0f} up to layer4"
+    where = ["none", *STAGES]
+    fig = plots.by_stage(curves, where, title, "test accuracy", legend="outside")
+    ax = fig.axes[0]
+    ax.axhline(longer, color="grey", linestyle=":")
+    ax.annotate("from scratch, 640 updates", (0, longer + 0.01), fontsize="small")
+    ax.set_xlabel("copied up to and including")
+    plots.show(
+        fig,
+        alt="Test accuracy by number of stages copied. Tuned source copies rise. "
+        "Frozen ones rise up to layer3 and fall at layer4. Frozen copies of a network "
+        "trained on the target lie far below and end at a dotted line, which is 640 "
+        "updates from scratch.",
+    )
+
+
+def show_layers(answers, chances):
+    """Probe accuracy by layer of a text encoder; {question: (runs, layers)}."""
+    series = {f"{q} (chance {chances[q]:.2f})": runs for q, runs in answers.items()}
+    depths = ["emb.", *map(str, range(1, 7))]
+    title = "Wording stays, the process step emerges, 'solved' is not there"
+    plots.show(
+        plots.by_stage(series, depths, title, "probe accuracy", legend="outside"),
+        alt="Probe accuracy by layer: wording is read almost perfectly and falls "
+        "in the last layer, the process step grows, 'solved' stays below chance.",
+    )
+
+
+def asked_of_texts(encoder, notes, draws=5):
+    """Four questions to each layer of a text encoder: {question: (draws, layers)}.
+
+    Words or phrases in the test notes never occur where the probe is fitted.
+    """
+    tokens = encoder.preprocess(notes.texts)
+    mask = tokens["attention_mask"][..., None]  # (N, T, 1)
+    hidden = features.activations(encoder, tokens, list(encoder.stages))  # (N, T, 384)
+    layers = [(h * mask).sum(1) / mask.sum(1) for h in hidden.values()]  # (N, 384)
+    note = np.arange(len(notes.texts))
+    asked = {
+        "again": (notes.again, note),
+        "opening": (notes.opening, note),
+        "step": (notes.step, notes.word),
+        "solved": (notes.solved, notes.phrase),
+        "solved, known phrases": (notes.solved, note),
+    }
+    return {
+        question: np.array(
+            [[_unseen(X, y, kinds, seed) for X in layers] for seed in range(draws)]
+        )
+        for question, (y, kinds) in asked.items()
+    }
+
+
+def _unseen(X, y, kinds, seed):
+    """Accuracy of a probe on notes whose kind it has not been fitted on."""
+    test = torch.from_numpy(probing_tasks.unseen(y, kinds, seed))
+    right = ridge(X, torch.from_numpy(y), ~test, (100.0,))[0] == torch.from_numpy(y)
+    return right[test].float().mean().item()

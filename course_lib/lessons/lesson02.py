@@ -5,8 +5,14 @@ labels; the one that the validation images prefer is used everywhere (a test com
 What does not touch the bundled weights is a grid of its own, `from_scratch`.
 """
 
+import math
+from itertools import combinations
+from textwrap import fill
+
+import numpy as np
+
 from course_lib import datasets, training
-from course_lib.analysis import probes
+from course_lib.analysis import probes, statistics
 from course_lib.lessons import results
 from course_lib.lessons.protocol import (
     BACKBONE,
@@ -22,6 +28,8 @@ from course_lib.lessons.protocol import (
 )
 from course_lib.lessons.results import SEEDS, Grid, experiment
 from course_lib.models import features, zoo
+from course_lib.pretraining import patterns, recipes
+from course_lib.show import plots
 
 TRIED = (1e-3, 3e-3, 1e-2)  # learning rates of scratch and full at 500 labels
 
@@ -123,3 +131,241 @@ def compared():
     """The rows of both grids, each strategy at its own rate."""
     every = results.load("from_scratch") + results.load("strategies")
     return Grid(row for row in every if row["lr"] == RATES[row["strategy"]])
+
+
+# -- figures and measurements of lesson 02 ----------------------------------------
+
+WAYS = {"scratch": "from scratch", "frozen": "frozen features", "full": "fine-tuned"}
+STARTS = {"random": "random start", "short": "live run", "full": "full recipe"}
+SOLAR = {"pixels": "raw pixels", "frozen_random": "random Lite0", "frozen": "ImageNet"}
+
+
+def label_curves(seeds=range(3)):
+    """Label counts (5,) and {way: accuracies (3 seeds, 5)} of the small world."""
+    rows = compared().select(strategy=list(WAYS), seed=seeds)
+    counts, curves = rows.curves("accuracy", x="labels", series="strategy")
+    return counts, {name: curves[key] for key, name in WAYS.items()}
+
+
+def solar_curves():
+    """Labels a class (5,) and {features: balanced accuracies (10 draws, 5)}."""
+    rows = results.load("solar_frozen")
+    counts, curves = rows.curves("accuracy", x="labels", series="strategy")
+    return counts, {name: curves[key] for key, name in SOLAR.items()}
+
+
+def validated(features_of, labels, val):
+    """Validation accuracy of frozen features, (3 seeds,); its penalty chosen there."""
+    X, y = val
+    found = []
+    for seed in range(3):
+        data = labelled(labels, seed)
+        fit = features_of(data), data.labels
+        found.append(probes.linear_probe(*fit, X, y, val=val).accuracy)
+    return np.array(found)
+
+
+def show_source(pool):
+    """Twelve pictures of the source task with what is asked of them."""
+    labels = zip(*(pool.labels[key][:12] for key in ("texture", "shape", "fill")))
+    fig = plots.image_grid(
+        pool.images[:12],
+        titles=[fill(patterns.caption(*row), 22) for row in labels],
+        columns=4,
+        size=1.5,
+        title="The source task: name the texture of the ground and what is on it",
+    )
+    plots.show(
+        fig,
+        alt="Twelve drawn pictures in three rows, each a textured ground in random "
+        "colours with a shape on it or a fault in it, and a caption.",
+    )
+
+
+def show_road(losses, card, batch):
+    """Source loss against pictures seen, of the live run and of the full recipe."""
+    steps, full = np.array(card["history"]).T
+    steps = steps * recipes.RECIPES["resnet10-patterns"].batch_size
+    live = np.convolve(losses, np.ones(8) / 8, "valid")  # means of 8 updates
+    chance = np.mean([math.log(len(names)) for names in card["heads"].values()])
+    fig, ax = plots.new()
+    seen = batch * np.arange(8, len(losses) + 1)
+    ax.plot(seen, live, "--", color="#D55E00", label="live run")
+    ax.plot(steps, full, "o-", markersize=3, label="full recipe (card)")
+    ax.axhline(chance, color="black", linestyle=":", label="guessing")
+    share = len(losses) * batch / (card["pictures"] * card["passes"])
+    ax.set(
+        xscale="log",
+        xlabel="pictures seen",
+        ylabel="loss (nats, mean of three heads)",
+        title=f"The live run is the first {share:.1%} of the road",
+    )
+    ax.legend()
+    plots.show(
+        fig,
+        alt="Source loss against pictures seen, logarithmic. The live run hardly "
+        "leaves the level of guessing, the full recipe falls for long.",
+    )
+
+
+def show_starts(correct):
+    """Test accuracy from three starts; {a key of STARTS: (3 runs,)}."""
+    ahead = statistics.paired_difference(correct["full"], correct["random"]).mean
+    title = f"100 labels, 24 updates: the full recipe leads by {100 * ahead:.0f} points"
+    options = dict(ylabel="test accuracy", title=title, spread="range")
+    plots.show(
+        plots.bars_with_spread({STARTS[k]: v for k, v in correct.items()}, **options),
+        alt="Bars of test accuracy from three starts, each with three runs as dots: "
+        "random, the live pretraining run, and the full recipe.",
+    )
+
+
+def show_label_curves(small, real):
+    """Accuracy against labels in both worlds; each (counts, {way: (seeds, counts)})."""
+    fig, axes = plots.new(10.4, 3.8, 1, 2)
+    leads = []
+    for ax, (counts, curves), xlabel, world in zip(
+        axes, (small, real), ("labels", "labels a class"), ("wafers", "solar cells")
+    ):
+        first, *_, last = curves.values()
+        leads.append(100 * (last - first).mean(0))
+        measure = "balanced accuracy" if "class" in xlabel else "test accuracy"
+        look = dict(xlabel=xlabel, ylabel=measure, title=world, log_x=True)
+        plots.line_with_spread(counts, curves, ax=ax, spread="range", **look)
+        ax.get_legend().remove()
+        ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    title = (
+        f"Fine-tuning leads scratch by {leads[0][1]:.0f} points at 100 labels and by "
+        f"{leads[0][-1]:.0f} at 10,000; ImageNet leads pixels by {leads[1][0]:.0f} to "
+        f"{leads[1][-1]:.0f}"
+    )
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
+    plots.show(
+        fig,
+        alt="Test accuracy against labels with the range over seeds. Wafers, three "
+        "seeds: scratch, frozen features, fine-tuned. Solar cells, ten draws: raw "
+        f"pixels, random features, ImageNet's features. {title}.",
+    )
+
+
+def show_efficiency(efficiency):
+    """Data efficiency; {(way, labels): [(ratio, whether scratch got there)]}."""
+    fig, ax = plots.new(height=3.4)
+    ax.axhspan(10, 1000, color="#dddddd", label="claimed: 10 to 1,000")
+    colours = {"frozen features": "#D55E00", "fine-tuned": "#000000"}
+    for way, colour in colours.items():
+        ax.plot([], [], "o", color=colour, label=way)
+    for (way, n), ratios in efficiency.items():
+        for ratio, is_found in ratios:
+            filled = dict(fillstyle="full" if is_found else "none")
+            ax.plot(n, ratio, "o", color=colours[way], **filled)
+    ax.set(
+        xscale="log",
+        yscale="log",
+        ylim=(0.8, 1200),
+        xlabel="labels used by transfer",
+        ylabel="labels of scratch / labels",
+        title="The ratio hangs on the way that is compared and on the labels",
+    )
+    ax.legend(loc="upper left", fontsize="small")
+    plots.show(
+        fig,
+        alt="Data efficiency against the number of labels, one marker for each seed, "
+        "hollow for a lower bound. Frozen features lie far above fine-tuning at 25 "
+        "labels; the claimed band from 10 to 1,000 is shaded.",
+    )
+
+
+def show_pairs(binary, claimed=0.9):
+    """Accuracy of tasks of two classes; {task: (draws,)}."""
+    binary = dict(sorted(binary.items(), key=lambda item: np.mean(item[1])))
+    above = sum(np.mean(values) > claimed for values in binary.values())
+    title = f"{above} of {len(binary)} tasks exceed {claimed:.0%}"
+    options = dict(ylabel="test accuracy", spread="range", title=title)
+    fig = plots.bars_with_spread(binary, **options)
+    fig.axes[0].axvline(claimed, color="black", linestyle="--")
+    fig.axes[0].set_xlim(0.5, 1.04)
+    plots.show(
+        fig,
+        alt="Bars of test accuracy for tasks of two classes with 100 labels a class: "
+        f"ten pairs of wafer defects, two pairs of digits, solar cells. {title}.",
+    )
+
+
+def show_walks(inward, across, barrier):
+    """Training loss along lines in weight space; {start: (3 lines, points)} each."""
+    fig, axes = plots.new(width=8.4, height=3.4, columns=2)
+    for ax, paths in zip(axes, (inward, across)):
+        alphas = np.linspace(0, 1, len(next(iter(paths.values()))[0]))
+        look = dict(xlabel="α", ylabel="training loss (nats)", spread="range", ax=ax)
+        plots.line_with_spread(alphas, paths, title="From start to solution", **look)
+        ax.get_legend().remove()
+    axes[0].legend(fontsize="small")
+    hills = [np.mean([barrier(path) for path in paths]) for paths in across.values()]
+    axes[1].set_title(f"Barrier: random {hills[0]:.2f}, pretrained {hills[1]:.2f}")
+    plots.show(
+        fig,
+        alt="Training loss along straight lines in weight space, three lines a start. "
+        "Left: from start to solution. Right: between two solutions, with a high "
+        "barrier from random starts and a low one from the pretrained start.",
+    )
+
+
+def show_disagreement(predicted):
+    """Share of pictures on which two runs disagree; {start: [predictions]}."""
+    differ = {
+        start: [float(np.mean(a != b)) for a, b in combinations(runs, 2)]
+        for start, runs in predicted.items()
+    }
+    first, second = (np.mean(shares) for shares in differ.values())
+    title = f"Two runs disagree on {first:.0%} from random, {second:.0%} pretrained"
+    options = dict(ylabel="share of test pictures", spread="range", title=title)
+    plots.show(
+        plots.bars_with_spread(differ, **options),
+        alt="Share of test pictures on which two runs disagree, for three pairs from "
+        f"random starts and three from the pretrained start. {title}.",
+    )
+    return differ
+
+
+def defect_pairs(known, tested, classes, n=100, draws=3):
+    """Accuracy on each pair of classes with n labels a class: {pair: [draws]}.
+
+    known, tested: (features, labels); what is not fitted on chooses the penalty.
+    """
+    (F, labels), (F_test, truth) = known, tested
+    found = {}
+    for pair in combinations(range(len(classes)), 2):
+        asked = np.isin(truth, pair)
+        runs = []
+        for seed in range(draws):
+            order = np.random.default_rng(seed).permutation(len(labels))
+            rows = [order[labels[order] == c] for c in pair]
+            fit = np.concatenate([r[:n] for r in rows])
+            rest = np.concatenate([r[n:] for r in rows])
+            one = (F[fit], labels[fit], F_test[asked], truth[asked])
+            val = (F[rest], labels[rest])
+            runs.append(probes.linear_probe(*one, val=val, C=(1e-3, 1e-2)).accuracy)
+        found[" / ".join(classes[c] for c in pair)] = runs
+    return found
+
+
+def digit_pairs(pairs, n=100, draws=5):
+    """The same for pairs of scikit-learn's digits, with their 8 x 8 raw pixels."""
+    splits = ("train", "validation", "test")
+    parts = [datasets.load("digits", split) for split in splits]
+    pixels = np.concatenate([part.images[:, 4::8, 4::8, 0] for part in parts])
+    X = pixels.reshape(len(pixels), -1) / 255.0  # (1797, 64)
+    y = np.concatenate([part.labels for part in parts])
+    found = {}
+    for pair in pairs:
+        runs = []
+        for seed in range(draws):
+            order = np.random.default_rng(seed).permutation(len(y))
+            rows = [order[y[order] == c] for c in pair]
+            fit = np.concatenate([r[:n] for r in rows])
+            rest = np.concatenate([r[n:] for r in rows])
+            one = (X[fit], y[fit], X[rest], y[rest])
+            runs.append(probes.linear_probe(*one, C=(1e-3, 1e-2), seed=seed).accuracy)
+        found["digits " + " / ".join(map(str, pair))] = runs
+    return found

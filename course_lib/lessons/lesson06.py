@@ -4,11 +4,25 @@ The augmentation of each target was fixed before any result: turns and mirroring
 where they cannot change the class.
 """
 
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import timm
+import torch
+import torchvision
+from scipy.stats import spearmanr
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
 from course_lib import datasets, training
-from course_lib.lessons import results
+from course_lib.analysis import statistics, usage
+from course_lib.lessons import lesson06_real, results
 from course_lib.lessons.protocol import AUGMENT, labelled, scored, train
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import zoo
+from course_lib.show import plots
+from course_lib.training import freezing
 
 SOURCES = (
     "random",
@@ -166,3 +180,357 @@ def cnn_vit(model, pretrained, augmented, lr, seed, fraction=1.0):
     options = dict(steps=320, seed=seed, evaluations=5, fraction=fraction)
     train(backbone, labelled(500, seed), lr=lr, **options, **changed)
     return scored(backbone, fraction)
+
+
+# -- tables of public models ------------------------------------------------------
+
+PUBLIC = (
+    "efficientnet_b0",
+    "resnet50",
+    "efficientnet_v2_s",
+    "convnext_tiny",
+    "vit_b_16",
+    "swin_t",
+)
+SAID = {  # what tutorials print: millions of parameters, ImageNet top-1
+    "efficientnet_b0": (5.3, 77.1),
+    "resnet50": (25.6, 80.4),
+    "efficientnet_v2_s": (21.5, 84.2),
+    "convnext_tiny": (28.6, 82.1),
+    "vit_b_16": (86, 84.5),
+    "swin_t": (28.3, 81.3),
+}
+
+
+def public_table():
+    """A row for each weight file of torchvision's: what the library says of it."""
+    rows = []
+    for name in PUBLIC:
+        for weights in torchvision.models.get_model_weights(name):
+            meta = weights.meta
+            row = dict(model=name, weights=weights.name, parameters=meta["num_params"])
+            row["pixels"] = weights.transforms().crop_size[0]
+            row["multiply-adds (G)"] = meta["_ops"]
+            row["top-1"] = meta["_metrics"]["ImageNet-1K"]["acc@1"]
+            row["own licence"] = "license" in meta
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def counted(name):
+    """Parameters of a torchvision model, counted on the meta device."""
+    with torch.device("meta"):
+        return freezing.total_parameters(torchvision.models.get_model(name))
+
+
+DEBERTA = dict(
+    hidden_size=768,
+    num_hidden_layers=12,
+    num_attention_heads=12,
+    intermediate_size=3072,
+    vocab_size=128100,
+    type_vocab_size=0,
+    relative_attention=True,
+    position_buckets=256,
+    norm_rel_ebd="layer_norm",
+    share_att_key=True,
+    pos_att_type=["p2c", "c2p"],
+    position_biased_input=False,
+)
+LLAMA = dict(vocab_size=128256, intermediate_size=14336, num_key_value_heads=8)
+QWEN = dict(
+    hidden_size=3584,
+    intermediate_size=18944,
+    num_hidden_layers=28,
+    num_attention_heads=28,
+    num_key_value_heads=4,
+    vocab_size=152064,
+)
+WHISPER = dict(
+    d_model=768,
+    encoder_layers=12,
+    decoder_layers=12,
+    encoder_attention_heads=12,
+    decoder_attention_heads=12,
+    encoder_ffn_dim=3072,
+    decoder_ffn_dim=3072,
+)
+OTHERS = {  # kind, settings that differ from transformers' defaults, licence
+    "BERT-base": ("bert", {}, "Apache-2.0"),
+    "DistilBERT": ("distilbert", {}, "Apache-2.0"),
+    "DeBERTa-v3-base": ("deberta-v2", DEBERTA, "MIT"),
+    "Mistral 7B v0.1": ("mistral", {}, "Apache-2.0"),
+    "Llama 3.1 8B": ("llama", LLAMA, "Llama 3.1 Community"),
+    "Qwen2.5 7B": ("qwen2", QWEN, "Apache-2.0"),
+    "CLIP ViT-B/32": ("clip", {}, "MIT"),
+    "wav2vec 2.0 base": ("wav2vec2", {}, "Apache-2.0"),
+    "Whisper small": ("whisper", WHISPER, "Apache-2.0"),
+}
+PUBLISHED = {  # parameters, as their makers count them
+    "Mistral 7B v0.1": 7_241_732_096,
+    "Llama 3.1 8B": 8_030_261_248,
+    "Qwen2.5 7B": 7_615_616_512,
+}
+
+
+def language_table():
+    """Parameters, counted without weights, 16-bit size and licence of other models."""
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+    rows = []
+    for name, (kind, config, licence) in OTHERS.items():
+        writes = kind in ("mistral", "llama", "qwen2")  # with its output matrix
+        make = AutoModelForCausalLM if writes else AutoModel
+        with torch.device("meta"):
+            model = make.from_config(AutoConfig.for_model(kind, **config))
+        n = freezing.total_parameters(model)
+        size = round(2 * n / 1e9, 1)
+        rows.append({"model": name, "parameters": n, "GB": size, "licence": licence})
+    return pd.DataFrame(rows)
+
+
+def licences(architecture=""):
+    """{licence: weight files} that timm records, of all or of one architecture."""
+    found = Counter()
+    for name in timm.list_pretrained():
+        if not architecture or name.startswith(f"{architecture}."):
+            found[timm.get_pretrained_cfg(name).license or "none"] += 1
+    return dict(found.most_common())
+
+
+# -- what a model costs here ------------------------------------------------------
+
+
+def latency(net, size, repeats=3):
+    """Seconds of one picture, the fastest of some."""
+    x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    net.eval()
+    with torch.inference_mode():
+        net(x)  # warm-up
+        return min(usage.seconds(lambda: net(x), 1) for _ in range(repeats))
+
+
+def operations(net, size):
+    """Multiply-adds of one picture in 10**9; attention unfused, so that it counts."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        net.train()(torch.zeros(2, 3, size, size))
+    return counter.get_total_flops() / 4e9
+
+
+def costs():
+    """Operations, milliseconds and megabytes of networks on this machine."""
+    rows = []
+    for name in (*PUBLIC, lesson06_real.LITES[0], "bundled/resnet10-patterns"):
+        size = 64 if name.startswith("bundled") else 224
+        ours = "/" in name
+        net = zoo.load(name).model if ours else torchvision.models.get_model(name)
+        row = {
+            "model": name,
+            "pixels": size,
+            "multiply-adds (G)": operations(net, size),
+        }
+        row["ms"] = 1000 * latency(net, size)
+        row["MB"] = usage.tensor_bytes(net)["parameters"] / 1e6
+        rows.append(row)
+    table = pd.DataFrame(rows).set_index("model")
+    return table.round({"multiply-adds (G)": 2, "ms": 0, "MB": 0})
+
+
+# -- ranking sources --------------------------------------------------------------
+
+SCORES = ("kNN", "linear probe", "H-score", "LogME", "LEEP")
+
+
+def small_scores():
+    """[{source, target, seed, score: number}] of the small world, computed now."""
+    rows = []
+    for source, target in pairs():
+        backbone = load_source(source)
+        for seed in range(3):
+            few = datasets.load(target, "train").take(LABELS, seed=seed)
+            found = lesson06_real.score_features(backbone, few, source != "random")
+            rows.append(dict(source=source, target=target, seed=seed, **found))
+    return results.Grid(rows)
+
+
+def small_tuned(source, target):
+    """Accuracy (seeds,) of a source fine-tuned on a target at its chosen rate."""
+    lr = chosen_rate(source, target)
+    one = dict(source=source, target=target, lr=lr)
+    return results.load("sources").values("accuracy", **one)
+
+
+def real_tuned(source, target):
+    """Accuracy (seeds,) of a source whose last stage learned a real target."""
+    rows = results.load("real_sources").select(seed=lesson06_real.TUNED)
+    return rows.values("accuracy", source=source, target=target)
+
+
+def judged(scores, tuned):
+    """{score: {target: (rank correlation (seeds,), points lost (seeds,))}}.
+
+    scores: rows of `small_scores` or "real_sources"; tuned: f(source, target) ->
+    accuracies.  Points lost by taking the source of the highest score, against the
+    best; sources that tie count with their mean.
+    """
+    found = {score: {} for score in SCORES}
+    for score in SCORES:
+        for target in dict.fromkeys(row["target"] for row in scores):
+            rows = [r for r in scores if r["target"] == target and score in r]
+            names = list(dict.fromkeys(row["source"] for row in rows))
+            reached = np.array([tuned(name, target).mean() for name in names])
+            rho, lost = [], []
+            for seed in sorted({row["seed"] for row in rows}):
+                by = {r["source"]: r[score] for r in rows if r["seed"] == seed}
+                values = np.array([by[name] for name in names])
+                tie = len(set(values)) == 1
+                rho.append(np.nan if tie else spearmanr(values, reached).statistic)
+                picked = reached[values == values.max()].mean()
+                lost.append(100 * (reached.max() - picked))
+            found[score][target] = np.array(rho), np.array(lost)
+    return found
+
+
+def blind(scores, tuned):
+    """Points that a random pick loses against the best source, mean over targets."""
+    lost = []
+    for target in dict.fromkeys(row["target"] for row in scores):
+        names = {row["source"] for row in scores if row["target"] == target}
+        reached = np.array([tuned(name, target).mean() for name in names])
+        lost.append(100 * (reached.max() - reached.mean()))
+    return float(np.mean(lost))
+
+
+def lost_by(found):
+    """{score: points that its choice loses, mean over targets and draws}."""
+    return {
+        score: float(np.mean([lost.mean() for _, lost in by_target.values()]))
+        for score, by_target in found.items()
+    }
+
+
+# -- figures ----------------------------------------------------------------------
+
+
+def short_name(source):
+    """A source's name without its family."""
+    return source.rpartition("/")[2]
+
+
+def show_tuned(scores, tuned, world):
+    """Heat map of fine-tuned accuracy, sources by targets."""
+    targets = list(dict.fromkeys(row["target"] for row in scores))
+    sources = list(dict.fromkeys(row["source"] for row in scores))
+    known = {(row["source"], row["target"]) for row in scores}
+    matrix = np.array(
+        [
+            [tuned(s, t).mean() if (s, t) in known else np.nan for t in targets]
+            for s in sources
+        ]
+    )
+    best = dict.fromkeys(short_name(sources[i]) for i in np.nanargmax(matrix, axis=0))
+    fig = plots.heatmap(
+        matrix,
+        [short_name(source) for source in sources],
+        [target.replace("_", " ") for target in targets],
+        title=f"{world}, fine-tuned. Different winners: {len(best)}",
+    )
+    plots.show(
+        fig,
+        alt=f"Test accuracy of {len(sources)} sources fine-tuned on {len(targets)} "
+        f"targets ({world}). Best: {', '.join(best)}.",
+    )
+    return list(best)
+
+
+def show_ranks(found, world):
+    """Heat map of the rank correlation of each score with fine-tuning."""
+    targets = list(next(iter(found.values())))
+    matrix = np.array(
+        [[found[score][t][0].mean() for t in targets] for score in found], dtype=float
+    )
+    low, high = np.nanmin(matrix), np.nanmax(matrix)
+    fig = plots.heatmap(
+        matrix,
+        list(found),
+        [target.replace("_", " ") for target in targets],
+        title=f"{world}: rank correlations from {low:.2f} to {high:.2f}",
+        limits=(-1, 1),
+    )
+    plots.show(
+        fig,
+        alt=f"Spearman rank correlation between five scores and fine-tuned accuracy "
+        f"on {len(targets)} targets ({world}), mean over draws. The H-score has none "
+        "where it is saturated.",
+    )
+
+
+def frozen_sizes(target, size):
+    """Balanced accuracy (10,) of frozen Lite `size` on a real target."""
+    one = dict(target=target, source=lesson06_real.LITES[size])
+    return results.load("real_sources").values("frozen", **one)
+
+
+def size_gains(large=2, small=0):
+    """{target: paired difference between two sizes of frozen Lite}."""
+    return {
+        target: statistics.paired_difference(
+            *(frozen_sizes(target, size) for size in (large, small))
+        )
+        for target in lesson06_real.TARGETS
+    }
+
+
+def show_sizes():
+    """Accuracy of frozen Lite0, 1 and 2 on the real targets."""
+    bars = {
+        f"{target}, Lite{size}": frozen_sizes(target, size)
+        for target in lesson06_real.TARGETS
+        for size in (0, 1, 2)
+    }
+    gains = [100 * gain.mean for gain in size_gains().values()]
+    fig = plots.bars_with_spread(
+        bars,
+        ylabel="balanced test accuracy",
+        title=f"Lite2 instead of Lite0: {min(gains):+.1f} to {max(gains):+.1f} points",
+    )
+    plots.show(
+        fig,
+        alt="Bars of balanced accuracy with frozen features of EfficientNet-Lite0, "
+        "Lite1 and Lite2 on vowels, leaves and solar cells, ten draws each.",
+    )
+
+
+def architectures():
+    """{(start, augmented): (rows of the CNN, rows of the ViT)} at the best rate."""
+    rows = results.load("cnn_vit")
+    return {
+        (start, turned): tuple(
+            rows.best(model=model, pretrained=start, augmented=turned)
+            for model in (CNN, VIT)
+        )
+        for start in (False, True)
+        for turned in (False, True)
+    }
+
+
+def show_architectures():
+    """Eight bars: CNN and ViT, from scratch and pretrained, plain and augmented."""
+    bars, leads = {}, 0
+    for (start, turned), pair in architectures().items():
+        leads += pair[0].minus(pair[1]).low > 0
+        for name, rows in zip(("CNN", "ViT"), pair):
+            how = "pretrained" if start else "from scratch"
+            seen = "augmented" if turned else "plain"
+            bars[f"{name}, {how}, {seen}"] = rows.values("accuracy")
+    fig = plots.bars_with_spread(
+        bars,
+        ylabel="test accuracy",
+        spread="range",
+        title=f"500 wafers, short training: the CNN leads in {leads} of four pairs",
+    )
+    plots.show(
+        fig,
+        alt="Eight bars of test accuracy with 500 labels: CNN and ViT, from scratch "
+        "and pretrained, with and without augmentation.",
+    )

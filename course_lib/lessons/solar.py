@@ -18,7 +18,6 @@ from course_lib import datasets, training
 from course_lib.analysis import probes
 from course_lib.lessons.results import SEEDS, experiment, interval, part, updates
 from course_lib.models import features, zoo
-from course_lib.training import freezing
 from course_lib.training.frozen_stages import MIRRORED, FrozenStages
 
 BACKBONE = "imagenet/efficientnet-lite0"
@@ -29,11 +28,17 @@ STEPS = {25: 40, 100: 80, 400: 120}  # updates by labels a class
 LONGER = 3  # times as many from random weights
 EVALUATIONS = 4
 TUNED_AT = 100  # labels a class
-TRIED = {  # rates of AdamW
-    "last_stage": (3e-4, 1e-3, 3e-3),
-    "full": (3e-4, 1e-3, 3e-3),
+TRIED = {  # rates of AdamW; where the lowest was the best, a lower one was added
+    "last_stage": (1e-4, 3e-4, 1e-3, 3e-3),
+    "full": (1e-4, 3e-4, 1e-3, 3e-3),
     "full_from_probe": (1e-4, 3e-4, 1e-3),
     "scratch": (1e-3, 3e-3, 1e-2),
+}
+RATES = {  # of these, by validation
+    "last_stage": 3e-4,
+    "full": 3e-4,
+    "full_from_probe": 1e-3,
+    "scratch": 3e-3,
 }
 BELOW = "stage5"  # the last one that stays frozen in last_stage
 
@@ -84,7 +89,7 @@ def start(strategy, train, seed):
     """A network made ready: random or pretrained weights, and which head."""
     pretrained = strategy != "scratch"
     backbone = zoo.load(BACKBONE, num_classes=2, seed=seed, pretrained=pretrained)
-    if strategy == "full_from_probe":  # Kumar et al. 2022; BatchNorm stays as it was
+    if strategy == "full_from_probe":  # Kumar et al. 2022; all else is as in `full`
         held = validation()
         X, V = (features.extract(backbone, data) for data in (train, held))
         head, _ = training.fit_head(
@@ -96,7 +101,6 @@ def start(strategy, train, seed):
             seed=seed,
         )
         training.attach_head(backbone, head)
-        freezing.freeze_batchnorm(backbone)
     return backbone
 
 
@@ -150,14 +154,28 @@ def solar_frozen(strategy, labels, seed):
 TOLERANCE = {"accuracy": 0.02, "val_accuracy": 0.02, "loss": 0.03, "val_loss": 0.03}
 
 
-@experiment(
-    "solar_strategies",
-    grid=[
+def compared():
+    """The cells of `solar_strategies`: rates compared, then more seeds and labels."""
+    tuned = [
         dict(strategy=strategy, labels=TUNED_AT, lr=lr, seed=seed)
         for seed in SEEDS
         for strategy, rates in TRIED.items()
         for lr in rates
-    ],
+    ]
+    more = [(n, seed) for n in (TUNED_AT, 400, 25) for seed in range(5)]
+    chosen = [
+        dict(strategy=strategy, labels=n, lr=lr, seed=seed)
+        for n, seed in more
+        if n != TUNED_AT or seed not in SEEDS
+        for strategy, lr in RATES.items()
+        if n == TUNED_AT or strategy == "last_stage"
+    ]
+    return tuned + chosen
+
+
+@experiment(
+    "solar_strategies",
+    grid=compared(),
     sample=[dict(strategy="full", labels=100, lr=1e-3, seed=0)],
     short=[
         dict(strategy=strategy, labels=100, lr=1e-3, seed=0, fraction=0.05)

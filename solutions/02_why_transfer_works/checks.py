@@ -95,8 +95,9 @@ def check_data_efficiency(learner, rng):
         rising += [(counts, scratch.tolist(), n, float(scratch[i]))]
         beyond.append((counts, scratch.tolist(), n, float(scratch[-1]) + 0.01))
         low = float(rng.uniform(0.2, 0.3))
-        curve = [low, low + 0.3, low + 0.05, low + 0.35, low + 0.4]
-        dips.append((counts, curve, n, low + float(rng.uniform(0.1, 0.25))))
+        for rest in ((0.05, 0.35, 0.4), (0.05, 0.06, 0.07), (0.28, 0.05, 0.35)):
+            curve = [low, low + 0.3, *(low + more for more in rest)]
+            dips.append((counts, curve, n, low + float(rng.uniform(0.1, 0.25))))
     cases = [*rising, *dips, *beyond]
     order = rng.permutation(len(cases))
     found = learner.run(

@@ -34,6 +34,8 @@ HINTS = {
     "comes first.",
     "cheapest": "The cheapest of all is taken, however bad it is.",
     "average": "Several rows of one strategy are seeds: average before comparing.",
+    "cost": "Costs are averaged like accuracies: over the seeds, at this number of "
+    "labels only.",
     "labels": "Only rows with the number of labels asked for count.",
     "choice": "Another strategy is the cheapest within the slack.",
 }
@@ -271,17 +273,27 @@ def strategies(rng, all_traps):
         near = rng.random() < 0.5
         gap, dear = (0.01, (9, 60)) if near else (0.15, (1.5, 5))
         roles[f"choice {i}"] = (gap, cost * rng.uniform(*dear))
+    dear = (
+        1.05 * roles["right"][1]
+    )  # its first seed, and all counts together, are cheap
+    roles["cost"] = (roles["right"][0], dear)
     if "slack" not in roles:
         roles["choice best"] = (0.0, cost * rng.uniform(9, 60))
-    names = [f"{c}{int(rng.integers(100))}" for c in rng.permutation(list("abcdefgh"))]
+    names = [
+        f"{c}{int(rng.integers(100))}" for c in rng.permutation(list("abcdefghij"))
+    ]
     role_of, rows = dict(zip(names[: len(roles)], roles, strict=True)), []
     for name, role in role_of.items():
         mean, price = top - roles[role][0], float(roles[role][1])
-        seeds = {"right": 6, "slack": 1}.get(role, 3)  # so that a sum of costs misleads
+        seeds = {"right": 6, "cost": 6, "slack": 1}.get(
+            role, 3
+        )  # so that a sum of costs misleads
         for seed in range(seeds):
             offset = 0.06 * (seed % 3 - 1) if seeds > 1 else 0.0
-            rows.append((name, n, mean + offset, price))
-        rows.append((name, n * 10, 1 - mean, 60 * cost - price))
+            share = (0.6, 1.0, 1.4)[seed % 3] if role == "cost" else 1.0
+            rows.append((name, n, mean + offset, price * share))
+        other = cost / 2 if role == "cost" else 60 * cost - price
+        rows.append((name, n * 10, 1 - mean, other))
     role_of[names[-1]] = "labels"
     rows.append((names[-1], n * 10, 0.99, cost / 2))
     return [rows[i] for i in rng.permutation(len(rows))], n, slack, role_of

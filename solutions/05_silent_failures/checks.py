@@ -25,6 +25,16 @@ HINTS = {
     "missing": "Not every layer that drifts is found: look at all modules, nested ones "
     "too.",
     "names": "Return the sorted list of the modules' names.",
+    "pair": "Return two whole numbers: pixels before, then pixels behind.",
+    "sides": "Half of the missing pixels lie before the row and half behind, and an "
+    "odd one behind.",
+    "behind": "The odd pixel lies behind, not before.",
+    "rounding": "The output has size / stride pixels, rounded up.",
+    "negative": "A row that is long enough needs no pixel: never fewer than none.",
+    "dilation": "A kernel with dilation d reaches over d (k - 1) + 1 pixels.",
+    "stride": "The last output begins (outputs - 1) strides further on; with a stride "
+    "of 2 or more fewer pixels are missing.",
+    "padding": "These are not the pixels that SAME asks for.",
     "last": "The last epoch is not the best one.",
     "tie": "Of several epochs with the lowest loss the first is asked for.",
     "nan": "An epoch with the loss nan is none to keep; if all are nan, return None.",
@@ -37,6 +47,8 @@ HINTS = {
     "order": "The order is: tensors outside the model first, tensors left out second.",
     "counts": "The counts are wrong. Count tensors, not numbers.",
     "sums": "Two different pictures may have the same sum or mean: compare pixels.",
+    "once": "A picture may be stored several times in the test set as well: each of "
+    "its positions counts.",
     "train side": "Positions in the test set are asked for.",
     "pictures": "The positions are wrong: a picture counts when all its pixels are "
     "equal.",
@@ -68,6 +80,59 @@ def check_normalise(learner, rng):
     ):
         raise Wrong("std")
     raise Wrong("values")
+
+
+def padding(size, kernel, stride, dilation, rule=""):
+    """Pixels before and behind by the rule SAME, or by a typical mistake."""
+    outputs = size // stride if rule == "rounding" else -(-size // stride)
+    reach = dilation * (kernel - 1) + 1
+    if rule == "dilation":
+        reach = kernel
+    if rule == "spread":
+        reach = dilation * kernel
+    missing = (outputs - 1) * stride + reach - size
+    if rule == "stride":
+        missing = reach - 1
+    if rule != "negative":
+        missing = max(missing, 0)
+    half = missing // 2
+    if rule == "sides":
+        return (reach - 1) // 2, (reach - 1) // 2
+    if rule == "all behind":
+        return 0, missing
+    return (missing - half, half) if rule == "behind" else (half, missing - half)
+
+
+PADDING_HINTS = {
+    "sides": "sides",
+    "all behind": "sides",
+    "behind": "behind",
+    "rounding": "rounding",
+    "negative": "negative",
+    "dilation": "dilation",
+    "spread": "dilation",
+    "stride": "stride",
+}
+
+
+def check_same_padding(learner, rng):
+    """Odd and even sizes, kernels and strides; some rows need nothing."""
+    cases = [(9, 1, 3, 1), (10, 2, 3, 1)]  # long enough
+    for stride in (1, 2, 3):
+        for kernel in (3, 4, 5):
+            size, dilation = int(rng.integers(20, 60)), int(rng.integers(1, 4))
+            cases += [(size, kernel, stride, dilation), (size + 1, kernel, stride, 1)]
+    found = learner.run(
+        "result = [list(same_padding(*case)) for case in cases]", cases=cases
+    )
+    if shape(found) != (len(cases), 2):
+        raise Wrong("pair")
+    if close(found, [padding(*case) for case in cases]):
+        return
+    for rule, hint in PADDING_HINTS.items():
+        if close(found, [padding(*case, rule) for case in cases]):
+            raise Wrong(hint)
+    raise Wrong("padding")
 
 
 DRIFT = """
@@ -282,6 +347,7 @@ def check_leaked(learner, rng):
     sources = [int(i) for i in rng.choice(40, 12, replace=False)]
     for place, source in zip(equal, sources[:6], strict=True):
         test[place] = train[source]
+    test[equal[2]] = test[equal[0]]  # stored twice on this side, too
     for place, source in zip(shuffled, sources[6:], strict=True):
         test[place] = train[source].flip(0)
     test[-1] = test[-2] if not {28, 29} & set(places) else test[-1]
@@ -294,6 +360,8 @@ def check_leaked(learner, rng):
         return
     if set(found) >= set(places) and len(found) < 25:
         raise Wrong("sums")
-    if found == sorted(sources[:6]):
+    if found == equal[:2] + equal[3:]:
+        raise Wrong("once")
+    if found == sorted(sources[:2] + sources[3:6]):
         raise Wrong("train side")
     raise Wrong("pictures")

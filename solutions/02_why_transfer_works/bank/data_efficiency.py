@@ -143,3 +143,19 @@ def data_efficiency(counts, scratch, n, a):
     share = (a - scratch[i - 1]) / (scratch[i] - scratch[i - 1])
     logs = np.log(counts)
     return n / math.exp(logs[i - 1] + share * (logs[i] - logs[i - 1])), True
+
+
+# %% wrong: np.interp, which wants a rising curve -> first
+def data_efficiency(counts, scratch, n, a):
+    if a > max(scratch):
+        return counts[-1] / n, False
+    return float(np.exp(np.interp(a, scratch, np.log(counts)))) / n, True
+
+
+# %% wrong: whether it is reached is asked of the last point -> first
+def data_efficiency(counts, scratch, n, a):
+    if a > scratch[-1]:
+        return counts[-1] / n, False
+    i = next(i for i in range(1, len(counts)) if scratch[i] >= a)
+    w = (a - scratch[i - 1]) / (scratch[i] - scratch[i - 1])
+    return counts[i - 1] * (counts[i] / counts[i - 1]) ** w / n, True

@@ -110,3 +110,26 @@ def choose_strategy(rows, labels, slack):
     return min(
         (k for k in table if table[k][0] >= best - slack), key=lambda k: table[k][1]
     )
+
+
+# %% wrong: the cheapest single run -> cost
+def choose_strategy(rows, labels, slack):
+    by = {}
+    for name, n, accuracy, cost in rows:
+        if n == labels:
+            by.setdefault(name, []).append((accuracy, cost))
+    mean = {s: sum(a for a, _ in runs) / len(runs) for s, runs in by.items()}
+    good = [s for s in mean if mean[s] >= max(mean.values()) - slack]
+    return min(good, key=lambda s: min(cost for _, cost in by[s]))
+
+
+# %% wrong: cost over all numbers of labels -> cost
+def choose_strategy(rows, labels, slack):
+    accuracies, costs = {}, {}
+    for name, n, accuracy, cost in rows:
+        costs.setdefault(name, []).append(cost)
+        if n == labels:
+            accuracies.setdefault(name, []).append(accuracy)
+    mean = {s: sum(a) / len(a) for s, a in accuracies.items()}
+    good = [s for s in mean if mean[s] >= max(mean.values()) - slack]
+    return min(good, key=lambda s: sum(costs[s]) / len(costs[s]))

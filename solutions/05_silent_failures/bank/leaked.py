@@ -66,3 +66,12 @@ def leaked(train, test):
 def leaked(train, test):
     n = min(len(train), len(test))
     return [i for i in range(n) if torch.equal(train[i], test[i])]
+
+
+# %% wrong: each leaked picture named once -> once
+def leaked(train, test):
+    known, found = {picture.numpy().tobytes() for picture in train}, {}
+    for i, picture in enumerate(test):
+        if picture.numpy().tobytes() in known:
+            found.setdefault(picture.numpy().tobytes(), i)
+    return sorted(found.values())
