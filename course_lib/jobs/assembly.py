@@ -69,6 +69,12 @@ def model(config: Config, num_classes: int, backbone=None):
     return headed(backbone, num_classes, reads, config.dropout, config.seed)
 
 
+def before_choice(config: Config, parts, backbone):
+    """The same with a head on the last layer, whatever it is to read in the end."""
+    last = config.model_copy(update={"head_reads": "last"})
+    return model(last, len(parts.classes), backbone)
+
+
 def headed(backbone, num_classes: int, reads, dropout: float, seed: int = 0):
     """The backbone with a new head, in place.
 

@@ -79,12 +79,11 @@ def run(
     parts = replace(parts, notes=(*parts.notes, *said))
     if on_data is not None and distributed.current().rank == 0:
         on_data(parts)
-    classes = len(parts.classes)
-    first = assembly.headed(first, classes, "last", settled.dropout, settled.seed)
+    first = assembly.before_choice(settled, parts, first)
     assembly.check_forward(settled, first, parts)
     folder = JobFolder(out, _key(settled, parts), again)
-    chosen = head_choice.settled(settled, first, parts, device, folder.choice)
-    settled, once, choice = chosen
+    made = head_choice.settled(settled, first, parts, device, folder.choice)
+    settled, once, choice = made
     recipe = assembly.recipe(settled, first, parts)
     findings = audited(settled, first, recipe, parts)
     folder.begin(choice)

@@ -18,6 +18,7 @@ from course_lib.models.heads import inside
 
 MOST = 4  # stages between the first third and the last stage
 TRIED = 64  # pixels a side of the pictures of a trial, where no size is settled
+EPS = 1e-5  # added to a variance; an ONNX exporter takes 1e-8 for nothing
 
 
 class Standardise(nn.Module):
@@ -49,7 +50,7 @@ def mean_and_deviation(output, channels_last: bool = False) -> torch.Tensor:
     last = channels_last or output.ndim == 3
     space = tuple(range(1, output.ndim - 1)) if last else (2, 3)
     variance, mean = torch.var_mean(output.float(), space, correction=0)
-    return torch.cat([mean, (variance + 1e-8).sqrt()], dim=1)
+    return torch.cat([mean, (variance + EPS).sqrt()], dim=1)
 
 
 def standardised_by(X) -> Standardise:
