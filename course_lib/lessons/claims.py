@@ -76,9 +76,10 @@ def by_world(finding: str) -> dict[str, str]:
     parts = {"": finding[: starts[0]] if starts else finding}
     for start, end in zip(starts, [*starts[1:], len(finding)]):
         world = WORLDS.match(finding, start)[0]
-        text = finding[start:end].removeprefix(world).lstrip(": ")
-        parts[world] = f"{parts.get(world, '')} {text}".strip()
-    return {world: text.strip(" ,;.") for world, text in parts.items() if text.strip()}
+        text = finding[start:end].removeprefix(world).strip(" ,;:.")
+        parts[world] = "; ".join(filter(None, (parts.get(world), text)))
+    parts[""] = parts[""].strip(" ,;.")
+    return {world: text for world, text in parts.items() if text}
 
 
 def totals() -> dict[str, int]:
