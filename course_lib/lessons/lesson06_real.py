@@ -123,7 +123,7 @@ def score_features(backbone, data, has_source):
     return scores(Z, data.labels, theta)
 
 
-def tuned(source, target, seed, fraction=1.0):
+def last_stage_tuned(source, target, seed, fraction=1.0):
     """The last stage on stored output of the frozen ones, the better of two rates."""
     net, start, outputs, head = made_ready(source, target)
     rows, seen = drawn(target, seed), {}
@@ -175,4 +175,6 @@ def real_sources(source, target, seed, fraction=1.0):
     theta = None
     if source not in UNTRAINED:  # those have no source task
         theta = source_probabilities(load_source(source), X)
-    return found | scores(X, y, theta) | tuned(source, target, seed, fraction)
+    return (
+        found | scores(X, y, theta) | last_stage_tuned(source, target, seed, fraction)
+    )

@@ -23,9 +23,13 @@ def test_it_reads_mean_and_deviation_of_the_stages_and_runs_nothing_behind(
             for out in found.values()
             for part in (
                 out.flatten(2).mean(2) if out.ndim == 4 else out.mean(1),
-                out.flatten(2).std(2, correction=0)
-                if out.ndim == 4
-                else out.std(1, correction=0),
+                (
+                    out.flatten(2).var(2, correction=0)
+                    if out.ndim == 4
+                    else out.var(1, correction=0)
+                )
+                .add(stage_head.EPS)
+                .sqrt(),
             )
         ],
         dim=1,
