@@ -235,7 +235,10 @@ def solar_tuned(strategy, lr, seed, fraction=1.0):
     "solar_forgetting",
     grid=cells(SOLAR_WAYS, (FEW,)),
     sample=[dict(strategy="last_stage", labels=FEW, lr=3e-4, seed=0)],
-    short=[dict(strategy="statistics", labels=FEW, lr=None, seed=0, fraction=0.03)],
+    short=[
+        dict(strategy="last_stage", labels=FEW, lr=3e-4, seed=0, fraction=0.05),
+        dict(strategy="statistics", labels=FEW, lr=None, seed=0, fraction=0.03),
+    ],
     tolerance=solar.TOLERANCE | {"source": 0.04, "source_restored": 0.04},
     data=solar.FILES,
 )
