@@ -4,8 +4,6 @@ Every way to train gets the same rates to choose from; the lesson chooses one fo
 by validation accuracy and reports the test accuracy of that one.
 """
 
-import copy
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -26,6 +24,7 @@ from course_lib.lessons.protocol import (
     scored,
     source_accuracy,
     train,
+    watched,
 )
 from course_lib.lessons.results import SEEDS, experiment, interval, part, updates
 from course_lib.models import features, zoo
@@ -138,32 +137,6 @@ def schedules(schedule, lr, seed, fraction=1.0):
     options = dict(steps=STEPS[100], seed=seed, lr=lr, fraction=fraction)
     train(backbone, data, **options, optimization=SHAPES[schedule])
     return scored(backbone, fraction) | forgetting(backbone)
-
-
-def with_best(net, seen, held, plan=None, **options):
-    """Train; the weights of the lowest validation loss, while `net` keeps the last.
-
-    plan: {epoch: f(model, optimizer)}.  options: those of `training.fit`; an epoch is
-    the updates between two evaluations, as there.
-    """
-    lowest, best = np.inf, None
-
-    def evaluate():
-        nonlocal lowest, best
-        loss = training.evaluate(net, held)["loss"]
-        if loss < lowest:
-            lowest, best = loss, copy.deepcopy(features.network(net).state_dict())
-
-    def on_epoch(epoch, model, optimizer):
-        if epoch:
-            evaluate()
-        if plan and epoch in plan:
-            plan[epoch](model, optimizer)
-
-    recipe = replace(options.pop("recipe"), on_epoch=on_epoch)
-    training.fit(net, seen, recipe=recipe, **options)
-    evaluate()
-    return best
 
 
 OTHER_PICTURES = 4711  # the seed of source pictures that renew BatchNorm's statistics
@@ -561,7 +534,7 @@ def solar_layer_rates(way, lr, seed, fraction=1.0):
         for split in ("train", "validation", "test")
     )
     options = dict(steps=updates(steps, fraction), seed=seed, recipe=recipe)
-    best = with_best(upper, seen, held, plan, **options)
+    _, best = watched(upper, seen, held, plan=plan, **options)
     numbers = {}
     for name in ("last_", ""):
         if name == "":

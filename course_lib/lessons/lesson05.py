@@ -26,8 +26,10 @@ from course_lib.lessons.protocol import (
     TARGET,
     forgetting,
     labelled,
+    last_and_lowest,
     scored,
     train,
+    watched,
 )
 from course_lib.lessons.results import experiment
 from course_lib.models import features, language_models, zoo
@@ -194,40 +196,20 @@ def long_run(augmented, seed, fraction=1.0, steps=600):
         results.part(datasets.load(TARGET, split), fraction)
         for split in ("validation", "test")
     )
-    losses, best = [], None
-
-    def look(*_):
-        nonlocal best
-        losses.append(training.evaluate(backbone, validation)["loss"])
-        if losses[-1] == min(losses):
-            best = copy.deepcopy(backbone.model.state_dict())
-
-    training.fit(
-        backbone,
-        labelled(LABELS, seed),
-        steps=results.updates(steps, fraction),
-        lr=LR,
-        seed=seed,
-        recipe=training.Recipe(
-            eval_every=every,
-            augment=AUGMENT if augmented else None,
-            on_epoch=lambda epoch, *_: look() if epoch else None,
-            optimization=training.Optimization(
-                schedule="cosine" if augmented else "constant"
-            ),
+    recipe = training.Recipe(
+        eval_every=every,
+        augment=AUGMENT if augmented else None,
+        optimization=training.Optimization(
+            schedule="cosine" if augmented else "constant"
         ),
     )
-    look()
-    last = training.evaluate(backbone, test)
-    backbone.model.load_state_dict(best)
-    lowest = training.evaluate(backbone, test)
-    return {
-        "accuracy": lowest["accuracy"],
-        "loss": lowest["loss"],
-        "last accuracy": last["accuracy"],
-        "last loss": last["loss"],
-        "best step": every * (losses.index(min(losses)) + 1),
-    } | {f"val_loss {every * (i + 1)}": loss for i, loss in enumerate(losses)}
+    options = dict(steps=results.updates(steps, fraction), lr=LR, seed=seed)
+    losses, best = watched(
+        backbone, labelled(LABELS, seed), validation, recipe, **options
+    )
+    found = last_and_lowest(backbone, losses, best, test)
+    found["best step"] *= every
+    return found | {f"val_loss {every * (i + 1)}": x for i, x in enumerate(losses)}
 
 
 def adapter(seed, fraction=1.0):

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import update_bn
 from course_lib import training
 from course_lib.analysis import probes
 from course_lib.datasets import solar_cells
-from course_lib.lessons import results, solar
+from course_lib.lessons import protocol, results, solar
 from course_lib.lessons.results import experiment, part, updates
 from course_lib.models import features, zoo
 from course_lib.models.preprocessing import Preprocess
@@ -248,38 +248,19 @@ def small_batches(size, frozen_norms, seed, fraction=1.0, pictures=1280):
 def long_run(augmented, seed, fraction=1.0, steps=160):
     """Twice as long: weights of the lowest validation loss, and the last ones."""
     model, train = upper(seed, MIRRORED if augmented else AS_THEY_ARE)
-    every, losses, best = results.interval(steps, 8, fraction), [], None
+    every = results.interval(steps, 8, fraction)
     validation, test = (
         some(stored(split), fraction) for split in ("validation", "test")
     )
-
-    def look(epoch, *_):
-        nonlocal best
-        if not epoch:
-            return
-        losses.append(training.evaluate(model, validation)["loss"])
-        if losses[-1] == min(losses):
-            best = {k: v.clone() for k, v in model.state_dict().items()}
-
     schedule = "cosine" if augmented else "constant"
     recipe = training.Recipe(
-        eval_every=every,
-        on_epoch=look,
-        optimization=training.Optimization(schedule=schedule),
+        eval_every=every, optimization=training.Optimization(schedule=schedule)
     )
-    steps = updates(steps, fraction)
-    training.fit(model, train, steps=steps, lr=LR, seed=seed, recipe=recipe)
-    look(1)
-    last = training.evaluate(model, test)
-    model.load_state_dict(best)
-    lowest = training.evaluate(model, test)
-    return {
-        "accuracy": lowest["balanced_accuracy"],
-        "loss": lowest["loss"],
-        "last accuracy": last["balanced_accuracy"],
-        "last loss": last["loss"],
-        "best step": every * (losses.index(min(losses)) + 1),
-    }
+    options = dict(steps=updates(steps, fraction), lr=LR, seed=seed)
+    losses, best = protocol.watched(model, train, validation, recipe, **options)
+    found = protocol.last_and_lowest(model, losses, best, test, "balanced_accuracy")
+    found["best step"] *= every
+    return found
 
 
 SETUPS = {  # and their numbers of seeds

@@ -5,11 +5,13 @@ validation loss, accuracy on the 1,000 test images; where a grid asks about one 
 it changes that one.
 """
 
+import copy
+from dataclasses import replace
 from functools import lru_cache
 
 from course_lib import datasets, training
 from course_lib.lessons import results
-from course_lib.models import zoo
+from course_lib.models import features, zoo
 from course_lib.pretraining import patterns, recipes
 from course_lib.training import freezing
 
@@ -67,6 +69,42 @@ def train(
     validation = results.part(datasets.load(TARGET, "validation"), fraction)
     options = dict(steps=results.updates(steps, fraction), lr=lr, seed=seed)
     return training.fit(backbone, data, validation, recipe=recipe, **options)
+
+
+def watched(net, train, held, recipe, plan=None, **options):
+    """Train; (validation losses, weights of the lowest), while `net` keeps the last.
+
+    plan: {epoch: f(model, optimizer)}.  options: those of `training.fit`; an epoch is
+    the updates between two evaluations, as there.
+    """
+    losses, best = [], None
+
+    def evaluate():
+        nonlocal best
+        losses.append(training.evaluate(net, held)["loss"])
+        if losses[-1] == min(losses):
+            best = copy.deepcopy(features.network(net).state_dict())
+
+    def on_epoch(epoch, model, optimizer):
+        if epoch:
+            evaluate()
+        if plan and epoch in plan:
+            plan[epoch](model, optimizer)
+
+    training.fit(net, train, recipe=replace(recipe, on_epoch=on_epoch), **options)
+    evaluate()
+    return losses, best
+
+
+def last_and_lowest(net, losses, best, test, number="accuracy"):
+    """What the last weights reach on a test set, and those of the lowest loss."""
+    found = {}
+    for name in ("last ", ""):
+        if not name:
+            features.network(net).load_state_dict(best)
+        scores = training.evaluate(net, test)
+        found |= {f"{name}accuracy": scores[number], f"{name}loss": scores["loss"]}
+    return found | {"best step": losses.index(min(losses)) + 1}
 
 
 def scored(backbone, fraction=1.0, target=TARGET):

@@ -12,6 +12,7 @@ from course_lib.course.grading import (
 from course_lib.course.grading import collect as collecting
 from course_lib.course.grading import release as releasing
 from course_lib.course.grading import validate as validating
+from course_lib.datasets.messages import listed
 from course_lib.errors import CourseError
 from course_lib.show.console import print_table
 
@@ -37,6 +38,11 @@ def release(typed: command_options.Release) -> int:
         ]
         among = " and ".join(given) or "no solution and no check"
         print(f"{len(copied)} files in {typed.to}, {among} among them.")
+        if strange := releasing.untracked(copied):
+            print(
+                f"{len(strange)} of them are not tracked by git: "
+                f"{listed(strange)}. Delete there what is not for learners."
+            )
     return 0
 
 

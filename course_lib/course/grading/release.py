@@ -18,6 +18,7 @@ from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 
 MARK = re.compile(r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)")
+IGNORED = "# pages of solutions: never for learners\n*\n"
 STEPS = (
     "ClearSolutions",
     "LockCells",
@@ -183,6 +184,21 @@ def _is_for_learners(name: str, checks: bool, answers: bool) -> bool:
     return not name.startswith(WITHHELD)
 
 
+def _listed(*which: str) -> set[str]:
+    """Files of the course as git lists them; CourseError outside a repository."""
+    command = ["git", "ls-files", "-z", *which]
+    found = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+    if found.returncode:
+        raise CourseError("bundle: this is no git repository.\nDo: clone the course.")
+    return {name for name in found.stdout.split("\0") if name}
+
+
+def untracked(names: list[str]) -> list[str]:
+    """Those of these files that git does not track: to be looked at."""
+    tracked = _listed("--cached")
+    return [name for name in names if name not in tracked]
+
+
 def bundle(folder: Path, checks: bool = False, answers: bool = False) -> list[str]:
     """Copy the course without solutions and checks to ``folder``; names of the files.
 
@@ -197,15 +213,7 @@ def bundle(folder: Path, checks: bool = False, answers: bool = False) -> list[st
         raise CourseError(
             f"{folder} is not empty.\nExpected: a new folder.\nDo: choose another."
         )
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
-    )
-    if listed.returncode:
-        raise CourseError("bundle: this is no git repository.\nDo: clone the course.")
-    names = sorted({name for name in listed.stdout.split("\0") if name})
+    names = sorted(_listed("--cached") | _listed("--others", "--exclude-standard"))
     names = [name for name in names if _is_for_learners(name, checks, answers)]
     copied = []
     for name in names:
@@ -298,16 +306,32 @@ def rendered(lesson: Path, folder: Path) -> runner.Run:
 
     The page shows questions, answers, visible tests and their output, without the
     marks that nbgrader cuts by; the solution itself is left as it is.  A cell that
-    fails stands in the page and in `Run.failure`.
+    fails stands in the page and in `Run.failure`.  git ignores the folder, so no copy
+    of the course takes the pages along.  Raises CourseError for a folder that holds
+    something else.
     """
     import nbformat
 
+    folder_for_pages(folder)
     source = lesson / f"{lesson.name}.ipynb"
     notebook = nbformat.read(source, as_version=4)
     run = runner.execute(notebook, lesson.name)
     for cell in notebook.cells:
         lines = cell.source.splitlines()
         cell.source = "\n".join(x for x in lines if not MARK.fullmatch(x.strip()))
-    folder.mkdir(parents=True, exist_ok=True)
     runner.write_html(notebook, folder / f"{lesson.name}.html")
     return run
+
+
+def folder_for_pages(folder: Path) -> None:
+    """Make the folder of the pages, ignored by git; CourseError where it has others."""
+    mark = folder / ".gitignore"
+    there = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if there and not (mark.is_file() and mark.read_text("utf-8") == IGNORED):
+        raise CourseError(
+            f"{folder} holds something else than pages of solutions.\nExpected: a new "
+            "or empty folder, or one of an earlier call.\nDo: choose another with "
+            "--solutions."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write_bytes(mark, IGNORED.encode("utf-8"))

@@ -1,10 +1,13 @@
 """The pages of executed solutions, for instructors."""
 
+import subprocess
+
 import nbformat
 import pytest
 
 from course_lib.course.cli import main
 from course_lib.course.grading import release
+from course_lib.errors import CourseError
 
 ANSWER = """def twice(x):
     ### BEGIN SOLUTION
@@ -34,6 +37,21 @@ def test_a_solution_is_shown_with_its_output_and_left_as_it_is(lesson, tmp_path)
     assert run.failure is None and ">42<" in page.replace("\n", "")
     assert "BEGIN SOLUTION" not in page and "return" in page
     assert (lesson / "03_small.ipynb").read_bytes() == before
+
+
+def test_the_pages_never_go_to_learners_and_replace_nothing(tmp_path):
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    release.folder_for_pages(tmp_path / "pages")
+    release.folder_for_pages(tmp_path / "pages")  # an earlier call's
+    (tmp_path / "pages" / "03_small.html").write_text("answers")
+    listed = [*git, "ls-files", "--cached", "--others", "--exclude-standard"]
+    assert subprocess.run(listed, capture_output=True).stdout == b""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "03_small.html").write_text("mine")
+    with pytest.raises(CourseError, match="something else"):
+        release.folder_for_pages(tmp_path / "notes")
+    assert (tmp_path / "notes" / "03_small.html").read_text() == "mine"
 
 
 def test_pages_and_the_course_for_learners_are_two_calls(capsys):
