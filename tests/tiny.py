@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from course_lib.datasets.images import ImageDataset
@@ -51,6 +52,17 @@ def images(n=24, size=32, seed=0, num_classes=3, split="train"):
         name="colours",
         split=split,
     )
+
+
+def write_pictures(folder, n, size):
+    """n pictures a class in subfolders "red" and "green", easy to tell apart."""
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(("red", "green")):
+        (folder / name).mkdir(parents=True)
+        for i in range(n):
+            pixels = rng.integers(0, 150, (size, size, 3))
+            pixels[..., k] += 60
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.png")
 
 
 def mlp(inputs=4, outputs=3, seed=0):

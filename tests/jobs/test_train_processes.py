@@ -7,11 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tiny
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from course_lib import training
@@ -167,14 +165,7 @@ strategy: full
 def whole_job(tmp_path, out):
     """The command line of a job on forty pictures."""
     if not (tmp_path / "data").exists():
-        rng = np.random.default_rng(0)
-        for k, name in enumerate(("red", "green")):
-            (tmp_path / "data" / name).mkdir(parents=True)
-            for i in range(20):
-                pixels = rng.integers(0, 150, (64, 64, 3))
-                pixels[..., k] += 60
-                image = Image.fromarray(pixels.astype(np.uint8))
-                image.save(tmp_path / "data" / name / f"{i}.png")
+        tiny.write_pictures(tmp_path / "data", 20, 64)
     (tmp_path / "job.yaml").write_text(JOB)
     told = (("config", tmp_path / "job.yaml"), ("data", tmp_path / "data"))
     return ["train", *(f"--{name}={value}" for name, value in (*told, ("out", out)))]

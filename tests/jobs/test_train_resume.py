@@ -8,11 +8,9 @@ import sys
 import time
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import tiny
 import torch
-from PIL import Image
 from torch import nn
 
 from course_lib import training
@@ -218,14 +216,7 @@ def command(tmp_path, out):
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
 def test_kill_9_changes_nothing(tmp_path, monkeypatch, one_thread, undrawn):
     """What is killed runs in processes of its own, the rest in this one."""
-    rng = np.random.default_rng(0)
-    for k, name in enumerate(("red", "green")):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for i in range(60):
-            pixels = rng.integers(0, 150, (32, 32, 3))
-            pixels[..., k] += 60
-            image = Image.fromarray(pixels.astype(np.uint8))
-            image.save(tmp_path / "data" / name / f"{i}.png")
+    tiny.write_pictures(tmp_path / "data", 60, 32)
     (tmp_path / "job.yaml").write_text(JOB)
     for name in ("CI", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
