@@ -63,7 +63,9 @@ def products(
             result = operation(*args, **(kwargs or {}))
             if operation.overloadpacket.__name__ in PRODUCTS:
                 places = {x.data_ptr() for x in map(_storage, args) if x is not None}
-                names = {n for n, t in named.items() if _storage(t).data_ptr() in places}
+                names = {
+                    n for n, t in named.items() if _storage(t).data_ptr() in places
+                }
                 found.append((names, result.numel()))
             return result
 

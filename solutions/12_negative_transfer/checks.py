@@ -7,8 +7,8 @@ from scipy.stats import t
 from course_lib.course.grading.checks import Wrong, close, expect, same
 
 HINTS = {
-    "run by the end": "A run is chosen by its highest validation accuracy, not by that of "
-    "its last epoch.",
+    "run by the end": "A run is chosen by its highest validation accuracy, not by "
+    "that of its last epoch.",
     "test set": "Something is still chosen by test accuracy: runs and epochs are "
     "chosen on validation, on both sides.",
     "baseline": "The random start is not allowed its own choice of rate and epoch.",

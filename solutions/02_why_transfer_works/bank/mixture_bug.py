@@ -17,7 +17,9 @@ def mixture(a, b, alpha, X):
     model = copy.deepcopy(b).train()
     for p, p_a in zip(model.parameters(), a.parameters()):
         p.data = (1 - alpha) * p_a.data + alpha * p.data
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+    ]
     seen = {}
 
     def keep(module, inputs, output):

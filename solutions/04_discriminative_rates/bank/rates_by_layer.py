@@ -268,7 +268,9 @@ def rates_by_layer(model, parts, base, alpha, weight_decay):
         if not own:
             raise ValueError(f"{name} is in no part")
         rate = base * alpha ** max(L - own[0], 0)
-        groups.append(dict(params=[p], lr=rate, weight_decay=weight_decay * (p.ndim == 2)))
+        groups.append(
+            dict(params=[p], lr=rate, weight_decay=weight_decay * (p.ndim == 2))
+        )
     return groups
 
 
@@ -280,5 +282,7 @@ def rates_by_layer(model, parts, base, alpha, weight_decay):
         if not own:
             raise ValueError(f"{name} is in no part")
         rate = alpha ** max(L - own[0], 0)
-        groups.append(dict(params=[p], lr=rate, weight_decay=weight_decay * (p.ndim > 1)))
+        groups.append(
+            dict(params=[p], lr=rate, weight_decay=weight_decay * (p.ndim > 1))
+        )
     return groups

@@ -158,7 +158,9 @@ def drifting(model):
     found = []
     for name, m in model.named_modules():
         if getattr(m, "running_mean", None) is not None and m.training:
-            learns = any(True for p in m.parameters()) and all(p.requires_grad for p in m.parameters())
+            learns = list(m.parameters()) and all(
+                p.requires_grad for p in m.parameters()
+            )
             if not learns:
                 found.append(name)
     return sorted(found)
@@ -169,7 +171,9 @@ def drifting(model):
     found = []
     for name, m in model.named_modules():
         if getattr(m, "running_mean", None) is not None and m.training:
-            learns = not list(m.parameters()) or any(p.requires_grad for p in m.parameters())
+            learns = not list(m.parameters()) or any(
+                p.requires_grad for p in m.parameters()
+            )
             if not learns:
                 found.append(name)
     return sorted(found)
@@ -179,7 +183,11 @@ def drifting(model):
 def drifting(model):
     found = []
     for name, m in model.named_modules():
-        if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)) and m.track_running_stats and m.training:
+        if (
+            isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))
+            and m.track_running_stats
+            and m.training
+        ):
             learns = any(p.requires_grad for p in m.parameters())
             if not learns:
                 found.append(name)

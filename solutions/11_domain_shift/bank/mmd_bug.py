@@ -171,7 +171,7 @@ def mmd(X, Y, sigma):
     return (inside(X) + inside(Y) - 2 * k(X, Y).mean()).clamp(min=0)
 
 
-# %% wrong: sum of absolute differences, squared -> kernel
+# %% wrong: sum of absolute differences, squared -> mmd
 def mmd(X, Y, sigma):
     def k(A, B):
         return torch.exp(-torch.cdist(A, B, p=1).square() / (2 * sigma**2))
