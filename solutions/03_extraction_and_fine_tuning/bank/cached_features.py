@@ -103,7 +103,7 @@ def cached_features(model, X, batch):
     return Z
 
 
-# %% wrong: all rows at once -> batch
+# %% wrong: the batch is all of X -> batch
 def cached_features(model, X, batch):
     mode = model.training
     model.eval()
