@@ -136,7 +136,7 @@ def drift(reference, window, level):
     ]
 
 
-# %% wrong: the reference counts twice -> both
+# %% wrong: the reference counts twice -> counts
 def drift(reference, window, level):
     gap = window.mean(axis=0) - reference.mean(axis=0)
     variance = (window.var(axis=0) + reference.var(axis=0)) / len(reference)
