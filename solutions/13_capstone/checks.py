@@ -7,7 +7,6 @@ from scipy.stats import norm
 from course_lib.course.grading.checks import Wrong, close, expect, same
 
 HINTS = {
-    "counts": "Each variance is divided by the count of its own side, M or N.",
     "pair": "Return a pair: the strategy, and the list of reasons.",
     "all reasons": "Every rule that holds is a reason, not only the first.",
     "order": "The first rule that holds decides, and the reasons come in the order of "
@@ -18,8 +17,8 @@ HINTS = {
     "bytes": "Full fine-tuning takes 16 bytes for each parameter.",
     "edge": "What needs exactly the memory that is there does fit.",
     "decision": "Another strategy, or other reasons: go through the rules one by one.",
-    "positions": "Return the sorted positions of the test pictures, whole numbers, each "
-    "once.",
+    "positions": "Return the sorted positions of the test pictures, whole numbers, "
+    "each once.",
     "leak": "Pictures of one wafer are on both sides: the test set knows what was "
     "trained on.",
     "classes": "The share holds for the wafers of each class, not only for all "
@@ -420,8 +419,6 @@ def ringing(r, w, level, mistake=None):
     variance = parts[0] + parts[1]
     if mistake == "both":
         variance = parts[0]
-    if mistake == "one count":
-        variance = (w.var(0, ddof=1) + r.var(0, ddof=1)) / N
     if mistake == "reference":
         variance = r.var(0, ddof=1) / M
     if mistake == "pooled":
@@ -477,7 +474,6 @@ def check_drift(learner, rng):
         if sorted(found) == right:
             raise Wrong("list of features", credit=0.5)
         ways = {
-            "counts": ["one count"],
             "shared": ["shared"],
             "two sides": ["half", "upper", "two upper"],
             "error": ["error"],
