@@ -6,6 +6,7 @@ What does not touch the bundled weights is a grid of its own, `from_scratch`.
 """
 
 import math
+from functools import lru_cache
 from itertools import combinations
 from textwrap import fill
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from course_lib import datasets, training
 from course_lib.analysis import probes, statistics
-from course_lib.lessons import results
+from course_lib.lessons import results, solar
 from course_lib.lessons.protocol import (
     BACKBONE,
     FILES,
@@ -125,6 +126,43 @@ def strategies(strategy, labels, lr, seed, fraction=1.0):
         return frozen_cell(strategy, labelled(labels, seed), seed, fraction)
     numbers, backbone = trained_cell(strategy, labels, lr, seed, fraction)
     return numbers | forgetting(backbone)
+
+
+def represented(strategy, data):
+    """What a logistic regression sees of wafers, (N, F)."""
+    if strategy == "pixels":  # 32 x 32 of the 64 x 64, in colour
+        return data.images[:, 1::2, 1::2].reshape(len(data), -1) / 255.0
+    backbone = zoo.load(BACKBONE, pretrained=strategy == "frozen")
+    return features.extract(backbone, data)
+
+
+@lru_cache(maxsize=3)
+def held_out(strategy):
+    """The same of the validation and of the test wafers, with their labels."""
+    parts = (datasets.load(TARGET, split) for split in ("validation", "test"))
+    return [(represented(strategy, part), part.labels) for part in parts]
+
+
+@experiment(
+    "wafer_frozen",
+    grid=[
+        dict(strategy=strategy, labels=n, seed=seed)
+        for strategy in solar.FROZEN
+        for n in (25, 50, 100, 200, 400)
+        for seed in range(5)
+    ],
+    sample=[dict(strategy="pixels", labels=25, seed=0)],
+    tolerance={"accuracy": 0.04},
+    models=(BACKBONE,),
+    data=FILES,
+)
+def wafer_frozen(strategy, labels, seed):
+    """Accuracy of a logistic regression on fixed features, as `solar_frozen` has it."""
+    data = labelled(labels, seed)
+    val, test = held_out(strategy)
+    fit = represented(strategy, data), data.labels
+    found = probes.linear_probe(*fit, *test, val=val)
+    return {"accuracy": found.accuracy}
 
 
 def compared():
