@@ -454,7 +454,7 @@ def who_leads(grid, world, counts, unit):
         sure = {way: found.mean for way, found in leads.items() if found.low > 0}
         if sure:
             way = max(sure, key=sure.get)
-            said.append(f"{way} leads it by {100 * sure[way]:.0f} points with {n}")
+            said.append(f"{way} leads it by {100 * sure[way]:.1f} points with {n}")
         else:
             nowhere.append(f"{n}")
     none = f"no way surely leads frozen with {' or '.join(nowhere)} {unit}"
@@ -527,8 +527,8 @@ def show_words(by_ground, grid):
         bars,
         ylabel="test accuracy",
         spread="range",
-        title=f"Words reach {best:.2f}, fine-tuning on 25 labels {few:.2f}, "
-        f"a frozen probe {probe:.2f}",
+        title=f"Words reach {best:.2f}; with 25 labels\n"
+        f"fine-tuning {few:.2f}, a frozen probe {probe:.2f}",
     )
     fig.axes[0].axvline(0.2, color="#333333", linestyle=":")
     fig.axes[0].set_xlabel("test accuracy (bar: mean of six backgrounds, or of seeds)")

@@ -338,6 +338,19 @@ def operations(net, size):
     return counter.get_total_flops() / 4e9
 
 
+def work_up_to(backbone, size=64):
+    """Multiply-adds of one picture in 10**6 up to and with each stage, {stage: sum}."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        backbone.model(torch.zeros(1, 3, size, size))
+    counts = {
+        name.partition(".")[2]: sum(found.values()) / 2e6
+        for name, found in counter.get_flop_counts().items()
+    }
+    counts["stem"] = counts["conv1"]
+    done = np.cumsum([counts[stage] for stage in backbone.stages])
+    return dict(zip(backbone.stages, done.tolist()))
+
+
 def costs():
     """Operations, milliseconds of the processor and megabytes on this machine."""
     nets = {}

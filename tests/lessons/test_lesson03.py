@@ -115,5 +115,5 @@ def test_a_title_names_only_who_is_surely_ahead():
     title = lesson03.who_leads(Grid(rows), "Here", (5, 9), "labels")
     assert title == (
         "Here: no way surely leads frozen with 5 labels,\n"
-        "sure leads it by 10 points with 9"
+        "sure leads it by 10.5 points with 9"
     )
