@@ -196,7 +196,7 @@ def _adapted(steps, lr, seed):
     """The encoder after continued pre-training; its state, and its last losses."""
     backbone = zoo.load("minilm")
     pool = datasets.load("tickets", "pool", n=POOL, seed=seed)
-    options = dict(steps=steps, lr=lr, batch_size=16, seed=seed)
+    options = dict(steps=steps, lr=lr, batch_size=16, seed=seed, warm_head=0)
     losses = self_supervised.continue_on_texts(backbone, pool.texts, **options)
     return backbone.model, float(np.mean(losses[-20:]))
 
