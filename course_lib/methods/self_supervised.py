@@ -158,11 +158,11 @@ def continue_on_texts(
 
     15 % of the tokens are hidden (80 % as [MASK], 10 % another token, 10 % as they
     are) and predicted from the rest by a :class:`WordHead`.  A sentence encoder has
-    lost that head, so it is new and random.  In the first ``warm_head`` of the updates,
-    a third of them unless told, it learns alone, at the rate 1e-3, on the frozen encoder;
-    in the others both learn at ``lr``.  With ``warm_head=0`` the gradients of a random
-    head reach the encoder, and spoil it.  like_length: texts of like length share a
-    batch, which saves padding.
+    lost that head, so it is new and random.  For the first ``warm_head`` updates, a
+    third of them unless told, it learns alone, at the rate 1e-3, on the frozen encoder;
+    then both learn at ``lr``.  With ``warm_head=0`` the gradients of a random head
+    reach the encoder from the first update on.  like_length: texts of like length share
+    a batch, which saves padding.
     Returns the losses (nats a hidden token).  Raises CourseError where ``warm_head`` is
     not in 0 ... steps.  Gururangan et al. 2020 (DAPT, TAPT), Devlin et al. 2019; a
     head first, then both: Kumar et al. 2022.
@@ -173,7 +173,7 @@ def continue_on_texts(
     if not 0 <= alone <= steps:
         raise CourseError(
             f"continue_on_texts: warm_head={warm_head} of {steps} updates.\nExpected: "
-            f"0 to {steps}.\nDo: leave it out, and a third of them train the new head alone."
+            f"0 to {steps}.\nDo: leave it out: a third of them train the head alone."
         )
     with isolated(seed):
         batches = _masked_batches(tokenizer, texts, batch_size, seed, like_length)
