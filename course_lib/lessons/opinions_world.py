@@ -185,13 +185,12 @@ def simcse(backbone, some_texts, steps, lr, seed, batch_size=16, temperature=0.0
     Unsupervised SimCSE, Gao et al. 2021.  Half the updates of masked words, since each
     runs its texts twice.  Trains in place; returns the losses.
     """
-    tokenizer, model = backbone.preprocess.tokenizer, backbone.model
+    model = backbone.model
     lengths = text.token_lengths(backbone, some_texts)
     order = self_supervised.endless_rows(lengths, batch_size, seed, like_length=True)
 
     def loss_of(at):
-        chosen = [some_texts[i] for i in at]
-        tokens = tokenizer(chosen, padding=True, truncation=True, return_tensors="pt")
+        tokens = backbone.preprocess([some_texts[i] for i in at])
         A, B = (normalize(text.mean_pooled(model, tokens), dim=1) for _ in "AB")
         return cross_entropy(A @ B.T / temperature, torch.arange(len(at)))
 
@@ -303,26 +302,27 @@ def contrastive_loss(vectors, labels):
     return ((U @ U.T - same)[i, j] ** 2).mean()
 
 
+def balanced_rows(labels, seed, each=8):
+    """Rows of ``each`` texts of both classes for batches, for ever."""
+    generator = torch.Generator().manual_seed(seed)
+    places = [np.flatnonzero(np.asarray(labels) == c) for c in (0, 1)]
+    while True:
+        mixed = [at[torch.randperm(len(at), generator=generator)] for at in places]
+        for start in range(0, len(places[0]) - each + 1, each):
+            yield np.concatenate([at[start : start + each] for at in mixed]).tolist()
+
+
 def contrast(backbone, train, steps, lr, seed):
     """Few-label tuning by pairs, in place: 8 texts of each class an update."""
-    tokenizer, model = backbone.preprocess.tokenizer, backbone.model
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.as_tensor(train.labels)
-    places = [torch.nonzero(labels == c).ravel() for c in (0, 1)]
-
-    def batches():
-        while True:
-            mixed = [at[torch.randperm(len(at), generator=generator)] for at in places]
-            for start in range(0, len(places[0]) - 7, 8):
-                yield torch.cat([at[start : start + 8] for at in mixed]).tolist()
+    model, labels = backbone.model, torch.as_tensor(train.labels)
 
     def loss_of(at):
-        chosen = [train.texts[i] for i in at]
-        tokens = tokenizer(chosen, padding=True, truncation=True, return_tensors="pt")
+        tokens = backbone.preprocess([train.texts[i] for i in at])
         return contrastive_loss(text.mean_pooled(model, tokens), labels[at])
 
     with hf_trainer.isolated(seed):
-        return trained(model, loss_of, batches(), steps, lr)
+        batches = balanced_rows(train.labels, seed)
+        return trained(model, loss_of, batches, steps, lr)
 
 
 def small_encoder(seed):

@@ -176,7 +176,7 @@ def continue_on_texts(
             f"0 to {steps}.\nDo: leave it out: a third of them train the head alone."
         )
     with isolated(seed):
-        batches = _masked_batches(tokenizer, texts, batch_size, seed, like_length)
+        batches = masked_batches(tokenizer, texts, batch_size, seed, like_length)
         embedding = encoder.get_input_embeddings().weight  # (V, F)
         head = WordHead(*reversed(embedding.shape)).to(embedding.device)
         losses = _predicted(encoder, head, batches, alone, HEAD_RATE, frozen=True)
@@ -213,7 +213,7 @@ def _predicted(encoder, head, batches, steps, lr, frozen) -> list[float]:
     return losses
 
 
-def _masked_batches(tokenizer, texts, batch_size, seed, like_length):
+def masked_batches(tokenizer, texts, batch_size, seed, like_length=False):
     """Batches for ever, as dicts of tensors (N, T), 15 % of the tokens hidden."""
     from transformers import DataCollatorForLanguageModeling
 
