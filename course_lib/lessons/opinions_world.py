@@ -155,7 +155,6 @@ def opinions_frozen(domain, way, labels, seed):
 STEPS = 90  # updates of 16 texts; of a warm head the first 30 are the head's alone
 ADAPT_TRIED = (1e-4, 4e-4)
 ADAPT_RATES = {"warm head": 1e-4, "random head": 1e-4, "SimCSE": 3e-5}
-WAYS = ("before", "warm head")
 SIZES = (8, 32, 100)  # labels a class
 
 
@@ -240,19 +239,21 @@ def few_label_accuracies(backbone, domain, seed, fraction=1.0):
 
 
 def adapted_cells():
-    """Before and after, five seeds; on films every way, and rates with one seed."""
+    """Rates on films with one seed; then before and after, five seeds a domain."""
     grid = []
+
+    def add(domain, way, rates, seeds=range(5)):
+        one = dict(domain=domain, way=way, steps=0 if way == "before" else STEPS)
+        grid.extend(one | dict(lr=lr, seed=seed) for lr in rates for seed in seeds)
+
     for way in ("warm head", "random head"):
-        one = dict(domain=TUNED_ON, way=way, seed=0)
-        grid += [one | dict(steps=STEPS, lr=lr) for lr in ADAPT_TRIED]
-    grid.append(
-        dict(domain=TUNED_ON, way="warm head", steps=2 * STEPS, lr=1e-4, seed=0)
-    )
+        add(TUNED_ON, way, ADAPT_TRIED, range(1))
     for domain in (TUNED_ON, *(d for d in DOMAINS if d != TUNED_ON)):
-        for way in ("before", *ADAPT_RATES) if domain == TUNED_ON else WAYS:
-            steps, lr = (0, 0.0) if way == "before" else (STEPS, ADAPT_RATES[way])
-            one = dict(domain=domain, way=way, steps=steps, lr=lr)
-            grid += [one | dict(seed=seed) for seed in range(5)]
+        add(domain, "before", (0.0,))
+        add(domain, "warm head", (ADAPT_RATES["warm head"],))
+        if domain == TUNED_ON:
+            add(domain, "random head", (ADAPT_RATES["random head"],))
+    add(TUNED_ON, "SimCSE", (ADAPT_RATES["SimCSE"],))
     return [cell for i, cell in enumerate(grid) if cell not in grid[:i]]
 
 
@@ -282,11 +283,7 @@ MANY = {"products": 616, "films": 1500}  # labels a class: all of products, 3,00
 UPDATES = {8: 30, 100: 50, 616: 154, 1500: 376}  # of 16 texts: 30, 4, 2 and 2 passes
 SCRATCH = 1500  # updates of 16 texts of a small encoder with random weights
 ALPHA = 0.8  # of "by layer": rate of a layer over that of the next one
-TRIED = {
-    "contrastive": (1e-4, 3e-4, 1e-3),  # with 8 labels a class
-    "full": (1e-4, 3e-4, 1e-3),  # with 100
-    "by layer": (1e-4, 3e-4, 1e-3),  # with 100
-}
+TRIED = (1e-4, 3e-4)  # with 8 labels a class in pairs, with 100 else
 RATES = {"contrastive": 3e-4, "full": 3e-4, "by layer": 3e-4, "scratch": 1e-3}
 
 
@@ -367,14 +364,15 @@ def strategy_cells():
         for lr in rates:
             grid.extend(one | dict(lr=lr, seed=seed) for seed in seeds)
 
-    add(TUNED_ON, "contrastive", 8, TRIED["contrastive"], range(3))
-    add(TUNED_ON, "full", 100, TRIED["full"], range(1))
+    add(TUNED_ON, "contrastive", 8, TRIED, range(3))
+    add(TUNED_ON, "full", 100, TRIED, range(1))
+    add("products", "contrastive", 8, (RATES["contrastive"],), range(5))
+    add("products", "full", MANY["products"], (RATES["full"],), range(5))
     for domain in DOMAINS:
         add(domain, "contrastive", 8, (RATES["contrastive"],), range(5))
-    add("products", "full", 616, (RATES["full"],), range(5))
     add("products", "full", 100, (RATES["full"],), range(5))
-    add("products", "full", 8, (RATES["full"],), range(5))
-    add(TUNED_ON, "scratch", 1500, (RATES["scratch"],), range(5))
+    add("products", "by layer", 100, (RATES["by layer"],), range(5))
+    add(TUNED_ON, "scratch", MANY["films"], (RATES["scratch"],), range(5))
     return [cell for i, cell in enumerate(grid) if cell not in grid[:i]]
 
 

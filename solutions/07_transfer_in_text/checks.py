@@ -399,20 +399,19 @@ def check_learning(learner, rng):
         own = {f"own{i}" for i in range(2 * layers + 1)}
         thawed = own - {f"own{i}" for i in still}
         right = new | thawed if update >= warm else new
-        if len(set(names)) < len(names):
-            wrong.add("double")
-        elif set(names) == right:
-            continue
-        elif update < warm and set(names) - right == {"own0"}:
+        extra = set(names) - right
+        if set(names) == right:
+            wrong |= {"double"} if len(names) > len(right) else set()
+        elif extra == {"own0"} and update < warm:
             wrong.add("tied")
-        elif set(names) - own - new or set(names) & (own - thawed) and update >= warm:
-            wrong.add("thawed")
+        elif extra & own & thawed and update < warm - 1:
+            wrong.add("early")
         elif update in (warm - 1, warm) and set(names) in (new, new | thawed):
             wrong.add("late")
-        elif update < warm and set(names) - right:
-            wrong.add("early")
+        elif extra:
+            wrong.add("thawed" if update >= warm else "early")
         else:
             wrong.add("missing")
-    for hint in ("early", "tied", "double", "thawed", "missing", "late"):
+    for hint in ("early", "tied", "thawed", "double", "missing", "late"):
         if hint in wrong:
             raise Wrong(hint, credit=0.5 if wrong == {"late"} else 0)

@@ -84,7 +84,7 @@ def learning(encoder, head, update, warm):
 def learning(encoder, head, update, warm):
     shapes = {p.shape for p in encoder.parameters()}
     new = [p for p in head.parameters() if p.shape not in shapes]
-    return new if update < warm else new + [*encoder.parameters()]
+    return new + [p for p in encoder.parameters() if p.requires_grad and update >= warm]
 
 
 # %% wrong: names instead of parameters -> list
