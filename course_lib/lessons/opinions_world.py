@@ -381,8 +381,8 @@ def strategy_cells():
     grid=strategy_cells(),
     sample=[dict(domain="films", way="contrastive", labels=8, lr=3e-4, seed=0)],
     short=[
-        dict(domain="products", lr=3e-4, seed=0, fraction=0.1) | one
-        for one in (dict(way="contrastive", labels=8), dict(way="full", labels=100))
+        dict(domain="products", way=way, labels=n, seed=0, lr=RATES[way], fraction=0.1)
+        for way, n in (("contrastive", 8), ("full", 100))
     ],
     tolerance={"accuracy": 0.04, "loss": 0.05},
     data=FILES,
