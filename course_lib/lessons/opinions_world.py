@@ -239,21 +239,27 @@ def few_label_accuracies(backbone, domain, seed, fraction=1.0):
 
 
 def adapted_cells():
-    """Rates on films with one seed; then before and after, five seeds a domain."""
+    """Before and after, five seeds a domain; films with every way and two rates."""
     grid = []
 
-    def add(domain, way, rates, seeds=range(5)):
-        one = dict(domain=domain, way=way, steps=0 if way == "before" else STEPS)
-        grid.extend(one | dict(lr=lr, seed=seed) for lr in rates for seed in seeds)
+    def add(domain, way, seed, lr=None):
+        lr = lr or ADAPT_RATES.get(way, 0.0)
+        steps = STEPS if lr else 0
+        grid.append(dict(domain=domain, way=way, steps=steps, lr=lr, seed=seed))
 
+    for seed in range(5):
+        for domain in ("films", "tweets", "products"):
+            add(domain, "before", seed)
+            add(domain, "warm head", seed)
+        add(TUNED_ON, "random head", seed)
     for way in ("warm head", "random head"):
-        add(TUNED_ON, way, ADAPT_TRIED, range(1))
-    for domain in (TUNED_ON, *(d for d in DOMAINS if d != TUNED_ON)):
-        add(domain, "before", (0.0,))
-        add(domain, "warm head", (ADAPT_RATES["warm head"],))
-        if domain == TUNED_ON:
-            add(domain, "random head", (ADAPT_RATES["random head"],))
-    add(TUNED_ON, "SimCSE", (ADAPT_RATES["SimCSE"],))
+        for lr in ADAPT_TRIED:
+            add(TUNED_ON, way, 0, lr)
+    for seed in range(5):
+        add("editorials", "before", seed)
+        add("editorials", "warm head", seed)
+    for seed in range(5):
+        add(TUNED_ON, "SimCSE", seed)
     return [cell for i, cell in enumerate(grid) if cell not in grid[:i]]
 
 
@@ -356,23 +362,26 @@ def tuned(way, train, steps, lr, seed):
 
 
 def strategy_cells():
-    """Rates on films, then five seeds of the chosen ones, first what is asked first."""
+    """Rates on films, then five seeds of the chosen ones."""
     grid = []
 
-    def add(domain, way, labels, rates, seeds):
-        one = dict(domain=domain, way=way, labels=labels)
-        for lr in rates:
-            grid.extend(one | dict(lr=lr, seed=seed) for seed in seeds)
+    def add(domain, way, labels, seed, lr=None):
+        lr = lr or RATES[way]
+        grid.append(dict(domain=domain, way=way, labels=labels, lr=lr, seed=seed))
 
-    add(TUNED_ON, "contrastive", 8, TRIED, range(3))
-    add(TUNED_ON, "full", 100, TRIED, range(1))
-    add("products", "contrastive", 8, (RATES["contrastive"],), range(5))
-    add("products", "full", MANY["products"], (RATES["full"],), range(5))
-    for domain in DOMAINS:
-        add(domain, "contrastive", 8, (RATES["contrastive"],), range(5))
-    add("products", "full", 100, (RATES["full"],), range(5))
-    add("products", "by layer", 100, (RATES["by layer"],), range(5))
-    add(TUNED_ON, "scratch", MANY["films"], (RATES["scratch"],), range(5))
+    for lr in TRIED:
+        add(TUNED_ON, "contrastive", 8, 0, lr)
+        add(TUNED_ON, "full", 100, 0, lr)
+    for seed in range(5):
+        add("products", "contrastive", 8, seed)
+        add("products", "full", MANY["products"], seed)
+    for seed in range(5):
+        for domain in DOMAINS:
+            add(domain, "contrastive", 8, seed)
+    for seed in range(5):
+        add("products", "full", 100, seed)
+    for seed in range(5):
+        add(TUNED_ON, "scratch", MANY["films"], seed)
     return [cell for i, cell in enumerate(grid) if cell not in grid[:i]]
 
 
