@@ -248,10 +248,11 @@ def adapted_cells():
         grid.append(dict(domain=domain, way=way, steps=steps, lr=lr, seed=seed))
 
     for seed in range(5):
-        for domain in ("films", "tweets"):
-            add(domain, "before", seed)
-            add(domain, "warm head", seed)
-        add(TUNED_ON, "random head", seed)
+        for way in ("before", "warm head", "random head"):
+            add(TUNED_ON, way, seed)
+    for seed in range(5):
+        add("tweets", "before", seed)
+        add("tweets", "warm head", seed)
     for way in ("warm head", "random head"):
         for lr in ADAPT_TRIED:
             add(TUNED_ON, way, 0, lr)
