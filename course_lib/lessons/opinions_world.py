@@ -152,7 +152,7 @@ def opinions_frozen(domain, way, labels, seed):
 
 # -- the encoder learns from texts without labels ---------------------------------
 
-STEPS = 90  # updates of 16 texts; of a warm head the first 30 are the head's alone
+STEPS = 200  # updates of 16 texts; of a warm head the first 100 are the head's alone
 ADAPT_TRIED = (1e-4, 4e-4)
 ADAPT_RATES = {"warm head": 1e-4, "random head": 1e-4, "SimCSE": 3e-5}
 SIZES = (8, 32, 100)  # labels a class
@@ -253,13 +253,13 @@ def adapted_cells():
     for seed in range(5):
         add("tweets", "before", seed)
         add("tweets", "warm head", seed)
-    for way in ("warm head", "random head"):
-        for lr in ADAPT_TRIED:
-            add(TUNED_ON, way, 0, lr)
     for seed in range(5):
         for domain in ("products", "editorials"):
             add(domain, "before", seed)
             add(domain, "warm head", seed)
+    for way in ("warm head", "random head"):
+        for lr in ADAPT_TRIED:
+            add(TUNED_ON, way, 0, lr)
     for seed in range(5):
         add(TUNED_ON, "SimCSE", seed)
     return [cell for i, cell in enumerate(grid) if cell not in grid[:i]]

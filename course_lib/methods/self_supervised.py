@@ -158,8 +158,8 @@ def continue_on_texts(
 
     15 % of the tokens are hidden (80 % as [MASK], 10 % another token, 10 % as they
     are) and predicted from the rest by a :class:`WordHead`.  A sentence encoder has
-    lost that head, so it is new and random.  For the first ``warm_head`` updates, a
-    third of them unless told, it learns alone, at the rate 1e-3, on the frozen encoder;
+    lost that head, so it is new and random.  For the first ``warm_head`` updates,
+    half of them unless told, it learns alone, at the rate 1e-3, on the frozen encoder;
     then both learn at ``lr``.  With ``warm_head=0`` the gradients of a random head
     reach the encoder from the first update on.  like_length: texts of like length share
     a batch, which saves padding.
@@ -169,11 +169,11 @@ def continue_on_texts(
     """
     model, tokenizer = required(backbone)
     encoder = model.encoder if backbone.head else model
-    alone = steps // 3 if warm_head is None else warm_head
+    alone = steps // 2 if warm_head is None else warm_head
     if not 0 <= alone <= steps:
         raise CourseError(
             f"continue_on_texts: warm_head={warm_head} of {steps} updates.\nExpected: "
-            f"0 to {steps}.\nDo: leave it out: a third of them train the head alone."
+            f"0 to {steps}.\nDo: leave it out: half of them train the head alone."
         )
     with isolated(seed):
         batches = masked_batches(tokenizer, texts, batch_size, seed, like_length)
