@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss
 from course_lib import datasets, paths
 from course_lib.analysis import probes, statistics
 from course_lib.lessons import results
-from course_lib.lessons.opinions_world import ADAPT_RATES, DOMAINS
+from course_lib.lessons.opinions_world import ADAPT_RATES, DOMAINS, MANY, RATES
 from course_lib.lessons.opinions_world import STEPS as ADAPT_STEPS
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import self_supervised
@@ -301,6 +301,8 @@ def ahead(curves):
 def gains(grid, domain, labels=100):
     """{way: difference to the encoder as it was}, paired by seed, chosen rates."""
     number, found = f"accuracy_{labels}", {}
+    if not grid:
+        return found
     before = grid.select(domain=domain, way="before")
     for way, lr in ADAPT_RATES.items():
         rows = grid.select(domain=domain, way=way, lr=lr, steps=ADAPT_STEPS)
@@ -426,46 +428,68 @@ def show_tickets(curves, zero_shot):
     )
 
 
+def few_labels(frozen, strategies, domain):
+    """{way: one accuracy a seed} with 8 labels a class, and with all of products."""
+    eight = dict(domain=domain, labels=8)
+    found = {
+        "word counts": frozen.values("accuracy", way="word counts", **eight),
+        "frozen": frozen.values("accuracy", way="frozen", **eight),
+        "pairs": tuned(strategies, "contrastive", domain, 8).values("accuracy"),
+    }
+    if domain == "products":
+        many = tuned(strategies, "full", domain, MANY[domain])
+        found["full, 1,232 labels"] = many.values("accuracy")
+    return found
+
+
+def tuned(strategies, way, domain, labels):
+    """The rows, one a seed, of a way to train at the rate that films chose for it."""
+    rows = [dict(row) for row in strategies if row["lr"] == RATES[way]]
+    which = dict(way=way, domain=domain, labels=labels)
+    return results.Grid(row for row in rows if which.items() <= row.items())
+
+
 def show_few(frozen, strategies):
     """Dots with intervals: 8 labels a class in each domain, and all of products."""
-    ways = {
-        "word counts": lambda d: frozen.values("accuracy", way="word counts", **d),
-        "frozen": lambda d: frozen.values("accuracy", way="frozen", **d),
-        "pairs": lambda d: strategies.best(way="contrastive", **d).values("accuracy"),
-    }
     fig, ax = plots.new(height=3.4)
-    for k, (name, values) in enumerate(ways.items()):
-        for i, domain in enumerate(DOMAINS):
-            found = statistics.mean_and_interval(values(dict(domain=domain, labels=8)))
+    named, means = set(), {}
+    for i, domain in enumerate(DOMAINS):
+        for k, (way, values) in enumerate(
+            few_labels(frozen, strategies, domain).items()
+        ):
+            if len(values) < 2:
+                continue
+            found = statistics.mean_and_interval(values)
+            means[domain, way] = found.mean
             look = dict(color=plots.COLOURS[k], marker=plots.MARKERS[k], capsize=3)
-            label = name if i == 0 else None
-            error = [found.half_width]
-            ax.errorbar([i + 0.16 * (k - 1)], [found.mean], error, label=label, **look)
-    many = strategies.best(way="full", domain="products", labels=616)
-    found = statistics.mean_and_interval(many.values("accuracy"))
-    look = dict(color=plots.COLOURS[3], marker="D", capsize=3)
-    at = DOMAINS.index("products") + 0.32
-    ax.errorbar(
-        [at], [found.mean], [found.half_width], label="full, 1,232 labels", **look
-    )
-    pairs = ways["pairs"](dict(domain="products", labels=8)).mean()
-    ax.set_title(
-        f"Products: pairs of 16 texts reach {pairs:.2f}, "
-        f"fine-tuning on 1,232 {found.mean:.2f}"
-    )
+            look["label"] = None if way in named else way
+            at, error = [i + 0.16 * (k - 1)], [found.half_width]
+            ax.errorbar(at, [found.mean], error, **look)
+            named.add(way)
+        zero = frozen.values("accuracy", domain=domain, way="zero-shot")[0]
+        ax.hlines(zero, i - 0.3, i + 0.4, color="#333333", linestyle=":")
+    said = [
+        f"{way} {mean:.2f}"
+        for (domain, way), mean in means.items()
+        if domain == "products"
+    ]
+    ax.set_title("Products: " + ", ".join(said[1:]))
     ax.set_xticks(range(len(DOMAINS)), DOMAINS)
     ax.set(ylabel="balanced test accuracy", xlabel="8 labels a class (95 % intervals)")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     plots.show(
         fig,
         alt="Balanced accuracy with 8 labels a class in four domains for word counts, "
-        "frozen vectors and tuning by pairs; on products also fine-tuning with all "
-        "labels.",
+        "frozen vectors and tuning by pairs; zero-shot is dotted. On products also "
+        "fine-tuning with all labels. " + ", ".join(said),
     )
 
 
 def show_adapted(grid):
     """Points gained by continued training, by domain and way, with 95 % intervals."""
+    if not grid:
+        print("Not computed yet: course run --recompute opinions_adapted")
+        return
     fig, ax = plots.new(height=3.4)
     gained = {domain: gains(grid, domain) for domain in DOMAINS}
     gained = {domain: found for domain, found in gained.items() if found}
