@@ -409,7 +409,7 @@ def show_difficulty(tables):
 
 def show_tickets(curves, zero_shot):
     """Accuracy on tickets by labels; guessing dotted, zero-shot dashed."""
-    lead = 100 * (curves["full"] - curves["word counts"]).mean(0)
+    lead = (100 * (curves["full"] - curves["word counts"]).mean(0)).round() + 0.0
     fig = plots.line_with_spread(
         LABELS,
         curves,
