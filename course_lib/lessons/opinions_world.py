@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy, normalize
 from course_lib import datasets
 from course_lib.analysis import probes
 from course_lib.datasets import opinions
-from course_lib.lessons.results import experiment, part, updates
+from course_lib.lessons.results import SEEDS, experiment, part, updates
 from course_lib.methods import self_supervised
 from course_lib.models import features, text, zoo
 from course_lib.training import hf_trainer, layer_groups
@@ -291,11 +291,11 @@ MANY = {"products": 616, "films": 1500}  # labels a class: all of products, 3,00
 UPDATES = {8: 30, 100: 50, 616: 154, 1500: 376}  # of 16 texts: 30, 4, 2 and 2 passes
 SCRATCH = 1500  # updates of 16 texts of a small encoder with random weights
 ALPHA = 0.8  # of "by layer": rate of a layer over that of the next one
-TRIED = {  # on films, one seed: pairs with 8 labels a class, full with 100
-    "contrastive": (1e-5, 3e-5, 1e-4, 3e-4),
+TRIED = {  # on films, three seeds: pairs with 8 labels a class, full with 100
+    "contrastive": (1e-5, 3e-5, 1e-4),
     "full": (1e-4, 3e-4, 1e-3),
 }
-# the best on 300 validation texts; of rates within half a point the lowest
+# the best mean on 300 validation texts of films
 RATES = {"contrastive": 3e-5, "full": 3e-4, "by layer": 3e-4, "scratch": 1e-3}
 
 
@@ -377,7 +377,8 @@ def strategy_cells():
 
     for way, rates in TRIED.items():
         for lr in rates:
-            add(TUNED_ON, way, 8 if way == "contrastive" else 100, 0, lr)
+            for seed in SEEDS:
+                add(TUNED_ON, way, 8 if way == "contrastive" else 100, seed, lr)
     for seed in range(5):
         add("products", "contrastive", 8, seed)
         add("products", "full", MANY["products"], seed)
@@ -394,7 +395,7 @@ def strategy_cells():
 @experiment(
     "opinions_strategies",
     grid=strategy_cells(),
-    sample=[dict(domain="films", way="contrastive", labels=8, lr=3e-4, seed=0)],
+    sample=[dict(domain="films", way="contrastive", labels=8, lr=1e-4, seed=0)],
     short=[
         dict(domain="products", way=way, labels=n, seed=0, lr=RATES[way], fraction=0.1)
         for way, n in (("contrastive", 8), ("full", 100))
@@ -406,7 +407,7 @@ def opinions_strategies(domain, way, labels, lr, seed, fraction=1.0):
     """Balanced accuracy of an encoder that learned from so many labels a class."""
     train = labelled(domain, labels, seed)
     parts = {"": tested(domain)}
-    if domain == TUNED_ON and labels <= 100 and seed == 0:
+    if domain == TUNED_ON and labels <= 100:
         parts["val_"] = held_out()
     parts = {prefix: part(data, fraction) for prefix, data in parts.items()}
     steps = updates(SCRATCH if way == "scratch" else UPDATES[labels], fraction)
