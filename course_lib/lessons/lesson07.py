@@ -11,11 +11,10 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from course_lib import datasets, paths
+from course_lib import datasets
 from course_lib.analysis import probes, statistics
 from course_lib.lessons import results
-from course_lib.lessons.opinions_world import ADAPT_RATES, DOMAINS, MANY, RATES
-from course_lib.lessons.opinions_world import STEPS as ADAPT_STEPS
+from course_lib.lessons.opinions_world import DOMAINS
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import self_supervised
 from course_lib.models import features, text, zoo
@@ -266,12 +265,6 @@ def small_world(number="accuracy"):
     return curves
 
 
-def stored(name):
-    """The rows of a grid; none where it has not been computed yet."""
-    there = (paths.RESULTS / f"{name}.json").exists()
-    return results.load(name) if there else results.Grid(())
-
-
 def labels_saved(grid, domain):
     """How many times fewer labels frozen vectors need for what word counts reach.
 
@@ -295,19 +288,6 @@ def ahead(curves):
             pairs = zip(curves["full"].T, values.T, strict=True)
             leads = [statistics.paired_difference(*pair).low > 0 for pair in pairs]
             found[name] = [n for n, lead in zip(LABELS, leads) if lead]
-    return found
-
-
-def gains(grid, domain, labels=100):
-    """{way: difference to the encoder as it was}, paired by seed, chosen rates."""
-    number, found = f"accuracy_{labels}", {}
-    if not grid:
-        return found
-    before = grid.select(domain=domain, way="before")
-    for way, lr in ADAPT_RATES.items():
-        rows = grid.select(domain=domain, way=way, lr=lr, steps=ADAPT_STEPS)
-        if rows:
-            found[way] = rows.minus(before, number)
     return found
 
 
@@ -425,93 +405,4 @@ def show_tickets(curves, zero_shot):
         fig,
         alt=f"Test accuracy against labelled tickets for {', '.join(curves)}, with "
         "95 % intervals; lines for guessing (dotted) and zero-shot (dashed).",
-    )
-
-
-def few_labels(frozen, strategies, domain):
-    """{way: one accuracy a seed} with 8 labels a class, and with all of products."""
-    eight = dict(domain=domain, labels=8)
-    found = {
-        "word counts": frozen.values("accuracy", way="word counts", **eight),
-        "frozen": frozen.values("accuracy", way="frozen", **eight),
-        "pairs": tuned(strategies, "contrastive", domain, 8).values("accuracy"),
-    }
-    if domain == "products":
-        many = tuned(strategies, "full", domain, MANY[domain])
-        found["full, 1,232 labels"] = many.values("accuracy")
-    return found
-
-
-def tuned(strategies, way, domain, labels):
-    """The rows, one a seed, of a way to train at the rate that films chose for it."""
-    rows = [dict(row) for row in strategies if row["lr"] == RATES[way]]
-    which = dict(way=way, domain=domain, labels=labels)
-    return results.Grid(row for row in rows if which.items() <= row.items())
-
-
-def show_few(frozen, strategies):
-    """Dots with intervals: 8 labels a class in each domain, and all of products."""
-    fig, ax = plots.new(height=3.4)
-    named, means = set(), {}
-    for i, domain in enumerate(DOMAINS):
-        for k, (way, values) in enumerate(
-            few_labels(frozen, strategies, domain).items()
-        ):
-            if len(values) < 2:
-                continue
-            found = statistics.mean_and_interval(values)
-            means[domain, way] = found.mean
-            look = dict(color=plots.COLOURS[k], marker=plots.MARKERS[k], capsize=3)
-            look["label"] = None if way in named else way
-            at, error = [i + 0.16 * (k - 1)], [found.half_width]
-            ax.errorbar(at, [found.mean], error, **look)
-            named.add(way)
-        zero = frozen.values("accuracy", domain=domain, way="zero-shot")[0]
-        ax.hlines(zero, i - 0.3, i + 0.4, color="#333333", linestyle=":")
-    said = [
-        f"{way} {mean:.2f}"
-        for (domain, way), mean in means.items()
-        if domain == "products"
-    ]
-    ax.set_title("Products: " + ", ".join(said[1:]))
-    ax.set_xticks(range(len(DOMAINS)), DOMAINS)
-    ax.set(ylabel="balanced test accuracy", xlabel="8 labels a class (95 % intervals)")
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    plots.show(
-        fig,
-        alt="Balanced accuracy with 8 labels a class in four domains for word counts, "
-        "frozen vectors and tuning by pairs; zero-shot is dotted. On products also "
-        "fine-tuning with all labels. " + ", ".join(said),
-    )
-
-
-def show_adapted(grid):
-    """Points gained by continued training, by domain and way, with 95 % intervals."""
-    if not grid:
-        print("Not computed yet: course run --recompute opinions_adapted")
-        return
-    fig, ax = plots.new(height=3.4)
-    gained = {domain: gains(grid, domain) for domain in DOMAINS}
-    gained = {domain: found for domain, found in gained.items() if found}
-    for k, way in enumerate(ADAPT_RATES):
-        label = way
-        for i, found in enumerate(gained.values()):
-            if way in found:
-                one = found[way]
-                look = dict(color=plots.COLOURS[k], marker=plots.MARKERS[k], capsize=3)
-                at, error = [i + 0.16 * (k - 1)], [100 * one.half_width]
-                ax.errorbar(at, [100 * one.mean], error, label=label, **look)
-                label = None
-    ax.axhline(0, color="#333333", linewidth=0.8)
-    ax.set_xticks(range(len(gained)), gained)
-    ax.set(ylabel="points gained", xlabel="100 labels a class, 5 seeds, 95 % intervals")
-    warm, cold = (100 * gained["films"][w].mean for w in ("warm head", "random head"))
-    ax.set_title(
-        f"Films: {warm:+.1f} points with a warm head, {cold:+.1f} with a random one"
-    )
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    plots.show(
-        fig,
-        alt="Points of accuracy that continued training on unlabelled texts gains over "
-        f"the untouched encoder, by domain ({', '.join(gained)}) and way.",
     )

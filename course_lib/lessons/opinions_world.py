@@ -2,11 +2,9 @@
 
 Negative or positive, one domain at a time.  Labels are counted a class and drawn anew
 for each seed, and everything that a learner would choose with labels is chosen inside
-these: the penalty of a logistic regression by three-fold cross-validation.  Networks
-keep their last weights, after a number of updates that is fixed beforehand.  Their
-rates were compared on the validation texts of one domain, films, and taken to the
-others as they are.  Groups of near-duplicates, and the sentences of one review or
-editorial, lie on one side of the split.
+these: the penalty of a logistic regression by three-fold cross-validation.  Groups of
+near-duplicates, and the sentences of one review or editorial, lie on one side of the
+split.
 
 Accuracy is balanced, the mean of the two classes' own, on 300 test texts of each class,
 the same ones for every seed.
@@ -16,21 +14,18 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, log_loss
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from course_lib import datasets
 from course_lib.analysis import probes
 from course_lib.datasets import opinions
-from course_lib.lessons.results import SEEDS, experiment, part, updates
-from course_lib.methods import self_supervised
-from course_lib.models import features, text, zoo
-from course_lib.training import hf_trainer, layer_groups
+from course_lib.lessons.results import experiment
+from course_lib.models import features, zoo
 
 FILES = ("assets/opinions", "near_duplicates.npz")
 DOMAINS = tuple(opinions.DOMAINS)
@@ -66,12 +61,6 @@ def tested(domain):
     """The 600 test texts that every accuracy of a domain is counted on."""
     data = texts(domain, "test")
     return data.subset(rows(data, TESTED, 0))
-
-
-def held_out():
-    """300 validation texts of films, to compare rates with."""
-    data = texts(TUNED_ON, "validation")
-    return data.subset(rows(data, HELD_OUT, 0))
 
 
 def unlabelled(domain):
@@ -150,12 +139,7 @@ def opinions_frozen(domain, way, labels, seed):
     return {"accuracy": found(domain, labels, seed)}
 
 
-# -- the encoder learns from texts without labels ---------------------------------
-
-STEPS = 200  # updates of 16 texts; of a warm head the first 100 are the head's alone
-ADAPT_TRIED = (1e-4, 4e-4)
-ADAPT_RATES = {"warm head": 1e-4, "random head": 1e-4, "SimCSE": 3e-5}
-SIZES = (8, 32, 100)  # labels a class
+# -- the encoder learns -----------------------------------------------------------
 
 
 def trained(encoder, loss_of, batches, steps, lr):
@@ -178,127 +162,6 @@ def trained(encoder, loss_of, batches, steps, lr):
     return losses
 
 
-def simcse(backbone, some_texts, steps, lr, seed, batch_size=16, temperature=0.05):
-    """Each text twice, with two draws of dropout: the two vectors find each other.
-
-    Unsupervised SimCSE, Gao et al. 2021.  Half the updates of masked words, since each
-    runs its texts twice.  Trains in place; returns the losses.
-    """
-    model = backbone.model
-    lengths = text.token_lengths(backbone, some_texts)
-    order = self_supervised.endless_rows(lengths, batch_size, seed, like_length=True)
-
-    def loss_of(at):
-        tokens = backbone.preprocess([some_texts[i] for i in at])
-        A, B = (normalize(text.mean_pooled(model, tokens), dim=1) for _ in "AB")
-        return cross_entropy(A @ B.T / temperature, torch.arange(len(at)))
-
-    with hf_trainer.isolated(seed):
-        return trained(model, loss_of, order, steps, lr)
-
-
-def adapt(backbone, domain, way, lr, seed, steps):
-    """Continue the encoder's training on a domain's texts; returns the losses."""
-    some_texts = unlabelled(domain)
-    if way == "SimCSE":
-        return simcse(backbone, some_texts, max(1, steps // 2), lr, seed)
-    return self_supervised.continue_on_texts(
-        backbone,
-        some_texts,
-        steps=steps,
-        lr=lr,
-        batch_size=16,
-        seed=seed,
-        warm_head=0 if way == "random head" else None,
-        like_length=True,
-    )
-
-
-def few_label_accuracies(backbone, domain, seed, fraction=1.0):
-    """Balanced accuracy of frozen vectors with 8, 32 and 100 labels a class.
-
-    The 100 of the seed are cut into parts of 8 and of 32, and the mean over the parts
-    counts.  On films the first seed is also scored on validation texts, with 100.
-    """
-    sizes = SIZES if fraction == 1 else SIZES[:1]
-    train, test = labelled(domain, max(sizes), seed), part(tested(domain), fraction)
-    X, T = (features.extract(backbone, data.texts) for data in (train, test))
-    found = {}
-    for n in sizes:
-        parts = np.arange(len(X) // (2 * n) * 2 * n).reshape(-1, 2 * n)
-        scores = [
-            regression(X[at], train.labels[at], T, test.labels, seed) for at in parts
-        ]
-        found[f"accuracy_{n}"] = float(np.mean(scores))
-        found["accuracy"] = found[f"accuracy_{n}"]  # with the most labels
-    if domain == TUNED_ON and seed == 0 and fraction == 1:
-        held = held_out()
-        V = features.extract(backbone, held.texts)
-        found["val_accuracy"] = regression(X, train.labels, V, held.labels, seed)
-    return found
-
-
-def adapted_cells():
-    """Before and after, five seeds a domain; films with every way and two rates."""
-    grid = []
-
-    def add(domain, way, seed, lr=None):
-        lr = lr or ADAPT_RATES.get(way, 0.0)
-        steps = STEPS if lr else 0
-        grid.append(dict(domain=domain, way=way, steps=steps, lr=lr, seed=seed))
-
-    for seed in range(5):
-        for way in ("before", "warm head", "random head"):
-            add(TUNED_ON, way, seed)
-    for seed in range(5):
-        add("tweets", "before", seed)
-        add("tweets", "warm head", seed)
-    for seed in range(5):
-        for domain in ("products", "editorials"):
-            add(domain, "before", seed)
-            add(domain, "warm head", seed)
-    for way in ("warm head", "random head"):
-        for lr in ADAPT_TRIED:
-            add(TUNED_ON, way, 0, lr)
-    for seed in range(5):
-        add(TUNED_ON, "SimCSE", seed)
-    return [cell for i, cell in enumerate(grid) if cell not in grid[:i]]
-
-
-@experiment(
-    "opinions_adapted",
-    grid=adapted_cells(),
-    sample=[dict(domain="tweets", way="before", steps=0, lr=0.0, seed=0)],
-    short=[
-        dict(domain="tweets", way="warm head", steps=STEPS, seed=0, fraction=0.05)
-        | dict(lr=ADAPT_RATES["warm head"])
-    ],
-    tolerance={"accuracy": 0.03, "accuracy_8": 0.03},
-    data=FILES,
-)
-def opinions_adapted(domain, way, steps, lr, seed, fraction=1.0):
-    """Frozen vectors before and after training on a domain's texts without labels."""
-    backbone, found = zoo.load("minilm"), {}
-    if way != "before":
-        losses = adapt(backbone, domain, way, lr, seed, updates(steps, fraction))
-        found["loss"] = float(np.mean(losses[-10:]))
-    return found | few_label_accuracies(backbone, domain, seed, fraction)
-
-
-# -- the encoder learns from labels -----------------------------------------------
-
-MANY = {"products": 616, "films": 1500}  # labels a class: all of products, 3,000
-UPDATES = {8: 30, 100: 50, 616: 154, 1500: 376}  # of 16 texts: 30, 4, 2 and 2 passes
-SCRATCH = 1500  # updates of 16 texts of a small encoder with random weights
-ALPHA = 0.8  # of "by layer": rate of a layer over that of the next one
-TRIED = {  # on films, three seeds: pairs with 8 labels a class, full with 100
-    "contrastive": (1e-5, 3e-5, 1e-4),
-    "full": (1e-4, 3e-4, 1e-3),
-}
-# the best mean on 300 validation texts of films
-RATES = {"contrastive": 3e-5, "full": 3e-4, "by layer": 3e-4, "scratch": 1e-3}
-
-
 def contrastive_loss(vectors, labels):
     """Mean over all pairs of (cosine - 1 if of one class, else - 0) squared.
 
@@ -319,114 +182,3 @@ def balanced_rows(labels, seed, each=8):
         mixed = [at[torch.randperm(len(at), generator=generator)] for at in places]
         for start in range(0, len(places[0]) - each + 1, each):
             yield np.concatenate([at[start : start + each] for at in mixed]).tolist()
-
-
-def contrast(backbone, train, steps, lr, seed):
-    """Few-label tuning by pairs, in place: 8 texts of each class an update."""
-    model, labels = backbone.model, torch.as_tensor(train.labels)
-
-    def loss_of(at):
-        tokens = backbone.preprocess([train.texts[i] for i in at])
-        return contrastive_loss(text.mean_pooled(model, tokens), labels[at])
-
-    with hf_trainer.isolated(seed):
-        batches = balanced_rows(train.labels, seed)
-        return trained(model, loss_of, batches, steps, lr)
-
-
-def small_encoder(seed):
-    """MiniLM's architecture with 2 layers of 128 channels, random weights, a head."""
-    from transformers import BertConfig, BertModel
-
-    backbone = zoo.load("minilm", seed=seed, pretrained=False)
-    config = BertConfig(
-        vocab_size=backbone.model.config.vocab_size,
-        hidden_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=512,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        backbone.model = BertModel(config, add_pooling_layer=False)
-    return backbone.to_classes(2, seed)
-
-
-def tuned(way, train, steps, lr, seed):
-    """A classifier that has learned from labelled texts, all of its weights."""
-    if way == "scratch":
-        backbone = small_encoder(seed)
-    else:
-        backbone = zoo.load("minilm", 2, seed=seed)
-    groups = None
-    if way == "by layer":
-        groups = layer_groups.decayed_groups(backbone, lr=lr, alpha=ALPHA)
-    alike = dict(train_sampling_strategy="group_by_length")  # less padding
-    recipe = hf_trainer.TrainerRecipe(groups=groups, arguments=alike)
-    hf_trainer.fit(backbone, train, steps=steps, lr=lr, seed=seed, recipe=recipe)
-    return backbone
-
-
-def strategy_cells():
-    """Rates on films, then five seeds of the chosen ones."""
-    grid = []
-
-    def add(domain, way, labels, seed, lr=None):
-        lr = lr or RATES[way]
-        grid.append(dict(domain=domain, way=way, labels=labels, lr=lr, seed=seed))
-
-    for way, rates in TRIED.items():
-        for lr in rates:
-            for seed in SEEDS:
-                add(TUNED_ON, way, 8 if way == "contrastive" else 100, seed, lr)
-    for seed in range(5):
-        add("products", "contrastive", 8, seed)
-        add("products", "full", MANY["products"], seed)
-    for seed in range(5):
-        for domain in DOMAINS:
-            add(domain, "contrastive", 8, seed)
-    for seed in range(5):
-        add("products", "full", 100, seed)
-    for seed in range(5):
-        add(TUNED_ON, "scratch", MANY["films"], seed)
-    return [cell for i, cell in enumerate(grid) if cell not in grid[:i]]
-
-
-@experiment(
-    "opinions_strategies",
-    grid=strategy_cells(),
-    sample=[dict(domain="films", way="contrastive", labels=8, lr=1e-4, seed=0)],
-    short=[
-        dict(domain="products", way=way, labels=n, seed=0, lr=RATES[way], fraction=0.1)
-        for way, n in (("contrastive", 8), ("full", 100))
-    ],
-    tolerance={"accuracy": 0.04, "loss": 0.05},
-    data=FILES,
-)
-def opinions_strategies(domain, way, labels, lr, seed, fraction=1.0):
-    """Balanced accuracy of an encoder that learned from so many labels a class."""
-    train = labelled(domain, labels, seed)
-    parts = {"": tested(domain)}
-    if domain == TUNED_ON and labels <= 100:
-        parts["val_"] = held_out()
-    parts = {prefix: part(data, fraction) for prefix, data in parts.items()}
-    steps = updates(SCRATCH if way == "scratch" else UPDATES[labels], fraction)
-    if way == "contrastive":
-        backbone = zoo.load("minilm")
-        losses = contrast(backbone, train, steps, lr, seed)
-        X = features.extract(backbone, train.texts)
-        found = {"loss": float(np.mean(losses[-5:]))}
-        for prefix, data in parts.items():
-            T = features.extract(backbone, data.texts)
-            scored = regression(X, train.labels, T, data.labels, seed)
-            found[f"{prefix}accuracy"] = scored
-        return found
-    backbone = tuned(way, train, steps, lr, seed)
-    found = {}
-    for prefix, data in parts.items():
-        logits = text.predict(backbone, data.texts)
-        scored = balanced_accuracy_score(data.labels, logits.argmax(1))
-        found[f"{prefix}accuracy"] = scored
-        if not prefix:
-            found["loss"] = log_loss(data.labels, softmax(logits, axis=1))
-    return found

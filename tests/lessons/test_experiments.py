@@ -11,7 +11,6 @@ from course_lib.lessons import (
     lesson08,
     lesson09,
     lesson10,
-    opinions_world,
     protocol,
     results,
 )
@@ -107,13 +106,6 @@ def test_the_rates_of_the_tickets_are_those_that_validation_prefers():
     for n in lesson07.LABELS:
         seeds = [r["seed"] for r in rows.select(method="tfidf", labels=n)]
         assert seeds == [0, 1, 2]
-
-
-def test_the_rates_of_opinions_are_those_that_films_prefer():
-    rows = lesson07.stored("opinions_strategies").select(domain="films")
-    for way in dict.fromkeys(row["way"] for row in rows if "val_accuracy" in row):
-        best = rows.select(labels=8 if way == "contrastive" else 100).best(way=way)
-        assert best[0]["lr"] == opinions_world.RATES[way], way
 
 
 @pytest.mark.parametrize(
