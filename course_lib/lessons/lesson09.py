@@ -1,9 +1,11 @@
-"""Lesson 09: parameter-efficient fine-tuning of a vision transformer.
+"""Lesson 09: the family of parameter-efficient fine-tuning.
 
-The methods and the protocol of lesson08, on wafer pictures with 500 labels.
+The small world has the methods and the protocol of lesson08 on wafer pictures with 500
+labels, the real one those of lesson08_opinions on film reviews.
 """
 
-from course_lib.lessons.lesson08 import LABELS, METHODS, cells, put
+from course_lib.lessons import lesson08_opinions as opinions
+from course_lib.lessons.lesson08 import LABELS, METHODS, SEEDED, cells, put
 from course_lib.lessons.protocol import FILES, labelled, scored, train
 from course_lib.lessons.results import experiment
 from course_lib.methods import peft_family
@@ -54,6 +56,52 @@ def peft_images(method, lr, seed, fraction=1.0):
     options = dict(lr=lr, evaluations=1, fraction=fraction)
     train(backbone, data, steps=STEPS, seed=seed, **options)
     return scored(backbone, fraction) | {"trainable": learning}
+
+
+# -- the real world -------------------------------------------------------------------
+
+REAL_TRIED = {  # rates compared with seeds 0 and 1
+    "adapters": (1e-3, 3e-3, 1e-2),
+    "bitfit": (1e-3, 3e-3, 1e-2),
+    "ia3": (1e-2, 3e-2, 1e-1),
+    "dora": (3e-4, 1e-3, 3e-3),
+    "prefix": (1e-2, 3e-2, 1e-1),
+    "prompt": (3e-3, 1e-2, 3e-2),
+}
+REAL_CHOSEN: dict[str, float] = {}  # of these, by validation loss; seeds 2 to 4
+
+
+def real_cells():
+    """Each method of the family at its rates; full, LoRA, probe: see opinions_lora."""
+    return opinions.tuning_cells({}, REAL_TRIED, REAL_CHOSEN)
+
+
+@experiment(
+    "opinions_peft",
+    grid=real_cells(),
+    sample=[dict(method="ia3", lr=3e-2, seed=0)],
+    short=[
+        dict(method=method, lr=1e-2, seed=0, fraction=opinions.SHORTER)
+        for method in ("prefix", "prompt")
+    ],
+    tolerance={
+        "accuracy": 0.02,
+        "val_accuracy": 0.02,
+        "loss": 0.02,
+        "val_loss": 0.02,
+        "source": 0.02,
+        "similarity": 0.01,
+    },
+    data=opinions.FILES,
+)
+def opinions_peft(method, lr, seed, fraction=1.0):
+    """One method on short film reviews: what it gains there, and what it forgets."""
+    options = dict(seed=seed) if method in SEEDED else {}
+    backbone = METHODS[method](opinions.started(seed), **options)
+    learning = peft_family.trained_state(backbone).values()
+    opinions.tuned(backbone, seed, opinions.groups(backbone, lr), fraction)
+    numbers = opinions.scored(backbone, seed, fraction) | opinions.remembered(backbone)
+    return numbers | {"trainable": sum(value.numel() for value in learning)}
 
 
 def accuracy_figure(stored):
