@@ -6,7 +6,11 @@ until the best lies inside those tried; it runs with every seed.  The weights ar
 after the last update.
 """
 
+from functools import cache
+
+import numpy as np
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from course_lib import datasets
 from course_lib.lessons import results
@@ -14,6 +18,7 @@ from course_lib.lessons.lesson07 import FILES, STEPS, labelled, scored
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import lora, peft_family
 from course_lib.models import text, zoo
+from course_lib.show import plots, widgets
 from course_lib.training import hf_trainer
 
 LABELS = 500
@@ -176,3 +181,212 @@ def full_updates(steps, seed, fraction=1.0):
         right = text.predict(backbone, test.texts).argmax(1) == test.labels
         numbers["accuracy" if rank is None else f"cut_{rank}"] = right.mean()
     return numbers
+
+
+# -- what the lesson reads and draws --------------------------------------------------
+
+CONFIGS = {  # of the models' papers: Touvron et al. 2023, Grattafiori et al. 2024
+    "Llama-2-7B": dict(hidden_size=4096, intermediate_size=11008),
+    "Llama-3.1-8B": dict(
+        vocab_size=128256,
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_key_value_heads=8,
+    ),
+    "LLaMA-65B": dict(
+        hidden_size=8192,
+        intermediate_size=22016,
+        num_hidden_layers=80,
+        num_attention_heads=64,
+    ),
+}
+
+
+@cache
+def on_meta(name):
+    """A large model's architecture: shapes and no numbers."""
+    with torch.device("meta"):
+        config = AutoConfig.for_model("llama", **CONFIGS[name])
+        return AutoModelForCausalLM.from_config(config)
+
+
+def shapes(name, targets):
+    """(d, k) of each linear layer of a large model that has one of these names."""
+    return [
+        (layer.out_features, layer.in_features)
+        for module, layer in on_meta(name).named_modules()
+        if module.split(".")[-1] in targets
+    ]
+
+
+def fab_by_rank():
+    """{rank: rows} of LoRA on tickets, beside every linear layer, at rank 8's rate."""
+    rows = results.load("peft_text").select(method="lora", targets=ALL)
+    return {r: rows.best(r=r) for r in sorted({row["r"] for row in rows})}
+
+
+def fab_attention():
+    """Rows of LoRA beside queries and values only, with as many parameters."""
+    return results.load("peft_text").best(method="lora", targets="query, value")
+
+
+def fab_full():
+    """Rows of full fine-tuning on tickets, with its update cut to several ranks."""
+    return results.load("full_updates").select(steps=STEPS[LABELS])
+
+
+def show_first_steps(ranks, steps):
+    """Norm and effect of the first update by rank; steps: {scale: (draws, ranks, 2)}.
+
+    Returns the slopes on logarithmic axes, {(scale, 0 norm or 1 effect): slope}.
+    """
+    slopes = {}
+    fig, axes = plots.new(width=7.4, height=3.4, columns=2)
+    for ax, column, what in zip(axes, (0, 1), ("norm of the update", "loss taken off")):
+        for i, (label, values) in enumerate(steps.items()):
+            y = values[:, :, column].mean(0)
+            slopes[label, column] = np.polyfit(np.log(ranks), np.log(y), 1)[0]
+            look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
+            name = f"{label}: slope {slopes[label, column]:.2f}"
+            ax.loglog(ranks, y, label=name, **look)
+        ax.set(xlabel="rank r", title=what, xticks=ranks[::2], xticklabels=ranks[::2])
+        ax.minorticks_off()
+        ax.legend(fontsize="small")
+    axes[0].set_ylabel("Frobenius norm, or nats")
+    flat = [min(steps, key=lambda s: abs(slopes[s, column])) for column in (0, 1)]
+    fig.suptitle(f"Flat in norm: {flat[0]}. Flat in effect: {flat[1]}")
+    alt = "Norm of the first update and the loss it takes off against the rank, for "
+    plots.show(fig, alt=alt + "two scales, both axes logarithmic.")
+    return slopes
+
+
+def show_rates(grid, methods):
+    """Validation loss by rate, {label: method}; the title compares the best rates."""
+    fig, ax = plots.new(height=3.6)
+    lowest = []
+    for i, (label, method) in enumerate(methods.items()):
+        rates, lines = grid.select(method=method).curves("val_loss", "lr", "method")
+        mean, spread = lines[method].mean(0), lines[method]
+        colour = plots.COLOURS[i]
+        ax.plot(rates, mean, marker=plots.MARKERS[i], color=colour, label=label)
+        band = dict(color=colour, alpha=0.18, linewidth=0)
+        ax.fill_between(rates, spread.min(0), spread.max(0), **band)
+        lowest.append(rates[mean.argmin()])
+    ax.set(xscale="log", xlabel="learning rate", ylabel="validation loss (nats)")
+    names = list(methods)
+    times = lowest[1] / lowest[0]
+    ax.set_title(f"{names[1]}'s best rate is {times:.0f} times that of {names[0]}")
+    plots.clear_legend(ax, title="mean and range of 5 seeds", title_fontsize="small")
+    alt = f"Validation loss against learning rate for {names[0]} and {names[1]}, with "
+    plots.show(fig, alt=alt + "the range over five seeds.")
+
+
+def show_ranks(fab, cut, fab_full, real, real_lines):
+    """Accuracy by rank in both worlds.
+
+    fab, cut, real: {rank: accuracies}; fab_full: accuracies; real_lines: {label:
+    accuracies} drawn as lines.
+    """
+    fig, (left, right) = plots.new(width=7.6, height=3.6, columns=2)
+    series = {"LoRA, trained at this rank": fab, "full update, cut": cut}
+    for i, (label, values) in enumerate(series.items()):
+        _points(left, values, label, i)
+    left.axhline(fab_full.mean(), color="black", ls=":", label="full fine-tuning")
+    _points(right, real, "LoRA, each rank at its own rate", 0)
+    for dashes, (label, values) in zip((":", "--"), real_lines.items()):
+        right.axhline(values.mean(), color="black", ls=dashes, label=label)
+    worlds = {left: "Small world: tickets", right: "Real world: film reviews"}
+    for ax, world in worlds.items():
+        ax.set(xscale="log", xlabel="rank", title=world)
+        ax.set_xticks((1, 4, 8, 64), (1, 4, 8, 64))
+        ax.minorticks_off()
+        ax.legend(fontsize="small", loc="lower right")
+    left.set_ylabel("test accuracy")
+    right.set_ylabel("balanced test accuracy")
+    means = [values.mean() for values in real.values()]
+    apart = 100 * (max(means) - min(means))
+    fig.suptitle(f"Ranks {min(real)} to {max(real)} lie within {apart:.1f} points")
+    alt = "Test accuracy against the rank in two worlds. Left also the full update "
+    plots.show(fig, alt=alt + "cut to each rank; lines are full tuning and the probe.")
+
+
+def _points(ax, values, label, i):
+    """Mean and range of accuracies by rank."""
+    mean = np.array([v.mean() for v in values.values()])
+    low, high = ([f(v) for v in values.values()] for f in (np.min, np.max))
+    spread = [mean - low, high - mean]
+    look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], ls=plots.DASHES[i])
+    ax.errorbar(list(values), mean, yerr=spread, capsize=3, label=label, **look)
+
+
+def show_differences(found, against, title):
+    """Intervals of differences in points, {label: Interval}, about a line at 0."""
+    fig, ax = plots.new(height=0.5 * len(found) + 1.4)
+    for i, gain in enumerate(reversed(found.values())):
+        half = 100 * gain.half_width
+        ax.errorbar(100 * gain.mean, i, xerr=half, fmt="o", capsize=4, color="C0")
+    ax.set_yticks(range(len(found)), reversed(found))
+    ax.axvline(0, color="black", ls=":")
+    ax.set(xlabel=f"points of test accuracy minus {against}", title=title)
+    ax.set_ylim(-0.6, len(found) - 0.4)
+    alt = f"Differences to {against} with 95 % intervals: "
+    plots.show(
+        fig, alt=alt + ", ".join(f"{k} {100 * v.mean:.1f}" for k, v in found.items())
+    )
+
+
+def show_spectra(kept):
+    """Share of the squared norm by the rank kept, {what: (matrices, ranks)}."""
+    fig, ax = plots.new(height=3.6)
+    for i, (what, rows) in enumerate(kept.items()):
+        ranks = range(1, rows.shape[1] + 1)
+        colour, dashes = plots.COLOURS[i], plots.DASHES[i]
+        ax.plot(ranks, rows.mean(0), color=colour, linestyle=dashes, label=what)
+        band = dict(color=colour, alpha=0.18, linewidth=0)
+        ax.fill_between(ranks, rows.min(0), rows.max(0), **band)
+    half = [int(np.searchsorted(rows.mean(0), 0.5)) + 1 for rows in kept.values()]
+    ax.set(xscale="log", xlabel="rank kept", ylabel="share of the squared norm")
+    ax.set_title(
+        f"Half of an update lies in {half[0]} directions, of weights {half[1]}"
+    )
+    ax.legend(title="mean and range over matrices", title_fontsize="small")
+    alt = "Share of the squared norm against the rank kept, for updates, pretrained "
+    plots.show(fig, alt=alt + "weights and random matrices of the same shapes.")
+
+
+def explore_cut(svd, accuracy_at, shown):
+    """A slider: singular values of an update, and accuracy when all are cut.
+
+    svd: {matrix: (U, S, Vh)}; accuracy_at: function of the rank; shown: ranks drawn.
+    """
+
+    def draw(matrix, rank):
+        U, S, Vh = svd[matrix]
+        rank, d, k = int(rank), len(U), Vh.shape[1]
+        fig, (left, right) = plots.new(width=7.4, height=3.2, columns=2)
+        left.semilogy(range(1, len(S) + 1), S, ".", color=plots.COLOURS[0])
+        left.axvline(rank + 0.5, color="black", linestyle=":")
+        left.set(xlabel="number of the singular value", ylabel="its size")
+        left.set_title(f"error {S[rank:].norm() / S.norm():.0%} of the norm")
+        y = [accuracy_at(r) for r in shown]
+        right.plot(shown, y, "o", color=plots.COLOURS[0])
+        star = dict(color=plots.COLOURS[1], markersize=15)
+        right.plot(rank, accuracy_at(rank), "*", **star)
+        right.set_xscale("symlog", base=2, linthresh=1)
+        right.set_xticks(shown, shown)
+        right.set(xlabel="rank of every update", ylabel="validation accuracy")
+        right.set_title(f"{rank * (d + k):,} numbers for {d * k:,}")
+        return fig
+
+    controls = dict(
+        matrix=widgets.choice("matrix", svd, list(svd)[-1]),
+        rank=widgets.slider("rank", 8, 0, 384, 1),
+    )
+
+    def alt(matrix, rank):
+        return (
+            f"Singular values of the update of {matrix} with a cut at {rank:.0f}; "
+            "accuracy against the rank to which all updates are cut."
+        )
+
+    widgets.explore(draw, controls, alt=alt)

@@ -304,3 +304,33 @@ def opinions_lora(method, lr, seed, fraction=1.0):
         numbers |= spectrum(start, backbone.model.state_dict(), names)
     learning = peft_family.trained_state(backbone).values()
     return numbers | {"trainable": sum(value.numel() for value in learning)}
+
+
+# -- what lessons read ----------------------------------------------------------------
+
+
+def best(method, grid="opinions_lora"):
+    """The rows of a method, one a seed, at the rate of the lowest validation loss."""
+    return results.load(grid).best(by="val_loss", lowest=True, method=method)
+
+
+def best_rates(method):
+    """The rate of the lowest validation loss of each seed, (5,)."""
+    found = []
+    for seed in ALL_SEEDS:
+        rows = results.load("opinions_lora").select(method=method, seed=seed)
+        found.append(min(rows, key=lambda row: row["val_loss"])["lr"])
+    return np.array(found)
+
+
+def fitted_rate(method):
+    """The minimum of a parabola through log rate and mean validation loss.
+
+    Through the best rate and its two neighbours.
+    """
+    rows = results.load("opinions_lora").select(method=method, seed=ALL_SEEDS)
+    rates, lines = rows.curves("val_loss", x="lr", series="method")
+    loss, x = lines[method].mean(0), np.log(rates)
+    at = int(np.clip(loss.argmin(), 1, len(rates) - 2))
+    a, b, _ = np.polyfit(x[at - 1 : at + 2], loss[at - 1 : at + 2], 2)
+    return float(np.exp(-b / (2 * a)))

@@ -175,13 +175,29 @@ def _required(model, who: str) -> dict[str, LoRALinear]:
 def merge(model):
     """Fold every update into its weights and remove the LoRA layers; returns the model.
 
-    The result has the names and the cost of the model before `inject`.
+    The result has the names and the cost of the model before `inject`.  Raises
+    CourseError where a weight is another module's too: the update would change both.
     """
     net = network(model)
-    for name, layer in _required(model, "merge").items():
+    found = _required(model, "merge")
+    _not_shared(net, found)
+    for name, layer in found.items():
         layer.merge()
         net.set_submodule(name, layer.base)
     return model
+
+
+def _not_shared(net: nn.Module, found: Mapping[str, LoRALinear]) -> None:
+    """CourseError for a LoRA layer whose base weight is tied to another module's."""
+    bases = {id(layer.base.weight): name for name, layer in found.items()}
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        own = bases.get(id(parameter))
+        if own is not None and name != f"{own}.base.weight":
+            raise CourseError(
+                f"merge: {own} and {name} share one weight (tied embeddings), which "
+                "would change in both places.\nExpected: a weight of its own.\nDo: keep "
+                "the adapter beside it, or untie them before lora.inject."
+            )
 
 
 def unmerge(model):
