@@ -8,7 +8,8 @@ Every method starts from the same head, a logistic regression on frozen features
 goes on learning at a rate of its own.  So a difference to "probe" is what the encoder's
 change adds.  AdamW without weight decay, warm-up over 10 % and linear decay; the last
 weights are scored.  Rates are a factor of about three apart; the lowest validation loss
-chooses one for each method, and rates are added until it lies inside those tried.
+chooses one for each method (three seeds for full and LoRA, the first for the others),
+and rates are added until it lies inside those tried.
 
 What MiniLM could do before is kept as well.  It puts sentences of one meaning side by
 side, so ``source`` asks for product reviews: of 200 sentences, how many have their
@@ -23,7 +24,7 @@ from scipy.special import log_softmax
 
 from course_lib import datasets
 from course_lib.lessons import results
-from course_lib.lessons.results import experiment
+from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import lora, peft_family
 from course_lib.models import features, text, zoo
 from course_lib.training import hf_trainer
@@ -222,11 +223,11 @@ KINDS = {  # LoRA: rank, where, and what else
     "rslora": dict(r=64, rank_stabilised=True),
     "lora+": dict(r=8, plus=PLUS),
 }
-SWEPT = {  # rates compared over all five seeds
+SWEPT = {  # rates compared over three seeds
     "full": (3e-5, 1e-4, 3e-4, 1e-3),
     "lora": (3e-4, 1e-3, 3e-3, 1e-2),
 }
-TRIED = {  # rates compared with seeds 0 and 1
+TRIED = {  # rates compared with the first seed
     "attention": (1e-3, 3e-3, 1e-2),
     "rank 4": (3e-4, 1e-3, 3e-3),
     "rank 64": (1e-3, 3e-3, 1e-2),
@@ -235,19 +236,22 @@ TRIED = {  # rates compared with seeds 0 and 1
     "rslora": (3e-4, 1e-3, 3e-3),
     "lora+": (1e-4, 3e-4, 1e-3),
 }
-CHOSEN: dict[str, float] = {}  # of these, by validation loss; seeds 2 to 4
+CHOSEN: dict[str, float] = {}  # of these, by validation loss; they run with all seeds
 ALL_SEEDS = range(5)
 
 
 def tuning_cells(swept, tried, chosen):
-    """`swept`: rates with every seed; `tried`: with two, the chosen one with all."""
+    """Rates of `swept` over SEEDS, of `tried` with the first, the chosen ones with all.
+
+    chosen: {method: rate}; a method without one has its rates compared only.
+    """
     cells = []
     for seed in ALL_SEEDS:
-        for method, rates in swept.items():
-            cells += [dict(method=method, lr=lr, seed=seed) for lr in rates]
-        for method, rates in tried.items():
-            if seed >= 2:
-                rates = (chosen[method],) if method in chosen else ()
+        compared = {**swept, **tried} if seed == 0 else swept if seed in SEEDS else {}
+        for method in (*swept, *tried):
+            rates = compared.get(method, ())
+            if not rates and method in chosen:
+                rates = (chosen[method],)
             cells += [dict(method=method, lr=lr, seed=seed) for lr in rates]
     return cells
 
@@ -315,9 +319,9 @@ def best(method, grid="opinions_lora"):
 
 
 def best_rates(method):
-    """The rate of the lowest validation loss of each seed, (5,)."""
+    """The rate of the lowest validation loss of each seed that compared them, (3,)."""
     found = []
-    for seed in ALL_SEEDS:
+    for seed in SEEDS:
         rows = results.load("opinions_lora").select(method=method, seed=seed)
         found.append(min(rows, key=lambda row: row["val_loss"])["lr"])
     return np.array(found)
@@ -328,7 +332,7 @@ def fitted_rate(method):
 
     Through the best rate and its two neighbours.
     """
-    rows = results.load("opinions_lora").select(method=method, seed=ALL_SEEDS)
+    rows = results.load("opinions_lora").select(method=method, seed=SEEDS)
     rates, lines = rows.curves("val_loss", x="lr", series="method")
     loss, x = lines[method].mean(0), np.log(rates)
     at = int(np.clip(loss.argmin(), 1, len(rates) - 2))

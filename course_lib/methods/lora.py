@@ -195,8 +195,8 @@ def _not_shared(net: nn.Module, found: Mapping[str, LoRALinear]) -> None:
         if own is not None and name != f"{own}.base.weight":
             raise CourseError(
                 f"merge: {own} and {name} share one weight (tied embeddings), which "
-                "would change in both places.\nExpected: a weight of its own.\nDo: keep "
-                "the adapter beside it, or untie them before lora.inject."
+                "would change in both places.\nExpected: a weight of its own.\n"
+                "Do: keep the adapter beside it, or untie them before lora.inject."
             )
 
 
