@@ -276,38 +276,29 @@ def show_rates(grid, methods):
     names = list(methods)
     times = lowest[1] / lowest[0]
     ax.set_title(f"{names[1]}'s best rate is {times:.0f} times that of {names[0]}")
-    plots.clear_legend(ax, title="mean and range of 5 seeds", title_fontsize="small")
+    note = f"mean and range of {len(spread)} seeds"
+    plots.clear_legend(ax, title=note, title_fontsize="small")
     alt = f"Validation loss against learning rate for {names[0]} and {names[1]}, with "
-    plots.show(fig, alt=alt + "the range over five seeds.")
+    plots.show(fig, alt=alt + f"the range over {len(spread)} seeds.")
 
 
-def show_ranks(fab, cut, fab_full, real, real_lines):
-    """Accuracy by rank in both worlds.
-
-    fab, cut, real: {rank: accuracies}; fab_full: accuracies; real_lines: {label:
-    accuracies} drawn as lines.
-    """
-    fig, (left, right) = plots.new(width=7.6, height=3.6, columns=2)
-    series = {"LoRA, trained at this rank": fab, "full update, cut": cut}
+def show_ranks(trained, cut, full):
+    """Accuracy on tickets; trained, cut: {rank: accuracies}; full: accuracies."""
+    fig, ax = plots.new(height=3.6)
+    series = {"LoRA, trained at this rank": trained, "full update, cut": cut}
     for i, (label, values) in enumerate(series.items()):
-        _points(left, values, label, i)
-    left.axhline(fab_full.mean(), color="black", ls=":", label="full fine-tuning")
-    _points(right, real, "LoRA, each rank at its own rate", 0)
-    for dashes, (label, values) in zip((":", "--"), real_lines.items()):
-        right.axhline(values.mean(), color="black", ls=dashes, label=label)
-    worlds = {left: "Small world: tickets", right: "Real world: film reviews"}
-    for ax, world in worlds.items():
-        ax.set(xscale="log", xlabel="rank", title=world)
-        ax.set_xticks((1, 4, 8, 64), (1, 4, 8, 64))
-        ax.minorticks_off()
-        ax.legend(fontsize="small", loc="lower right")
-    left.set_ylabel("test accuracy")
-    right.set_ylabel("balanced test accuracy")
-    means = [values.mean() for values in real.values()]
-    apart = 100 * (max(means) - min(means))
-    fig.suptitle(f"Ranks {min(real)} to {max(real)} lie within {apart:.1f} points")
-    alt = "Test accuracy against the rank in two worlds. Left also the full update "
-    plots.show(fig, alt=alt + "cut to each rank; lines are full tuning and the probe.")
+        _points(ax, values, label, i)
+    ax.axhline(full.mean(), color="black", ls=":", label="full fine-tuning")
+    ax.set(xscale="log", xlabel="rank", ylabel="test accuracy, 500 tickets")
+    ax.set_xticks(list(trained), list(trained))
+    ax.minorticks_off()
+    lead = 100 * (trained[1].mean() - cut[1].mean())
+    ax.set_title(
+        f"Trained at rank 1, LoRA leads the cut to rank 1 by {lead:.0f} points"
+    )
+    plots.clear_legend(ax, title="mean and range of 3 seeds", title_fontsize="small")
+    alt = "Test accuracy against the rank, for LoRA trained at that rank, for the full "
+    plots.show(fig, alt=alt + "update cut to it, and for full fine-tuning as a line.")
 
 
 def _points(ax, values, label, i):
@@ -317,22 +308,6 @@ def _points(ax, values, label, i):
     spread = [mean - low, high - mean]
     look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], ls=plots.DASHES[i])
     ax.errorbar(list(values), mean, yerr=spread, capsize=3, label=label, **look)
-
-
-def show_differences(found, against, title):
-    """Intervals of differences in points, {label: Interval}, about a line at 0."""
-    fig, ax = plots.new(height=0.5 * len(found) + 1.4)
-    for i, gain in enumerate(reversed(found.values())):
-        half = 100 * gain.half_width
-        ax.errorbar(100 * gain.mean, i, xerr=half, fmt="o", capsize=4, color="C0")
-    ax.set_yticks(range(len(found)), reversed(found))
-    ax.axvline(0, color="black", ls=":")
-    ax.set(xlabel=f"points of test accuracy minus {against}", title=title)
-    ax.set_ylim(-0.6, len(found) - 0.4)
-    alt = f"Differences to {against} with 95 % intervals: "
-    plots.show(
-        fig, alt=alt + ", ".join(f"{k} {100 * v.mean:.1f}" for k, v in found.items())
-    )
 
 
 def show_spectra(kept):

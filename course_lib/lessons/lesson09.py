@@ -1,7 +1,7 @@
 """Lesson 09: the family of parameter-efficient fine-tuning.
 
 The small world has the methods and the protocol of lesson08 on wafer pictures with 500
-labels, the real one those of lesson08_opinions on film reviews.
+labels, the real one the grid of lesson08_opinions on film reviews.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from course_lib.analysis import statistics
 from course_lib.lessons import lesson08_opinions as opinions
 from course_lib.lessons import results
-from course_lib.lessons.lesson08 import ALL, LABELS, METHODS, SEEDED, cells, put
+from course_lib.lessons.lesson08 import ALL, LABELS, METHODS, cells, put
 from course_lib.lessons.protocol import FILES, labelled, scored, train
 from course_lib.lessons.results import experiment
 from course_lib.methods import peft_family
@@ -62,67 +62,13 @@ def peft_images(method, lr, seed, fraction=1.0):
     return scored(backbone, fraction) | {"trainable": learning}
 
 
-# -- the real world -------------------------------------------------------------------
-
-REAL_TRIED = {  # rates compared with the first seed
-    "adapters": (1e-3, 3e-3, 1e-2),
-    "bitfit": (1e-3, 3e-3, 1e-2),
-    "ia3": (1e-2, 3e-2, 1e-1),
-    "dora": (3e-4, 1e-3, 3e-3),
-    "prefix": (1e-2, 3e-2, 1e-1),
-    "prompt": (3e-3, 1e-2, 3e-2),
-}
-REAL_CHOSEN: dict[str, float] = {}  # of these, by validation loss; with all seeds
-
-
-def real_cells():
-    """Each method of the family at its rates; full, LoRA, probe: see opinions_lora."""
-    return opinions.tuning_cells({}, REAL_TRIED, REAL_CHOSEN)
-
-
-@experiment(
-    "opinions_peft",
-    grid=real_cells(),
-    sample=[dict(method="ia3", lr=3e-2, seed=0)],
-    short=[
-        dict(method=method, lr=1e-2, seed=0, fraction=opinions.SHORTER)
-        for method in ("prefix", "prompt")
-    ],
-    tolerance={
-        "accuracy": 0.02,
-        "val_accuracy": 0.02,
-        "loss": 0.02,
-        "val_loss": 0.02,
-        "source": 0.02,
-        "similarity": 0.01,
-    },
-    data=opinions.FILES,
-)
-def opinions_peft(method, lr, seed, fraction=1.0):
-    """One method on short film reviews: what it gains there, and what it forgets."""
-    options = dict(seed=seed) if method in SEEDED else {}
-    backbone = METHODS[method](opinions.started(seed), **options)
-    learning = peft_family.trained_state(backbone).values()
-    opinions.tuned(backbone, seed, opinions.groups(backbone, lr), fraction)
-    numbers = opinions.scored(backbone, seed, fraction) | opinions.remembered(backbone)
-    return numbers | {"trainable": sum(value.numel() for value in learning)}
-
-
 # -- what the lesson reads and draws --------------------------------------------------
-
-REAL = ("full", "lora", *REAL_TRIED)  # and probe, which changes nothing
 
 
 def fab():
     """{kind: rows of the small world}: tickets and wafer pictures."""
     text = results.load("peft_text").select(r=8, targets=ALL)
     return {"tickets": text, "pictures": results.load("peft_images")}
-
-
-def real(method):
-    """Rows of a method on film reviews, one a seed, at its best rate."""
-    own = "opinions_peft" if method in REAL_TRIED else "opinions_lora"
-    return opinions.best(method, own)
 
 
 def recovered(method, than="full"):
@@ -132,8 +78,8 @@ def recovered(method, than="full"):
     for which method - probe - c (than - probe) is not told from 0.  It has no end where
     the denominator itself is not.
     """
-    probe = real("probe").values("accuracy")
-    gain, whole = (real(m).values("accuracy") - probe for m in (method, than))
+    probe = opinions.best("probe").values("accuracy")
+    gain, whole = (opinions.best(m).values("accuracy") - probe for m in (method, than))
     shares = np.linspace(-5, 5, 2001)
     kept = []
     for c in shares:
@@ -161,7 +107,7 @@ def behind(rows, full):
     return [m for m, found in rows.items() if found.minus(full).high < 0]
 
 
-def show_fab(stored):
+def accuracy_figure(stored):
     """Accuracy of each method against what it trains; stored: {kind: Grid}, two."""
     fig, axes = plots.new(width=7.6, height=4.2, columns=2)
     low = []
@@ -179,8 +125,14 @@ def show_fab(stored):
     both = [method for method in low[0] if method in low[1]]
     fig.suptitle(f"Behind full fine-tuning in both: {', '.join(both)}")
     axes[1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
+
+
+def show_fab(stored):
+    """:func:`accuracy_figure` with its alternative text."""
     alt = "Test accuracy of each method against the parameters that learn, for tickets "
-    plots.show(fig, alt=alt + "and for pictures, mean and range over three seeds.")
+    alt += "and for pictures, mean and range over three seeds."
+    plots.show(accuracy_figure(stored), alt=alt)
 
 
 def show_rates(rows, methods):
@@ -201,24 +153,29 @@ def show_rates(rows, methods):
     plots.show(fig, alt=alt + f"{', '.join(methods)}, one seed.")
 
 
-def show_real():
-    """Target accuracy against what is left of the source task, film reviews."""
-    fig, ax = plots.new(width=7.4, height=4.2)
-    rows = {method: real(method) for method in (*REAL, "probe")}
-    for i, (method, found) in enumerate(rows.items()):
-        x, y = (
-            statistics.mean_and_interval(100 * found.values(number))
-            for number in ("accuracy", "source")
-        )
-        look = dict(color=plots.COLOURS[i % 7], marker=plots.MARKERS[i % 7])
-        look["markerfacecolor"] = "white" if i >= 7 else look["color"]
-        spread = dict(xerr=x.half_width, yerr=y.half_width, capsize=2)
-        ax.errorbar(x.mean, y.mean, **spread, label=method, **look)
+def show_real(grid):
+    """What is left of the source task against the accuracy on film reviews, by rate."""
+    fig, ax = plots.new(height=3.8)
+    for i, (label, method) in enumerate({"full": "full", "LoRA": "lora"}.items()):
+        rows = grid.select(method=method)
+        points = {}
+        for number in ("accuracy", "source"):
+            rates, lines = rows.curves(number, x="lr", series="method")
+            points[number] = 100 * lines[method].mean(0)
+        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], ls=plots.DASHES[i])
+        ax.plot(points["accuracy"], points["source"], label=label, **look)
+        for rate, x, y in zip(rates, *points.values()):
+            where = dict(textcoords="offset points", xytext=(5, 4), fontsize="small")
+            ax.annotate(f"{rate:g}", (x, y), color=plots.COLOURS[i], **where)
+    probe = opinions.best("probe")
+    start = (100 * probe.values(n).mean() for n in ("accuracy", "source"))
+    ax.plot(*start, "k*", markersize=13, label="frozen")
+    kept = opinions.best("lora").minus(opinions.best("full"), "source")
     ax.set(xlabel="target: balanced test accuracy on film reviews (%)")
-    ax.set(ylabel="source: nearest sentence is of\nthe same product review (%)")
-    lost = {m: rows["probe"].minus(found, "source") for m, found in rows.items()}
-    most = max(lost, key=lambda m: lost[m].mean)
-    ax.set_title(f"Most is forgotten by {most}, {100 * lost[most].mean:.0f} points")
-    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.set(ylabel="source: nearest sentence is\nof the same review (%)")
+    ax.set_title(
+        f"At its best rate LoRA keeps {100 * kept.mean:+.1f} points of the source"
+    )
+    plots.clear_legend(ax)
     alt = "What is left of the source task against the accuracy on film reviews, for "
-    plots.show(fig, alt=alt + f"{len(rows)} methods, 95 % intervals of five seeds.")
+    plots.show(fig, alt=alt + "full fine-tuning and LoRA at several rates, and frozen.")
