@@ -303,6 +303,11 @@ def opinions_lora(method, lr, seed, fraction=1.0):
 # -- what lessons read ----------------------------------------------------------------
 
 
+def compared():
+    """The rows of full fine-tuning and LoRA at every rate."""
+    return results.load("opinions_lora").select(method=list(SWEPT))
+
+
 def best(method, grid="opinions_lora"):
     """The rows of a method, one a seed, at the rate of the lowest validation loss."""
     return results.load(grid).best(by="val_loss", lowest=True, method=method)

@@ -5,8 +5,11 @@ labels, the real one the grid of lesson08_opinions on film reviews.
 """
 
 import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig, AutoModel
 
-from course_lib.analysis import statistics
+from course_lib.analysis import statistics, usage
 from course_lib.lessons import lesson08_opinions as opinions
 from course_lib.lessons import results
 from course_lib.lessons.lesson08 import ALL, LABELS, METHODS, cells, put
@@ -15,6 +18,7 @@ from course_lib.lessons.results import experiment
 from course_lib.methods import peft_family
 from course_lib.models import zoo
 from course_lib.show import plots
+from course_lib.training import freezing
 
 TRIED = {
     "full": (1.5e-4, 5e-4, 1.5e-3),
@@ -71,22 +75,52 @@ def fab():
     return {"tickets": text, "pictures": results.load("peft_images")}
 
 
-def recovered(method, than="full"):
-    """(accuracy - probe) / (that of ``than`` - probe) on films: ratio, low, high.
+def share_of(gain, whole):
+    """Mean gain over mean whole gain, one of each a seed: (ratio, low, high).
 
-    A ratio of two means over the same seeds has Fieller's interval (1954): the shares c
-    for which method - probe - c (than - probe) is not told from 0.  It has no end where
-    the denominator itself is not.
+    A ratio of two means has Fieller's interval (1954): the shares c for which gain -
+    c whole is not told from 0.  Looked for between -1 and 3.
     """
-    probe = opinions.best("probe").values("accuracy")
-    gain, whole = (opinions.best(m).values("accuracy") - probe for m in (method, than))
-    shares = np.linspace(-5, 5, 2001)
     kept = []
-    for c in shares:
+    for c in np.linspace(-1, 3, 4001):
         found = statistics.mean_and_interval(gain - c * whole)
         if found.low <= 0 <= found.high:
             kept.append(c)
     return float(gain.mean() / whole.mean()), float(min(kept)), float(max(kept))
+
+
+LARGE = dict(  # BERT-large; what is not said is as in BERT-base
+    hidden_size=1024,
+    num_hidden_layers=24,
+    num_attention_heads=16,
+    intermediate_size=4096,
+)
+
+
+def bert_sizes():
+    """Parameters of BERT-base and BERT-large, counted without numbers."""
+    found = {}
+    for name, changed in {"BERT-base": {}, "BERT-large": LARGE}.items():
+        with torch.device("meta"):
+            bert = AutoModel.from_config(AutoConfig.for_model("bert", **changed))
+        found[name] = freezing.total_parameters(bert)
+    return found
+
+
+def step_cost(backbone, tokens, labels):
+    """What one update costs: numbers that learn, bytes by part, operations."""
+    state = peft_family.trained_state(backbone)
+    memory = usage.training_step_bytes(backbone, tokens, labels)
+    with FlopCounterMode(display=False) as counter:
+        backbone.model.train()(**tokens, labels=labels).loss.backward()
+    return dict(
+        learn=sum(value.numel() for value in state.values()),
+        store=sum(value.nbytes for value in state.values()),
+        state=memory["gradients"] + memory["optimizer"],
+        saved=memory["activations"],
+        total=memory["total"],
+        work=counter.get_total_flops(),
+    )
 
 
 def show_costs(cost):
