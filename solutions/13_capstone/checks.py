@@ -361,6 +361,12 @@ def pairs_of_logits(rng):
         ("small", 0.01 * ours, 0.01 * ours + noise * 8e-5, True),
         ("same", ours, ours.copy(), True),
     ]
+    for skewed in (
+        np.where(ours > 0, 0.6, 3) * ours,
+        np.where(ours < 0, 0.6, 3) * ours,
+    ):
+        near = skewed + noise * 0.9e-4 * np.abs(skewed).max()  # the largest of one sign
+        found.append(("large", skewed, near, True))
     cancel = ours + np.where(np.arange(k) % 2, 1, -1) * 0.5 * (np.arange(k) < 4)
     found.append(("cancel", ours, cancel, False))
     found.append(("cancel", ours, np.roll(ours, 1, axis=1), False))
