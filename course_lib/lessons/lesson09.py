@@ -1,7 +1,6 @@
 """Lesson 09: the family of parameter-efficient fine-tuning.
 
-The small world has the methods and the protocol of lesson08 on wafer pictures with 500
-labels, the real one the grid of lesson08_opinions on film reviews.
+The methods and the protocol of lesson08, on wafer pictures with 500 labels.
 """
 
 import numpy as np
@@ -10,7 +9,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModel
 
 from course_lib.analysis import statistics, usage
-from course_lib.lessons import lesson08_opinions as opinions
 from course_lib.lessons import results
 from course_lib.lessons.lesson08 import ALL, LABELS, METHODS, cells, put
 from course_lib.lessons.protocol import FILES, labelled, scored, train
@@ -185,31 +183,3 @@ def show_rates(rows, methods):
     plots.clear_legend(ax)
     alt = "Test accuracy on tickets against the learning rate for "
     plots.show(fig, alt=alt + f"{', '.join(methods)}, one seed.")
-
-
-def show_real(grid):
-    """What is left of the source task against the accuracy on film reviews, by rate."""
-    fig, ax = plots.new(height=3.8)
-    for i, (label, method) in enumerate({"full": "full", "LoRA": "lora"}.items()):
-        rows = grid.select(method=method)
-        points = {}
-        for number in ("accuracy", "source"):
-            rates, lines = rows.curves(number, x="lr", series="method")
-            points[number] = 100 * lines[method].mean(0)
-        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], ls=plots.DASHES[i])
-        ax.plot(points["accuracy"], points["source"], label=label, **look)
-        for rate, x, y in zip(rates, *points.values()):
-            where = dict(textcoords="offset points", xytext=(5, 4), fontsize="small")
-            ax.annotate(f"{rate:g}", (x, y), color=plots.COLOURS[i], **where)
-    probe = opinions.best("probe")
-    start = (100 * probe.values(n).mean() for n in ("accuracy", "source"))
-    ax.plot(*start, "k*", markersize=13, label="frozen")
-    kept = opinions.best("lora").minus(opinions.best("full"), "source")
-    ax.set(xlabel="target: balanced test accuracy on film reviews (%)")
-    ax.set(ylabel="source: nearest sentence is\nof the same review (%)")
-    ax.set_title(
-        f"At its best rate LoRA keeps {100 * kept.mean:+.1f} points of the source"
-    )
-    plots.clear_legend(ax)
-    alt = "What is left of the source task against the accuracy on film reviews, for "
-    plots.show(fig, alt=alt + "full fine-tuning and LoRA at several rates, and frozen.")
