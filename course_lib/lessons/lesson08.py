@@ -10,6 +10,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from course_lib import datasets
@@ -17,7 +18,7 @@ from course_lib.lessons import results
 from course_lib.lessons.lesson07 import FILES, STEPS, labelled, scored
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import lora, peft_family
-from course_lib.models import text, zoo
+from course_lib.models import language_models, text, zoo
 from course_lib.show import plots, widgets
 from course_lib.training import hf_trainer
 
@@ -217,6 +218,20 @@ def shapes(name, targets):
         for module, layer in on_meta(name).named_modules()
         if module.split(".")[-1] in targets
     ]
+
+
+@torch.no_grad()
+def smollm(layers, words):
+    """The first layers of SmolLM2 and the first rows of its (tied) embedding."""
+    name = "smollm2-135m-instruct"
+    config = language_models.configuration(name)
+    config.num_hidden_layers, config.vocab_size = layers, words
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    (path,) = language_models.folder(name).glob("*.safetensors")
+    with safe_open(path, "pt") as stored:  # only what is needed is read
+        for key, parameter in model.named_parameters():
+            parameter.copy_(stored.get_slice(key)[: len(parameter)])
+    return model
 
 
 def fab_by_rank():
