@@ -134,11 +134,3 @@ def drift(reference, window, level):
     return [
         int(i) for i in np.flatnonzero(norm.cdf(-abs(z)) <= level / reference.shape[1])
     ]
-
-
-# %% wrong: the reference counts twice -> both
-def drift(reference, window, level):
-    gap = window.mean(axis=0) - reference.mean(axis=0)
-    variance = (window.var(axis=0) + reference.var(axis=0)) / len(reference)
-    p = 2 * norm.cdf(-np.abs(gap) / np.sqrt(np.maximum(variance, 1e-24)))
-    return np.flatnonzero(p <= level / len(p)).tolist()

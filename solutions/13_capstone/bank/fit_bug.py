@@ -288,7 +288,7 @@ def fit(model, train_epoch, validate, patience, max_epochs):
     return best_epoch
 
 
-# %% wrong: it never ends by max_epochs -> trained
+# %% wrong: it never ends by max_epochs -> raises
 def fit(model, train_epoch, validate, patience, max_epochs):
     best, waited, epoch = float("inf"), 0, -1
     while waited < patience:

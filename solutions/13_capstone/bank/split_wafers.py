@@ -155,7 +155,7 @@ def test_rows(labels, wafers, share, seed):
     return np.flatnonzero(np.isin(wafers, drawn))
 
 
-# %% wrong: class by class, not sorted -> whole
+# %% wrong: class by class, not sorted -> positions
 def test_rows(labels, wafers, share, seed):
     rng, rows = np.random.default_rng(seed), []
     for label in np.unique(labels):
