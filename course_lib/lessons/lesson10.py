@@ -1,0 +1,523 @@
+"""Measurements and figures of lesson 10: four bits, reports, merging, memory.
+
+The runs of SmolLM2 and their grids are in `lesson10_reports`.
+"""
+
+import gc
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from bitsandbytes import functional
+from scipy.stats import norm
+
+from course_lib import memory
+from course_lib.analysis import statistics, usage
+from course_lib.datasets import reports
+from course_lib.lessons import lesson10_reports as runs
+from course_lib.memory import Options, large_models
+from course_lib.methods import instruction_tuning
+from course_lib.models import language_models, quantization
+from course_lib.show import memory_bars, plots, widgets
+
+TEXTS = tomllib.loads(
+    Path(__file__).with_name("lesson10_texts.toml").read_text("utf-8")
+)
+PRECISIONS = {  # how the model is loaded
+    "32 bits": dict(),
+    "16 bits": dict(dtype=torch.bfloat16),
+    "NF4": dict(quantised="nf4"),
+    "NF4, constants in 32 bits": dict(quantised="nf4", double=False),
+    "FP4": dict(quantised="fp4"),
+}
+FOUR_BITS = ("nf4", "fp4", "int4")
+NAMES = {  # of methods, in figures
+    "qlora": "QLoRA",
+    "lora": "LoRA, 16 bits",
+    "lora, 32 bits": "LoRA, 32 bits",
+    "full": "full",
+}
+FIELDS = ("lot", "place", "step", "defect", "action")
+PLANS = {
+    "full": Options("full"),
+    "LoRA": Options("lora"),
+    "QLoRA, prepared": Options("qlora"),
+    "QLoRA": Options("qlora", prepared=False),
+    "without checkpoints": Options("qlora", prepared=False, checkpointing=False),
+}
+
+
+def products():
+    """The precision of products here: bfloat16 where the processor has it."""
+    return torch.bfloat16 if functional.has_avx512bf16() else torch.float32
+
+
+# -- sixteen levels ---------------------------------------------------------------
+
+
+def matrices(net):
+    """All weights of a network's matrices, one after the other, (n,)."""
+    found = [p.detach().flatten().float() for p in net.parameters() if p.ndim == 2]
+    return torch.cat(found)
+
+
+def format_errors(data):
+    """A table: the relative error of each format on each kind of numbers."""
+    names = (*FOUR_BITS, "int8")
+    rows = {
+        kind: [quantization.error(x, name).rms for name in names]
+        for kind, x in data.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=names)
+
+
+def usage_of_levels(x):
+    """(share of each code, (16,); mean largest weight of a block) of numbers x."""
+    codes, largest = quantization.quantize(x)
+    return np.bincount(codes.numpy(), minlength=16) / len(codes), largest.mean().item()
+
+
+def show_levels(levels, used, outermost):
+    """The levels under a normal density, and how often each is used."""
+    fig, axes = plots.new(width=7.6, height=3.0, columns=2)
+    at = np.linspace(-1, 1, 401)
+    axes[0].plot(at, norm.pdf(at * outermost), color=plots.COLOURS[0])
+    heights = norm.pdf(levels * outermost)
+    axes[0].vlines(levels, 0, heights, color=plots.COLOURS[1], lw=1.2)
+    axes[0].set(title="levels are close where weights are many", xlabel="level")
+    axes[0].set(ylabel="normal density", ylim=(0, 0.42))
+    axes[1].bar(range(16), used, color=plots.BAR)
+    axes[1].axhline(1 / 16, color=plots.COLOURS[1], ls="--")
+    axes[1].set(title="but the outer ones are used least", xlabel="code")
+    axes[1].set(ylabel="share of the weights")
+    axes[1].annotate("equal use", (0, 1 / 16), (0, 3), textcoords="offset points")
+    plots.show(
+        fig,
+        alt="Left: the sixteen NF4 levels under a normal density. Right: how often "
+        f"each code is used on normal data, {used.min():.1%} to {used.max():.1%}; the "
+        "outermost least, the dashed line is a sixteenth.",
+    )
+
+
+def with_outlier(size, name):
+    """(the block, its values in four bits, a) with one weight at ``size``."""
+    x = torch.randn(64, generator=torch.Generator().manual_seed(0))
+    x[0] = size
+    codes, a = quantization.quantize(x, name)
+    return x, quantization.dequantize(codes, a, name, x.shape), a.item()
+
+
+def damage(size, name):
+    """Of the other 63 weights: (relative error, share stored as zero)."""
+    x, stored, _ = with_outlier(size, name)
+    lost = (stored - x)[1:].norm() / x[1:].norm()
+    return lost.item(), (stored[1:] == 0).float().mean().item()
+
+
+def _outlier_picture(name, size):
+    x, stored, a = with_outlier(size, name)
+    lost, zero = damage(size, name)
+    fig, (top, bottom) = plots.new(width=7.4, height=3.4, rows=2)
+    top.vlines(quantization.LEVELS[name] * a, 0, 1, color=plots.COLOURS[1], lw=1.2)
+    top.plot(x, np.full(64, 0.5), "o", color=plots.COLOURS[0], ms=4, alpha=0.6)
+    top.set(yticks=[], xlim=(-1.05 * a, 1.05 * a))
+    top.set_title(f"{name.upper()}: 16 levels (lines) over the block's weights (dots)")
+    bottom.axhline(0, color="#333333", lw=0.8)
+    bottom.plot(x, stored - x, "o", color=plots.COLOURS[0], ms=4)
+    bottom.set(xlabel="weight, standard deviations", ylabel="stored - weight")
+    bottom.set(xlim=(-1.05 * a, 1.05 * a), ylim=(-2.4, 2.4))
+    bottom.set_title(f"error of the others {lost:.0%}; {zero:.0%} of them become zero")
+    return fig
+
+
+def explore_outlier():
+    """One weight of a block is moved outwards; what happens to the others."""
+    widgets.explore(
+        _outlier_picture,
+        dict(
+            name=widgets.choice("format", FOUR_BITS),
+            size=widgets.slider("outlier, standard deviations", 8, 2, 32, 1),
+        ),
+        alt=lambda name, size: (
+            f"The sixteen {name} levels of a block with an outlier of {size:g} "
+            "standard deviations over its 64 weights; below, each weight's error."
+        ),
+    )
+
+
+# -- what four bits cost ----------------------------------------------------------
+
+
+@torch.no_grad()
+def text_loss(model, tokenizer, text):
+    """Mean loss of a text, in nats a token."""
+    ids = tokenizer(" ".join(text.split()), return_tensors="pt")["input_ids"]
+    logits = model(input_ids=ids).logits.float()
+    return torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:]).item()
+
+
+def losses_by_precision():
+    """A table of the loss of each text: one row a text, one column a precision."""
+    found = {}
+    for name, options in PRECISIONS.items():
+        model, tokenizer = language_models.load(runs.MODEL, **options)
+        found[name] = {
+            (kind, i): text_loss(model, tokenizer, text)
+            for kind, some in TEXTS.items()
+            for i, text in enumerate(some)
+        }
+        del model
+        gc.collect()
+    return pd.DataFrame(found).rename_axis(["kind", "text"])
+
+
+def rises(losses):
+    """{(precision, kind): interval of the rise in nats} over the texts of a kind.
+
+    The kind "all" has all of them.
+    """
+    base = losses["32 bits"]
+    found = {}
+    for name in losses.columns[1:]:
+        change = losses[name] - base
+        for kind in TEXTS:
+            found[name, kind] = statistics.mean_and_interval(change[kind])
+        found[name, "all"] = statistics.mean_and_interval(change)
+    return found
+
+
+def show_rises(found):
+    """The rise of the loss by precision and kind of text, with 95 % intervals."""
+    names = list(dict.fromkeys(name for name, _ in found))
+    fig, ax = plots.new(height=3.2)
+    for i, name in enumerate(names):
+        for j, kind in enumerate(TEXTS):
+            rise, at = found[name, kind], i + 0.22 * (j - 1)
+            ax.errorbar(
+                at,
+                rise.mean,
+                rise.half_width,
+                color=plots.COLOURS[j],
+                marker=plots.MARKERS[j],
+                capsize=3,
+                label=kind if i == 0 else None,
+            )
+    ax.axhline(0, color="#333333", lw=0.8)
+    ax.set_xticks(range(len(names)), [name.replace(", ", ",\n", 1) for name in names])
+    ax.set(ylabel="rise of the loss, nats a token")
+    cost = found["NF4", "all"].mean
+    ax.set_title(f"16 bits cost nothing; four bits {cost:.2f} nats a token")
+    plots.clear_legend(ax)
+    plots.show(
+        fig,
+        alt="The rise of SmolLM2's loss against 32 bits on three kinds of text, with "
+        "95 % intervals over five texts each: "
+        + ", ".join(f"{name} {found[name, 'all'].mean:.2f}" for name in names)
+        + " nats a token.",
+    )
+
+
+# -- training ---------------------------------------------------------------------
+
+
+def repacked_gradients(guarded):
+    """{adapter: its gradient is zero} at the first update after an evaluation.
+
+    guarded: with the repacking of bitsandbytes switched off, as everywhere in the
+    course; else as the library comes.
+    """
+    model, tokenizer = language_models.load(
+        runs.MODEL, quantised="nf4", dtype=torch.bfloat16
+    )
+    if not guarded:
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = True
+    model = instruction_tuning.with_lora(model, r=4)
+    row = runs.rows(tokenizer, "train", 1)[0]
+    row = {key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}
+    with torch.no_grad():
+        model.eval()(**row)  # the evaluation
+    model.train()(**row).loss.backward()
+    factors = {n: p.grad for n, p in model.named_parameters() if "lora_B" in n}
+    return {name: grad is None or not grad.any() for name, grad in factors.items()}
+
+
+def checkpointed_step(checkpointing, quantised="nf4", batch=4, length=128):
+    """(bytes kept for the backward pass, gradient, seconds) of a step of adapters."""
+    model, _ = language_models.load(runs.MODEL, quantised=quantised, dtype=products())
+    model = instruction_tuning.with_lora(model.requires_grad_(False), r=16)
+    model.enable_input_require_grads()
+    if checkpointing:
+        options = dict(use_reentrant=False)
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+    tokens = torch.arange(batch * length).view(batch, length)
+    given = dict(input_ids=tokens, labels=tokens, use_cache=False)
+    model.train()
+    kept = usage.saved_activation_bytes(model, given)
+    took = usage.seconds(lambda: model(**given).loss.backward(), repeats=1)
+    learned = [p for p in model.parameters() if p.requires_grad]
+    return kept, torch.cat([p.grad.flatten() for p in learned]), took
+
+
+def show_training(losses):
+    """The loss of each update of the live run."""
+    fig, ax = plots.new(height=2.8)
+    ax.plot(range(1, len(losses) + 1), losses, color=plots.COLOURS[0])
+    ax.set(xlabel="update", ylabel="loss, nats a token", yscale="log")
+    ax.set_yticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
+    ax.minorticks_off()
+    ax.set_title(f"the loss falls from {losses[0]:.1f} to {np.mean(losses[-5:]):.2f}")
+    plots.show(fig, alt=f"Training loss of QLoRA over {len(losses)} updates, falling.")
+
+
+def unread(wanted):
+    """Scores of two kinds of reports that never read their ticket.
+
+    commonest: the most frequent value of each field in the training reports.  another:
+    the report of another training ticket.
+    """
+    known = [str(report) for report in runs.tickets("train").metadata["report"]]
+    facts = [reports.parse(report) for report in known]
+    commonest = {}
+    for field in reports.FIELDS:
+        values = [fact[field] for fact in facts]
+        commonest[field] = max(set(values), key=lambda v: (values.count(v), v))
+    same = [reports.report(commonest)] * len(wanted)
+    return {
+        "commonest": reports.score(same, wanted),
+        "another": reports.score(known[: len(wanted)], wanted),
+    }
+
+
+def served_wrong(model, tokenizer, data):
+    """Exact reports of one model, served rightly and with four mistakes."""
+    end = language_models.ends(tokenizer)
+    wanted = [str(report) for report in data.metadata["report"]]
+    right = [runs.chat(tokenizer, text)["input_ids"] for text in data.texts]
+    bare = [tokenizer(f"{text}\n")["input_ids"] for text in data.texts]
+    usual = tokenizer.apply_chat_template(
+        [[dict(role="user", content=text)] for text in data.texts],
+        add_generation_prompt=True,
+    )
+    ways = {
+        "as it was trained": (right, "left", end),
+        "padded on the right": (right, "right", end),
+        "no chat template": (bare, "left", end),
+        "another system message": (usual["input_ids"], "left", end),
+        "no end of the turn": (right, "left", [0]),
+    }
+    found = {}
+    with language_models.expanded(model):
+        for name, (starts, side, ends) in ways.items():
+            written = _answered(model, tokenizer, starts, side, ends)
+            found[name] = reports.score(written, wanted)["exact"]
+    return found
+
+
+@torch.no_grad()
+def _answered(model, tokenizer, starts, side, ends):
+    """Greedy answers to token lists, padded on one side."""
+    batch = tokenizer.pad({"input_ids": starts}, padding_side=side, return_tensors="pt")
+    out = model.generate(
+        **batch,
+        max_new_tokens=runs.LENGTH,
+        do_sample=False,
+        eos_token_id=ends,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    new = out[:, batch["input_ids"].shape[1] :]
+    return [t.strip() for t in tokenizer.batch_decode(new, skip_special_tokens=True)]
+
+
+def show_fields(columns, title):
+    """Shares of right fields, one group of bars a column."""
+    names = ("format", *FIELDS, "exact")
+    fig, ax = plots.new(width=7.2, height=3.2)
+    width = 0.8 / len(columns)
+    for i, (label, scores) in enumerate(columns.items()):
+        at = np.arange(len(names)) + width * (i - (len(columns) - 1) / 2)
+        shares = [100 * scores[name] for name in names]
+        ax.bar(at, shares, width, color=plots.COLOURS[i], label=label)
+    ax.set_xticks(range(len(names)), names)
+    ax.set(ylabel="reports, %", ylim=(0, 119), title=title)
+    ax.legend(loc="upper center", ncols=len(columns), fontsize="small")
+    plots.show(
+        fig,
+        alt="Shares of reports that are right, by field: "
+        + "; ".join(
+            f"{label} "
+            + ", ".join(f"{name} {100 * scores[name]:.0f} %" for name in names)
+            for label, scores in columns.items()
+        ),
+    )
+
+
+# -- the grid ---------------------------------------------------------------------
+
+
+def method_rows(grid, method):
+    """The rows of a method's whole runs, one a seed."""
+    return grid.select(method=method, steps=runs.STEPS)
+
+
+def methods_of(grid):
+    """The methods that the grid has, in the order of NAMES."""
+    return [name for name in NAMES if method_rows(grid, name)]
+
+
+def method_table(grid):
+    """Means over seeds with 95 % intervals: exact reports and loss of each method."""
+    found = {}
+    for method in methods_of(grid):
+        some = method_rows(grid, method)
+        exact = statistics.mean_and_interval(100 * some.values("exact"))
+        loss = statistics.mean_and_interval(some.values("loss"))
+        found[NAMES[method]] = {
+            "rate": f"{some[0]['lr']:g}",
+            "learn": f"{some[0]['trainable']:,.0f}",
+            "exact reports, %": f"{exact.mean:.1f} ± {exact.half_width:.1f}",
+            "loss, nats": f"{loss.mean:.3f} ± {loss.half_width:.3f}",
+            "seeds": len(some),
+        }
+    return pd.DataFrame.from_dict(found, orient="index")
+
+
+def show_methods(grid):
+    """Exact reports of each seed and method, and QLoRA's fields."""
+    fig, (left, right) = plots.new(width=7.6, height=3.2, columns=2)
+    methods = methods_of(grid)
+    for i, method in enumerate(methods):
+        exact = 100 * method_rows(grid, method).values("exact")
+        left.plot(np.full(len(exact), i), exact, plots.MARKERS[i], alpha=0.7)
+        left.hlines(exact.mean(), i - 0.25, i + 0.25, color="#333333")
+    left.set_xticks(
+        range(len(methods)), [NAMES[name].replace(", ", ",\n") for name in methods]
+    )
+    left.set(ylabel="exact reports, %", ylim=(0, 100))
+    qlora = method_rows(grid, "qlora")
+    mean = 100 * qlora.values("exact").mean()
+    left.set_title(f"QLoRA: {mean:.0f} % are exact")
+    kinds = {"defect_familiar": "known words", "defect_new": "new words or author"}
+    kinds |= {"defect_alone": "no other defect", "defect_denied": "others denied"}
+    shares = {label: 100 * qlora.values(key) for key, label in kinds.items()}
+    for i, values in enumerate(shares.values()):
+        right.plot(values, np.full(len(values), i), plots.MARKERS[i], alpha=0.7)
+        right.vlines(values.mean(), i - 0.25, i + 0.25, color="#333333")
+    right.set_yticks(range(len(shares)), list(shares))
+    right.invert_yaxis()
+    right.set(xlabel="right defect, %", xlim=(0, 100))
+    right.set_title("its defects, by kind of ticket")
+    plots.show(
+        fig,
+        alt="Left: exact reports of each seed: "
+        + "; ".join(
+            f"{NAMES[m]} {100 * method_rows(grid, m).values('exact').mean():.0f} %"
+            for m in methods
+        )
+        + ". Right: share of right defects of QLoRA: "
+        + ", ".join(f"{label} {v.mean():.0f} %" for label, v in shares.items()),
+    )
+
+
+def merge_table(grid):
+    """Losses of QLoRA beside 4 bits and merged, after brief and whole runs."""
+    columns = {
+        "size of the update, %": ("size", 100),
+        "kept in 4 bits, %": ("kept", 100),
+        "loss beside 4 bits": ("loss_beside", 1),
+        "into the rounded, 16 bits": ("loss_rounded", 1),
+        "into the original, 16 bits": ("loss_original", 1),
+        "into 4 bits": ("loss_again", 1),
+    }
+    found = {}
+    for steps in (runs.BRIEF, runs.STEPS):
+        some = grid.select(method="qlora", steps=steps)
+        found[f"{steps} updates"] = {
+            label: (factor * some.values(key)).mean().round(3)
+            for label, (key, factor) in columns.items()
+        }
+    return pd.DataFrame(found)
+
+
+def show_kept(size, kept):
+    """The share of an update that four bits keep, by its size beside the weights."""
+    fig, ax = plots.new(height=3.0)
+    ax.plot(100 * size, 100 * kept, "o-", color=plots.COLOURS[0])
+    ax.axhline(100, color="#333333", ls=":", lw=0.8)
+    ax.set(xlabel="size of the update, % of the weights' norm", xscale="log")
+    ax.set(ylabel="kept after the merge, %", ylim=(-5, 119))
+    ticks = [1, 3, 10, 30]
+    ax.set_xticks(ticks, [str(tick) for tick in ticks])
+    ax.minorticks_off()
+    ax.set_title(f"of an update of {100 * size[0]:.1f} % the merge keeps {kept[0]:.0%}")
+    plots.show(
+        fig,
+        alt="Share of an update that is kept when it is merged into four bits, by its "
+        "size: " + ", ".join(f"{100 * s:.1f} % {k:.0%}" for s, k in zip(size, kept)),
+    )
+
+
+# -- memory -----------------------------------------------------------------------
+
+
+def longest_sequences(gb=24):
+    """A table for Llama-3.1-8B: GB for 512 tokens, longest sequence, largest batch."""
+    found = {}
+    for name, options in PLANS.items():
+        plan = memory.plan("Llama-3.1-8B", options)
+        found[name] = {
+            "GB, 512 tokens": round(plan.total / memory.GB, 1),
+            "fits": memory.fits(plan, gb).fits,
+            "longest sequence": memory.largest(plan, gb, "sequence"),
+            "largest batch": memory.largest(plan, gb, "batch"),
+        }
+    return pd.DataFrame.from_dict(found, orient="index")
+
+
+def _planned(model, sequence):
+    plans = {
+        name: memory.plan(model, replace(PLANS[name], sequence=int(sequence)))
+        for name in ("LoRA", "QLoRA, prepared", "QLoRA")
+    }
+    fitting = [name for name, plan in plans.items() if memory.fits(plan, 24).fits]
+    title = f"{sequence:,.0f} tokens: {len(fitting)} of 3 fit a card of 24 GB"
+    return memory_bars.picture(plans, 24, title=f"{model}, {title}")
+
+
+def explore_memory():
+    """The parts of a training step of a large model, by length."""
+    widgets.explore(
+        _planned,
+        {
+            "model": widgets.choice("model", memory.MODELS, "Llama-3.1-8B"),
+            "sequence": widgets.slider("tokens of a sequence", 4096, 512, 8192, 512),
+        },
+        alt=lambda model, sequence: (
+            f"Memory of one training step of {model} by part for LoRA and for QLoRA "
+            f"with and without the cast to 32 bits, {sequence:g} tokens; a line at 24 "
+            "GiB."
+        ),
+    )
+
+
+def peak(name, gb):
+    """Measured on a GPU under a cap and beside the plan; without one, the plan alone.
+
+    Returns a table.  Raises AssertionError where they differ by a tenth.
+    """
+    if not torch.cuda.is_available():
+        plan = memory.plan(name, large_models.BARE)
+        return pd.DataFrame({name: {"planned, GB": round(plan.total / memory.GB, 1)}})
+    large_models.capped(gb)
+    found = large_models.measure_step(name)
+    assert abs(found["peak"] / found["planned"] - 1) < 0.1
+    shown = {
+        "planned, GB": round(found["planned"] / memory.GB, 1),
+        "peak, GB": round(found["peak"] / memory.GB, 1),
+        "tokens a second": round(found["tokens_per_second"]),
+    }
+    return pd.DataFrame({name: shown})
