@@ -4,8 +4,8 @@
 once at most; AdamW, warm-up and one cosine to zero; only the tokens of the report and
 its end are learned.  Every method has adapters of rank 16 beside all linear layers, but
 for full fine-tuning, whose weights are in 32 bits and whose products in bfloat16.
-Rates are compared with one seed and 30 updates by the loss on 100 validation tickets;
-the lists were fixed before any run.  200 test tickets are then answered, greedily.
+Rates are compared with one seed and 20 updates by the loss on 60 validation tickets;
+the lists were fixed before any run.  100 test tickets are then answered, greedily.
 
 In the grids the 4 bits are expanded once for all updates, which takes more memory and
 gives the same numbers in less time; the lesson trains on 4 bits.
@@ -39,13 +39,12 @@ METHODS = {  # how the base is stored; 4 bits with products in bfloat16
 TRIED = {
     "qlora": (5e-4, 1.5e-3, 4.5e-3),
     "lora": (5e-4, 1.5e-3, 4.5e-3),
-    "full": (3e-5, 1e-4, 3e-4),
 }
 RATE_LIKE = {"lora, 32 bits": "lora"}  # the same method, other rounding
-STEPS, SEARCH, BRIEF = 120, 30, 8  # updates: of a run, a rate, a small update
+STEPS, SEARCH, BRIEF = 120, 20, 8  # updates: of a run, a rate, a small update
 BATCH = 8
 TOKENS = 1024  # of a packed row
-SIZES = {"train": 1000, "validation": 100, "test": 200}
+SIZES = {"train": 1000, "validation": 60, "test": 100}
 LENGTH = 40  # tokens of an answer; the longest report has 35
 MERGED_ON = 50  # test tickets of what a merge does
 SEEDS = range(5)
@@ -176,7 +175,7 @@ def learned(method, lr, seed, steps):
     data=FILES,
 )
 def smollm_rates(method, lr, seed, fraction=1.0):
-    """Validation loss after 30 updates, to choose a rate by."""
+    """Validation loss after 20 updates, to choose a rate by."""
     model, tokenizer, losses = learned(method, lr, seed, updates(SEARCH, fraction))
     held = rows(tokenizer, "validation", None if fraction == 1 else BATCH)
     return {"val_loss": loss(model, tokenizer, held), "train_loss": losses[-1]}
@@ -240,41 +239,41 @@ def cells():
     """QLoRA first, with brief runs for small updates, then the others."""
     grid = [dict(method="qlora", seed=seed, steps=STEPS) for seed in SEEDS]
     grid += [dict(method="qlora", seed=seed, steps=BRIEF) for seed in SEEDS]
-    others = [name for name in METHODS if name != "qlora"]
-    return grid + [
-        dict(method=name, seed=seed, steps=STEPS) for name in others for seed in SEEDS
-    ]
+    return grid + [dict(method="lora", seed=seed, steps=STEPS) for seed in SEEDS]
 
 
 @experiment(
     "smollm_reports",
     grid=cells(),
-    sample=[dict(method="qlora", seed=0, steps=BRIEF)],
+    sample=[dict(method="qlora", seed=0, steps=STEPS)],
     short=[
         dict(method="qlora", seed=0, steps=STEPS, fraction=0.03),
-        dict(method="full", seed=0, steps=STEPS, fraction=0.01),
     ],
     tolerance={"loss": 0.05, "exact": 0.08, "loss_again": 0.05, "kept": 0.02},
     data=FILES,
 )
 def smollm_reports(method, seed, steps, fraction=1.0):
-    """Scores of the reports of 200 test tickets after a run, and what merging does."""
+    """Scores of the reports of 100 test tickets after a run, and what merging does.
+
+    After a brief run only the latter.
+    """
     lr = rate(method)
     model, tokenizer, losses = learned(method, lr, seed, updates(steps, fraction))
+    numbers = {"lr": lr, "train_loss": float(np.mean(losses[-20:]))}
+    numbers["trainable"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
     n = SIZES["test"] if fraction == 1 else BATCH
     data = tickets("test").subset(np.arange(n))
     some = rows(tokenizer, "test", n)
-    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    numbers = {"loss": loss(model, tokenizer, some)}
-    written = write(model, tokenizer, data.texts)
-    numbers |= scored(written, data)
+    if steps == STEPS:
+        numbers["loss"] = loss(model, tokenizer, some)
+        written = write(model, tokenizer, data.texts)
+        numbers |= scored(written, data)
     if method == "qlora":
         part = data.subset(np.arange(min(n, MERGED_ON)))
         again, after = merged(model, tokenizer, some[:MERGED_ON])
         numbers |= after
-        numbers["exact_beside"] = scored(written[:MERGED_ON], part)["exact"]
-        numbers["exact_again"] = scored(write(again, tokenizer, part.texts), part)[
-            "exact"
-        ]
-    train_loss = float(np.mean(losses[-20:]))
-    return numbers | {"lr": lr, "train_loss": train_loss, "trainable": learning}
+        if steps == STEPS:
+            numbers["exact_beside"] = scored(written[:MERGED_ON], part)["exact"]
+            rewritten = write(again, tokenizer, part.texts)
+            numbers["exact_again"] = scored(rewritten, part)["exact"]
+    return numbers
