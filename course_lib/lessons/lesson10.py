@@ -3,7 +3,7 @@
 The runs of SmolLM2 and their grids are in `lesson10_reports`.
 """
 
-import gc
+import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -19,19 +19,17 @@ from course_lib.analysis import statistics, usage
 from course_lib.datasets import reports
 from course_lib.lessons import lesson10_reports as runs
 from course_lib.memory import Options, large_models
-from course_lib.methods import instruction_tuning
 from course_lib.models import language_models, quantization
 from course_lib.show import memory_bars, plots, widgets
 
 TEXTS = tomllib.loads(
     Path(__file__).with_name("lesson10_texts.toml").read_text("utf-8")
 )
-PRECISIONS = {  # how the model is loaded
-    "32 bits": dict(),
-    "16 bits": dict(dtype=torch.bfloat16),
-    "NF4": dict(quantised="nf4"),
-    "NF4, constants in 32 bits": dict(quantised="nf4", double=False),
-    "FP4": dict(quantised="fp4"),
+PRECISIONS = {  # of the weights in the blocks; products are in 32 bits
+    "16 bits": None,
+    "NF4": dict(quant_type="nf4", compress_statistics=True),
+    "NF4, constants in 32 bits": dict(quant_type="nf4"),
+    "FP4": dict(quant_type="fp4"),
 }
 FOUR_BITS = ("nf4", "fp4", "int4")
 NAMES = {  # of methods, in figures
@@ -48,11 +46,6 @@ PLANS = {
     "QLoRA": Options("qlora", prepared=False),
     "without checkpoints": Options("qlora", prepared=False, checkpointing=False),
 }
-
-
-def products():
-    """The precision of products here: bfloat16 where the processor has it."""
-    return torch.bfloat16 if functional.has_avx512bf16() else torch.float32
 
 
 # -- sixteen levels ---------------------------------------------------------------
@@ -159,19 +152,33 @@ def text_loss(model, tokenizer, text):
     return torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:]).item()
 
 
-def losses_by_precision():
-    """A table of the loss of each text: one row a text, one column a precision."""
+def _rounded(weight, options):
+    """A matrix after rounding, in float32."""
+    if options is None:
+        return weight.to(torch.bfloat16).float()
+    codes, state = functional.quantize_4bit(weight, blocksize=64, **options)
+    return functional.dequantize_4bit(codes, state)
+
+
+@torch.no_grad()
+def losses_by_precision(model, tokenizer):
+    """A table of the loss of each text: one row a text, one column a precision.
+
+    The matrices inside the blocks of a model in 32 bits are rounded and restored.
+    """
+    places = [(kind, i) for kind, some in TEXTS.items() for i in range(len(some))]
+    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
+    originals = [p.data for p in matrices]
     found = {}
-    for name, options in PRECISIONS.items():
-        model, tokenizer = language_models.load(runs.MODEL, **options)
-        found[name] = {
-            (kind, i): text_loss(model, tokenizer, text)
-            for kind, some in TEXTS.items()
-            for i, text in enumerate(some)
-        }
-        del model
-        gc.collect()
-    return pd.DataFrame(found).rename_axis(["kind", "text"])
+    for name, options in {"32 bits": "as they are", **PRECISIONS}.items():
+        for p, original in zip(matrices, originals):
+            if name != "32 bits":
+                p.data = _rounded(original, options)
+        found[name] = [text_loss(model, tokenizer, TEXTS[k][i]) for k, i in places]
+    for p, original in zip(matrices, originals):
+        p.data = original
+    index = pd.MultiIndex.from_tuples(places, names=["kind", "text"])
+    return pd.DataFrame(found, index=index)
 
 
 def rises(losses):
@@ -223,44 +230,44 @@ def show_rises(found):
 # -- training ---------------------------------------------------------------------
 
 
-def repacked_gradients(guarded):
-    """{adapter: its gradient is zero} at the first update after an evaluation.
+def silent_adapters(model, row):
+    """How many adapters get no gradient from one conversation, and of how many."""
+    given = {key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}
+    model.train()(**given).loss.backward()
+    found = [p.grad for name, p in model.named_parameters() if "lora_B" in name]
+    model.zero_grad(set_to_none=True)
+    return sum(grad is None or not grad.any() for grad in found), len(found)
 
-    guarded: with the repacking of bitsandbytes switched off, as everywhere in the
-    course; else as the library comes.
-    """
-    model, tokenizer = language_models.load(
-        runs.MODEL, quantised="nf4", dtype=torch.bfloat16
-    )
-    if not guarded:
-        for module in model.modules():
-            if hasattr(module, "support_avx512bf16_for_cpu"):
-                module.support_avx512bf16_for_cpu = True
-    model = instruction_tuning.with_lora(model, r=4)
-    row = runs.rows(tokenizer, "train", 1)[0]
-    row = {key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}
+
+def as_the_library_comes():
+    """QLoRA without the course's guard, evaluated once: (model, tokenizer)."""
+    model, tokenizer = runs.start("qlora", seed=0)
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = True
+    ids = torch.tensor([runs.chat(tokenizer, "One ticket.")["input_ids"]])
     with torch.no_grad():
-        model.eval()(**row)  # the evaluation
-    model.train()(**row).loss.backward()
-    factors = {n: p.grad for n, p in model.named_parameters() if "lora_B" in n}
-    return {name: grad is None or not grad.any() for name, grad in factors.items()}
+        model.eval()(input_ids=ids)
+    return model, tokenizer
 
 
-def checkpointed_step(checkpointing, quantised="nf4", batch=4, length=128):
+def checkpointed_step(model, checkpointing, batch=2, length=128):
     """(bytes kept for the backward pass, gradient, seconds) of a step of adapters."""
-    model, _ = language_models.load(runs.MODEL, quantised=quantised, dtype=products())
-    model = instruction_tuning.with_lora(model.requires_grad_(False), r=16)
-    model.enable_input_require_grads()
     if checkpointing:
         options = dict(use_reentrant=False)
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+    else:
+        model.gradient_checkpointing_disable()
     tokens = torch.arange(batch * length).view(batch, length)
     given = dict(input_ids=tokens, labels=tokens, use_cache=False)
     model.train()
     kept = usage.saved_activation_bytes(model, given)
-    took = usage.seconds(lambda: model(**given).loss.backward(), repeats=1)
-    learned = [p for p in model.parameters() if p.requires_grad]
-    return kept, torch.cat([p.grad.flatten() for p in learned]), took
+    began = time.perf_counter()
+    model(**given).loss.backward()
+    took = time.perf_counter() - began
+    learned = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    model.zero_grad(set_to_none=True)
+    return kept, torch.cat(learned), took
 
 
 def show_training(losses):
@@ -294,20 +301,14 @@ def unread(wanted):
 
 
 def served_wrong(model, tokenizer, data):
-    """Exact reports of one model, served rightly and with four mistakes."""
+    """Exact reports of a model that is served with one mistake each time."""
     end = language_models.ends(tokenizer)
     wanted = [str(report) for report in data.metadata["report"]]
     right = [runs.chat(tokenizer, text)["input_ids"] for text in data.texts]
     bare = [tokenizer(f"{text}\n")["input_ids"] for text in data.texts]
-    usual = tokenizer.apply_chat_template(
-        [[dict(role="user", content=text)] for text in data.texts],
-        add_generation_prompt=True,
-    )
     ways = {
-        "as it was trained": (right, "left", end),
         "padded on the right": (right, "right", end),
         "no chat template": (bare, "left", end),
-        "another system message": (usual["input_ids"], "left", end),
         "no end of the turn": (right, "left", [0]),
     }
     found = {}
