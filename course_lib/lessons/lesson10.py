@@ -3,7 +3,6 @@
 The runs of SmolLM2 and their grids are in `lesson10_reports`.
 """
 
-import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +85,8 @@ def show_levels(levels, used, outermost):
     axes[1].axhline(1 / 16, color=plots.COLOURS[1], ls="--")
     axes[1].set(title="but the outer ones are used least", xlabel="code")
     axes[1].set(ylabel="share of the weights")
-    axes[1].annotate("equal use", (0, 1 / 16), (0, 3), textcoords="offset points")
+    axes[1].set_xticks(range(0, 16, 3))
+    axes[1].annotate("equal use", (12.3, 1 / 16), (0, 3), textcoords="offset points")
     plots.show(
         fig,
         alt="Left: the sixteen NF4 levels under a normal density. Right: how often "
@@ -252,22 +252,20 @@ def as_the_library_comes():
 
 
 def checkpointed_step(model, checkpointing, batch=2, length=128):
-    """(bytes kept for the backward pass, gradient, seconds) of a step of adapters."""
+    """(bytes kept for the backward pass, gradient) of a step of adapters."""
     if checkpointing:
         options = dict(use_reentrant=False)
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
     else:
-        model.gradient_checkpointing_disable()
+        model.activation_checkpointing_disable()
     tokens = torch.arange(batch * length).view(batch, length)
     given = dict(input_ids=tokens, labels=tokens, use_cache=False)
     model.train()
     kept = usage.saved_activation_bytes(model, given)
-    began = time.perf_counter()
     model(**given).loss.backward()
-    took = time.perf_counter() - began
     learned = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
     model.zero_grad(set_to_none=True)
-    return kept, torch.cat(learned), took
+    return kept, torch.cat(learned)
 
 
 def show_training(losses):
@@ -425,23 +423,21 @@ def show_methods(grid):
 
 
 def merge_table(grid):
-    """Losses of QLoRA beside 4 bits and merged, after brief and whole runs."""
-    columns = {
-        "size of the update, %": ("size", 100),
-        "kept in 4 bits, %": ("kept", 100),
-        "loss beside 4 bits": ("loss_beside", 1),
-        "into the rounded, 16 bits": ("loss_rounded", 1),
-        "into the original, 16 bits": ("loss_original", 1),
-        "into 4 bits": ("loss_again", 1),
+    """Exact reports and loss of QLoRA beside 4 bits and merged in three ways."""
+    places = {
+        "beside": "beside the 4 bits, as it was trained",
+        "rounded": "into the rounded weights, 16 bits",
+        "original": "into the original weights, 16 bits",
+        "again": "into 4 bits, by merge_and_unload",
     }
     found = {}
-    for steps in (runs.BRIEF, runs.STEPS):
-        some = grid.select(method="qlora", steps=steps)
-        found[f"{steps} updates"] = {
-            label: (factor * some.values(key)).mean().round(3)
-            for label, (key, factor) in columns.items()
-        }
-    return pd.DataFrame(found)
+    some = method_rows(grid, "qlora")
+    for key, label in places.items():
+        found[label] = {"loss, nats": round(some.values(f"loss_{key}").mean(), 3)}
+        if f"exact_{key}" in some[0]:
+            share = 100 * some.values(f"exact_{key}").mean()
+            found[label]["exact reports, %"] = f"{share:.0f}"
+    return pd.DataFrame.from_dict(found, orient="index").fillna("")
 
 
 def show_kept(size, kept):
