@@ -236,10 +236,10 @@ def merged(tuned, tokenizer, some):
 
 
 def cells():
-    """QLoRA first, with brief runs for small updates, then the others."""
+    """QLoRA first, then LoRA, then brief runs for small updates."""
     grid = [dict(method="qlora", seed=seed, steps=STEPS) for seed in SEEDS]
-    grid += [dict(method="qlora", seed=seed, steps=BRIEF) for seed in SEEDS]
-    return grid + [dict(method="lora", seed=seed, steps=STEPS) for seed in SEEDS]
+    grid += [dict(method="lora", seed=seed, steps=STEPS) for seed in SEEDS]
+    return grid + [dict(method="qlora", seed=seed, steps=BRIEF) for seed in SEEDS]
 
 
 @experiment(
