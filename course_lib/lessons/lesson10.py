@@ -246,7 +246,7 @@ def as_the_library_comes():
     return model, tokenizer
 
 
-def checkpointed_step(model, checkpointing, batch=2, length=128):
+def checkpointed_step(model, checkpointing, batch=1, length=128):
     """(bytes kept for the backward pass, gradient) of a step of adapters."""
     if checkpointing:
         options = dict(use_reentrant=False)
