@@ -3,6 +3,9 @@
 The runs of SmolLM2 and their grids are in `lesson10_reports`.
 """
 
+import ctypes
+import gc
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +43,13 @@ PLANS = {
     "QLoRA": Options("qlora", prepared=False),
     "without checkpoints": Options("qlora", prepared=False, checkpointing=False),
 }
+
+
+def release():
+    """Give memory that is free again back to the system; glibc keeps it otherwise."""
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 # -- sixteen levels ---------------------------------------------------------------
