@@ -207,6 +207,8 @@ def check_cached_features(learner, rng):
         after = (given["probe"] @ W.T + b).tanh()
         if not close(output, after * given["mask"] if mode else after):
             raise Wrong("mode", credit=2 / 3)
+        for size in expect(sizes, kind=list):
+            expect(size, kind=int)
         if sizes != [batch] * (n // batch) + [n % batch]:
             raise Wrong("batch", credit=2 / 3)
 
