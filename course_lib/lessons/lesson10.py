@@ -316,6 +316,7 @@ def served_wrong(model, tokenizer, data):
         "no end of the turn": (right, "left", [0]),
     }
     found = {}
+    release()
     with language_models.expanded(model):
         for name, (starts, side, ends) in ways.items():
             written = _answered(model, tokenizer, starts, side, ends)
