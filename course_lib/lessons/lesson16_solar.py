@@ -1,0 +1,294 @@
+"""Grids of lesson 16 on solar cells: defects without a defect label, and search.
+
+Set before looking, from the paper on PatchCore: the stages of strides 8 and 16 (there
+layer2 and layer3 of a ResNet, here stage3 and stage5), neighbourhoods of 3 x 3, one
+patch in a hundred remembered.  No defective cell was used for any choice.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from course_lib import datasets
+from course_lib.analysis import probes
+from course_lib.datasets import solar_cells
+from course_lib.lessons import solar
+from course_lib.lessons.results import experiment
+from course_lib.methods import patch_memory
+from course_lib.methods.patch_memory import PatchMemory
+from course_lib.methods.product_quantization import ProductQuantizer
+from course_lib.models import features, zoo
+
+STAGES = ("stage3", "stage5")
+NORMAL = 300  # functional cells that are remembered, drawn by the seed
+COUNTS = (5, 10, 25, 50, 100, 200)  # labels a class of the supervised probe
+FINE = 192  # pixels a side of patches_fine
+UNLABELLED = ("patches", "patches_kind", "patches_random", "pooled", "brightness")
+TRIED = 40  # functional cells, and test cells, of a short cell
+
+
+@lru_cache(maxsize=2)
+def backbone_of(pretrained):
+    """Lite0 with ImageNet's weights or with random ones."""
+    return zoo.load(solar.BACKBONE, pretrained=pretrained)
+
+
+@lru_cache(maxsize=4)
+def patches_of(split, pretrained=True, size=solar_cells.SIZE):
+    """Patches (N, h, w, F) of all functional training or of all test cells."""
+    data = datasets.solar_cells.load(split, size=size)
+    images = data.images[data.labels == 0] if split == "train" else data.images
+    return patch_memory.patches(backbone_of(pretrained), images, STAGES)
+
+
+def normal_rows(n, seed, kind=None):
+    """Places of n functional cells among those of the training part."""
+    train = solar.cells("train")
+    kinds = train.metadata["kind"][train.labels == 0]
+    there = np.flatnonzero(kinds == kind) if kind else np.arange(len(kinds))
+    return np.random.default_rng(seed).permutation(there)[:n]
+
+
+def remembered(P, T, rows, seed):
+    """Scores of the patches T of the memory of the rows of P."""
+    return PatchMemory.of(P[rows], seed=seed).scores(T)
+
+
+def by_kind(P, T, seed, n):
+    """Scores where mono and poly cells have a memory each."""
+    kinds, scores = solar.cells("test").metadata["kind"], np.zeros(len(T))
+    for kind in solar_cells.KINDS:
+        own = kinds == kind
+        scores[own] = remembered(P, T[own], normal_rows(n, seed, kind), seed)
+    return scores
+
+
+def nearest_cell(seed, n):
+    """Distance of each test cell to the nearest remembered one, by pooled features."""
+    X, T = (solar.represented("frozen", split) for split in ("train", "test"))
+    X = X[solar.cells("train").labels == 0][normal_rows(n, seed)]
+    return torch.cdist(torch.tensor(T), torch.tensor(X)).amin(dim=1).numpy()
+
+
+def supervised(labels, seed):
+    """Probability of a defect by logistic regression on frozen features.
+
+    Its penalty is chosen by cross-validation inside the labelled cells.
+    """
+    X, T = (solar.represented("frozen", split) for split in ("train", "test"))
+    rows = solar.rows("train", labels, seed)
+    y, t = solar.cells("train").labels[rows], solar.cells("test").labels
+    return probes.linear_probe(X[rows], y, T, t, seed=seed).probabilities[:, 1]
+
+
+def scores_of(method, labels, seed, few):
+    """How defective each test cell looks, (N,)."""
+    n = TRIED if few else NORMAL
+    if method == "brightness":  # broken parts of a cell stay dark
+        return -solar.cells("test").images.mean(axis=(1, 2, 3))
+    if method == "supervised":
+        return supervised(labels, seed)
+    if method == "pooled":
+        return nearest_cell(seed, n)
+    if few:
+        return of_few(method, seed)
+    size = FINE if method == "patches_fine" else solar_cells.SIZE
+    P, T = (patches_of(s, method != "patches_random", size) for s in ("train", "test"))
+    if method == "patches_kind":
+        return by_kind(P, T, seed, n)
+    return remembered(P, T, normal_rows(n, seed), seed)
+
+
+def of_few(method, seed):
+    """Scores of the first test cells of a memory of few cells, for a short cell."""
+    train, backbone = solar.cells("train"), backbone_of(method != "patches_random")
+    images = train.images[train.labels == 0][normal_rows(TRIED, seed)]
+    P = patch_memory.patches(backbone, images, STAGES)
+    T = patch_memory.patches(backbone, solar.cells("test").images[:TRIED], STAGES)
+    return remembered(P, T, np.arange(TRIED), seed)
+
+
+def aurocs(scores):
+    """AUROC of all test cells and of each kind: 1 is perfect, .5 chance."""
+    from sklearn.metrics import roc_auc_score
+
+    test = solar.cells("test")
+    y, kinds = test.labels[: len(scores)], test.metadata["kind"][: len(scores)]
+    found = {"auroc": roc_auc_score(y, scores)}
+    for kind in solar_cells.KINDS:
+        own = kinds == kind
+        found[f"auroc_{kind}"] = roc_auc_score(y[own], scores[own])
+    return found
+
+
+@experiment(
+    "solar_defects",
+    grid=[
+        dict(method=method, labels=0, seed=seed)
+        for method in UNLABELLED
+        for seed in range(10)
+    ]
+    + [
+        dict(method="supervised", labels=n, seed=seed)
+        for n in COUNTS
+        for seed in range(10)
+    ]
+    + [dict(method="patches_fine", labels=0, seed=seed) for seed in range(5)],
+    sample=[dict(method="brightness", labels=0, seed=0)],
+    short=[
+        dict(method="brightness", labels=0, seed=0),
+        dict(method="patches", labels=0, seed=0, fraction=0.1),
+    ],
+    tolerance={"auroc": 0.01, "auroc_mono": 0.02, "auroc_poly": 0.02},
+    data=solar.FILES,
+)
+def solar_defects(method, labels, seed, fraction=1.0):
+    """AUROC of one way to find defective cells, with or without labels of defects."""
+    return aurocs(scores_of(method, labels, seed, few=fraction < 1))
+
+
+# -- search ------------------------------------------------------------------------
+
+NUMBERS = 128  # of a whitened or a learned vector
+EMBEDDINGS = ("pixels", "random", "lite0", "whitened", "learned")
+RATE = 3e-3  # of `metric`: of 1e-3, 3e-3 and 1e-2 the best on validation cells
+BYTES = (4, 8, 16, 32, 64)  # of a code; each is one part of the vector
+
+
+def disturbed(images, seed):
+    """The same cells as another camera may see them: uint8 (N, H, W, 3).
+
+    Mirrored or upside down by a coin each, turned by up to 10 degrees, cut to 80 to
+    100 per cent of the side, lighter or darker by up to 30 per cent, with noise.
+    """
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import functional as TF
+
+    rng, out = np.random.default_rng(seed), np.empty_like(images)
+    side, smooth = images.shape[1], InterpolationMode.BILINEAR
+    for i, image in enumerate(images):
+        x = torch.from_numpy(image[..., :1].astype(np.float32)).permute(2, 0, 1)
+        x = TF.hflip(x) if rng.integers(2) else x
+        x = TF.vflip(x) if rng.integers(2) else x
+        x = TF.rotate(x, float(rng.uniform(-10, 10)), smooth)
+        cut = int(side * rng.uniform(0.8, 1))
+        top, left = rng.integers(0, side - cut + 1, 2)
+        x = TF.resized_crop(x, int(top), int(left), cut, cut, [side, side], smooth)
+        x = x * rng.uniform(0.7, 1.3) + 5 * rng.standard_normal((side, side))
+        out[i] = x.clamp(0, 255).round()[0, :, :, None].byte().numpy()
+    return out
+
+
+@lru_cache(maxsize=8)
+def embedded(embedding, split, seed=None):
+    """Vectors of all cells of a split, also the doubtful; seed: of the disturbance."""
+    images = datasets.solar_cells.load(split, labels="levels").images
+    images = images if seed is None else disturbed(images, seed)
+    if embedding == "pixels":  # 32 x 32, each picture to mean 0
+        X = images[:, 1::3, 1::3, 0].reshape(len(images), -1).astype(np.float32)
+        return X - X.mean(axis=1, keepdims=True)
+    return features.extract(backbone_of(embedding != "random"), images)
+
+
+def unit(X):
+    """Rows of length 1: their dot products are cosines."""
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def whitening(X, numbers=NUMBERS):
+    """A function that turns features into ``numbers`` uncorrelated ones of variance 1.
+
+    Fitted on the rows of X (N, F); no labels.  Jégou & Chum 2012.
+    """
+    from sklearn.decomposition import PCA
+
+    return PCA(numbers, whiten=True, random_state=0).fit(X).transform
+
+
+def metric(A, B, lr=RATE, steps=200, temperature=0.1, batch=128, seed=0):
+    """A linear map learned from pairs: A[i] and B[i] (N, F) are the same cell.
+
+    InfoNCE (van den Oord et al. 2018): the cosine of a pair shall be the highest among
+    those of a batch.  It starts as the whitening of A; lr: in units of the size of its
+    weights.  Returns a function.
+    """
+    from sklearn.decomposition import PCA
+
+    pca = PCA(NUMBERS, whiten=True, random_state=0).fit(A)
+    W = torch.tensor(pca.components_.T / np.sqrt(pca.explained_variance_)).float()
+    middle = torch.tensor(pca.mean_).float()
+    W = (W / W.square().mean().sqrt()).requires_grad_()  # cosines do not see the scale
+    A, B = (torch.tensor(X) - middle for X in (A, B))
+    optimizer = torch.optim.Adam([W], lr=lr)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        rows = torch.randperm(len(A), generator=generator)[:batch]
+        a, b = (torch.nn.functional.normalize(X[rows] @ W) for X in (A, B))
+        logits = a @ b.T / temperature  # (batch, batch)
+        loss = torch.nn.functional.cross_entropy(logits, torch.arange(len(rows)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    learned, middle = W.detach().numpy(), middle.numpy()
+    return lambda X: (X - middle) @ learned
+
+
+@lru_cache(maxsize=2)
+def mapping(embedding):
+    """What is done to the features before they are compared; fitted on train cells."""
+    if embedding == "whitened":
+        return whitening(embedded("lite0", "train"))
+    if embedding == "learned":
+        return metric(embedded("lite0", "train"), embedded("lite0", "train", 1000))
+    return lambda X: X
+
+
+def sought(embedding, seed, split="test"):
+    """(queries, gallery): unit vectors of disturbed and of original cells."""
+    base = embedding if embedding in ("pixels", "random") else "lite0"
+    queries, gallery = embedded(base, split, seed), embedded(base, split)
+    return tuple(unit(mapping(embedding)(X)) for X in (queries, gallery))
+
+
+def recall(similar, groups, k):
+    """Share of queries with a cell of their own group among the k most similar.
+
+    similar (N, N): row i is the query made of cell i.
+    """
+    near = np.argsort(-similar, axis=1, kind="stable")[:, :k]
+    return float((groups[near] == groups[:, None]).any(axis=1).mean())
+
+
+def test_groups():
+    """Groups of near-duplicates of the test cells: any of these is a find."""
+    return datasets.solar_cells.load("test", labels="levels").metadata["group"]
+
+
+@experiment(
+    "solar_search",
+    grid=[
+        dict(embedding=embedding, bytes=0, seed=seed)
+        for embedding in EMBEDDINGS
+        for seed in range(10)
+    ]
+    + [
+        dict(embedding="whitened", bytes=size, seed=seed)
+        for size in BYTES
+        for seed in range(10)
+    ],
+    sample=[dict(embedding="pixels", bytes=0, seed=0)],
+    tolerance={"recall_1": 0.01, "recall_10": 0.01},
+    data=solar.FILES,
+)
+def solar_search(embedding, bytes, seed):
+    """Recall of the very cell of a disturbed picture; bytes: of a stored code."""
+    queries, gallery = sought(embedding, seed)
+    if bytes:
+        known = unit(mapping(embedding)(embedded("lite0", "train")))
+        quantizer = ProductQuantizer.fitted(known, bytes, seed)
+        similar = -quantizer.distances(queries, quantizer.encode(gallery))
+    else:
+        similar = queries @ gallery.T
+    groups = test_groups()
+    return {f"recall_{k}": recall(similar, groups, k) for k in (1, 10)}
