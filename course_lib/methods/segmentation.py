@@ -73,9 +73,12 @@ class Segmenter(nn.Module):
 
 
 def iou(logits: torch.Tensor, masks: torch.Tensor) -> float:
-    """Intersection over union of the pixels above 0 and the masks, all pictures."""
+    """Intersection over union of the pixels above 0 and the masks, all pictures.
+
+    0 where neither has a pixel.
+    """
     found, wanted = logits > 0, masks > 0.5
-    return float((found & wanted).sum() / (found | wanted).sum().clamp(min=1))
+    return int((found & wanted).sum()) / max(1, int((found | wanted).sum()))
 
 
 def fit(logits_of, module, masks, validate, *, steps, lr, seed=0):
