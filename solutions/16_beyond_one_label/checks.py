@@ -242,7 +242,7 @@ def recalls(Z, groups, k):
     }
 
 
-def check_recall_bug(learner, rng):
+def check_recall_at_k(learner, rng):
     """Lengths that differ, groups of one to four pictures, k of 2 to 5."""
     while True:
         cases = []
@@ -324,8 +324,10 @@ def check_labels_worth(learner, rng):
         "none": ({10: 3, 25: 4, 50: 0.3}, 8),
     }
     arguments = [(*drawn(rng, gains, S), t[S]) for gains, S in cases.values()]
+    pairs = [(m, list(probe.items()), t) for m, probe, t in arguments]
     found = learner.run(
-        "result = [labels_worth(*case) for case in arguments]", arguments=arguments
+        "result = [labels_worth(m, dict(pairs), t) for m, pairs, t in cases]",
+        cases=pairs,
     )
     expect(found, "labels", kind=(list, tuple), length=len(cases))
     won = [winners(*case) for case in arguments]
