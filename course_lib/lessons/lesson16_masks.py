@@ -15,8 +15,11 @@ from course_lib.methods.segmentation import PyramidHead, Scaled, Segmenter
 from course_lib.models import zoo
 from course_lib.pretraining import patterns, shapes, textures
 
-MASKS = (5, 20, 80)
-WAYS = ("frozen", "frozen_random", "scratch")
+COUNTS = {  # of masks, by way
+    "frozen": (5, 20, 80),
+    "frozen_random": (5, 20, 80),
+    "scratch": (20, 80),
+}
 SIZES = {"validation": 40, "test": 200}
 SIDE = 64
 STEPS = 300
@@ -109,15 +112,19 @@ def scratch(images, masks, lr, seed, steps, part=1.0):
     return reached, score("test")
 
 
+def cells():
+    """The cells of `few_masks`."""
+    return [
+        dict(way=way, masks=n, seed=seed)
+        for way, counts in COUNTS.items()
+        for n in counts
+        for seed in range(5)
+    ]
+
+
 @experiment(
     "few_masks",
-    grid=[
-        dict(way=way, masks=n, seed=seed)
-        for way in WAYS
-        for n in MASKS
-        for seed in range(5)
-        if way != "scratch" or n > MASKS[0]
-    ],
+    grid=cells(),
     sample=[dict(way="frozen", masks=5, seed=0)],
     short=[
         dict(way="frozen", masks=5, seed=0, fraction=0.2),

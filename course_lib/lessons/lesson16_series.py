@@ -17,7 +17,13 @@ from course_lib.methods import random_kernels
 from course_lib.models import features, zoo
 
 TARGETS = {"JapaneseVowels": "speech", "ACSF1": "power", "BasicMotions": "motion"}
-WAYS = ("imagenet", "random", "pixels", "rocket", "rocket_levels")
+SEEDS = {  # of each way
+    "imagenet": range(10),
+    "pixels": range(10),
+    "rocket": range(5),
+    "random": range(5),
+    "rocket_levels": range(5),
+}
 FILES = ("assets/series", "assets/efficientnet-lite0")
 
 
@@ -93,14 +99,20 @@ def ridge(X, y, T):
     return make_pipeline(StandardScaler(), model).fit(X, y).predict(T)
 
 
+def cells():
+    """The cells of `series_pictures`; ACSF1 comes without levels."""
+    return [
+        dict(way=way, target=target, seed=seed)
+        for way, seeds in SEEDS.items()
+        for target in TARGETS
+        for seed in seeds
+        if (way, target) != ("rocket_levels", "ACSF1")
+    ]
+
+
 @experiment(
     "series_pictures",
-    grid=[
-        dict(way=way, target=target, seed=seed)
-        for target in TARGETS
-        for way in WAYS
-        for seed in range(10)
-    ],
+    grid=cells(),
     sample=[
         dict(way="rocket", target="JapaneseVowels", seed=0),
         dict(way="imagenet", target="BasicMotions", seed=0),

@@ -23,7 +23,7 @@ from course_lib.models import features, zoo
 STAGES = ("stage3", "stage5")
 NORMAL = 300  # functional cells that are remembered, drawn by the seed
 COUNTS = (5, 10, 25, 50, 100, 200)  # labels a class of the supervised probe
-FINE = 192  # pixels a side of patches_fine
+FINE, FINE_SEEDS = 192, range(0)  # pixels a side of patches_fine, and its seeds
 UNLABELLED = ("patches", "patches_kind", "patches_random", "pooled", "brightness")
 TRIED = 40  # functional cells, and test cells, of a short cell
 
@@ -122,19 +122,21 @@ def aurocs(scores):
     return found
 
 
+def defect_cells():
+    """The cells of `solar_defects`: ways without labels, then the supervised probe."""
+    ways = [(method, 0, range(10)) for method in UNLABELLED]
+    ways += [("supervised", n, range(10)) for n in COUNTS]
+    ways += [("patches_fine", 0, FINE_SEEDS)]
+    return [
+        dict(method=method, labels=n, seed=seed)
+        for method, n, seeds in ways
+        for seed in seeds
+    ]
+
+
 @experiment(
     "solar_defects",
-    grid=[
-        dict(method=method, labels=0, seed=seed)
-        for method in UNLABELLED
-        for seed in range(10)
-    ]
-    + [
-        dict(method="supervised", labels=n, seed=seed)
-        for n in COUNTS
-        for seed in range(10)
-    ]
-    + [dict(method="patches_fine", labels=0, seed=seed) for seed in range(5)],
+    grid=defect_cells(),
     sample=[dict(method="brightness", labels=0, seed=0)],
     short=[
         dict(method="brightness", labels=0, seed=0),
@@ -153,7 +155,7 @@ def solar_defects(method, labels, seed, fraction=1.0):
 NUMBERS = 128  # of a whitened or a learned vector
 EMBEDDINGS = ("pixels", "random", "lite0", "whitened", "learned")
 RATE = 3e-3  # of `metric`: of 1e-3, 3e-3 and 1e-2 the best on validation cells
-BYTES = (4, 8, 16, 32, 64)  # of a code; each is one part of the vector
+BYTES = (4, 8, 16, 32)  # of a code; each is one part of the vector
 
 
 def disturbed(images, seed):
@@ -265,18 +267,19 @@ def test_groups():
     return datasets.solar_cells.load("test", labels="levels").metadata["group"]
 
 
-@experiment(
-    "solar_search",
-    grid=[
-        dict(embedding=embedding, bytes=0, seed=seed)
-        for embedding in EMBEDDINGS
-        for seed in range(10)
-    ]
-    + [
+def search_cells():
+    """The cells of `solar_search`: whole vectors, then codes of them."""
+    whole = [dict(embedding=e, bytes=0, seed=s) for e in EMBEDDINGS for s in range(5)]
+    return whole + [
         dict(embedding="whitened", bytes=size, seed=seed)
         for size in BYTES
-        for seed in range(10)
-    ],
+        for seed in range(5)
+    ]
+
+
+@experiment(
+    "solar_search",
+    grid=search_cells(),
     sample=[dict(embedding="pixels", bytes=0, seed=0)],
     tolerance={"recall_1": 0.01, "recall_10": 0.01},
     data=solar.FILES,
