@@ -18,12 +18,16 @@ from course_lib.pretraining import patterns, shapes, textures
 COUNTS = {  # of masks, by way
     "frozen": (5, 20, 80),
     "frozen_random": (5, 20, 80),
-    "scratch": (20, 80),
+    "scratch": (80,),
 }
 SIZES = {"validation": 40, "test": 200}
 SIDE = 64
 STEPS = 300
-RATES = {"frozen": (3e-3, 1e-2), "frozen_random": (3e-3, 1e-2), "scratch": (1e-3, 3e-3)}
+RATES = {  # tried; from random weights that of solar.RATES alone, for it takes longest
+    "frozen": (3e-3, 1e-2),
+    "frozen_random": (3e-3, 1e-2),
+    "scratch": (3e-3,),
+}
 FIRST = {"validation": 160_001, "test": 160_002, "train": 160_010}  # seeds
 
 
@@ -128,13 +132,13 @@ def cells():
     sample=[dict(way="frozen", masks=5, seed=0)],
     short=[
         dict(way="frozen", masks=5, seed=0, fraction=0.2),
-        dict(way="scratch", masks=20, seed=0, fraction=0.04),
+        dict(way="scratch", masks=80, seed=0, fraction=0.04),
     ],
     tolerance={"iou": 0.02, "val_iou": 0.02},
     data=("assets/efficientnet-lite0",),
 )
 def few_masks(way, masks, seed, fraction=1.0):
-    """IoU on the test pictures, at the better of two rates on validation pictures."""
+    """IoU on the test pictures, at the rate that is best on validation pictures."""
     images, wanted = drawn(masks, FIRST["train"] + seed)
     steps, found = updates(STEPS, fraction), []
     for lr in RATES[way]:
