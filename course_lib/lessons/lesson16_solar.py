@@ -271,7 +271,7 @@ def search_cells():
     """The cells of `solar_search`: whole vectors, then codes of them."""
     whole = [dict(embedding=e, bytes=0, seed=s) for e in EMBEDDINGS for s in range(5)]
     return whole + [
-        dict(embedding="whitened", bytes=size, seed=seed)
+        dict(embedding="learned", bytes=size, seed=seed)
         for size in BYTES
         for seed in range(5)
     ]
