@@ -5,13 +5,11 @@ import numpy as np
 from course_lib import datasets
 from course_lib.analysis import statistics
 from course_lib.lessons import lesson16_masks, lesson16_series, lesson16_solar
-from course_lib.lessons.results import Grid
 from course_lib.show import plots
 
 NAMES = {
     "patches": "patches, ImageNet",
     "patches_kind": "patches, a memory a kind",
-    "patches_fine": "patches, 192 pixels",
     "patches_random": "patches, random weights",
     "pooled": "whole cells, ImageNet",
     "brightness": "brightness alone",
@@ -19,7 +17,6 @@ NAMES = {
 }
 EMBEDDINGS = {
     "pixels": "pixels",
-    "random": "random weights",
     "lite0": "ImageNet",
     "whitened": "ImageNet, whitened",
     "learned": "ImageNet, map learned",
@@ -92,7 +89,7 @@ def show_defects(grid):
     plots.show(
         fig,
         alt="AUROC on solar cells. The supervised probe rises with its labels; the "
-        "ways without labels are flat lines, ten seeds each.",
+        "ways without labels are flat lines, five draws each.",
     )
 
 
@@ -144,24 +141,21 @@ def show_masks(images, masks, logits, value):
 def show_few_masks(grid):
     """IoU over the number of masks, by way."""
     counts, lines = grid.curves("iou", "masks", "way", partial=True)
-    most = counts[-1]
-    ahead = grid.select(way="frozen", masks=most).minus(
-        grid.select(way="scratch", masks=most), "iou"
-    )
-    names = {"frozen_random": "frozen, random weights"}
+    best = grid.values("iou", way="frozen", masks=counts[-1]).mean()
+    alone = grid.values("iou", way="scratch", masks=counts[-1]).mean()
+    names = {"frozen_random": "frozen, random weights", "scratch": "scratch, one run"}
     fig = plots.line_with_spread(
         counts,
         {names.get(way, way): values for way, values in lines.items()},
         log_x=True,
         xlabel="pictures with a mask",
         ylabel="IoU, 200 test pictures",
-        title=f"With {most} masks frozen minus scratch is {100 * ahead.mean:+.0f} "
-        "points of IoU",
+        title=f"With {counts[-1]} masks: frozen {best:.2f}, from scratch {alone:.2f}",
     )
     plots.show(
         fig,
-        alt="IoU against the number of masks for a head on frozen ImageNet maps, on "
-        "random maps, and for the whole network from scratch; five seeds.",
+        alt="IoU against the number of masks for a head on frozen ImageNet maps; with "
+        "most masks also on random maps, and for the whole network from scratch.",
     )
 
 
@@ -193,48 +187,50 @@ def show_search(shown, best, right, seed=0):
     )
 
 
-def recall_gain(grid, better, than="lite0"):
-    """Recall at 1 of one kind of vector minus another's, paired by seed."""
-    whole = grid.select(bytes=0)
-    rows = (whole.select(embedding=embedding) for embedding in (better, than))
-    return Grid.minus(*rows, "recall_1")
+def show_recall(found):
+    """Recall by kind of vector, at 1 and at 10, with Wilson's intervals.
 
-
-def show_recall(grid):
-    """Recall of the first one found, by kind of vector."""
-    whole = grid.select(bytes=0)
-    bars = {
-        name: whole.values("recall_1", embedding=embedding)
-        for embedding, name in EMBEDDINGS.items()
-    }
-    gains = [recall_gain(grid, name).mean for name in ("whitened", "learned")]
-    fig = plots.bars_with_spread(
-        bars,
-        ylabel="recall at 1",
-        title="Recall at 1: whitening {:+.0f} points, a learned map {:+.0f}".format(
-            *(100 * gain for gain in gains)
-        ),
+    found: what lesson16_solar.search gives.
+    """
+    fig, ax = plots.new(height=3.0)
+    for i, k in enumerate((1, 10)):
+        rows = [found[embedding][k] for embedding in EMBEDDINGS]
+        ends = np.array([statistics.wilson_interval(r.sum(), len(r)) for r in rows])
+        means = np.array([row.mean() for row in rows])
+        ax.errorbar(
+            means,
+            np.arange(len(rows)) + 0.12 * (2 * i - 1),
+            xerr=np.abs(ends.T - means),
+            color=plots.COLOURS[i],
+            marker=plots.MARKERS[i],
+            linestyle="none",
+            capsize=3,
+            label=f"recall at {k}",
+        )
+    ax.set_yticks(range(len(EMBEDDINGS)), list(EMBEDDINGS.values()))
+    ax.invert_yaxis()
+    plain, best = (found[name][1].mean() for name in ("lite0", "learned"))
+    ax.set(
+        xlabel=f"share of {len(rows[0])} queries, with 95 % interval",
+        xlim=(0, 1),
+        title=f"Recall at 1: plain features {plain:.2f}, a learned map {best:.2f}",
     )
+    plots.clear_legend(ax)
     plots.show(
         fig,
-        alt="Bars of recall at 1 for pixels, random weights, ImageNet features, the "
-        "same whitened, and under a learned map; five disturbances each.",
+        alt="Recall at 1 and at 10 for pixels, ImageNet features, the same whitened, "
+        "and the same under a learned map. The learned map is far ahead.",
     )
 
 
-def show_bytes(grid):
+def show_bytes(found):
     """Recall over the bytes of a code, beside that of whole vectors."""
-    codes = grid.select(embedding="learned", bytes=lesson16_solar.BYTES)
-    whole = grid.select(embedding="learned", bytes=0)
-    sizes, lines = sorted({row["bytes"] for row in codes}), {}
+    sizes, lines = lesson16_solar.BYTES, {}
     for k in (1, 10):
-        lines[f"recall at {k}, codes"] = np.stack(
-            [codes.values(f"recall_{k}", bytes=size) for size in sizes], axis=1
-        )
-        known = whole.values(f"recall_{k}")[:, None]
-        lines[f"recall at {k}, whole vectors"] = np.repeat(known, len(sizes), axis=1)
-    most = sizes[-1]
-    lost = codes.select(bytes=most).minus(whole, "recall_1")
+        lines[f"at {k}, codes"] = [[found[size][k].mean() for size in sizes]]
+        whole = found["learned"][k].mean()
+        lines[f"at {k}, whole vectors"] = [[whole] * len(sizes)]
+    lost = found["learned"][1].mean() - found[sizes[-1]][1].mean()
     full = 4 * lesson16_solar.NUMBERS
     fig = plots.line_with_spread(
         sizes,
@@ -242,12 +238,12 @@ def show_bytes(grid):
         log_x=True,
         xlabel="bytes a cell",
         ylabel="recall",
-        title=f"{most} bytes instead of {full}: {100 * lost.mean:+.1f} points at 1",
+        title=f"{sizes[-1]} bytes instead of {full} cost {100 * lost:.1f} points at 1",
     )
     plots.show(
         fig,
         alt="Recall at 1 and at 10 against the bytes of a product quantizer's code, "
-        "beside the recall of whole vectors; five seeds.",
+        "beside the recall of whole vectors.",
     )
 
 
@@ -255,18 +251,18 @@ def show_bytes(grid):
 
 
 def show_pictures():
-    """Two series of each set as the pictures that the network sees."""
+    """Three series of each set as the pictures that the network sees."""
     images, titles = [], []
     for target, what in lesson16_series.TARGETS.items():
         data = lesson16_series.pictures(target, "train")
-        for label in (0, 1):
+        for label in (0, 1, 2):
             images.append(data.images[np.flatnonzero(data.labels == label)[0]])
             titles.append(f"{what} {label + 1}")
-    fig = plots.image_grid(images, titles, title="Speech, power and motion as pictures")
+    fig = plots.image_grid(images, titles, title="Speech and power as pictures")
     plots.show(
         fig,
-        alt="Two grey pictures each of speech, of power drawn by appliances and of the "
-        "motion of a wrist; time runs to the right.",
+        alt="Grey pictures of speech and of power drawn by appliances; time runs "
+        "to the right.",
     )
 
 
@@ -302,8 +298,8 @@ def show_ways(grid):
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), title="mean, 95 %")
     plots.show(
         fig,
-        alt="Balanced accuracy on speech, power and motion for pictures read by "
-        "ImageNet weights, by random weights and as pixels, and for random kernels.",
+        alt="Balanced accuracy on speech and power for pictures read by ImageNet "
+        "weights, by random weights and as pixels, and for random kernels.",
     )
 
 

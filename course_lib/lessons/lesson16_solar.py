@@ -1,4 +1,4 @@
-"""Grids of lesson 16 on solar cells: defects without a defect label, and search.
+"""Lesson 16 on solar cells: defects without a defect label, and search.
 
 Set before looking, from the paper on PatchCore: the stages of strides 8 and 16 (there
 layer2 and layer3 of a ResNet, here stage3 and stage5), neighbourhoods of 3 x 3, one
@@ -14,18 +14,17 @@ from course_lib import datasets
 from course_lib.analysis import probes
 from course_lib.datasets import solar_cells
 from course_lib.lessons import solar
-from course_lib.lessons.results import experiment
+from course_lib.lessons.results import Grid
 from course_lib.methods import patch_memory
 from course_lib.methods.patch_memory import PatchMemory
 from course_lib.methods.product_quantization import ProductQuantizer
 from course_lib.models import features, zoo
 
 STAGES = ("stage3", "stage5")
-NORMAL = 300  # functional cells that are remembered, drawn by the seed
-COUNTS = (5, 10, 25, 50, 100, 200)  # labels a class of the supervised probe
-FINE, FINE_SEEDS = 192, range(0)  # pixels a side of patches_fine, and its seeds
+NORMAL = 200  # functional cells that are remembered, drawn by the seed
+COUNTS = (5, 10, 25, 50, 100)  # labels a class of the supervised probe
+SEEDS = range(5)
 UNLABELLED = ("patches", "patches_kind", "patches_random", "pooled", "brightness")
-TRIED = 40  # functional cells, and test cells, of a short cell
 
 
 @lru_cache(maxsize=2)
@@ -35,9 +34,9 @@ def backbone_of(pretrained):
 
 
 @lru_cache(maxsize=4)
-def patches_of(split, pretrained=True, size=solar_cells.SIZE):
+def patches_of(split, pretrained=True):
     """Patches (N, h, w, F) of all functional training or of all test cells."""
-    data = datasets.solar_cells.load(split, size=size)
+    data = solar.cells(split)
     images = data.images[data.labels == 0] if split == "train" else data.images
     return patch_memory.patches(backbone_of(pretrained), images, STAGES)
 
@@ -55,19 +54,19 @@ def remembered(P, T, rows, seed):
     return PatchMemory.of(P[rows], seed=seed).scores(T)
 
 
-def by_kind(P, T, seed, n):
+def by_kind(P, T, seed):
     """Scores where mono and poly cells have a memory each."""
     kinds, scores = solar.cells("test").metadata["kind"], np.zeros(len(T))
     for kind in solar_cells.KINDS:
         own = kinds == kind
-        scores[own] = remembered(P, T[own], normal_rows(n, seed, kind), seed)
+        scores[own] = remembered(P, T[own], normal_rows(NORMAL, seed, kind), seed)
     return scores
 
 
-def nearest_cell(seed, n):
+def nearest_cell(seed):
     """Distance of each test cell to the nearest remembered one, by pooled features."""
     X, T = (solar.represented("frozen", split) for split in ("train", "test"))
-    X = X[solar.cells("train").labels == 0][normal_rows(n, seed)]
+    X = X[solar.cells("train").labels == 0][normal_rows(NORMAL, seed)]
     return torch.cdist(torch.tensor(T), torch.tensor(X)).amin(dim=1).numpy()
 
 
@@ -82,31 +81,18 @@ def supervised(labels, seed):
     return probes.linear_probe(X[rows], y, T, t, seed=seed).probabilities[:, 1]
 
 
-def scores_of(method, labels, seed, few):
+def scores_of(method, labels, seed):
     """How defective each test cell looks, (N,)."""
-    n = TRIED if few else NORMAL
     if method == "brightness":  # broken parts of a cell stay dark
         return -solar.cells("test").images.mean(axis=(1, 2, 3))
     if method == "supervised":
         return supervised(labels, seed)
     if method == "pooled":
-        return nearest_cell(seed, n)
-    if few:
-        return of_few(method, seed)
-    size = FINE if method == "patches_fine" else solar_cells.SIZE
-    P, T = (patches_of(s, method != "patches_random", size) for s in ("train", "test"))
+        return nearest_cell(seed)
+    P, T = (patches_of(s, method != "patches_random") for s in ("train", "test"))
     if method == "patches_kind":
-        return by_kind(P, T, seed, n)
-    return remembered(P, T, normal_rows(n, seed), seed)
-
-
-def of_few(method, seed):
-    """Scores of the first test cells of a memory of few cells, for a short cell."""
-    train, backbone = solar.cells("train"), backbone_of(method != "patches_random")
-    images = train.images[train.labels == 0][normal_rows(TRIED, seed)]
-    P = patch_memory.patches(backbone, images, STAGES)
-    T = patch_memory.patches(backbone, solar.cells("test").images[:TRIED], STAGES)
-    return remembered(P, T, np.arange(TRIED), seed)
+        return by_kind(P, T, seed)
+    return remembered(P, T, normal_rows(NORMAL, seed), seed)
 
 
 def aurocs(scores):
@@ -114,7 +100,7 @@ def aurocs(scores):
     from sklearn.metrics import roc_auc_score
 
     test = solar.cells("test")
-    y, kinds = test.labels[: len(scores)], test.metadata["kind"][: len(scores)]
+    y, kinds = test.labels, test.metadata["kind"]
     found = {"auroc": roc_auc_score(y, scores)}
     for kind in solar_cells.KINDS:
         own = kinds == kind
@@ -122,38 +108,21 @@ def aurocs(scores):
     return found
 
 
-def defect_cells():
-    """The cells of `solar_defects`: ways without labels, then the supervised probe."""
-    ways = [(method, 0, range(10)) for method in UNLABELLED]
-    ways += [("supervised", n, range(10)) for n in COUNTS]
-    ways += [("patches_fine", 0, FINE_SEEDS)]
-    return [
-        dict(method=method, labels=n, seed=seed)
-        for method, n, seeds in ways
+def defects(seeds=SEEDS):
+    """Each way to find defects, with or without labels of defects: a Grid."""
+    ways = [(method, 0) for method in UNLABELLED]
+    ways += [("supervised", n) for n in COUNTS]
+    return Grid(
+        dict(method=method, labels=n, seed=seed) | aurocs(scores_of(method, n, seed))
+        for method, n in ways
         for seed in seeds
-    ]
-
-
-@experiment(
-    "solar_defects",
-    grid=defect_cells(),
-    sample=[dict(method="brightness", labels=0, seed=0)],
-    short=[
-        dict(method="brightness", labels=0, seed=0),
-        dict(method="patches", labels=0, seed=0, fraction=0.1),
-    ],
-    tolerance={"auroc": 0.01, "auroc_mono": 0.02, "auroc_poly": 0.02},
-    data=solar.FILES,
-)
-def solar_defects(method, labels, seed, fraction=1.0):
-    """AUROC of one way to find defective cells, with or without labels of defects."""
-    return aurocs(scores_of(method, labels, seed, few=fraction < 1))
+    )
 
 
 # -- search ------------------------------------------------------------------------
 
 NUMBERS = 128  # of a whitened or a learned vector
-EMBEDDINGS = ("pixels", "random", "lite0", "whitened", "learned")
+EMBEDDINGS = ("pixels", "lite0", "whitened", "learned")
 RATE = 3e-2  # of `metric`: of 1e-3, 3e-3 ... 1e-1 the best on validation cells
 BYTES = (4, 8, 16, 32)  # of a code; each is one part of the vector
 
@@ -190,7 +159,7 @@ def embedded(embedding, split, seed=None):
     if embedding == "pixels":  # 32 x 32, each picture to mean 0
         X = images[:, 1::3, 1::3, 0].reshape(len(images), -1).astype(np.float32)
         return X - X.mean(axis=1, keepdims=True)
-    return features.extract(backbone_of(embedding != "random"), images)
+    return features.extract(backbone_of(True), images)
 
 
 def unit(X):
@@ -248,18 +217,9 @@ def mapping(embedding):
 
 def sought(embedding, seed, split="test"):
     """(queries, gallery): unit vectors of disturbed and of original cells."""
-    base = embedding if embedding in ("pixels", "random") else "lite0"
+    base = "pixels" if embedding == "pixels" else "lite0"
     queries, gallery = embedded(base, split, seed), embedded(base, split)
     return tuple(unit(mapping(embedding)(X)) for X in (queries, gallery))
-
-
-def recall(similar, groups, k):
-    """Share of queries with a cell of their own group among the k most similar.
-
-    similar (N, N): row i is the query made of cell i.
-    """
-    near = np.argsort(-similar, axis=1, kind="stable")[:, :k]
-    return float((groups[near] == groups[:, None]).any(axis=1).mean())
 
 
 def test_groups():
@@ -267,31 +227,26 @@ def test_groups():
     return datasets.solar_cells.load("test", labels="levels").metadata["group"]
 
 
-def search_cells():
-    """The cells of `solar_search`: whole vectors, then codes of them."""
-    whole = [dict(embedding=e, bytes=0, seed=s) for e in EMBEDDINGS for s in range(5)]
-    return whole + [
-        dict(embedding="learned", bytes=size, seed=seed)
-        for size in BYTES
-        for seed in range(5)
-    ]
+def hits(similar, groups, k):
+    """Which queries (N,) have a cell of their own group among the k most similar.
+
+    similar (N, N): row i is the query made of cell i.
+    """
+    near = np.argsort(-similar, axis=1, kind="stable")[:, :k]
+    return (groups[near] == groups[:, None]).any(axis=1)
 
 
-@experiment(
-    "solar_search",
-    grid=search_cells(),
-    sample=[dict(embedding="pixels", bytes=0, seed=0)],
-    tolerance={"recall_1": 0.01, "recall_10": 0.01},
-    data=solar.FILES,
-)
-def solar_search(embedding, bytes, seed):
-    """Recall of the very cell of a disturbed picture; bytes: of a stored code."""
-    queries, gallery = sought(embedding, seed)
-    if bytes:
-        known = unit(mapping(embedding)(embedded("lite0", "train")))
-        quantizer = ProductQuantizer.fitted(known, bytes, seed)
-        similar = -quantizer.distances(queries, quantizer.encode(gallery))
-    else:
-        similar = queries @ gallery.T
-    groups = test_groups()
-    return {f"recall_{k}": recall(similar, groups, k) for k in (1, 10)}
+def search(seed=0):
+    """{kind of vector or bytes of a code: {k: hits (N,)}} for one disturbance."""
+    groups, similar = test_groups(), {}
+    for embedding in EMBEDDINGS:
+        queries, gallery = sought(embedding, seed)
+        similar[embedding] = queries @ gallery.T
+    known = unit(mapping("learned")(embedded("lite0", "train")))
+    for size in BYTES:  # of the vectors of the last one
+        quantizer = ProductQuantizer.fitted(known, size, seed)
+        similar[size] = -quantizer.distances(queries, quantizer.encode(gallery))
+    return {
+        name: {k: hits(one, groups, k) for k in (1, 10)}
+        for name, one in similar.items()
+    }

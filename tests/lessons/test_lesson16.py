@@ -52,7 +52,7 @@ def test_a_learned_map_finds_what_pairs_have_in_common():
         "learned": lesson16_solar.metric(*known),
     }.items():
         a, b = (lesson16_solar.unit(f(x)) for x in unseen)
-        found[name] = lesson16_solar.recall(a @ b.T, np.arange(100), 1)
+        found[name] = lesson16_solar.hits(a @ b.T, np.arange(100), 1).mean()
     assert found["learned"] > 2 * found["whitened"]
 
 
