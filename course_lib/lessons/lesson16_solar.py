@@ -21,9 +21,10 @@ from course_lib.methods.product_quantization import ProductQuantizer
 from course_lib.models import features, zoo
 
 STAGES = ("stage3", "stage5")
-NORMAL = 200  # functional cells that are remembered, drawn by the seed
+NORMAL = 100  # functional cells that are remembered, drawn by the seed
 COUNTS = (5, 10, 25, 50, 100)  # labels a class of the supervised probe
 SEEDS = range(5)
+PENALTIES = (1e-3, 1e-2, 1e-1)  # of the probe
 UNLABELLED = ("patches", "patches_kind", "patches_random", "pooled", "brightness")
 
 
@@ -34,19 +35,25 @@ def backbone_of(pretrained):
 
 
 @lru_cache(maxsize=4)
-def patches_of(split, pretrained=True):
-    """Patches (N, h, w, F) of all functional training or of all test cells."""
-    data = solar.cells(split)
-    images = data.images[data.labels == 0] if split == "train" else data.images
-    return patch_memory.patches(backbone_of(pretrained), images, STAGES)
+def looked_at(split, pretrained=True):
+    """(patches (N, h, w, F), what the head reads (N, 1280)) of all cells of a split.
+
+    Of random weights only the patches are used.
+    """
+    backbone, images = backbone_of(pretrained), solar.cells(split).images
+    return (
+        patch_memory.patches(backbone, images, STAGES),
+        features.extract(backbone, images) if pretrained else None,
+    )
 
 
 def normal_rows(n, seed, kind=None):
-    """Places of n functional cells among those of the training part."""
+    """Places of n functional training cells, drawn by the seed."""
     train = solar.cells("train")
-    kinds = train.metadata["kind"][train.labels == 0]
-    there = np.flatnonzero(kinds == kind) if kind else np.arange(len(kinds))
-    return np.random.default_rng(seed).permutation(there)[:n]
+    there = train.labels == 0
+    if kind:
+        there &= train.metadata["kind"] == kind
+    return np.random.default_rng(seed).permutation(np.flatnonzero(there))[:n]
 
 
 def remembered(P, T, rows, seed):
@@ -65,9 +72,9 @@ def by_kind(P, T, seed):
 
 def nearest_cell(seed):
     """Distance of each test cell to the nearest remembered one, by pooled features."""
-    X, T = (solar.represented("frozen", split) for split in ("train", "test"))
-    X = X[solar.cells("train").labels == 0][normal_rows(NORMAL, seed)]
-    return torch.cdist(torch.tensor(T), torch.tensor(X)).amin(dim=1).numpy()
+    (_, X), (_, T) = looked_at("train"), looked_at("test")
+    X = torch.tensor(X[normal_rows(NORMAL, seed)])
+    return torch.cdist(torch.tensor(T), X).amin(dim=1).numpy()
 
 
 def supervised(labels, seed):
@@ -75,10 +82,11 @@ def supervised(labels, seed):
 
     Its penalty is chosen by cross-validation inside the labelled cells.
     """
-    X, T = (solar.represented("frozen", split) for split in ("train", "test"))
+    (_, X), (_, T) = looked_at("train"), looked_at("test")
     rows = solar.rows("train", labels, seed)
     y, t = solar.cells("train").labels[rows], solar.cells("test").labels
-    return probes.linear_probe(X[rows], y, T, t, seed=seed).probabilities[:, 1]
+    found = probes.linear_probe(X[rows], y, T, t, C=PENALTIES, seed=seed)
+    return found.probabilities[:, 1]
 
 
 def scores_of(method, labels, seed):
@@ -89,7 +97,8 @@ def scores_of(method, labels, seed):
         return supervised(labels, seed)
     if method == "pooled":
         return nearest_cell(seed)
-    P, T = (patches_of(s, method != "patches_random") for s in ("train", "test"))
+    pretrained = method != "patches_random"
+    (P, _), (T, _) = (looked_at(s, pretrained) for s in ("train", "test"))
     if method == "patches_kind":
         return by_kind(P, T, seed)
     return remembered(P, T, normal_rows(NORMAL, seed), seed)
@@ -124,6 +133,7 @@ def defects(seeds=SEEDS):
 NUMBERS = 128  # of a whitened or a learned vector
 EMBEDDINGS = ("pixels", "lite0", "whitened", "learned")
 RATE = 3e-2  # of `metric`: of 1e-3, 3e-3 ... 1e-1 the best on validation cells
+PAIRS = 600  # training cells, each with a disturbed copy
 BYTES = (4, 8, 16, 32)  # of a code; each is one part of the vector
 
 
@@ -153,8 +163,13 @@ def disturbed(images, seed):
 
 @lru_cache(maxsize=8)
 def embedded(embedding, split, seed=None):
-    """Vectors of all cells of a split, also the doubtful; seed: of the disturbance."""
+    """Vectors of the cells of a split, also the doubtful; seed: of the disturbance.
+
+    Of the training cells these are PAIRS, drawn once.
+    """
     images = datasets.solar_cells.load(split, labels="levels").images
+    if split == "train":
+        images = images[np.random.default_rng(0).permutation(len(images))[:PAIRS]]
     images = images if seed is None else disturbed(images, seed)
     if embedding == "pixels":  # 32 x 32, each picture to mean 0
         X = images[:, 1::3, 1::3, 0].reshape(len(images), -1).astype(np.float32)
