@@ -111,7 +111,7 @@ def show_kinds(grid):
         matrix,
         list(rows),
         list(columns),
-        title=f"Patches reach {mono:.2f} on mono cells, {poly:.2f} on poly cells",
+        title=f"Patches: {mono:.2f} on mono, {poly:.2f} on poly",
     )
     plots.show(
         fig,

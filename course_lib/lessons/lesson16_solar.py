@@ -22,7 +22,7 @@ from course_lib.models import features, zoo
 
 STAGES = ("stage3", "stage5")
 NORMAL = 100  # functional cells that are remembered, drawn by the seed
-COUNTS = (5, 10, 25, 50, 100)  # labels a class of the supervised probe
+COUNTS = (5, 10, 25, 50, 100, 200, 400)  # labels a class of the supervised probe
 SEEDS = range(5)
 PENALTIES = (1e-3, 1e-2, 1e-1)  # of the probe
 UNLABELLED = ("patches", "patches_kind", "patches_random", "pooled", "brightness")
