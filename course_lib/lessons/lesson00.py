@@ -1,25 +1,30 @@
 """Figures of lesson 00."""
 
+import numpy as np
+
 from course_lib.analysis import statistics
 from course_lib.show import plots
 
 FAB = {"scratch": "from scratch", "frozen": "frozen features", "full": "fine-tuned"}
-SOLAR = {
+FEATURES = {
     "pixels": "raw pixels",
-    "frozen_random": "random Lite0",
-    "frozen": "ImageNet's Lite0",
+    "frozen_random": "random network, frozen",
+    "frozen": "pretrained network, frozen",
 }
 A_ROW = 8  # pictures
 
 
 def show_rows(data):
-    """Eight pictures of each class, a row a class."""
-    classes = range(len(data.classes))
-    rows = [i for c in classes for i in (data.labels == c).nonzero()[0][:A_ROW]]
-    names = ", ".join(data.classes)
-    fig = plots.image_grid(
-        data.images[rows], columns=A_ROW, title=f"One row a class: {names}"
-    )
+    """Eight pictures of each class, a row a class; of cells four of each kind."""
+    kinds = np.asarray(data.metadata.get("kind", np.zeros(len(data))))
+    rows = []
+    for c in range(len(data.classes)):
+        places = [
+            np.flatnonzero((data.labels == c) & (kinds == k)) for k in np.unique(kinds)
+        ]
+        rows += [i for found in places for i in found[: A_ROW // len(places)]]
+    names = [name.replace("_", " ") for name in data.classes]
+    fig = plots.image_grid(data.images[rows], columns=A_ROW, row_names=names)
     alt = f"Pictures of {data.name}, one row of {A_ROW} for each class: {names}."
     plots.show(fig, alt=alt.replace("_", " "))
 
@@ -27,34 +32,37 @@ def show_rows(data):
 def show_histories(histories):
     """Loss and validation accuracy of two runs."""
     first, second = (h.val_accuracy[-1] for h in histories.values())
-    title = f"Validation accuracy ends {100 * (second - first):.0f} points apart"
+    fig = plots.history(histories)
+    title = (
+        f"On validation the transfer ends {100 * (second - first):.0f} points ahead "
+        "(ring: the weights that are kept)"
+    )
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     plots.show(
-        plots.history(histories, title=title),
+        fig,
         alt="Loss and validation accuracy by epoch for the network from scratch and "
-        "the pretrained one; the pretrained one ends higher.",
+        f"the pretrained one. {title}.",
     )
 
 
 def show_fab(grid):
     """Bars of the fab's grid at 100 and 500 labels."""
-    bars = {}
+    bars, gains = {}, []
     for labels in (100, 500):
-        for strategy, name in FAB.items():
-            values = grid.values("accuracy", labels=labels, strategy=strategy)
-            bars[f"{name}\n{labels} labels"] = values
-    gains = [
-        statistics.paired_difference(
-            bars[f"fine-tuned\n{labels} labels"],
-            bars[f"from scratch\n{labels} labels"],
-        )
-        for labels in (100, 500)
-    ]
+        reached = {
+            name: grid.values("accuracy", labels=labels, strategy=strategy)
+            for strategy, name in FAB.items()
+        }
+        for name, values in reached.items():
+            bars[f"{labels} labels: {name} ({len(values)} seeds)"] = values
+        pair = reached["fine-tuned"], reached["from scratch"]
+        gains.append(statistics.paired_difference(*pair))
     few, many = (f"{100 * gain.mean:.0f}" for gain in gains)
-    fig = plots.bars_with_spread(
-        bars,
-        ylabel="test accuracy",
-        title=f"Fab: transfer is worth {few} points at 100 labels, {many} at 500",
+    title = (
+        f"Fab: fine-tuning leads scratch by {few} points at 100 labels, {many} at 500"
     )
+    fig = plots.bars_with_spread(bars, ylabel="test accuracy", title="")
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     plots.show(
         fig,
         alt="Bars of test accuracy with their spread over seeds, for training from "
@@ -63,27 +71,36 @@ def show_fab(grid):
     )
 
 
-def show_solar(grid):
-    """Lines of balanced accuracy over labels a class, one for each kind of features."""
-    named = [dict(row, features=SOLAR[row["strategy"]]) for row in grid]
-    labels, lines = type(grid)(named).curves("accuracy", "labels", "features")
-    at = list(labels).index(100)
-    lead = statistics.paired_difference(
-        lines[SOLAR["frozen"]][:, at], lines[SOLAR["pixels"]][:, at]
+def show_alike(wafers, cells):
+    """The same three kinds of features in both worlds, by the number of all labels."""
+    fig, axes = plots.new(8.4, 4.4, 1, 2)
+    gains = []
+    for ax, grid, classes, name in zip(
+        axes,
+        (wafers, cells),
+        (1, 2),
+        ("small world: wafers", "real world: solar cells"),
+    ):
+        named = [dict(row, features=FEATURES[row["strategy"]]) for row in grid]
+        counts, lines = type(grid)(named).curves("accuracy", "labels", "features")
+        look = dict(ylabel="test accuracy", title=name, log_x=True, ax=ax)
+        lines = {label: lines[label] for label in FEATURES.values()}
+        plots.line_with_spread(classes * counts, lines, xlabel="labels in all", **look)
+        note = ax.get_legend().get_title().get_text()
+        ax.get_legend().remove()
+        ax.legend(title=note, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        first, _, last = lines.values()
+        gains.append(100 * (last - first).mean(0))
+    (low, high), (least, most) = ((gain.min(), gain.max()) for gain in gains)
+    axes[1].set_ylabel("balanced test accuracy")
+    title = (
+        f"The pretrained network is worth {low:.0f} to {high:.0f} points over pixels "
+        f"on wafers, {least:.0f} to {most:.0f} on cells"
     )
-    points = 100 * lead.mean
-    fig = plots.line_with_spread(
-        labels,
-        lines,
-        xlabel="labels a class",
-        ylabel="balanced test accuracy",
-        title=f"Solar cells: at 100 labels ImageNet is worth {points:.0f} points",
-        log_x=True,
-    )
-    fig.axes[0].set_ylim(top=0.85)  # room for the legend
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     plots.show(
         fig,
-        alt="Balanced accuracy on solar cells by number of labels a class, for raw "
-        "pixels, a random network's features and ImageNet's. The three begin close "
-        "together; ImageNet's features rise with the labels, the others hardly do.",
+        alt="Accuracy of a logistic regression by number of labels, on raw pixels, a "
+        "random network's features and a pretrained network's, for wafers and for "
+        f"solar cells. The pretrained line is highest in both. {title}.",
     )

@@ -217,13 +217,16 @@ def grouped(table):
 WORLDS = ("small world", "real world")
 
 
-def _two_worlds(worlds, title, ylabel, alt):
-    """Two panels of lines over the stages; worlds: [{label: (runs, stages)}] * 2."""
+def _two_worlds(worlds, title, ylabel, alt, chance=None):
+    """Two panels of lines over the stages; worlds: [{label: (runs, stages)}] * 2.
+
+    chance: height of a grey line.
+    """
     fig, axes = plots.new(9.6, 3.4, 1, 2)
     for ax, series, world in zip(axes, worlds, WORLDS):
         runs = np.atleast_2d(next(iter(series.values())))
         stages = STAGES if len(runs[0]) == len(STAGES) else REAL_STAGES
-        plots.by_stage(series, stages[: len(runs[0])], world, ylabel, ax=ax)
+        plots.by_stage(series, stages[: len(runs[0])], world, ylabel, chance, ax=ax)
         ax.tick_params(axis="x", rotation=35)
         many = len(series) > 3
         where = dict(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=1 + many)
@@ -250,23 +253,27 @@ def dead(w):
 def show_filters(small, real, colour_share):
     """First-layer filters of both networks, from grey to coloured, and random ones."""
     torch.manual_seed(0)
-    rows = []
-    for w in (small, real, torch.randn(16, 3, 7, 7)):
+    named = {"small network": small, "Lite0": real, "random": torch.randn(16, 3, 7, 7)}
+    tiles, rows, shares = [], [], []
+    for name, w in named.items():
         order = colour_share(w).argsort() if len(w) > 16 else torch.arange(16)
         conv = torch.nn.Conv2d(3, len(w), w.shape[-1])
         conv.weight.data = w[order]
-        rows += list(features.filters(conv))
-    flat, edges = flatness(real) > 0.8, flatness(real) < 0.1
-    title = (
-        f"Of Lite0's 32 filters {int((flat & ~dead(real)).sum())} are patches of one "
-        f"colour, {int(edges.sum())} are edges, {int(dead(real).sum())} are dead"
-    )
+        crossed = np.maximum(np.eye(9), np.eye(9)[::-1]) == 0
+        tiles += [
+            np.repeat(crossed[..., None], 3, 2) * 1.0 if is_dead else tile
+            for tile, is_dead in zip(features.filters(conv), dead(w)[order])
+        ]
+        rows += [name] * (len(w) // 16)
+        shares.append(f"{name} {colour_share(w).median():.2f}")
+    title = f"Share of colour of the median filter: {', '.join(shares)}"
+    look = dict(columns=16, size=0.42, title=title, row_names=rows)
     plots.show(
-        plots.image_grid(rows, columns=16, size=0.42, title=title),
+        plots.image_grid(tiles, **look),
         alt="Rows 1 and 2: the small network's 7 by 7 filters, smooth bars and edges, "
         "sorted from grey to coloured. Rows 3 and 4: Lite0's 3 by 3 filters, mostly "
-        "two-sided edges and flat colours. Row 5: random filters, which look like "
-        f"noise. {title}.",
+        "two-sided edges and flat colours, with a cross where a filter is dead. Row 5: "
+        f"random filters, which look like noise. {title}.",
     )
 
 
@@ -294,38 +301,6 @@ def show_maps(photographs, kept):
     )
 
 
-@lru_cache(maxsize=1)
-def tiles(side=64, step=48):
-    """Overlapping tiles of the two photographs, uint8 (N, side, side, 3)."""
-    found = []
-    for photo in datasets.photographs().values():
-        for top in range(0, photo.shape[0] - side, step):
-            for left in range(0, photo.shape[1] - side, step):
-                found.append(photo[top : top + side, left : left + side])
-    return np.stack(found)
-
-
-def show_patches(small, real, channels=(3, 11, 20)):
-    """The four patches that excite each channel most: drawn pictures, photographs."""
-    images = drawn().images.numpy()[:300]
-    shown, titles = [], []
-    for network, data, stages in (
-        (small, images, ("layer1", "layer4")),
-        (real, tiles(), ("stage2", "stage7")),
-    ):
-        for stage in stages:
-            found, _ = features.top_patches(network, data, stage, channels, k=4)
-            shown.extend(found.reshape(-1, *found.shape[2:]))
-            titles.extend(t for c in channels for t in (f"{stage} #{c}", "", "", ""))
-    title = "What excites a channel most, four patches each"
-    plots.show(
-        plots.image_grid(shown, titles, columns=12, title=title, size=0.62),
-        alt="Four strongest patches of three channels in an early and in the last "
-        "stage, for the small network on drawn pictures and for Lite0 on photographs. "
-        "Early patches are small details, late ones are whole pictures.",
-    )
-
-
 def purity(peak, kind, k=9):
     """Mean share, over the channels, of the commonest kind among the k best pictures.
 
@@ -337,17 +312,22 @@ def purity(peak, kind, k=9):
 
 
 def show_purity(small, real):
-    """Purity by stage; small, real: {network: {stage: maxima}}.  Returns the runs."""
+    """Purity by stage; small, real: {network: {stage: maxima}}.  Returns the runs.
+
+    The grey line is that of pictures which are drawn blindly.
+    """
     kind = drawn().labels["texture"]
+    noise = torch.rand(len(kind), 2000, generator=torch.Generator().manual_seed(0))
+    chance = purity(noise, kind)
     runs = []
     for peaks in (small, real):
         table = {n: [purity(p, kind) for p in s.values()] for n, s in peaks.items()}
         runs.append(grouped(table))
-    stem, *_, last, _ = np.mean(runs[1]["ImageNet"], 0)
-    title = f"Best nine pictures of a channel of Lite0: {stem:.0%} one texture in the "
-    title += f"stem, {last:.0%} in stage7"
+    trained, untrained = (np.mean(runs[1][n], 0)[-2] for n in ("ImageNet", "random"))
+    title = f"Nine best pictures of one texture: {trained:.0%} in Lite0's stage7, "
+    title += f"{untrained:.0%} in a random one's, {chance:.0%} by chance"
     alt = "The share rises with depth in trained networks and stays low in random ones."
-    _two_worlds(runs, title, "share of one texture", alt)
+    _two_worlds(runs, title, "share of one texture", alt, chance)
     return dict(zip(("small", "real"), runs))
 
 
@@ -357,32 +337,21 @@ def same_maps(backbone, x, kept):
     return all(torch.equal(kept[stage], ours[stage]) for stage in kept)
 
 
-def measured_fields(networks):
-    """{"network stage": (theoretical field, measured one)} of five stages each."""
-    found = {}
-    for name, backbone in networks.items():
-        stages = STAGES if "layer1" in backbone.stages else REAL_STAGES[:-2:2]
-        stages = [*stages, "stage7"] if len(stages) == 4 else stages
-        for row in features.receptive_field(backbone, stages):
-            stage = row["module"]
-            seen = features.measured_receptive_field(backbone, stage, size=256, n=2)
-            found[f"{name} {stage}"] = row["rf"], seen
-    return found
+def swings(backbone, stage, wavelength=8.0):
+    """How far each unit's response to a grating swings, and which are never cut.
 
-
-def show_fields(fields):
-    """Root of the gradient of centre units; {name: (theory, measured)} in pixels."""
-    maps = [measured["map"] ** 0.5 for _, measured in fields.values()]
-    titles = [
-        f"{name.split()[1]}: {measured['effective']:.0f} of {theory}"
-        for name, (theory, measured) in fields.items()
-    ]
-    title = "Pixels in use of those in theory: resnet10 (above), Lite0 (below)"
-    plots.show(
-        plots.image_grid(maps, titles, columns=5, title=title, size=1.3),
-        alt="Gradient of a stage's centre unit over the picture, for stages of both "
-        "networks: a spot that grows with depth, is bright in its middle and fades.",
-    )
+    Returns (12 angles, units), the standard deviation over places and phases, and the
+    share of units that are above zero everywhere: the *mean* of such a unit's response
+    is linear, so it is the same at every angle.
+    """
+    images = orientation.gratings(wavelength=wavelength)  # (12, 4, 64, 64, 3)
+    x = backbone.preprocess(images.reshape(-1, *images.shape[2:]))
+    maps = features.activations(backbone, x, [stage])[stage]  # (48, units, h, w)
+    side = maps.shape[-1] // 4
+    maps = maps[..., side:-side, side:-side]  # the border sees the padding
+    by_angle = maps.clamp(min=0).unflatten(0, images.shape[:2])
+    swing = by_angle.transpose(1, 2).flatten(2).std(-1).numpy()
+    return swing, (maps > 0).all(0).all(-1).all(-1).float().mean().item()
 
 
 def show_selectivity(small, real, selectivity):
@@ -413,7 +382,7 @@ def show_probes(scores, stages, title):
         y = y[question] if isinstance(y, dict) else y
         known = np.bincount(y[y >= 0])
         chance[question] = 0.5 if name == "cells" else known.max() / known.sum()
-    shown = [s.replace("stage", "s").replace("conv_head", "head") for s in stages]
+    shown = [s.replace("stage", "s").replace("conv_head", "conv") for s in stages]
     plots.show(
         plots.stage_panels(scores, shown, title, "probe accuracy", chance),
         alt=f"Panels of probe accuracy by stage, one for each question. {title}.",
@@ -452,7 +421,7 @@ def show_agreement(small, real, cka):
         "brightness, ImageNet": [agreement(dict.fromkeys(lite0, bright), lite0)],
         "brightness, random": [agreement(dict.fromkeys(lite0, bright), random0)],
     }
-    title = "Random networks agree most, because all of them answer to brightness"
+    title = "Small world: two random networks agree most in the first three stages"
     alt = "CKA by stage for pairs of networks, and of networks with mean brightness."
     _two_worlds([runs, others], title, "CKA", alt)
     return {"small": runs, "real": others}
@@ -490,9 +459,10 @@ def movement(name, cka, seed, lr=1e-3):
 def show_moved(moved):
     """CKA with the start; moved: {"small" and "real": {label: (runs, stages)}}."""
     worlds = [moved["small"], moved["real"]]
-    ends = [np.mean(next(iter(w.values())), 0) for w in worlds]
-    names = STAGES[int(ends[0].argmin())], REAL_STAGES[int(ends[1].argmin())]
-    title = f"Fine-tuning moves {names[0]} and Lite0's {names[1]} furthest"
+    furthest = STAGES[int(np.mean(moved["small"]["fine-tuned"], 0).argmin())]
+    gap = np.mean(moved["real"]["fine-tuned"], 0) - moved["real"]["BatchNorm alone"][0]
+    title = f"Small world: learning moves {furthest} furthest. Lite0: learning adds "
+    title += f"{np.abs(gap).max():.2f} at most to what BatchNorm's statistics move"
     alt = "CKA with the start by stage, three seeds, and of BatchNorm's drift alone."
     _two_worlds(worlds, title, "CKA with the start", alt)
 
@@ -517,8 +487,8 @@ def show_copied(curves, longer):
     """Accuracy by stages copied; longer: of a network from scratch, 640 updates."""
     freezing_costs = curves["source, tuned"] - curves["source, frozen"]
     points = 100 * freezing_costs.mean(0)
-    title = f"Freezing costs {points[1]:.0f} points at the stem, {points[4]:.0f} up to "
-    title += f"layer3, {points[5]:.0f} up to layer4"
+    title = f"Points that freezing costs: {points[1]:.0f} for the stem, "
+    title += f"{points[4]:.0f} up to layer3, {points[5]:.0f} up to layer4"
     where = ["none", *STAGES]
     fig = plots.by_stage(curves, where, title, "test accuracy", legend="outside")
     ax = fig.axes[0]
@@ -535,14 +505,20 @@ def show_copied(curves, longer):
 
 
 def show_layers(answers, chances):
-    """Probe accuracy by layer of a text encoder; {question: (runs, layers)}."""
-    series = {f"{q} (chance {chances[q]:.2f})": runs for q, runs in answers.items()}
+    """Probe accuracy by layer of a text encoder; {question: (runs, layers)}.
+
+    chances: {word of a question: the share that guessing gets right}.
+    """
+    series = {f"{q} (chance {chances[q.split()[0]]})": r for q, r in answers.items()}
     depths = ["emb.", *map(str, range(1, 7))]
-    title = "Wording stays, the process step emerges, 'solved' is not there"
+    ends = [answers[q][:, -1].mean() for q in ("step", "step (random encoder)")]
+    title = f"At the end the process step is read by {ends[0]:.2f}, from a random "
+    title += f"encoder by {ends[1]:.2f}"
     plots.show(
         plots.by_stage(series, depths, title, "probe accuracy", legend="outside"),
-        alt="Probe accuracy by layer: wording is read almost perfectly and falls "
-        "in the last layer, the process step grows, 'solved' stays below chance.",
+        alt="Probe accuracy by layer: wording is read almost perfectly and falls in "
+        "the last layer, the process step grows, in a random encoder less so, "
+        f"'solved' stays below chance. {title}.",
     )
 
 

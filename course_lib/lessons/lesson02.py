@@ -6,6 +6,7 @@ What does not touch the bundled weights is a grid of its own, `from_scratch`.
 """
 
 import math
+from functools import lru_cache
 from itertools import combinations
 from textwrap import fill
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from course_lib import datasets, training
 from course_lib.analysis import probes, statistics
-from course_lib.lessons import results
+from course_lib.lessons import results, solar
 from course_lib.lessons.protocol import (
     BACKBONE,
     FILES,
@@ -127,6 +128,43 @@ def strategies(strategy, labels, lr, seed, fraction=1.0):
     return numbers | forgetting(backbone)
 
 
+def represented(strategy, data):
+    """What a logistic regression sees of wafers, (N, F)."""
+    if strategy == "pixels":  # 32 x 32 of the 64 x 64, in colour
+        return data.images[:, 1::2, 1::2].reshape(len(data), -1) / 255.0
+    backbone = zoo.load(BACKBONE, pretrained=strategy == "frozen")
+    return features.extract(backbone, data)
+
+
+@lru_cache(maxsize=3)
+def held_out(strategy):
+    """The same of the validation and of the test wafers, with their labels."""
+    parts = (datasets.load(TARGET, split) for split in ("validation", "test"))
+    return [(represented(strategy, part), part.labels) for part in parts]
+
+
+@experiment(
+    "wafer_frozen",
+    grid=[
+        dict(strategy=strategy, labels=n, seed=seed)
+        for strategy in solar.FROZEN
+        for n in (25, 50, 100, 200, 400)
+        for seed in range(5)
+    ],
+    sample=[dict(strategy="pixels", labels=25, seed=0)],
+    tolerance={"accuracy": 0.04},
+    models=(BACKBONE,),
+    data=FILES,
+)
+def wafer_frozen(strategy, labels, seed):
+    """Accuracy of a logistic regression on fixed features, as `solar_frozen` has it."""
+    data = labelled(labels, seed)
+    val, test = held_out(strategy)
+    fit = represented(strategy, data), data.labels
+    found = probes.linear_probe(*fit, *test, val=val)
+    return {"accuracy": found.accuracy}
+
+
 def compared():
     """The rows of both grids, each strategy at its own rate."""
     every = results.load("from_scratch") + results.load("strategies")
@@ -152,6 +190,37 @@ def solar_curves():
     rows = results.load("solar_frozen")
     counts, curves = rows.curves("accuracy", x="labels", series="strategy")
     return counts, {name: curves[key] for key, name in SOLAR.items()}
+
+
+def cells_by_way():
+    """All labels (5,) and {way: balanced accuracies (10 draws, 5)} of solar cells.
+
+    The ways of the small world and raw pixels; NaN where a way was not run.
+    """
+    counts, fixed = solar_curves()
+    rows, at = results.load("solar_strategies"), list(counts).index(solar.TUNED_AT)
+    ways = {}
+    for strategy in ("scratch", "full"):
+        reached = rows.best(strategy=strategy, labels=solar.TUNED_AT).values("accuracy")
+        ways[strategy] = np.full(fixed["ImageNet"].shape, np.nan)
+        ways[strategy][: len(reached), at] = reached
+    ways["frozen"] = fixed["ImageNet"]
+    curves = {name: ways[key] for key, name in WAYS.items()}
+    return 2 * counts, curves | {"raw pixels": fixed["raw pixels"]}
+
+
+def leads_alike():
+    """Fine-tuning minus scratch at 100 labels a class, each at its own rate.
+
+    {world: statistics.Interval}: 500 wafers, 200 solar cells, five seeds each.
+    """
+    cells = results.load("solar_strategies").select(labels=solar.TUNED_AT)
+    wafers = compared().select(labels=500)
+    rows = {
+        "wafers": [wafers.select(strategy=s) for s in ("full", "scratch")],
+        "cells": [cells.best(strategy=s) for s in ("full", "scratch")],
+    }
+    return {world: full.minus(scratch) for world, (full, scratch) in rows.items()}
 
 
 def validated(features_of, labels, val):
@@ -198,7 +267,7 @@ def show_road(losses, card, batch):
         xscale="log",
         xlabel="pictures seen",
         ylabel="loss (nats, mean of three heads)",
-        title=f"The live run is the first {share:.1%} of the road",
+        title=f"The live run sees {share:.1%} of the pictures of the full recipe",
     )
     ax.legend()
     plots.show(
@@ -222,52 +291,63 @@ def show_starts(correct):
 
 def show_label_curves(small, real):
     """Accuracy against labels in both worlds; each (counts, {way: (seeds, counts)})."""
-    fig, axes = plots.new(10.4, 3.8, 1, 2)
-    leads = []
-    for ax, (counts, curves), xlabel, world in zip(
-        axes, (small, real), ("labels", "labels a class"), ("wafers", "solar cells")
-    ):
-        first, *_, last = curves.values()
-        leads.append(100 * (last - first).mean(0))
-        measure = "balanced accuracy" if "class" in xlabel else "test accuracy"
-        look = dict(xlabel=xlabel, ylabel=measure, title=world, log_x=True)
-        plots.line_with_spread(counts, curves, ax=ax, spread="range", **look)
+    fig, axes = plots.new(10.4, 4.0, 1, 2)
+    worlds = "wafers", "solar cells (mind the other axis)"
+    for ax, (counts, curves), name in zip(axes, (small, real), worlds):
+        look = dict(xlabel="labels in all", title=name, log_x=True, spread="range")
+        measure = "test accuracy" if ax is axes[0] else "balanced accuracy"
+        plots.line_with_spread(counts, curves, ylabel=measure, ax=ax, **look)
+        note = ax.get_legend().get_title().get_text()
         ax.get_legend().remove()
-        ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        place = dict(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+        ax.legend(title=note, fontsize="small", **place)
+    leads = [100 * lead.mean for lead in leads_alike().values()]
     title = (
-        f"Fine-tuning leads scratch by {leads[0][1]:.0f} points at 100 labels and by "
-        f"{leads[0][-1]:.0f} at 10,000; ImageNet leads pixels by {leads[1][0]:.0f} to "
-        f"{leads[1][-1]:.0f}"
+        f"100 labels a class: fine-tuning leads scratch by {leads[0]:.0f} points on "
+        f"wafers (500 labels), by {leads[1]:.0f} on solar cells (200)"
     )
     fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     plots.show(
         fig,
-        alt="Test accuracy against labels with the range over seeds. Wafers, three "
-        "seeds: scratch, frozen features, fine-tuned. Solar cells, ten draws: raw "
-        f"pixels, random features, ImageNet's features. {title}.",
+        alt="Test accuracy against labels with the range over seeds, for training from "
+        "scratch, frozen features and fine-tuning, on solar cells raw pixels besides; "
+        f"there scratch and fine-tuning have one label count. {title}.",
     )
 
 
 def show_efficiency(efficiency):
     """Data efficiency; {(way, labels): [(ratio, whether scratch got there)]}."""
-    fig, ax = plots.new(height=3.4)
-    ax.axhspan(10, 1000, color="#dddddd", label="claimed: 10 to 1,000")
+    fig, ax = plots.new(height=3.6)
+    ax.axhspan(10, 1000, color="#dddddd", zorder=0)
     colours = {"frozen features": "#D55E00", "fine-tuned": "#000000"}
     for way, colour in colours.items():
         ax.plot([], [], "o", color=colour, label=way)
+    ax.plot([], [], "o", color="grey", fillstyle="none", label="hollow: a lower bound")
+    aside = dict(zip(colours, (0.93, 1.03)))  # so that no dot covers another
     for (way, n), ratios in efficiency.items():
-        for ratio, is_found in ratios:
+        for seed, (ratio, is_found) in enumerate(ratios):
             filled = dict(fillstyle="full" if is_found else "none")
-            ax.plot(n, ratio, "o", color=colours[way], **filled)
+            place = n * aside[way] * 1.04**seed
+            ax.plot(place, ratio, "o", color=colours[way], **filled)
+    least = {way: [r for r, _ in efficiency[way, 25]] for way in colours}
+    kept, tuned = least.values()
+    title = (
+        f"With 25 labels: frozen features {min(kept):.0f} to {max(kept):.0f} times, "
+    )
+    title += f"fine-tuning {min(tuned):.0f} to {max(tuned):.0f}"
+    counts = sorted({n for _, n in efficiency})
     ax.set(
         xscale="log",
         yscale="log",
         ylim=(0.8, 1200),
         xlabel="labels used by transfer",
         ylabel="labels of scratch / labels",
-        title="The ratio hangs on the way that is compared and on the labels",
+        title=title,
     )
-    ax.legend(loc="upper left", fontsize="small")
+    ax.set_xticks(counts, [f"{n:,}" for n in counts])
+    ax.minorticks_off()
+    ax.text(counts[-1], 700, "grey: claimed, 10 to 1,000", ha="right", fontsize="small")
+    ax.legend(loc="lower left", fontsize="small")
     plots.show(
         fig,
         alt="Data efficiency against the number of labels, one marker for each seed, "
@@ -281,10 +361,15 @@ def show_pairs(binary, claimed=0.9):
     binary = dict(sorted(binary.items(), key=lambda item: np.mean(item[1])))
     above = sum(np.mean(values) > claimed for values in binary.values())
     title = f"{above} of {len(binary)} tasks exceed {claimed:.0%}"
-    options = dict(ylabel="test accuracy", spread="range", title=title)
-    fig = plots.bars_with_spread(binary, **options)
+    bars = {}
+    for task, values in binary.items():
+        is_defect = task[0] == task[0].lower() and " / " in task and "digit" not in task
+        seen = "pixels" if "digit" in task else "frozen"
+        bars[f"{'defects ' * is_defect}{task} ({seen})"] = values
+    options = dict(ylabel="accuracy", spread="range", title=title)
+    fig = plots.bars_with_spread(bars, **options)
     fig.axes[0].axvline(claimed, color="black", linestyle="--")
-    fig.axes[0].set_xlim(0.5, 1.04)
+    fig.axes[0].set_xlim(0.5, 1.07)
     plots.show(
         fig,
         alt="Bars of test accuracy for tasks of two classes with 100 labels a class: "
@@ -294,38 +379,25 @@ def show_pairs(binary, claimed=0.9):
 
 def show_walks(inward, across, barrier):
     """Training loss along lines in weight space; {start: (3 lines, points)} each."""
-    fig, axes = plots.new(width=8.4, height=3.4, columns=2)
+    fig, axes = plots.new(width=8.8, height=3.6, columns=2)
     for ax, paths in zip(axes, (inward, across)):
         alphas = np.linspace(0, 1, len(next(iter(paths.values()))[0]))
         look = dict(xlabel="α", ylabel="training loss (nats)", spread="range", ax=ax)
         plots.line_with_spread(alphas, paths, title="From start to solution", **look)
         ax.get_legend().remove()
-    axes[0].legend(fontsize="small")
+        place = dict(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        ax.legend(fontsize="small", **place)
     hills = [np.mean([barrier(path) for path in paths]) for paths in across.values()]
-    axes[1].set_title(f"Barrier: random {hills[0]:.2f}, pretrained {hills[1]:.2f}")
+    axes[1].set_title("Between two solutions")
+    heights = ", ".join(f"{n} {h:.2f}" for n, h in zip(across, hills))
+    fig.suptitle(f"Mean barrier: {heights}", x=0.01, ha="left", fontsize=11)
     plots.show(
         fig,
         alt="Training loss along straight lines in weight space, three lines a start. "
         "Left: from start to solution. Right: between two solutions, with a high "
-        "barrier from random starts and a low one from the pretrained start.",
+        "barrier from different random starts and low ones from a start that is "
+        f"shared, random or pretrained. Mean barrier: {heights}.",
     )
-
-
-def show_disagreement(predicted):
-    """Share of pictures on which two runs disagree; {start: [predictions]}."""
-    differ = {
-        start: [float(np.mean(a != b)) for a, b in combinations(runs, 2)]
-        for start, runs in predicted.items()
-    }
-    first, second = (np.mean(shares) for shares in differ.values())
-    title = f"Two runs disagree on {first:.0%} from random, {second:.0%} pretrained"
-    options = dict(ylabel="share of test pictures", spread="range", title=title)
-    plots.show(
-        plots.bars_with_spread(differ, **options),
-        alt="Share of test pictures on which two runs disagree, for three pairs from "
-        f"random starts and three from the pretrained start. {title}.",
-    )
-    return differ
 
 
 def defect_pairs(known, tested, classes, n=100, draws=3):

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_lib import datasets, paths, training
-from course_lib.analysis import usage
+from course_lib.analysis import statistics, usage
 from course_lib.lessons import lesson02, protocol, results, solar
 from course_lib.lessons.results import SEEDS, Grid, experiment
 from course_lib.methods import test_time
@@ -307,12 +307,12 @@ def show_costs(costs):
     """Megabytes of a step by strategy and part."""
     matrix = [[row[part] / 1e6 for part in SHOWN] for row in costs.values()]
     less = costs["full"]["total"] / costs["frozen"]["total"]
-    title = f"MB of a training step: a frozen network needs {less:.0f} times less"
+    title = f"MB kept for a training step: a frozen network keeps {less:.0f} times less"
     plots.show(
         plots.heatmap(matrix, list(costs), SHOWN, title=title, digits=1),
-        alt="Megabytes of a training step by strategy and part. Full fine-tuning needs "
-        "most, nearly all of it activations; the last stages need much less, a frozen "
-        "network little more than its weights.",
+        alt="Megabytes kept for a training step by strategy and part. Full fine-tuning "
+        "keeps most, nearly all of it activations; the last stages keep much less, a "
+        "frozen network little more than its weights.",
     )
 
 
@@ -375,23 +375,20 @@ def explore_depth(rows):
     )
 
 
-def kept_in_words():
-    """What the grids of forgetting say, where they are stored; else an empty text."""
-    kept = {
-        "forgetting": ("Small world", "source_renewed"),
-        "solar_forgetting": ("Real world", "source_restored"),
-    }
-    text = ""
-    for name, (world, number) in kept.items():
-        rows = stored(name)
-        ways = ((r["strategy"], r["lr"]) for r in rows if r["lr"] is not None)
-        for n, (strategy, lr) in enumerate(dict.fromkeys(ways)):
-            cells = rows.select(strategy=strategy, lr=lr, labels=FEW)
-            left_over = cells.values(number).mean()
-            text += "; " if n else f". {world}, {FEW} labels: "
-            text += f"{strategy} at {lr:g} {left_over:.2f}"
-            text += f" (target {cells.values('accuracy').mean():.2f})"
-    return text
+def forgotten():
+    """Rows of a table: what FEW labels left of the source, by statistics."""
+    rows = []
+    for world, name in (("wafers", "forgetting"), ("cells", "solar_forgetting")):
+        grid = stored(name).select(labels=FEW)
+        for strategy, lr in dict.fromkeys((r["strategy"], r["lr"]) for r in grid):
+            found = grid.select(strategy=strategy, lr=lr)
+            way = "nothing learns" if lr is None else strategy
+            row = {"world": world, "strategy": way, "rate": f"{lr:g}" if lr else "-"}
+            for number, words in {"accuracy": "target", **KINDS}.items():
+                there = number in found[0]
+                row[words] = f"{found.values(number).mean():.2f}" if there else "-"
+            rows.append(row)
+    return rows
 
 
 # -- figures ----------------------------------------------------------------------
@@ -424,7 +421,7 @@ def depth_figure(names, learns, megabytes, depth, batch):
         ax.invert_yaxis()
         ax.set_yticks(places, names if ax is left else [""] * len(names))
     left.set(xlabel="parameters that learn, millions", ylabel="frozen up to")
-    left.set_title(f"{learns[depth]:,} learn")
+    left.set_title(f"up to {names[depth]}: {learns[depth]:,} learn")
     right.set(xlabel=f"MB of a step with {batch} pictures")
     right.set_title(f"{megabytes[depth].sum():,.0f} MB of {megabytes[0].sum():,.0f}")
     right.legend(fontsize="small", loc="lower right")
@@ -442,24 +439,52 @@ def leader(grid, labels):
     return best, means[best]
 
 
+def lead(grid, one, other, labels):
+    """By how much a strategy leads another one, with its interval."""
+    rows = grid.select(labels=labels)
+    return rows.select(strategy=one).minus(rows.select(strategy=other))
+
+
+def who_leads(grid, world, counts, unit):
+    """A title: which strategy is surely ahead of frozen features, at which counts."""
+    nowhere, said = [], []
+    for n in counts:
+        there = dict.fromkeys(row["strategy"] for row in grid.select(labels=n))
+        leads = {way: lead(grid, way, "frozen", n) for way in there if way != "frozen"}
+        sure = {way: found.mean for way, found in leads.items() if found.low > 0}
+        if sure:
+            way = max(sure, key=sure.get)
+            said.append(f"{way} leads it by {100 * sure[way]:.1f} points with {n}")
+        else:
+            nowhere.append(f"{n}")
+    none = f"no way surely leads frozen with {' or '.join(nowhere)} {unit}"
+    return f"{world}: {none}" + "".join(f",\n{words}" for words in said)
+
+
 def show_world(grid, world, counts, unit, ylabel):
-    """Lines of accuracy over labels, one a strategy; the title says who leads where."""
+    """Lines of accuracy over labels, one a strategy; see :func:`who_leads`.
+
+    Strategies with one count stand beside it, so that none hides another.
+    """
     labels, lines = grid.curves("accuracy", "labels", "strategy", partial=True)
-    (few, low), (many, high) = (leader(grid, n) for n in counts)
-    title = f"{world}: {few} leads with {counts[0]} {unit} ({low:.2f}),\n"
+    title = who_leads(grid, world, counts, unit)
     fig = plots.line_with_spread(
         labels,
         lines,
         log_x=True,
         xlabel=unit,
         ylabel=ylabel,
-        title=f"{title}{many} with {counts[1]} ({high:.2f})",
+        title=title,
     )
-    plots.show(
-        fig,
-        alt=f"{ylabel} against {unit} for {', '.join(lines)}. {few} is best with "
-        f"{counts[0]}, {many} with {counts[1]}.",
-    )
+    lone = [line for line in fig.axes[0].lines if len(line.get_xdata()) == 1]
+    for shift, line in zip((1.06, 1.12, 0.94), lone):
+        values = lines[line.get_label()][:, list(labels).index(line.get_xdata()[0])]
+        found = statistics.mean_and_interval(values[np.isfinite(values)])
+        line.set_xdata(line.get_xdata() * shift)
+        fig.axes[0].errorbar(
+            *line.get_data(), yerr=found.half_width, color=line.get_color(), capsize=2
+        )
+    plots.show(fig, alt=f"{ylabel} against {unit} for {', '.join(lines)}. {title}.")
 
 
 KINDS = {
@@ -496,15 +521,17 @@ def show_words(by_ground, grid):
         for strategy in ("frozen", "full"):
             values = grid.values("accuracy", strategy=strategy, labels=labels)
             bars[f"{strategy}, {labels} labels"] = values
-    best, few = (bars[k].mean() for k in ("zero-shot, source words", "full, 25 labels"))
+    told = ("zero-shot, source words", "full, 25 labels", "frozen, 25 labels")
+    best, few, probe = (bars[name].mean() for name in told)
     fig = plots.bars_with_spread(
         bars,
         ylabel="test accuracy",
         spread="range",
-        title=f"Words reach {best:.2f}, fine-tuning on 25 labels {few:.2f}",
+        title=f"Words reach {best:.2f}; with 25 labels\n"
+        f"fine-tuning {few:.2f}, a frozen probe {probe:.2f}",
     )
     fig.axes[0].axvline(0.2, color="#333333", linestyle=":")
-    fig.axes[0].set_xlabel("test accuracy (dots: single backgrounds, or seeds)")
+    fig.axes[0].set_xlabel("test accuracy (bar: mean of six backgrounds, or of seeds)")
     plots.show(
         fig,
         alt="Bars of test accuracy. Zero-shot in two wordings, one dot a background, "

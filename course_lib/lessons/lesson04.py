@@ -7,6 +7,7 @@ by validation accuracy and reports the test accuracy of that one.
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 import timm
 import torch
 import torchvision
@@ -162,7 +163,10 @@ def renewed(backbone, original):
 
 
 def fab():
-    """The rows of `layer_rates` with the name of their way, and flat at 500 labels."""
+    """The rows of `layer_rates` with the name of their way, and two kinds from others.
+
+    Flat at 500 labels, and flat from a fitted head with frozen BatchNorm at 100.
+    """
     rows = []
     for row in results.load("layer_rates"):
         how = {key: row[key] for key in METHODS["flat"]}
@@ -172,12 +176,30 @@ def fab():
         rows.append(dict(row, way=name))
     flat = results.load("strategies").select(strategy="full", labels=500)
     rows += [dict(row, way="flat") for row in flat.select(seed=SEEDS)]
+    fitted = results.load("forgetting").select(strategy="full_from_probe", labels=100)
+    rows += [
+        dict(row, way="flat, fitted head", source_texture=row["source"])
+        for row in fitted
+    ]
     return results.Grid(rows)
 
 
 def fab_frozen():
     """A linear head on the fab's frozen features, by labels and seed."""
     return lesson02.compared().select(strategy="frozen")
+
+
+def gains_over_flat(grid):
+    """A table of points over one flat rate, each at its best rate, by labels."""
+    columns = {}
+    for labels in (25, 100, 500):
+        flat = grid.best(way="flat", labels=labels)
+        gains = {
+            way: grid.best(way=way, labels=labels).minus(flat)
+            for way in ("by layer", "gradual by layer")
+        }
+        columns[f"{labels} labels"] = {way: told(gain) for way, gain in gains.items()}
+    return pd.DataFrame(columns)
 
 
 def fab_alphas():
@@ -243,13 +265,14 @@ def explore_rates(groupings):
         ax.set_xticks(range(len(rates)), short, rotation=60, fontsize=8)
         ax.set(yscale="log", ylim=(1e-13, 1), ylabel="learning rate")
         ax.set(xlabel="layer group, from the input to the head")
-        ax.set_title(f"{name}: head {rates['head']:.0e}, stem {rates['stem']:.0e}")
+        ends = f"head {rates['head']:.0e}, stem {rates['stem']:.1e}"
+        ax.set_title(f"{name}, alpha {alpha:.3f}: {ends}")
         return fig
 
     controls = dict(
         name=widgets.choice("network", groupings, "efficientnet-lite0"),
         base=widgets.log_slider("base rate", 1e-3, -6, -1),
-        alpha=widgets.slider("alpha", 0.4, 0.05, 1.0, 0.05),
+        alpha=widgets.slider("alpha", ULMFIT, 0.05, 1.0, 0.005),
     )
 
     def alt(name, base, alpha):
@@ -273,11 +296,18 @@ def show_factors(curves):
     plots.show(fig, alt=alt + "the updates and fall to about zero after it.")
 
 
+def told(found):
+    """An interval of shares, in points."""
+    return f"{100 * found.mean:.1f} ± {100 * found.half_width:.1f}"
+
+
 def show_schedules(grid):
     """Accuracy by rate for three schedules on the fab's pictures."""
     rates, lines = grid.curves("accuracy", x="lr", series="schedule")
-    rate = np.ptp(lines["warm-up, cosine"].mean(0))
-    best = [grid.best(schedule=name).values("accuracy").mean() for name in lines]
+    means = lines["warm-up, cosine"].mean(0)
+    worst = f"{100 * (means.max() - means[-1]):.0f} points at {rates[-1]:g}"
+    best = (grid.best(schedule=name) for name in ("warm-up, cosine", "constant"))
+    gap = next(best).minus(next(best))
     fig = plots.line_with_spread(
         rates,
         lines,
@@ -285,8 +315,8 @@ def show_schedules(grid):
         spread="range",
         xlabel="learning rate, one for all layers",
         ylabel="test accuracy",
-        title=f"The rate is worth {100 * rate:.0f} points, the schedule "
-        f"{100 * (max(best) - min(best)):.0f}",
+        title=f"Fab: warm-up and cosine lose {worst}; at the best rates\n"
+        f"they lead a constant rate by {told(gap)} points",
     )
     alt = "Test accuracy against learning rate for three schedules, with the range "
     plots.show(fig, alt=alt + "over seeds. All of them fall from 0.001 on.")
@@ -322,12 +352,14 @@ def show_range_tests(tests, best):
 
 def show_ways(grid, ways, frozen, world, xlabel):
     """Accuracy by rate for several ways; frozen: accuracy of a head on its own."""
-    rates = sorted({row["lr"] for row in grid.select(way="flat")})
-    rows = grid.select(way=ways, lr=rates, seed=SEEDS if world == "Fab" else range(5))
-    x, lines = rows.curves("accuracy", x="lr", series="way")
-    best = {way: grid.best(way=way).values("accuracy").mean() for way in ways}
-    first = max(best, key=best.get)
-    lead = 100 * (best[first] - best["flat"])
+    rows = grid.select(way=ways, seed=SEEDS if world == "Fab" else range(5))
+    x, lines = rows.curves("accuracy", x="lr", series="way", partial=True)
+    flat = grid.best(way="flat")
+    leads = {way: grid.best(way=way).minus(flat) for way in ways if way != "flat"}
+    first = max(leads, key=lambda way: leads[way].mean)
+    title = f"{first} leads flat by {told(leads[first])} points"
+    if leads[first].low <= 0:
+        title = f"no way surely leads flat\n({first} minus flat {told(leads[first])})"
     fig = plots.line_with_spread(
         x,
         {way: lines[way] for way in ways},
@@ -335,12 +367,12 @@ def show_ways(grid, ways, frozen, world, xlabel):
         spread="range",
         xlabel=xlabel,
         ylabel="test accuracy" if world == "Fab" else "balanced test accuracy",
-        title=f"{world}, best rate of each: {first} leads flat by {lead:.1f} points",
+        title=f"{world}, best rate of each: {title}",
     )
     ax = fig.axes[0]
     ax.axhline(frozen, color="#333333", linestyle=":")
-    where = dict(ha="right", va="bottom", fontsize="small")
-    ax.annotate("frozen features", (x[-1], frozen), **where)
+    beside = dict(transform=ax.get_yaxis_transform(), va="center", fontsize="small")
+    ax.text(1.01, frozen, "frozen\nfeatures", **beside)
     alt = (
         f"{world}: test accuracy against learning rate for {len(ways)} ways to train, "
     )
@@ -353,7 +385,7 @@ def trade_off_figure(ways, still):
     ways: {name: Grid of all its rates and seeds}.  still: the two accuracies, target
     and source, of frozen features.
     """
-    fig, ax = plots.new(height=4.0)
+    fig, ax = plots.new(width=7.4, height=4.0)
     both = ("accuracy", "source_texture")
     for i, (name, rows) in enumerate(ways.items()):
         look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
@@ -362,10 +394,16 @@ def trade_off_figure(ways, still):
         ax.scatter(*points, s=10, alpha=0.3, **look)
         means = (rows.best().values(number).mean() for number in both)
         ax.scatter(*means, s=90, edgecolor="black", label=name, **look)
-    ax.plot(*still, "k*", markersize=13, label="frozen features")
-    ax.set(xlabel="target: test accuracy", ylabel="source: accuracy on textures")
-    ax.set_title("All but flat keep more of the source; frozen features keep all of it")
-    ax.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.12, 0))
+    star = dict(marker="*", color="#777777", markersize=13, linestyle="")
+    ax.plot(*still, **star, label="frozen features")
+    ax.set(xlabel="target: test accuracy")
+    ax.set_ylabel("source textures, BatchNorm statistics as left")
+    kept = {name: rows.best().values(both[1]).mean() for name, rows in ways.items()}
+    least = min(kept, key=kept.get)
+    ax.set_title(f"Fab, best rate of each: {least} keeps least, {kept[least]:.2f}")
+    title = "large: mean at the rate\nthat validation chose;\nsmall: one run"
+    options = dict(fontsize="small", title_fontsize="small", title=title)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), **options)
     return fig
 
 

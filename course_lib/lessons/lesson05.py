@@ -13,6 +13,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
 
 from course_lib import datasets, training
@@ -442,6 +443,13 @@ def crops(images, size=128):
     )
 
 
+def pad_as_tensorflow(model):
+    """Convolutions of stride 2 pad by TensorFlow's rule SAME.  In place."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+            layer.__class__ = Conv2dSame
+
+
 def one_step(backbone, optimizer, data):
     """One update on eight labelled pictures."""
     logits = backbone.model(backbone.preprocess(data.images[:8]))
@@ -578,12 +586,16 @@ def show_scripts(backbone, images):
 
 
 def show_inputs(small, real):
-    """Points lost by wrong inputs, served and throughout, a panel for each world."""
+    """Points lost by wrong inputs, served and throughout, a panel for each world.
+
+    The wrong twin is a network and no input, so it is left out.
+    """
     fig, axes = plots.new(width=8.4, height=3.0, columns=2)
     dearest = []
-    for ax, costs, world in zip(axes, (small, real), WORLDS):
-        names = [n.removeprefix("served ") for n in costs if n.startswith("served ")]
-        names = [n for n in names if "tokenizer" not in n]
+    titles = "wafers, the whole network learns", "solar cells, frozen features"
+    scripts = WRONG, lesson05_solar.WRONG
+    for ax, costs, title, names in zip(axes, (small, real), titles, scripts):
+        names = list(names)
         for i, (when, shift) in enumerate((("served", -0.2), ("throughout", 0.2))):
             there = [k for k, n in enumerate(names) if f"{when} {n}" in costs]
             found = [
@@ -599,10 +611,12 @@ def show_inputs(small, real):
                 label=when,
             )
             dearest.append(max(one.mean for one in found))
+            for k in set(range(len(names))) - set(there):
+                ax.text(1, k + shift, "not run", va="center", fontsize="small")
         ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
-        ax.set(xlabel="points lost, 95 % interval", title=world)
+        ax.set(xlabel="points lost, 95 % interval", title=title)
     plots.clear_legend(axes[-1])
     fig.suptitle(
         f"Served wrongly costs up to {max(dearest[::2]):.0f} points, wrong throughout "
@@ -655,14 +669,15 @@ def show_losses():
     ):
         found = [rows.values(f"val_loss {t}", setup=setup) for t in steps]
         lines[name] = np.stack(found, 1)
-    lowest = steps[lines["plain"].mean(0).argmin()]
+    lowest = {name: steps[values.mean(0).argmin()] for name, values in lines.items()}
+    plain, gentle = lowest.values()
     fig = plots.line_with_spread(
         steps,
         lines,
         spread="range",
         xlabel="updates (4 make an epoch of 100 wafers)",
         ylabel="validation loss (nats)",
-        title=f"Plain training is at its best after {lowest} of 600 updates",
+        title=f"Lowest after {plain} updates (plain) and {gentle}; only plain climbs",
     )
     plots.show(
         fig,
@@ -675,14 +690,14 @@ def show_costs(costs, world):
     """The figure of all costs of one world."""
     dearest = max(costs, key=lambda name: costs[name].mean())
     plots.show(
-        cost_figure(costs),
+        cost_figure(costs, world),
         alt=f"Horizontal bars: points lost by each silent failure on {world} with "
-        f"intervals, from the dearest, {dearest}, to those that cost nothing.",
+        f"intervals, from the costliest, {dearest}, to those that cost nothing.",
     )
 
 
-def cost_figure(costs):
-    """Bars of {failure: points lost, one a seed (5,)}, the dearest first."""
+def cost_figure(costs, world):
+    """Bars of {failure: points lost, one a seed (5,)}, the costliest first."""
     order = sorted(costs, key=lambda name: -costs[name].mean())
     found = {name: statistics.mean_and_interval(costs[name]) for name in order}
     fig, ax = plots.new(width=7.2, height=0.26 * len(order) + 1)
@@ -696,10 +711,13 @@ def cost_figure(costs):
     ax.axvline(0, color="black", linewidth=0.8)
     seeds = sorted({len(values) for values in costs.values()})
     over = f"{' or '.join(map(str, seeds))} seeds"
-    ax.set(xlabel=f"points lost (*: claimed too much), 95 % interval, {over}")
+    ax.set(
+        xlabel=f"points lost (*: claimed too much), 95 % interval, {over};\n"
+        "pale: the interval holds zero"
+    )
     free = sum(one.low <= 0 for one in found.values())
     fig.suptitle(
-        f"{len(costs)} measurements; no cost shows in {free}, the dearest costs "
+        f"{world}: {len(costs)} measurements; no cost shows in {free}, the largest is "
         f"{max(v.mean() for v in costs.values()):.0f} points",
         fontsize=11,
     )

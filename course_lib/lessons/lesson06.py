@@ -4,6 +4,7 @@ The augmentation of each target was fixed before any result: turns and mirroring
 where they cannot change the class.
 """
 
+import time
 from collections import Counter
 
 import numpy as np
@@ -217,6 +218,17 @@ def public_table():
     return pd.DataFrame(rows)
 
 
+def readable(table):
+    """A table for the eye: numbers of parameters with commas, yes and no."""
+    shown = table.copy()
+    shown["parameters"] = [f"{n:,}" for n in table["parameters"]]
+    if "own licence" in table:
+        own = table["own licence"].map({True: "yes", False: "no"})
+        shown["licence of its own"] = own
+        shown = shown.drop(columns="own licence").round(1)
+    return shown
+
+
 def counted(name):
     """Parameters of a torchvision model, counted on the meta device."""
     with torch.device("meta"):
@@ -294,20 +306,29 @@ def licences(architecture=""):
     found = Counter()
     for name in timm.list_pretrained():
         if not architecture or name.startswith(f"{architecture}."):
-            found[timm.get_pretrained_cfg(name).license or "none"] += 1
+            found[timm.get_pretrained_cfg(name).license or "not stated"] += 1
     return dict(found.most_common())
 
 
 # -- what a model costs here ------------------------------------------------------
 
 
-def latency(net, size, repeats=3):
-    """Seconds of one picture, the fastest of some."""
-    x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-    net.eval()
+def latencies(nets, rounds=5):
+    """Seconds of processor time of one picture, {name: (rounds,)}.
+
+    nets: {name: (network, pixels a side)}.  They run in turn, so that what disturbs the
+    machine disturbs all alike; each has run once before.
+    """
+    seconds = {name: [] for name in nets}
     with torch.inference_mode():
-        net(x)  # warm-up
-        return min(usage.seconds(lambda: net(x), 1) for _ in range(repeats))
+        for turn in range(rounds + 1):
+            for name, (net, size) in nets.items():
+                x = torch.randn(1, 3, size, size, generator=torch.Generator())
+                started = time.process_time()
+                net.eval()(x)
+                if turn:
+                    seconds[name].append(time.process_time() - started)
+    return {name: np.array(values) for name, values in seconds.items()}
 
 
 def operations(net, size):
@@ -317,23 +338,37 @@ def operations(net, size):
     return counter.get_total_flops() / 4e9
 
 
+def work_up_to(backbone, size=64):
+    """Multiply-adds of one picture in 10**6 up to and with each stage, {stage: sum}."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        backbone.model(torch.zeros(1, 3, size, size))
+    counts = {
+        name.partition(".")[2]: sum(found.values()) / 2e6
+        for name, found in counter.get_flop_counts().items()
+    }
+    counts["stem"] = counts["conv1"]
+    done = np.cumsum([counts[stage] for stage in backbone.stages])
+    return dict(zip(backbone.stages, done.tolist()))
+
+
 def costs():
-    """Operations, milliseconds and megabytes of networks on this machine."""
-    rows = []
+    """Operations, milliseconds of the processor and megabytes on this machine."""
+    nets = {}
     for name in (*PUBLIC, lesson06_real.LITES[0], "bundled/resnet10-patterns"):
-        size = 64 if name.startswith("bundled") else 224
-        ours = "/" in name
-        net = zoo.load(name).model if ours else torchvision.models.get_model(name)
-        row = {
-            "model": name,
-            "pixels": size,
-            "multiply-adds (G)": operations(net, size),
-        }
-        row["ms"] = 1000 * latency(net, size)
-        row["MB"] = usage.tensor_bytes(net)["parameters"] / 1e6
+        net = (
+            zoo.load(name).model if "/" in name else torchvision.models.get_model(name)
+        )
+        nets[name] = net, 64 if name.startswith("bundled") else 224
+    rows = []
+    for name, seconds in latencies(nets).items():
+        net, size = nets[name]
+        low, middle, high = 1000 * np.quantile(seconds, (0, 0.5, 1))
+        row = {"model": name, "pixels": size}
+        row["multiply-adds (G)"] = round(operations(net, size), 2)
+        row |= {"processor ms": round(middle), "range": f"{low:.0f} to {high:.0f}"}
+        row["MB of weights"] = round(usage.tensor_bytes(net)["parameters"] / 1e6)
         rows.append(row)
-    table = pd.DataFrame(rows).set_index("model")
-    return table.round({"multiply-adds (G)": 2, "ms": 0, "MB": 0})
+    return pd.DataFrame(rows).set_index("model")
 
 
 # -- ranking sources --------------------------------------------------------------
@@ -391,13 +426,20 @@ def judged(scores, tuned):
     return found
 
 
-def blind(scores, tuned):
-    """Points that a random pick loses against the best source, mean over targets."""
+LARGEST = lesson06_real.LITES[-1]
+
+
+def blind(scores, tuned, always=None):
+    """Points lost against the best source without a score, mean over targets.
+
+    By a random pick, or by taking always the same source.
+    """
     lost = []
     for target in dict.fromkeys(row["target"] for row in scores):
         names = {row["source"] for row in scores if row["target"] == target}
         reached = np.array([tuned(name, target).mean() for name in names])
-        lost.append(100 * (reached.max() - reached.mean()))
+        picked = reached.mean() if always is None else tuned(always, target).mean()
+        lost.append(100 * (reached.max() - picked))
     return float(np.mean(lost))
 
 
@@ -418,7 +460,7 @@ def short_name(source):
 
 
 def show_tuned(scores, tuned, world):
-    """Heat map of fine-tuned accuracy, sources by targets."""
+    """Heat map of fine-tuned accuracy with its interval, sources by targets."""
     targets = list(dict.fromkeys(row["target"] for row in scores))
     sources = list(dict.fromkeys(row["source"] for row in scores))
     known = {(row["source"], row["target"]) for row in scores}
@@ -428,13 +470,27 @@ def show_tuned(scores, tuned, world):
             for s in sources
         ]
     )
-    best = dict.fromkeys(short_name(sources[i]) for i in np.nanargmax(matrix, axis=0))
+    first = [short_name(sources[i]) for i in np.nanargmax(matrix, axis=0)]
+    best = dict.fromkeys(first)
+    title = f"{first[0]} is highest on all {len(targets)}"
+    if len(best) > 1:
+        title = "\n".join(
+            f"{name} is highest on {t}" for name, t in zip(first, targets)
+        )
     fig = plots.heatmap(
         matrix,
         [short_name(source) for source in sources],
         [target.replace("_", " ") for target in targets],
-        title=f"{world}, fine-tuned. Different winners: {len(best)}",
+        title=f"{world}, mean and 95 % interval:\n{title}",
     )
+    fig.set_figwidth(2.4 + 1.15 * len(targets))
+    texts = iter(fig.axes[0].texts)
+    for s in sources:
+        for t in targets:
+            text = next(texts)
+            if (s, t) in known:
+                found = statistics.mean_and_interval(tuned(s, t))
+                text.set(text=f"{found.mean:.2f} ± {found.half_width:.2f}", fontsize=9)
     plots.show(
         fig,
         alt=f"Test accuracy of {len(sources)} sources fine-tuned on {len(targets)} "
@@ -449,12 +505,13 @@ def show_ranks(found, world):
     matrix = np.array(
         [[found[score][t][0].mean() for t in targets] for score in found], dtype=float
     )
-    low, high = np.nanmin(matrix), np.nanmax(matrix)
+    everywhere = int((np.nan_to_num(matrix, nan=-1) > 0.7).all(1).sum())
     fig = plots.heatmap(
         matrix,
         list(found),
         [target.replace("_", " ") for target in targets],
-        title=f"{world}: rank correlations from {low:.2f} to {high:.2f}",
+        title=f"{world}: {everywhere or 'none'} of {len(matrix)} scores above 0.7\n"
+        "on every target (-: the score is saturated)",
         limits=(-1, 1),
     )
     plots.show(
@@ -527,8 +584,9 @@ def show_architectures():
         bars,
         ylabel="test accuracy",
         spread="range",
-        title=f"500 wafers, short training: the CNN leads in {leads} of four pairs",
+        title=f"500 wafers, 320 updates:\nthe CNN leads in {leads} of 4 pairs",
     )
+    fig.axes[0].set_xlim(right=0.95)
     plots.show(
         fig,
         alt="Eight bars of test accuracy with 500 labels: CNN and ViT, from scratch "

@@ -243,62 +243,6 @@ def _centre_unit(output: torch.Tensor) -> torch.Tensor:
     )
 
 
-# -- what a unit responds to ------------------------------------------------------
-
-
-def top_patches(
-    backbone,
-    data,
-    module: str,
-    channels: Sequence[int],
-    k: int = 9,
-    batch_size: int = 64,
-    preprocess=None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Image patches that excite a channel most, one patch from an image at most.
-
-    data: ImageDataset or uint8 (N, H, W, 3).  A patch is the theoretical receptive
-    field around the strongest unit, at most the whole image.  Returns patches uint8
-    (len(channels), k, s, s, 3) and their activations (len(channels), k), strongest
-    first.  Raises CourseError when there are fewer than k images.
-    Zeiler & Fergus 2014.
-    """
-    images = _images(data)
-    prepare = _required(backbone, preprocess)
-    channels = list(channels)
-    if len(images) < k:
-        raise CourseError(f"top_patches: {k} patches wanted from {len(images)} images.")
-    values, places = [], []
-    for start in range(0, len(images), batch_size):
-        x = prepare(images[start : start + batch_size])
-        maps = activations(backbone, x, [module])[module][:, channels]  # (N, C, h, w)
-        best, place = maps.flatten(2).max(dim=2)
-        values.append(best.cpu().numpy())
-        places.append(place.cpu().numpy())
-    width = maps.shape[-1]
-    values, places = np.concatenate(values), np.concatenate(places)  # (N, C)
-    row = receptive_field(backbone, [module])[0]
-    scale = min(images.shape[1:3]) / min(x.shape[-2:])  # input pixels to stored pixels
-    side = min(round(row["rf"] * scale), *images.shape[1:3])
-    order = np.argsort(-values, axis=0, kind="stable")[:k]  # (k, C)
-    patches = np.empty((len(channels), k, side, side, 3), np.uint8)
-    for c in range(len(channels)):
-        for rank, i in enumerate(order[:, c]):
-            y, x_ = divmod(int(places[i, c]), width)
-            centre = [(row["start"] + row["jump"] * u) * scale for u in (y, x_)]
-            patches[c, rank] = _crop(images[i], centre, side)
-    return patches, np.take_along_axis(values, order, axis=0).T
-
-
-def _crop(image: np.ndarray, centre: Sequence[float], side: int) -> np.ndarray:
-    """A square of ``side`` pixels around ``centre``, moved inside the image."""
-    corner = [
-        min(max(round(c - (side - 1) / 2), 0), size - side)
-        for c, size in zip(centre, image.shape)
-    ]
-    return image[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
-
-
 # -- cached feature extraction ----------------------------------------------------
 
 
@@ -397,13 +341,3 @@ def by_length(examples) -> np.ndarray | None:
     if not texts or not all(isinstance(text, str) for text in examples):
         return None
     return np.argsort([len(text) for text in examples], kind="stable")
-
-
-def _images(data) -> np.ndarray:
-    images = np.asarray(_examples(data))
-    if images.ndim != 4 or images.dtype != np.uint8:
-        raise CourseError(
-            f"Images of shape {images.shape} and type {images.dtype}, expected uint8 "
-            "(N, H, W, 3) or an ImageDataset."
-        )
-    return images

@@ -357,11 +357,11 @@ def stage_panels(
     chance: Mapping[str, float],
     columns: int = 3,
 ):
-    """One panel of :func:`by_stage` for each question, the legend in the spare place.
+    """One panel of :func:`by_stage` for each question, the legend in a spare place.
 
     questions: {question: {label: (runs, stages)}}, the same labels in each.
     """
-    rows = len(questions) // columns + 1
+    rows = -(-len(questions) // columns)
     fig, axes = new(8.4, 2.4 * rows, rows, columns)
     for i, (ax, (question, series)) in enumerate(zip(axes.flat, questions.items())):
         by_stage(
@@ -374,9 +374,15 @@ def stage_panels(
         )
     note = "lowest to highest run\ngrey line: the commonest answer"
     spare = axes.flat[len(questions) :]
-    spare[0].legend(*ax.get_legend_handles_labels(), loc="center", title=note)
     for empty in spare:
         empty.axis("off")
+    found = ax.get_legend_handles_labels()
+    if len(spare):
+        spare[0].legend(*found, loc="center", title=note)
+    else:
+        note = note.replace("\n", ", ")
+        where = dict(loc="outside lower center", ncols=len(found[0]))
+        fig.legend(*found, title=note, **where)
     fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     return fig
 
@@ -505,11 +511,12 @@ def image_grid(
     columns: int | None = None,
     title: str | None = None,
     size: float = 0.9,
+    row_names: Sequence[str] = (),
 ):
     """Pictures side by side: (N, h, w, 3) uint8 or 0..1, or maps (N, h, w).
 
-    ``size`` is the side of one picture in inches.  Maps are each stretched from their
-    lowest to their highest value.
+    ``size`` is the side of one picture in inches; ``row_names`` stand at the left.
+    Maps are each stretched from their lowest to their highest value.
     """
     images = [np.asarray(image) for image in images]
     if not images:
@@ -519,9 +526,13 @@ def image_grid(
     tall = size + (0.22 if titles is not None else 0.04)
     top = 0.35 if title else 0.05
     width = max(columns * (size + 0.04), 3.0)
+    width += 0.08 * max(map(len, row_names), default=0)
     figure, axes = new(width, rows * tall + top, rows, columns)
     for ax in np.ravel(axes):
         ax.axis("off")
+    for ax, name in zip(np.ravel(axes)[::columns], row_names):
+        place = dict(transform=ax.transAxes, ha="right", va="center")
+        ax.text(-0.08, 0.5, name, fontsize=9, **place)
     for i, (ax, image) in enumerate(zip(np.ravel(axes), images)):
         ax.imshow(image, cmap="gray", interpolation="nearest")
         if titles is not None:

@@ -24,7 +24,7 @@ def test_a_step_is_shown_by_part_and_one_depth_is_marked():
     assert bars(left) == [2.0, 0.5] and bars(right) == [4, 8, 16, 4, 2, 1]
     assert [round(patch.get_x()) for patch in right.patches] == [0, 4, 12, 0, 4, 6]
     assert [patch.get_alpha() for patch in left.patches] == [0.45, 1.0]
-    assert left.get_title(loc="left") == "500,000 learn"
+    assert left.get_title(loc="left") == "up to stem: 500,000 learn"
     assert right.get_title(loc="left") == "7 MB of 28"
 
 
@@ -42,12 +42,12 @@ def test_the_best_rate_of_each_way_is_a_large_mark():
 
 def test_costs_are_sorted_and_those_that_do_not_show_are_light():
     costs = {"free": np.array([-1.0, 1.0, 0.5]), "dear": np.array([9.0, 10.0, 11.0])}
-    fig = lesson05.cost_figure(costs)
+    fig = lesson05.cost_figure(costs, "Here")
     (ax,) = fig.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["dear", "free"]
     dear, free = (patch.get_facecolor() for patch in ax.patches)
     assert dear != free
-    assert "2 measurements; no cost shows in 1" in fig.get_suptitle()
+    assert "Here: 2 measurements; no cost shows in 1" in fig.get_suptitle()
 
 
 def test_methods_stand_at_what_they_train():

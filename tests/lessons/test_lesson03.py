@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from course_lib import datasets
-from course_lib.lessons import claims, lesson03, protocol
+from course_lib.lessons import lesson03, protocol
 from course_lib.lessons.results import Grid
 from course_lib.models import zoo
 from course_lib.training import freezing
@@ -84,7 +84,7 @@ def test_a_grid_that_is_not_stored_has_no_rows():
     assert [row["lr"] for row in best] == [1e-3, 1e-3]
 
 
-def test_what_the_grids_say_stands_with_its_world(monkeypatch):
+def test_what_is_left_is_told_by_kind_of_statistics(monkeypatch):
     rows = [
         dict(
             strategy="full", labels=n, lr=lr, seed=seed, accuracy=0.8, source_renewed=lr
@@ -93,10 +93,27 @@ def test_what_the_grids_say_stands_with_its_world(monkeypatch):
         for lr in (0.1, 0.2)
         for seed in (0, 1)
     ]
-    rows.append(dict(strategy="statistics", labels=100, lr=None, seed=0))
+    still = dict(strategy="statistics", labels=lesson03.FEW, lr=None, seed=0)
+    rows.append(still | dict(source_renewed=0.9))
     grids = {"forgetting": Grid(rows), "solar_forgetting": Grid(())}
     monkeypatch.setattr(lesson03, "stored", grids.get)
-    said = claims.by_world("Real world: one" + lesson03.kept_in_words())
-    assert said["Real world"] == "one"
-    ends = "100 labels: full at 0.1 0.10 (target 0.80); full at 0.2 0.20 (target 0.80)"
-    assert ends in said["Small world"]
+    told = lesson03.forgotten()
+    assert [row["rate"] for row in told] == ["0.1", "0.2", "-"]
+    assert [row["computed anew"] for row in told] == ["0.10", "0.20", "0.90"]
+    assert [row["target"] for row in told] == ["0.80", "0.80", "-"]
+    assert {row["as training left them"] for row in told} == {"-"}
+
+
+def test_a_title_names_only_who_is_surely_ahead():
+    reached = {"frozen": (0.5, 0.6), "sure": (0.6, 0.71), "higher": (0.5, 0.9)}
+    rows = [
+        dict(strategy=s, labels=9, seed=i, accuracy=v)
+        for s, values in reached.items()
+        for i, v in enumerate(values)
+    ]
+    rows += [dict(row, labels=5) for row in rows if row["strategy"] != "sure"]
+    title = lesson03.who_leads(Grid(rows), "Here", (5, 9), "labels")
+    assert title == (
+        "Here: no way surely leads frozen with 5 labels,\n"
+        "sure leads it by 10.5 points with 9"
+    )

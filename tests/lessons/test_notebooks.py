@@ -120,6 +120,13 @@ def test_a_lesson_states_a_cost_within_the_limits(path):
     assert seconds <= runner.max_seconds(path) and megabytes <= runner.MAX_MB
 
 
+def test_lesson_00_shows_the_costs_that_the_lessons_state():
+    (shown,) = [c for c in code_cells(read(LESSONS[0])) if c.id == "costs"]
+    costs = re.findall(r"^(\w+) +(\d+) s +(\d+) MB$", shown.outputs[0].text, re.M)
+    stated = [(path.stem, *map(str, runner.stated_cost(path))) for path in LESSONS]
+    assert costs == stated, "make its table again: `course run 00 --write`"
+
+
 # -- executing them --------------------------------------------------------------------
 
 

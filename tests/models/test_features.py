@@ -126,19 +126,6 @@ def test_attention_sees_everything():
     assert patch["extent"] == 8
 
 
-def test_top_patches_find_the_planted_patch():
-    images = np.full((12, 32, 32, 3), 100, np.uint8)
-    images[7, 10:17, 20:27] = 255
-    net = nn.Sequential(nn.Conv2d(3, 1, 7, padding=3, bias=False))
-    net[0].weight.data.fill_(1.0)
-    patches, values = features.top_patches(
-        net, images, "0", [0], k=3, preprocess=tiny.PREPROCESS
-    )
-    assert patches.shape == (1, 3, 7, 7, 3)
-    assert (patches[0, 0] == 255).all()
-    assert values[0, 0] > values[0, 1] >= values[0, 2]
-
-
 def test_extract_equals_the_input_of_the_head(resnet, data):
     got = features.extract(resnet, data, batch_size=7)
     x = resnet.preprocess(data.images)

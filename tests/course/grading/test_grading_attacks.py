@@ -6,6 +6,7 @@ The table of abuses against which nbgrader by itself is helpless, and more attac
 import json
 import os
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -440,7 +441,7 @@ def test_files_of_the_course_and_of_others_are_not_there(told, tmp_path):
         f"""
 import os
 for path in ({str(secret)!r}, "{root}/solutions", "{root}/tests", "{root}/.git",
-             "{root}/submitted", "/etc/shadow", "/root/.ssh", "/home"):
+             "{root}/submitted", "/etc/shadow", "/root/.ssh"):
     print(os.path.basename(path), os.path.exists(path))
 for path in ({str(secret)!r}, "{root}/course_lib/x", "{root}/data/x", "/usr/x", "/x"):
     try: open(path, "w").write("x"); print("written", path)
@@ -452,6 +453,23 @@ except OSError: print("refused")
     assert "True" not in said and said.count("refused") == 6, said
     assert "written" not in said and "root\n" not in said
     assert secret.read_text() == "secret"
+
+
+def test_of_homes_no_more_is_there_than_the_way_to_the_course(told):
+    *way, _ = Path(grade.__file__).relative_to("/").parts
+    folders = [Path("/home")]
+    if way[0] == "home":
+        folders += [Path("/home", *way[1:k]) for k in range(2, way.index("course_lib"))]
+    said = told(
+        f"""
+import os
+for folder in {[str(folder) for folder in folders]}:
+    print(folder, os.listdir(folder) if os.path.isdir(folder) else [])
+"""
+    )
+    parts = dict(zip(folders, way[1:]) if way[0] == "home" else ())
+    expected = [f"{f} {[parts[f]] if f in parts else []}" for f in folders]
+    assert said.split("\n")[: len(folders)] == expected
 
 
 def test_there_is_no_network_and_no_way_up(told):

@@ -768,18 +768,25 @@ while time.monotonic() < end: pass
 for child in children:
     os.kill(child, 9)
     os.waitpid(child, 0)
+print(sum(os.times()[:4]))
 """
 
 
 @slow
 def test_processes_that_keep_their_own_cell_waiting_cost_its_time():
-    with sandbox.Kernel(sandbox.Limits()) as kernel:
-        before, start = kernel.spent, time.monotonic()
-        clock = sandbox.Clock(kernel, 20)
-        ran = kernel.run(CROWD, 20)
-        wall, waited = time.monotonic() - start, clock.now_waited() - clock.waited
-    assert not ran.error and waited > 1.5  # else this shows nothing
-    assert kernel.spent - before > wall - waited + 0.5
+    for _ in range(3):
+        with sandbox.Kernel(sandbox.Limits()) as kernel:
+            before, start = kernel.spent, time.monotonic()
+            clock = sandbox.Clock(kernel, 20)
+            ran = kernel.run(CROWD, 20)
+            ready = time.monotonic() - start - (clock.now_waited() - clock.waited)
+        assert not ran.error
+        said = [o["text"] for o in ran.outputs if o.get("name") == "stdout"]
+        used = float("".join(said))
+        if used > ready + 1:  # else this shows nothing
+            assert kernel.spent - before > ready + 0.5
+            return
+    pytest.skip("other programs took the core from the processes of the cell")
 
 
 @slow
