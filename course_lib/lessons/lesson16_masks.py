@@ -19,7 +19,7 @@ COUNTS = (5, 20, 80)  # of masks
 SEEDS = range(5)
 SIZES = {"validation": 40, "test": 200}
 SIDE = 64
-STEPS = 200
+STEPS, ALONE = 100, 200  # updates of a head, and of a whole network
 RATE = 1e-2
 FIRST = {"validation": 160_001, "test": 160_002, "train": 160_010}  # seeds
 
@@ -107,7 +107,7 @@ def scratch(n, seed=0, lr=3e-3):
         net,
         masks,
         lambda: score("validation"),
-        steps=STEPS,
+        steps=ALONE,
         lr=lr,
         seed=seed,
     )
