@@ -35,7 +35,7 @@ def recall_at_k(Z, groups, k):
 def recall_at_k(Z, groups, k):
     similar = Z @ Z.T
     np.fill_diagonal(similar, -np.inf)
-    near = np.argsort(-similar, axis=1)[:, :k]
+    near = (-similar).argsort(axis=1)[:, :k]
     hit = (groups[near] == groups[:, None]).any(1)
     alone = (groups[:, None] == groups).sum(1) == 1
     return hit[~alone].mean()
@@ -45,7 +45,7 @@ def recall_at_k(Z, groups, k):
 def recall_at_k(Z, groups, k):
     far = np.linalg.norm(Z[:, None] - Z[None], axis=2)
     np.fill_diagonal(far, np.inf)
-    near = np.argsort(far, axis=1)[:, :k]
+    near = far.argsort(axis=1)[:, :k]
     hit = (groups[near] == groups[:, None]).any(1)
     alone = (groups[:, None] == groups).sum(1) == 1
     return hit[~alone].mean()
@@ -56,7 +56,7 @@ def recall_at_k(Z, groups, k):
     Z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
     similar = Z @ Z.T
     np.fill_diagonal(similar, -np.inf)
-    near = np.argsort(-similar, axis=1)[:, :k]
+    near = (-similar).argsort(axis=1)[:, :k]
     return (groups[near] == groups[:, None]).any(1).mean()
 
 
@@ -65,7 +65,7 @@ def recall_at_k(Z, groups, k):
     Z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
     similar = Z @ Z.T
     np.fill_diagonal(similar, -np.inf)
-    near = np.argsort(-similar, axis=1)[:, :k]
+    near = (-similar).argsort(axis=1)[:, :k]
     alone = (groups[:, None] == groups).sum(1) == 1
     return (groups[near] == groups[:, None])[~alone].mean()
 
@@ -75,7 +75,7 @@ def recall_at_k(Z, groups, k):
     Z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
     similar = Z @ Z.T
     np.fill_diagonal(similar, -np.inf)
-    near = np.argsort(-similar, axis=1)[:, :k]
+    near = (-similar).argsort(axis=1)[:, :k]
     alone = (groups[:, None] == groups).sum(1) == 1
     return (groups[near] == groups[:, None])[~alone].all(1).mean()
 
