@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot"}
 
 
 def moved_by_training(model: nn.Module, X: torch.Tensor) -> set[str]:
@@ -44,3 +47,32 @@ def several(found: object, count: int, what: str) -> Sequence:
     is_so = isinstance(found, (tuple, list)) and len(found) == count
     assert is_so, f"return {what}, not {str(found):.60}"
     return found
+
+
+def products(
+    call: Callable[[], object], **named: torch.Tensor
+) -> list[tuple[set[str], int]]:
+    """Each matrix product of the call: the named tensors in it, numbers in the result.
+
+    A view of a tensor, such as its transpose or one of its rows, counts as the tensor.
+    """
+    found = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            result = operation(*args, **(kwargs or {}))
+            if operation.overloadpacket.__name__ in PRODUCTS:
+                places = {x.data_ptr() for x in map(_storage, args) if x is not None}
+                names = {
+                    n for n, t in named.items() if _storage(t).data_ptr() in places
+                }
+                found.append((names, result.numel()))
+            return result
+
+    with Watch():
+        call()
+    return found
+
+
+def _storage(x: object) -> torch.UntypedStorage | None:
+    return x.untyped_storage() if isinstance(x, torch.Tensor) else None

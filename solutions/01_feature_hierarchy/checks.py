@@ -81,7 +81,7 @@ def check_receptive_fields(learner, rng):
     cases = []
     for _ in range(4):
         layers = [
-            (int(rng.choice([1, 3, 5, 7])), int(rng.integers(1, 3)), 1)
+            (int(rng.choice([1, 2, 3, 4, 5, 7])), int(rng.integers(1, 3)), 1)
             for _ in range(int(rng.integers(2, 6)))
         ]
         layers += [(3, 2, int(rng.integers(2, 5))), (5, 1, int(rng.integers(2, 4)))]
@@ -123,7 +123,7 @@ def check_receptive_fields(learner, rng):
 def check_tuning(learner, rng):
     """Bumps on top of a constant at angles between the gratings, and silent units."""
     for count in (6, 9, 16):
-        theta = torch.arange(count) * torch.pi / count
+        theta = torch.arange(count)[rng.permutation(count)] * torch.pi / count
         step = np.pi / count
         places = rng.permutation(count - 2)[:4] + 1
         peaks = torch.tensor((places + rng.choice([-0.3, 0.3], 4)) * step)
@@ -237,11 +237,11 @@ class Net(nn.Module):
         super().__init__()
         self.conv1, self.bn1 = nn.Linear(3, 5), nn.BatchNorm1d(5)
         self.layer1 = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5))
-        self.layer2 = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5))
+        self.layer10 = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5))
         self.fc = nn.Linear(5, 2)
     def forward(self, x):
         x = self.bn1(self.conv1(x)).relu()
-        return self.fc(self.layer2(self.layer1(x).relu()).relu())
+        return self.fc(self.layer10(self.layer1(x).relu()).relu())
 def state(net):
     return {n: t.detach().clone() for n, t in net.state_dict().items()}
 def train(network, x, y):
@@ -269,13 +269,18 @@ result = dict(copied=copied, given=given, after=after, donor=state(donor),
 """
 
 
+def inside(name, parts):
+    """Whether a tensor belongs to one of the parts; layer10 is not of layer1."""
+    return name.startswith(tuple(f"{part}." for part in parts))
+
+
 def trained(state, parts, frozen, x, y, still):
     """The numbers after COPY's steps; ``still``: frozen norms use stored statistics."""
     space = {}
     exec(NET, space)
     network = space["Net"]().train()
     network.load_state_dict(state)
-    kept = {n: t for n, t in state.items() if n.startswith(tuple(parts)) and frozen}
+    kept = {n: t for n, t in state.items() if inside(n, parts) and frozen}
     for part in parts if frozen else ():
         network.get_submodule(part).requires_grad_(False).train(not still)
     return space["train"](network, x, y) | kept
@@ -283,17 +288,17 @@ def trained(state, parts, frozen, x, y, still):
 
 def drawn_states(rng):
     """The donor's numbers and the network's own."""
-    sizes = {"conv1": (5, 3), "layer1.0": (5, 5), "layer2.0": (5, 5), "fc": (2, 5)}
+    sizes = {"conv1": (5, 3), "layer1.0": (5, 5), "layer10.0": (5, 5), "fc": (2, 5)}
     for _ in range(2):
         state = {}
         for name, size in sizes.items():
             state[f"{name}.weight"] = rng.standard_normal(size)
             state[f"{name}.bias"] = rng.standard_normal(size[0])
-        for name in ("bn1", "layer1.1", "layer2.1"):
+        for name in ("bn1", "layer1.1", "layer10.1"):
             for kind in ("weight", "bias", "running_mean", "running_var"):
                 state[f"{name}.{kind}"] = rng.uniform(0.5, 2, 5)
         state.update((n, torch.tensor(v).float()) for n, v in list(state.items()))
-        for name in ("bn1", "layer1.1", "layer2.1"):
+        for name in ("bn1", "layer1.1", "layer10.1"):
             seen = torch.tensor(int(rng.integers(1, 99)))
             state[f"{name}.num_batches_tracked"] = seen
         yield state
@@ -319,7 +324,7 @@ def check_copy_stages(learner, rng):
             for name in expect(state, keys=own):
                 expect(state[name], "not copied", shape=own[name].shape)
         judge_copy(found, theirs, own, parts, frozen)
-        right = own | {n: theirs[n] for n in own if n.startswith(tuple(parts))}
+        right = own | {n: theirs[n] for n in own if inside(n, parts)}
         ways = [trained(right, parts, frozen, x, y, still) for still in (True, False)]
         if all(differ(found["after"], way, own, 1e-3) for way in ways):
             raise Wrong("drift" if frozen else "tuned", credit=1 / 3)
@@ -332,13 +337,13 @@ def differ(one, other, names, tolerance=1e-6):
 
 def judge_copy(found, theirs, own, parts, frozen):
     """Wrong with the hint for what was not copied, or does not learn."""
-    inside = [n for n in own if n.startswith(tuple(f"{p}." for p in parts))]
-    outside = [n for n in own if n not in inside]
+    copied = [n for n in own if inside(n, parts)]
+    outside = [n for n in own if n not in copied]
     buffers = [n for n in own if "running" in n or "tracked" in n]
     if differ(found["given"], theirs, theirs):
-        taken = not differ(found["given"], own, inside)
+        taken = not differ(found["given"], own, copied)
         raise Wrong("direction" if taken else "shared")
-    wrong = differ(found["copied"], theirs, inside)
+    wrong = differ(found["copied"], theirs, copied)
     if wrong:
         raise Wrong("statistics" if set(wrong) <= set(buffers) else "not copied")
     if differ(found["copied"], own, outside):
@@ -347,13 +352,13 @@ def judge_copy(found, theirs, own, parts, frozen):
     learning = set(own) - set(buffers)
     if set(outside) - moved:
         raise Wrong("rest")
-    if frozen and learning & set(inside) & moved:
+    if frozen and learning & set(copied) & moved:
         raise Wrong("frozen", credit=1 / 3)
-    if frozen and moved & set(inside):
+    if frozen and moved & set(copied):
         raise Wrong("drift", credit=1 / 3)
-    if not frozen and set(inside) - moved:
+    if not frozen and set(copied) - moved:
         raise Wrong("tuned", credit=1 / 3)
-    if differ(found["donor"], theirs, theirs) or differ(found["again"], theirs, inside):
+    if differ(found["donor"], theirs, theirs) or differ(found["again"], theirs, copied):
         raise Wrong("shared", credit=1 / 3)
 
 
@@ -385,6 +390,7 @@ def check_verdicts(learner, rng):
             (0.72, 0.72 - 0.5 * m),  # given
             (0.64 - 0.5 * m, 0.64),  # given
             (c + 0.8 * m, c - 0.8 * m),  # absent, though apart
+            (c - 0.9 * m, c + 2.0 * m),  # discarded, though the mean of both is low
             (c + 0.2 * m, 0.60),  # discarded, though trained only guesses
             (0.55, c + 0.2 * m),  # learned
             (0.60, 0.60 - 1.4 * m),  # learned, though the best random run beats it
@@ -394,7 +400,7 @@ def check_verdicts(learner, rng):
         t, r = np.array(stages).T
         runs = int(rng.integers(3, 6))
         noise = 2 * m * np.r_[1, -np.ones(runs - 1) / (runs - 1)]
-        trained, random = t + noise[:, None], r + np.r_[noise, noise][:, None]
+        trained, random = t + noise[:, None], r + np.r_[noise, -noise][:, None]
         order = rng.permutation(2 * runs)
         while order[0] in (0, runs):  # there both first runs would be off alike
             order = rng.permutation(2 * runs)

@@ -150,8 +150,8 @@ import torch
 from torch import nn
 def net(state):
     made = nn.Sequential(
-        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(),
-        nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU()), nn.Linear(4, 2))
+        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Unflatten(1, (4, 1, 1)), nn.Sequential(
+            nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Flatten()), nn.Linear(4, 2))
     made.load_state_dict(state)
     return made
 def state(model):
@@ -166,7 +166,7 @@ result = dict(state=state(model), a=state(a), b=state(b),
               modes=[modes(m) for m in (model, a, b)],
               outputs=[m(probe).detach() for m in (model, a, b)])
 """
-SIZES = {"0": (4, 3), "1": None, "3.0": (4, 4), "3.1": None, "4": (2, 4)}
+SIZES = {"0": (4, 3), "1": None, "3.0": (4, 4, 1, 1), "3.1": None, "4": (2, 4)}
 
 
 def net(state):
@@ -174,8 +174,10 @@ def net(state):
     made = nn.Sequential(
         nn.Linear(3, 4),
         nn.BatchNorm1d(4, momentum=1.0),
-        nn.ReLU(),
-        nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, momentum=1.0), nn.ReLU()),
+        nn.Unflatten(1, (4, 1, 1)),
+        nn.Sequential(
+            nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4, momentum=1.0), nn.Flatten()
+        ),
         nn.Linear(4, 2),
     )
     made.load_state_dict(state)
@@ -287,7 +289,7 @@ def check_ensemble_error(learner, rng):
     for S in (2, 3, 5):
         N, C = (int(m) for m in rng.permutation([6, 7, 8, 9])[:2])
         p = rng.dirichlet(np.ones(C), (S, N))
-        y = rng.integers(0, C, N)
+        y = rng.integers(0, C - 1, N)  # the last class does not occur
         sizes = [1, S, 4, 20]
         found = learner.run(
             "result = [ensemble_error(p, y, M) for M in sizes]", p=p, y=y, sizes=sizes

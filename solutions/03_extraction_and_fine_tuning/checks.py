@@ -19,6 +19,7 @@ HINTS = {
     "dropout": "The features are random or depend on the batch: the model must be in "
     "eval mode while they are computed.",
     "gradient": "The features still carry a gradient: the whole graph would be kept.",
+    "batch": "The model sees `batch` rows at a time, each row once, the rest last.",
     "mode": "The model must be left in the mode in which it came.",
     "values": "The features are not those of the model.",
     "formula": "Naive: E (t_backbone + t_head). Cached: t_backbone + E t_head. The "
@@ -54,15 +55,18 @@ NET = (
     MASK
     + """
 class Net(nn.Module):
-    def __init__(self, state, mask):
+    def __init__(self, state, mask, head):
         super().__init__()
+        self.add_module(head, nn.Sequential(Mask(mask), nn.Linear(6, 3)))
         self.body = nn.Linear(4, 6)
-        self.norm = nn.BatchNorm1d(6)
-        self.fc_old = nn.Linear(6, 6)
-        self.fc = nn.Sequential(Mask(mask), nn.Linear(6, 3))
+        self.norm, self.norm2 = nn.BatchNorm1d(6), nn.BatchNorm2d(6)
+        self.add_module(head + "_old", nn.Linear(6, 6))
         self.load_state_dict(state)
+        self.head = head
     def forward(self, x):
-        return self.fc(self.fc_old(self.norm(self.body(x)).relu()))
+        x = self.norm2(self.norm(self.body(x))[:, :, None, None]).flatten(1).relu()
+        head, old = (self.get_submodule(self.head + end) for end in ("", "_old"))
+        return head(old(x))
 def train(net, batches, targets):
     learns = [p for p in net.parameters() if p.requires_grad]
     for x, y in zip(batches, targets, strict=True) if learns else ():
@@ -77,12 +81,11 @@ def train(net, batches, targets):
 FREEZE = (
     NET
     + """
-net = Net(state, mask).train()
-freeze_backbone(net, "fc")
+net = Net(state, mask, head).train()
+freeze_backbone(net, head)
 result = train(net, batches, targets)
 """
 )
-HEAD = {"fc.1.weight", "fc.1.bias"}
 
 
 def tensor(rng, *size):
@@ -99,21 +102,31 @@ def trained(given, norm, head):
     """The numbers after FREEZE with the modes of the norm and of the head."""
     space = {}
     exec(NET, space)
-    net = space["Net"](given["state"], given["mask"]).requires_grad_(False)
+    net = space["Net"](given["state"], given["mask"], given["head"])
+    net.requires_grad_(False)
     net.norm.train(norm)
-    net.fc.train(head).requires_grad_(True)
+    net.norm2.train(norm)
+    net.get_submodule(given["head"]).train(head).requires_grad_(True)
     return space["train"](net, given["batches"], given["targets"])
 
 
 def check_freeze_backbone(learner, rng):
+    """Heads of two names; what three steps change tells what learned, in which mode."""
+    for head in ("fc", f"top{int(rng.integers(100))}"):
+        judge_frozen(learner, rng, head)
+
+
+def judge_frozen(learner, rng, head):
     """Every number after three steps tells what has learned, and in which mode."""
-    sizes = {"body": (6, 4), "fc_old": (6, 6), "fc.1": (3, 6)}
+    sizes = {"body": (6, 4), f"{head}_old": (6, 6), f"{head}.1": (3, 6)}
     state = {f"{n}.weight": tensor(rng, *size) for n, size in sizes.items()}
     state |= {f"{n}.bias": tensor(rng, size[0]) for n, size in sizes.items()}
-    for kind in ("weight", "bias", "running_mean", "running_var"):
-        state[f"norm.{kind}"] = torch.tensor(rng.uniform(0.5, 2, 6)).float()
-    state["norm.num_batches_tracked"] = torch.tensor(int(rng.integers(1, 99)))
+    for norm in ("norm", "norm2"):
+        for kind in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{norm}.{kind}"] = torch.tensor(rng.uniform(0.5, 2, 6)).float()
+        state[f"{norm}.num_batches_tracked"] = torch.tensor(int(rng.integers(1, 99)))
     given = dict(
+        head=head,
         state=state,
         mask=drawn_mask(rng, 6),
         batches=tensor(rng, 3, 16, 4),
@@ -124,15 +137,16 @@ def check_freeze_backbone(learner, rng):
         expect(value, "learns", shape=state[name].shape)
     moved = {n for n in state if not close(found[n], state[n], 1e-6)}
     drifted = {n for n in moved if "running" in n or "tracked" in n}
-    if moved - drifted != HEAD:
-        others = {"fc_old.bias", "fc_old.weight"}
-        raise Wrong("prefix" if moved - drifted == HEAD | others else "learns")
+    wanted = {f"{head}.1.weight", f"{head}.1.bias"}
+    if moved - drifted != wanted:
+        others = {f"{head}_old.bias", f"{head}_old.weight"}
+        raise Wrong("prefix" if moved - drifted == wanted | others else "learns")
 
     def alike(norm, head, names=tuple(state)):
         right = trained(given, norm, head)
         return all(close(found[n], right[n], 1e-3) for n in names)
 
-    if not drifted and any(alike(norm, True, HEAD) for norm in (False, True)):
+    if not drifted and any(alike(norm, True, wanted) for norm in (False, True)):
         return
     if drifted:
         known = alike(True, True) or alike(True, False)
@@ -151,16 +165,19 @@ class Body(nn.Module):
         with torch.no_grad():
             self.linear.weight.copy_(W); self.linear.bias.copy_(b)
     def forward(self, x):
+        sizes.append(len(x))
         return self.drop(self.linear(x).tanh())
+sizes = []
 body = Body().train(mode)
 Z = cached_features(body, X, batch)
+seen = list(sizes)
 weight = body.linear.weight.requires_grad_()
 try:
     total = (weight.square() * h).sum() + (Z * g).sum()
     gradient = torch.autograd.grad(total, weight)[0]
 except Exception:
     gradient = None
-result = [Z, gradient, body(probe).detach()]
+result = [Z, gradient, body(probe).detach(), seen]
 """
 )
 
@@ -171,14 +188,13 @@ def check_cached_features(learner, rng):
     A graph that is kept shows in a gradient, the mode in one more output.
     """
     for mode in (True, False):
-        n, k, d, batch = 11 + int(rng.integers(8)), 5, 4, 4
-        n += n % batch == 0
+        n, k, d, batch = int(rng.choice([11, 17, 18, 19, 21])), 5, 4, 4
         sizes = dict(X=(n, k), W=(d, k), b=(d,), g=(n, d), h=(d, k), probe=(6, k))
         given = {name: tensor(rng, *size) for name, size in sizes.items()}
         given["mask"] = drawn_mask(rng, d)
         W, b = given["W"], given["b"]
         found = learner.run(FEATURES, mode=mode, batch=batch, **given)
-        Z, gradient, output = expect(found, kind=list, length=3)
+        Z, gradient, output, sizes = expect(found, kind=list, length=4)
         right = (given["X"] @ W.T + b).tanh()
         Z = expect(Z, "shape", shape=(n, d), finite=False)
         output = expect(output, shape=(6, d), finite=False)
@@ -191,6 +207,8 @@ def check_cached_features(learner, rng):
         after = (given["probe"] @ W.T + b).tanh()
         if not close(output, after * given["mask"] if mode else after):
             raise Wrong("mode", credit=2 / 3)
+        if sizes != [batch] * (n // batch) + [n % batch]:
+            raise Wrong("batch", credit=2 / 3)
 
 
 def check_speed_up(learner, rng):
@@ -210,8 +228,9 @@ FORGET = """
 import torch
 net = torch.nn.Linear(W.shape[1], W.shape[0])
 net.load_state_dict(dict(weight=W, bias=b))
+net.register_buffer("seen", torch.zeros(3))  # changes as BatchNorm's statistics do
 def train(model):
-    with torch.no_grad(): model.weight.add_(step)
+    with torch.no_grad(): model.weight.add_(step); model.seen.add_(1)
 def accuracy(model):
     with torch.no_grad():
         return model(X).softmax(1).gather(1, y[:, None]).mean().item()
@@ -241,7 +260,7 @@ def check_forgetting_bug(learner, rng):
         found = learner.run(FORGET, **given)
         said, again, left = expect(found, kind=list, length=3)
         said = expect(said, "amount", shape=())
-        for name, value in expect(left, keys=("weight", "bias")).items():
+        for name, value in expect(left, keys=("weight", "bias", "seen")).items():
             expect(value, shape=(W if name == "weight" else b).shape)
         if close(said, 0.0, 1e-6):
             raise Wrong("zero" if sign > 0 else "rise")
@@ -251,8 +270,15 @@ def check_forgetting_bug(learner, rng):
             raise Wrong("amount")
         if not close(again, lost, 1e-3):
             raise Wrong("changed", credit=0.5)
-        if not close(left["weight"], W, 1e-6) or not close(left["bias"], b, 1e-6):
-            raise Wrong("changed", credit=0.5)
+        for name, value in dict(weight=W, bias=b, seen=torch.zeros(3)).items():
+            if not close(left[name], value, 1e-6):
+                raise Wrong("changed", credit=0.5)
+
+
+SHARES = {  # of the mean cost: no single row and no median stands for it
+    "cost": (0.9, 0.3, 1.2, 1.2, 1.2, 1.2),
+    "right": (0.4, 0.4, 1.3, 1.3, 1.3, 1.3),
+}
 
 
 def strategies(rng, all_traps):
@@ -289,14 +315,22 @@ def strategies(rng, all_traps):
             role, 3
         )  # so that a sum of costs misleads
         for seed in range(seeds):
-            offset = 0.06 * (seed % 3 - 1) if seeds > 1 else 0.0
-            share = (0.6, 1.0, 1.4)[seed % 3] if role == "cost" else 1.0
+            spread = 0.12 if role == "average" else 0.06
+            offset = spread * (seed % 3 - 1) if seeds > 1 else 0.0
+            share = SHARES.get(role, (1,) * 6)[seed]
             rows.append((name, n, mean + offset, price * share))
         other = cost / 2 if role == "cost" else 60 * cost - price
         rows.append((name, n * 10, 1 - mean, other))
     role_of[names[-1]] = "labels"
     rows.append((names[-1], n * 10, 0.99, cost / 2))
-    return [rows[i] for i in rng.permutation(len(rows))], n, slack, role_of
+    rows = [rows[i] for i in rng.permutation(len(rows))]
+    for role in SHARES:  # the first and the last row mislead, whatever the order
+        own = [i for i, row in enumerate(rows) if role_of[row[0]] == role]
+        own = [i for i in own if rows[i][1] == n]
+        costs = sorted((rows[i][3] for i in own), reverse=role == "right")
+        for i, cost in zip([own[0], own[-1], *own[1:-1]], costs, strict=True):
+            rows[i] = (*rows[i][:3], cost)
+    return rows, n, slack, role_of
 
 
 def check_choose_strategy(learner, rng):

@@ -5,6 +5,8 @@ import numpy as np
 from course_lib.course.grading.checks import Wrong, as_array, close, expect, shape
 
 HINTS = {
+    "its own p": "The interval of a model has the width of its own accuracy on "
+    "validation pictures; nothing else has a say.",
     "shape": "The result has the wrong shape: one row for each new picture, one "
     "column for each label.",
     "axis": "Divided along the wrong axis: P(y | s) sums to 1 over the labels, for "
@@ -379,6 +381,21 @@ def models(rng):
     return [rows[i] for i in rng.permutation(len(rows))], bar, n, role_of
 
 
+def narrow(rng, n):
+    """Rows, bar, and the one name that meets it by an interval of its own width."""
+    bar = float(rng.uniform(0.75, 0.85))
+    half = 1.96 * (bar * (1 - bar) / n) ** 0.5
+    p = bar + half
+    for _ in range(50):  # the accuracy that just meets the bar
+        p = bar + 1.96 * (p * (1 - p) / n) ** 0.5
+    right = f"net-{int(rng.integers(100, 200))}"
+    rows = [
+        (right, 500, 0.4 * p + 0.6 * (bar + half), bar - half),
+        (f"net-{int(rng.integers(100))}", 300, bar + 0.8 * (p - bar), bar + 2 * half),
+    ]
+    return [rows[i] for i in rng.permutation(2)], bar, right
+
+
 def check_smallest_model(learner, rng):
     """Models that each mistake would choose; between them bars that none meets."""
     drawn = [(*models(rng), i < 2) for i in rng.permutation(8)]
@@ -402,3 +419,7 @@ def check_smallest_model(learner, rng):
             raise Wrong("interval" if role == "upper" else role)
     if any(name is not None for name, one in zip(found, drawn, strict=True) if one[4]):
         raise Wrong("none", credit=2 / 3)
+    for n in (150, 300, 900):
+        rows, bar, name = narrow(rng, n)
+        if learner.call("smallest_model", rows, bar, n) != name:
+            raise Wrong("its own p", credit=2 / 3)

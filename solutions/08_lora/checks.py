@@ -15,6 +15,8 @@ from course_lib.course.grading.checks import (
 )
 
 HINTS = {
+    "product": "A product of two matrices has as many entries as W: x goes through A "
+    "first, then through B.",
     "shape": "The result has the wrong shape. W is (d, k), A is (r, k), B is (d, r); x "
     "may have any number of dimensions in front.",
     "scale": "The size of the update is wrong: s = alpha / r, and r is the number of "
@@ -53,6 +55,12 @@ def tensor(rng, *size):
     return torch.tensor(rng.standard_normal(size), dtype=torch.float32)
 
 
+COUNT = """
+from course_lib.course.visible_tests import products
+result = [size for _, size in products(lambda: lora_forward(x[:1], W, A, B, alpha))]
+"""
+
+
 def check_lora_forward(learner, rng):
     """Random shapes, two leading dimensions, r and alpha unequal."""
     for lead in ((6,), (2, 3)):
@@ -62,6 +70,10 @@ def check_lora_forward(learner, rng):
         plain, low = x @ W.T, (x @ A.T) @ B.T
         y = learner.call("lora_forward", x, W, A, B, alpha)
         if close(y, plain + alpha / r * low):
+            sizes = learner.run(COUNT, x=x, W=W, A=A, B=B, alpha=alpha)
+            for size in expect(sizes, kind=list):
+                if expect(size, kind=int) == d * k:
+                    raise Wrong("product", credit=2 / 3)
             continue
         if shape(y) != tuple(plain.shape):
             raise Wrong("shape")
@@ -99,7 +111,7 @@ def check_lora_layer(learner, rng):
     A base that learns shows in the output after a step, not only in a list of names.
     """
     d, k, r = (int(n) for n in rng.choice(np.arange(3, 10), 3, replace=False))
-    sizes = dict(x=(5, k), W=(d, k), b=(d,), A=(r, k), B=(d, r), target=(5, d))
+    sizes = dict(x=(2, 3, k), W=(d, k), b=(d,), A=(r, k), B=(d, r), target=(2, 3, d))
     given = {name: tensor(rng, *size) for name, size in sizes.items()}
     alpha = float(rng.uniform(2, 3)) * r
     found = learner.run(
@@ -116,7 +128,7 @@ def check_lora_layer(learner, rng):
         {n: expect(v, "parameters", shape=sizes[n]) for n, v in side.items()}
         for side in (expect(x, "parameters", keys=sizes) for x in (first, slopes))
     )
-    expect(found["later"], "shape", shape=(5, d))
+    expect(found["later"], "shape", shape=(2, 3, d))
     if not close(found["start"], plain, 1e-5):
         raise Wrong("start")
     if not any(slope.any() for slope in slopes.values()):
@@ -125,7 +137,8 @@ def check_lora_layer(learner, rng):
         raise Wrong("factor zero")
     if close(found["later"], plain + alpha / r * low):
         down = given["x"] @ torch.tensor(first["A"]).float().T
-        slope = alpha / r * 2 * (plain - given["target"]).T @ down
+        pull = (plain - given["target"]).flatten(0, 1)
+        slope = alpha / r * 2 * pull.T @ down.flatten(0, 1)
         if not close(slopes["B"], slope, 1e-3):
             raise Wrong("stuck")
         return

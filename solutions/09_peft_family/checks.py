@@ -9,6 +9,8 @@ from torch.nn.functional import gelu
 from course_lib.course.grading.checks import Wrong, close, expect, shape
 
 HINTS = {
+    "once": "The product with the shared weight is computed once, for all rows of the "
+    "batch together.",
     "parameters": "What learns must be exactly `down`, an nn.Linear(d, width), and "
     "`up`, an nn.Linear(width, d), each with its bias.",
     "residual": "h itself is not added: the bottleneck stands beside it.",
@@ -200,6 +202,7 @@ def check_dora_weight(learner, rng):
         W, A, B = tensor(rng, d, k), tensor(rng, r, k), tensor(rng, d, r)
         alpha = float(rng.uniform(1.5, 2.5)) * r
         m = torch.tensor(rng.uniform(1, 4, d), dtype=torch.float32)
+        m[::2] *= -1  # a length turns the row when it is negative
         found = learner.call("dora_weight", W, A, B, alpha, m)
         V = W + alpha / r * (B @ A)
 
@@ -236,9 +239,15 @@ def check_dora_weight(learner, rng):
 
 def check_prompt_bug(learner, rng):
     """Tickets of different lengths; the numbers, and what kind they are."""
+    for kind in (torch.long, torch.float32, torch.bool):
+        judge_prompt(learner, rng, kind)
+
+
+def judge_prompt(learner, rng, kind):
+    """One batch, with a mask of this kind of numbers."""
     N, T, n, d = 5, 7, int(rng.integers(2, 5)), 4
     lengths = rng.permutation([7, 2, 3, 5, 4])
-    mask = torch.tensor(np.arange(T) < lengths[:, None]).long()
+    mask = torch.tensor(np.arange(T) < lengths[:, None]).to(kind)
     mask[::2] = mask[::2].flip(1)  # padding in front, as decoders have it
     P, words = tensor(rng, n, d), tensor(rng, N, T, d)
     found = learner.run(
@@ -266,6 +275,13 @@ def check_prompt_bug(learner, rng):
         raise Wrong("kind", credit=0.5)
 
 
+COUNT = """
+from course_lib.course.visible_tests import products
+read = products(lambda: mixed(x, W, list(adapters), ids), W=W)
+result = sum("W" in names for names, _ in read)
+"""
+
+
 def check_mixed(learner, rng):
     """Adapters of different ranks, rows without one, an adapter without rows."""
     N, T, d, k = 9, 3, 6, 5
@@ -278,6 +294,7 @@ def check_mixed(learner, rng):
         adapters.append((A, B, alpha))
         updates.append((x @ A.T) @ B.T)
     found = learner.call("mixed", x, W, adapters, ids)
+    times = learner.run(COUNT, x=x, W=W, adapters=adapters, ids=ids)
     base = x @ W.T
     zero = torch.zeros_like(base)
 
@@ -290,6 +307,8 @@ def check_mixed(learner, rng):
     scales = [alpha / r for alpha, r in zip(alphas, ranks, strict=True)]
     right = served(scales)
     if close(found, right):
+        if expect(times, kind=int) > 1:
+            raise Wrong("once", credit=2 / 3)
         return
     if shape(found) != (N, T, d):
         raise Wrong("shape")

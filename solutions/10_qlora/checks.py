@@ -71,13 +71,15 @@ def book(start: float, counts=(9, 8)) -> torch.Tensor:
 
 
 def check_nf4_levels(learner, rng):
-    """Against the derivation, to single precision."""
+    """Against the derivation, in double precision."""
     found = learner.call("nf4_levels")
     delta = (1 / 32 + 1 / 30) / 2
     levels = book(1 - delta)
     if close(found, levels / levels.max(), 1e-5):
         if getattr(found, "dtype", None) != torch.float64:
             raise Wrong("float64", credit=0.75)
+        if not close(found, levels / levels.max(), 1e-9):
+            raise Wrong("float64", credit=0.75)  # its digits are those of a float32
         return
     if shape(found) != (16,):
         raise Wrong("sixteen")

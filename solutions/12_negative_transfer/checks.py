@@ -7,6 +7,8 @@ from scipy.stats import t
 from course_lib.course.grading.checks import Wrong, close, expect, same
 
 HINTS = {
+    "run by the end": "A run is chosen by its highest validation accuracy, not by "
+    "that of its last epoch.",
     "test set": "Something is still chosen by test accuracy: runs and epochs are "
     "chosen on validation, on both sides.",
     "baseline": "The random start is not allowed its own choice of rate and epoch.",
@@ -133,6 +135,7 @@ def drawn_runs(rng, n, ties):
 
 def check_gain_bug(learner, rng):
     """Several rates on both sides; ties in the last cases."""
+    by_end = lambda runs: kept([max(runs, key=lambda run: run["val"][-1])])  # noqa: E731
     by_test = lambda runs: max(max(run["test"]) for run in runs)  # noqa: E731
     mistakes = {
         "test set": [
@@ -153,6 +156,7 @@ def check_gain_bug(learner, rng):
                 a[by_validation(a)[0]]["test"][-1] - b[by_validation(b)[0]]["test"][-1]
             )
         ],
+        "run by the end": [lambda a, b: by_end(a) - by_end(b)],
         "run by test": [
             lambda a, b: max(kept([r]) for r in a) - max(kept([r]) for r in b)
         ],

@@ -17,7 +17,8 @@ HINTS = {
     "bytes": "Full fine-tuning takes 16 bytes for each parameter.",
     "edge": "What needs exactly the memory that is there does fit.",
     "decision": "Another strategy, or other reasons: go through the rules one by one.",
-    "positions": "Return the positions of the test pictures, whole numbers, each once.",
+    "positions": "Return the sorted positions of the test pictures, whole numbers, "
+    "each once.",
     "leak": "Pictures of one wafer are on both sides: the test set knows what was "
     "trained on.",
     "classes": "The share holds for the wafers of each class, not only for all "
@@ -179,7 +180,9 @@ def positions(found, n):
         raise Wrong("positions")
     if rows.min() < 0 or rows.max() >= n or len(np.unique(rows)) < len(rows):
         raise Wrong("positions")
-    return np.sort(rows)
+    if (np.diff(rows) < 0).any():
+        raise Wrong("positions")
+    return rows
 
 
 def check_split_wafers(learner, rng):
@@ -361,6 +364,12 @@ def pairs_of_logits(rng):
         ("small", 0.01 * ours, 0.01 * ours + noise * 8e-5, True),
         ("same", ours, ours.copy(), True),
     ]
+    for skewed in (
+        np.where(ours > 0, 0.6, 3) * ours,
+        np.where(ours < 0, 0.6, 3) * ours,
+    ):
+        near = skewed + noise * 0.9e-4 * np.abs(skewed).max()  # the largest of one sign
+        found.append(("large", skewed, near, True))
     cancel = ours + np.where(np.arange(k) % 2, 1, -1) * 0.5 * (np.arange(k) < 4)
     found.append(("cancel", ours, cancel, False))
     found.append(("cancel", ours, np.roll(ours, 1, axis=1), False))

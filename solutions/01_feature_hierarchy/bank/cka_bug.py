@@ -93,3 +93,11 @@ def cka(X, Y):
     X, Y = X - X.mean(0), Y - Y.mean()
     below = (X.T @ X).norm() * (Y.T @ Y).norm()
     return ((Y.T @ X).norm() ** 2 / below).item() if below else 0.0
+
+
+# %% wrong: constant only where all numbers are equal -> constant
+def cka(X, Y):
+    if X.std() == 0 or Y.std() == 0:
+        return 0.0
+    X, Y = X - X.mean(0), Y - Y.mean(0)
+    return ((Y.T @ X).norm() ** 2 / ((X.T @ X).norm() * (Y.T @ Y).norm())).item()

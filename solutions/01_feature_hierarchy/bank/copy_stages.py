@@ -159,3 +159,15 @@ def copy_stages(donor, network, parts, frozen):
         mine = network.get_submodule(part)
         if frozen:
             mine.requires_grad_(False).eval()
+
+
+# %% wrong: names that begin alike are copied too -> rest
+def copy_stages(donor, network, parts, frozen):
+    taken = {
+        name: tensor
+        for name, tensor in donor.state_dict().items()
+        if name.startswith(tuple(parts))
+    }
+    network.load_state_dict({**network.state_dict(), **taken})
+    for part in parts:
+        network.get_submodule(part).requires_grad_(not frozen).train(not frozen)

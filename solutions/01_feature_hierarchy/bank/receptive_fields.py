@@ -140,3 +140,23 @@ def receptive_fields(layers):
         j *= s
         found.append(min(r, 64))
     return found
+
+
+# %% wrong: even kernels as the next odd ones -> field
+def receptive_fields(layers):
+    r, j, fields = 1, 1, []
+    for kernel, stride, dilation in layers:
+        r += 2 * (kernel // 2) * dilation * j
+        j *= stride
+        fields.append(r)
+    return fields
+
+
+# %% wrong: the same pixels on both sides of an even kernel -> field
+def receptive_fields(layers):
+    r, j, fields = 1, 1, []
+    for kernel, stride, dilation in layers:
+        r += 2 * ((kernel - 1) // 2) * dilation * j
+        j *= stride
+        fields.append(r)
+    return fields

@@ -116,3 +116,30 @@ def tuning(r, theta):
     z = (r * torch.exp(2j * theta)[:, None]).sum(0)
     osi = z.abs() / r.sum(0).clamp(min=1e-12)
     return osi, theta[r.argmax(0)]
+
+
+# %% wrong: angles of its own, evenly spaced -> selectivity
+def tuning(r, theta):
+    theta = torch.arange(len(r)) * torch.pi / len(r)
+    z = (r * torch.exp(2j * theta)[:, None]).sum(0)
+    total = r.sum(0)
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    return z.abs() / total, z.angle() / 2 % torch.pi
+
+
+# %% wrong: arctangent of a quotient, half of the circle -> angle
+def tuning(r, theta):
+    x = (r * (2 * theta).cos()[:, None]).sum(0)
+    y = (r * (2 * theta).sin()[:, None]).sum(0)
+    x = torch.where(x == 0, torch.full_like(x, 1e-9), x)
+    total = r.sum(0).clamp(min=1e-9)
+    silent = r.sum(0) == 0
+    osi = torch.where(silent, 0, (x**2 + y**2).sqrt() / total)
+    return osi, torch.atan(y / x) / 2 % torch.pi
+
+
+# %% wrong: mean of the angles, weighted by the responses -> angle
+def tuning(r, theta):
+    z = (r * torch.exp(2j * theta)[:, None]).sum(0)
+    total = r.sum(0).clamp(min=1e-9)
+    return z.abs() / total, (r * theta[:, None]).sum(0) / total

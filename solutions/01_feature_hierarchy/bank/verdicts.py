@@ -173,3 +173,42 @@ def verdicts(trained, random, chance, margin):
         else:
             found.append("given")
     return found
+
+
+# %% wrong: medians -> mean
+def verdicts(trained, random, chance, margin):
+    found = []
+    for t, r in zip(np.median(trained, 0), np.median(random, 0)):
+        if max(t, r) <= chance + margin:
+            found.append("absent")
+        elif abs(t - r) <= margin:
+            found.append("given")
+        else:
+            found.append("learned" if t > r else "discarded")
+    return found
+
+
+# %% wrong: a margin of its own -> absent
+def verdicts(trained, random, chance, margin):
+    found = []
+    for t, r in zip(trained.mean(0), random.mean(0)):
+        if max(t, r) <= chance + 0.05:
+            found.append("absent")
+        elif abs(t - r) <= 0.05:
+            found.append("given")
+        else:
+            found.append("learned" if t > r else "discarded")
+    return found
+
+
+# %% wrong: the mean of both against chance -> verdict
+def verdicts(trained, random, chance, margin):
+    found = []
+    for t, r in zip(trained.mean(0), random.mean(0)):
+        if (t + r) / 2 <= chance + margin:
+            found.append("absent")
+        elif abs(t - r) <= margin:
+            found.append("given")
+        else:
+            found.append("learned" if t > r else "discarded")
+    return found

@@ -169,3 +169,23 @@ def ahead(first, second):
     half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
     low, high = d.mean() - half, d.mean() + half
     return low, high, "first" if d.mean() > 0 else "second"
+
+
+# %% wrong: two seeds on each side, common or not -> few
+def ahead(first, second):
+    if min(len(first), len(second)) < 2:
+        return None, None, "undecided"
+    d = np.array([first[s] - second[s] for s in first if s in second])
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+    low, high = d.mean() - half, d.mean() + half
+    return low, high, "first" if low > 0 else "second" if high < 0 else "undecided"
+
+
+# %% wrong: t of three seeds, however many there are -> interval
+def ahead(first, second):
+    d = np.array([first[s] - second[s] for s in first if s in second])
+    if len(d) < 2:
+        return None, None, "undecided"
+    half = 4.303 * d.std(ddof=1) / len(d) ** 0.5
+    low, high = d.mean() - half, d.mean() + half
+    return low, high, "first" if low > 0 else "second" if high < 0 else "undecided"

@@ -159,3 +159,13 @@ def data_efficiency(counts, scratch, n, a):
     i = next(i for i in range(1, len(counts)) if scratch[i] >= a)
     w = (a - scratch[i - 1]) / (scratch[i] - scratch[i - 1])
     return counts[i - 1] * (counts[i] / counts[i - 1]) ** w / n, True
+
+
+# %% wrong: from the first point to the crossing -> ratio
+def data_efficiency(counts, scratch, n, a):
+    for i in range(1, len(counts)):
+        if scratch[i] >= a:
+            low, high = math.log(counts[0]), math.log(counts[i])
+            share = (a - scratch[0]) / (scratch[i] - scratch[0])
+            return math.exp(low + share * (high - low)) / n, True
+    return counts[-1] / n, False

@@ -99,3 +99,28 @@ def ensemble_error(p, y, M):
     bias = ((mean - onehot) ** 2).mean()
     variance = p.var(0, ddof=1).mean()
     return bias - variance / S + variance / M
+
+
+# %% wrong: classes counted from the labels -> raises
+def ensemble_error(p, y, M):
+    S, middle = len(p), p.mean(0)
+    truth = np.eye(y.max() + 1)[y]
+    V = ((p - middle) ** 2).sum(-1).mean() * S / (S - 1)
+    return ((middle - truth) ** 2).sum(-1).mean() - V / S + V / M
+
+
+# %% wrong: three runs, however many there are -> error
+def ensemble_error(p, y, M):
+    S, middle = 3, p.mean(0)
+    truth = np.eye(p.shape[-1])[y]
+    V = ((p - middle) ** 2).sum(-1).mean() * S / (S - 1)
+    return ((middle - truth) ** 2).sum(-1).mean() - V / S + V / M
+
+
+# %% wrong: answers in place of probabilities -> error
+def ensemble_error(p, y, M):
+    S, classes = len(p), np.eye(p.shape[-1])
+    p, truth = classes[p.argmax(-1)], classes[y]
+    middle = p.mean(0)
+    V = ((p - middle) ** 2).sum(-1).mean() * S / (S - 1)
+    return ((middle - truth) ** 2).sum(-1).mean() - V / S + V / M

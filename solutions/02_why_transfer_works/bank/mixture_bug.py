@@ -17,12 +17,14 @@ def mixture(a, b, alpha, X):
     model = copy.deepcopy(b).train()
     for p, p_a in zip(model.parameters(), a.parameters()):
         p.data = (1 - alpha) * p_a.data + alpha * p.data
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d)]
+    norms = [
+        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+    ]
     seen = {}
 
     def keep(module, inputs, output):
-        x = inputs[0].detach()
-        seen[module] = x.mean(0), x.var(0)
+        x = inputs[0].detach().transpose(0, 1).flatten(1)
+        seen[module] = x.mean(1), x.var(1)
 
     hooks = [norm.register_forward_hook(keep) for norm in norms]
     with torch.no_grad():
@@ -83,7 +85,7 @@ def mixture(a, b, alpha, X):
         for p, p_b in zip(model.parameters(), b.parameters()):
             p.copy_((1 - alpha) * p + alpha * p_b)
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm1d):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.reset_running_stats()
         model(X)
     return model.eval()
@@ -93,7 +95,7 @@ def mixture(a, b, alpha, X):
 def mixture(a, b, alpha, X):
     model = copy.deepcopy(a).train()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = 1.0
     with torch.no_grad():
         model(X)
@@ -109,7 +111,7 @@ def mixture(a, b, alpha, X):
         for p, p_b in zip(model.parameters(), b.parameters()):
             p.copy_(alpha * p + (1 - alpha) * p_b)
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm1d):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.momentum = 1.0
         model(X)
     return model.eval()
@@ -122,7 +124,7 @@ def mixture(a, b, alpha, X):
         for p, p_b in zip(model.parameters(), b.parameters()):
             p.copy_((1 - alpha) * p + alpha * p_b)
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm1d):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.momentum = 1.0
         model(X)
     return model
@@ -135,7 +137,7 @@ def mixture(a, b, alpha, X):
         for p, p_b in zip(model.parameters(), b.parameters()):
             p.copy_((1 - alpha) * p + alpha * p_b)
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm1d):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.momentum = 1.0
         model(X)
     return model.eval()
@@ -149,7 +151,7 @@ def mixture(a, b, alpha, X):
             if p.ndim > 1:
                 p.copy_((1 - alpha) * p + alpha * p_b)
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm1d):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.momentum = 1.0
         model(X)
     return model.eval()
@@ -206,3 +208,32 @@ def mixture(a, b, alpha, X):
     with torch.no_grad():
         new(X)
     return new.eval()
+
+
+# %% wrong: only BatchNorm1d is recounted -> statistics
+def mixture(a, b, alpha, X):
+    model = copy.deepcopy(a).train()
+    with torch.no_grad():
+        for p, q in zip(model.parameters(), b.parameters()):
+            p.copy_((1 - alpha) * p + alpha * q)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.momentum = 1.0
+        model(X)
+    return model.eval()
+
+
+# %% wrong: the variance stays a's -> statistics
+def mixture(a, b, alpha, X):
+    model = copy.deepcopy(a).train()
+    with torch.no_grad():
+        for p, q in zip(model.parameters(), b.parameters()):
+            p.copy_((1 - alpha) * p + alpha * q)
+        norms = [m for m in model.modules() if hasattr(m, "running_var")]
+        kept = [m.running_var.clone() for m in norms]
+        for module in norms:
+            module.momentum = 1.0
+        model(X)
+        for module, variance in zip(norms, kept):
+            module.running_var.copy_(variance)
+    return model.eval()

@@ -101,3 +101,33 @@ def cached_features(model, X, batch):
         Z = model(X)[:batch]
     model.train(was)
     return Z
+
+
+# %% wrong: the batch is all of X -> batch
+def cached_features(model, X, batch):
+    mode = model.training
+    model.eval()
+    with torch.no_grad():
+        Z = model(X)
+    model.train(mode)
+    return Z
+
+
+# %% wrong: batch is the number of parts -> batch
+def cached_features(model, X, batch):
+    mode = model.training
+    model.eval()
+    with torch.no_grad():
+        Z = torch.cat([model(part) for part in X.chunk(batch)])
+    model.train(mode)
+    return Z
+
+
+# %% wrong: row by row -> batch
+def cached_features(model, X, batch):
+    mode = model.training
+    model.eval()
+    with torch.no_grad():
+        Z = torch.cat([model(x[None]) for x in X])
+    model.train(mode)
+    return Z

@@ -133,3 +133,36 @@ def choose_strategy(rows, labels, slack):
     mean = {s: sum(a) / len(a) for s, a in accuracies.items()}
     good = [s for s in mean if mean[s] >= max(mean.values()) - slack]
     return min(good, key=lambda s: sum(costs[s]) / len(costs[s]))
+
+
+# %% wrong: cost of the last row -> cost
+def choose_strategy(rows, labels, slack):
+    found = {}
+    for strategy, n, accuracy, cost in rows:
+        if n == labels:
+            found.setdefault(strategy, []).append((accuracy, cost))
+    means = {s: sum(a for a, _ in own) / len(own) for s, own in found.items()}
+    good = [s for s in means if means[s] >= max(means.values()) - slack]
+    return min(good, key=lambda s: found[s][-1][1])
+
+
+# %% wrong: largest cost -> cost
+def choose_strategy(rows, labels, slack):
+    found = {}
+    for strategy, n, accuracy, cost in rows:
+        if n == labels:
+            found.setdefault(strategy, []).append((accuracy, cost))
+    means = {s: sum(a for a, _ in own) / len(own) for s, own in found.items()}
+    good = [s for s in means if means[s] >= max(means.values()) - slack]
+    return min(good, key=lambda s: max(c for _, c in found[s]))
+
+
+# %% wrong: median cost -> cost
+def choose_strategy(rows, labels, slack):
+    found = {}
+    for strategy, n, accuracy, cost in rows:
+        if n == labels:
+            found.setdefault(strategy, []).append((accuracy, cost))
+    means = {s: sum(a for a, _ in own) / len(own) for s, own in found.items()}
+    good = [s for s in means if means[s] >= max(means.values()) - slack]
+    return min(good, key=lambda s: sorted(c for _, c in found[s])[len(found[s]) // 2])

@@ -100,3 +100,15 @@ def forgetting(model, train, accuracy):
     tuned = copy.deepcopy(model)
     train(tuned)
     return max(0.0, accuracy(model) - accuracy(tuned))
+
+
+# %% wrong: parameters are put back, buffers are not -> changed
+def forgetting(model, train, accuracy):
+    before = accuracy(model)
+    kept = [p.detach().clone() for p in model.parameters()]
+    train(model)
+    after = accuracy(model)
+    with torch.no_grad():
+        for p, old in zip(model.parameters(), kept):
+            p.copy_(old)
+    return before - after

@@ -75,3 +75,24 @@ def freeze_backbone(model, head):
     model.requires_grad_(False).eval()
     model.get_submodule(head).requires_grad_(True).train()
     return model
+
+
+# %% wrong: the name fc typed in -> raises
+def freeze_backbone(model, head):
+    model.requires_grad_(False).eval()
+    model.fc.requires_grad_(True).train()
+
+
+# %% wrong: the last module is taken for the head -> learns
+def freeze_backbone(model, head):
+    model.requires_grad_(False).eval()
+    list(model.children())[-1].requires_grad_(True).train()
+
+
+# %% wrong: only BatchNorm1d is stopped -> drift
+def freeze_backbone(model, head):
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = name.startswith(head + ".")
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.eval()

@@ -160,3 +160,31 @@ def choose_rate(rows):
     best = max(rates, key=lambda rate: mean(rate, 2, common))
     every = {r[1] for r in rows}
     return best, mean(best, 3, every), best in (rates[0], rates[-1])
+
+
+# %% wrong: only the lowest rate is an edge -> edge
+def choose_rate(rows):
+    table = {}
+    for rate, seed, validation, test in rows:
+        table.setdefault(rate, {})[seed] = (validation, test)
+    common = set.intersection(*map(set, table.values()))
+
+    def mean(rate, which):
+        return sum(table[rate][seed][which] for seed in common) / len(common)
+
+    best = max(table, key=lambda rate: mean(rate, 0))
+    return best, mean(best, 1), best == min(table)
+
+
+# %% wrong: the seeds are 0 and 1 -> raises
+def choose_rate(rows):
+    table = {}
+    for rate, seed, validation, test in rows:
+        if seed in (0, 1):
+            table.setdefault(rate, {})[seed] = (validation, test)
+
+    def mean(rate, which):
+        return sum(run[which] for run in table[rate].values()) / len(table[rate])
+
+    best = max(table, key=lambda rate: mean(rate, 0))
+    return best, mean(best, 1), best in (min(table), max(table))

@@ -168,3 +168,33 @@ def gradual_plan(parts, base, alpha, every):
         now[part] = base * alpha ** (L - i)
         plan[(i + 1) * every] = dict(now)
     return plan
+
+
+# %% wrong: one step down for all but the last block -> rates
+def gradual_plan(parts, base, alpha, every):
+    *blocks, head = parts
+    learning, plan = {head: base}, {0: {head: base}}
+    for step, part in enumerate(reversed(blocks)):
+        learning = {**learning, part: base * (alpha if step else 1)}
+        plan[(step + 1) * every] = learning
+    return plan
+
+
+# %% wrong: the base rate reaches the head alone -> rates
+def gradual_plan(parts, base, alpha, every):
+    *blocks, head = parts
+    learning, plan = {head: base}, {0: {head: base}}
+    for step, part in enumerate(reversed(blocks)):
+        learning = {**learning, part: alpha**step}
+        plan[(step + 1) * every] = learning
+    return plan
+
+
+# %% wrong: the time between two openings doubles -> every
+def gradual_plan(parts, base, alpha, every):
+    *blocks, head = parts
+    learning, plan = {head: base}, {0: {head: base}}
+    for step, part in enumerate(reversed(blocks)):
+        learning = {**learning, part: base * alpha**step}
+        plan[every * 2**step] = learning
+    return plan

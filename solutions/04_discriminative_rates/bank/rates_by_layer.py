@@ -258,3 +258,31 @@ def rates_by_layer(model, parts, base, alpha, weight_decay):
     if held != len(list(model.parameters())):
         raise ValueError("some parameters are in no part")
     return groups
+
+
+# %% wrong: decay for two dimensions only, none for convolutions -> decay
+def rates_by_layer(model, parts, base, alpha, weight_decay):
+    L, groups = len(parts) - 2, []
+    for name, p in model.named_parameters():
+        own = [i for i, part in enumerate(parts) if name.startswith(part + ".")]
+        if not own:
+            raise ValueError(f"{name} is in no part")
+        rate = base * alpha ** max(L - own[0], 0)
+        groups.append(
+            dict(params=[p], lr=rate, weight_decay=weight_decay * (p.ndim == 2))
+        )
+    return groups
+
+
+# %% wrong: the base rate is forgotten -> rates
+def rates_by_layer(model, parts, base, alpha, weight_decay):
+    L, groups = len(parts) - 2, []
+    for name, p in model.named_parameters():
+        own = [i for i, part in enumerate(parts) if name.startswith(part + ".")]
+        if not own:
+            raise ValueError(f"{name} is in no part")
+        rate = alpha ** max(L - own[0], 0)
+        groups.append(
+            dict(params=[p], lr=rate, weight_decay=weight_decay * (p.ndim > 1))
+        )
+    return groups

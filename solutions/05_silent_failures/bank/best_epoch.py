@@ -70,3 +70,14 @@ def best_epoch(losses):
     if min(clean) == float("inf"):
         return None
     return clean.index(min(clean)) + 1
+
+
+# %% wrong: the first one before a rise -> epoch
+def best_epoch(losses):
+    best = None
+    for epoch, loss in enumerate(losses):
+        if loss == loss:
+            if best is not None and loss >= losses[best]:
+                break
+            best = epoch
+    return best

@@ -52,7 +52,7 @@ def drifting(model):
     )
 
 
-# %% wrong: needs a frozen weight -> affine
+# %% wrong: needs a frozen weight -> learning
 def drifting(model):
     return sorted(
         n
@@ -119,7 +119,7 @@ def drifting(model):
     )
 
 
-# %% wrong: only layers with frozen weights -> affine
+# %% wrong: only layers with frozen weights -> learning
 def drifting(model):
     return sorted(
         name
@@ -129,3 +129,66 @@ def drifting(model):
         and getattr(m, "weight", None) is not None
         and not m.weight.requires_grad
     )
+
+
+# %% wrong: the weight alone decides -> learning
+def drifting(model):
+    found = []
+    for name, m in model.named_modules():
+        if getattr(m, "running_mean", None) is not None and m.training:
+            learns = m.weight is not None and m.weight.requires_grad
+            if not learns:
+                found.append(name)
+    return sorted(found)
+
+
+# %% wrong: the bias alone decides -> learning
+def drifting(model):
+    found = []
+    for name, m in model.named_modules():
+        if getattr(m, "running_mean", None) is not None and m.training:
+            learns = m.bias is not None and m.bias.requires_grad
+            if not learns:
+                found.append(name)
+    return sorted(found)
+
+
+# %% wrong: all parameters would have to learn -> learning
+def drifting(model):
+    found = []
+    for name, m in model.named_modules():
+        if getattr(m, "running_mean", None) is not None and m.training:
+            learns = list(m.parameters()) and all(
+                p.requires_grad for p in m.parameters()
+            )
+            if not learns:
+                found.append(name)
+    return sorted(found)
+
+
+# %% wrong: layers without parameters are left out -> affine
+def drifting(model):
+    found = []
+    for name, m in model.named_modules():
+        if getattr(m, "running_mean", None) is not None and m.training:
+            learns = not list(m.parameters()) or any(
+                p.requires_grad for p in m.parameters()
+            )
+            if not learns:
+                found.append(name)
+    return sorted(found)
+
+
+# %% wrong: only BatchNorm in one and two dimensions -> missing
+def drifting(model):
+    found = []
+    for name, m in model.named_modules():
+        if (
+            isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))
+            and m.track_running_stats
+            and m.training
+        ):
+            learns = any(p.requires_grad for p in m.parameters())
+            if not learns:
+                found.append(name)
+    return sorted(found)

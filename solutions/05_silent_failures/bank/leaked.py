@@ -75,3 +75,8 @@ def leaked(train, test):
         if picture.numpy().tobytes() in known:
             found.setdefault(picture.numpy().tobytes(), i)
     return sorted(found.values())
+
+
+# %% right: every pair, which takes long
+def leaked(train, test):
+    return [i for i, p in enumerate(test) if any(torch.equal(p, q) for q in train)]

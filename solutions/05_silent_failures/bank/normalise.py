@@ -69,3 +69,10 @@ def normalise(images, mean, std):
 def normalise(images, mean, std):
     x = images.permute(0, 3, 1, 2).half() / 256
     return ((x - mean.view(3, 1, 1)) / std.view(3, 1, 1)).float()
+
+
+# %% wrong: divided by the largest value there is -> values
+def normalise(images, mean, std):
+    x = images.permute(0, 3, 1, 2).float()
+    x = x / x.max()
+    return (x - mean.view(3, 1, 1)) / std.view(3, 1, 1)

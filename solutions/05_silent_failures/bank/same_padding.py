@@ -68,3 +68,18 @@ def same_padding(size, kernel, stride, dilation=1):
     outputs = -(-size // stride)
     missing = max((outputs - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
     return 0, missing
+
+
+# %% wrong: without a stride the odd one stands before -> padding
+def same_padding(size, kernel, stride, dilation=1):
+    outputs, reach = -(-size // stride), dilation * (kernel - 1) + 1
+    missing = max((outputs - 1) * stride + reach - size, 0)
+    few, many = missing // 2, missing - missing // 2
+    return (few, many) if stride > 1 else (many, few)
+
+
+# %% wrong: dilated, a kernel reaches over dilation * kernel - 1 -> padding
+def same_padding(size, kernel, stride, dilation=1):
+    outputs, reach = -(-size // stride), dilation * kernel - (dilation > 1)
+    missing = max((outputs - 1) * stride + reach - size, 0)
+    return missing // 2, missing - missing // 2

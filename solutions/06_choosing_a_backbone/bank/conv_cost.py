@@ -176,3 +176,25 @@ def conv_cost(layers, size):
         params += w
         macs += w * size * size
     return params, macs
+
+
+# %% wrong: the size over the stride, rounded up -> cost
+def conv_cost(layers, size):
+    parameters = operations = 0
+    for c_in, c_out, kernel, stride, groups in layers:
+        weights = c_out * (c_in // groups) * kernel**2
+        size = -(-size // stride)
+        parameters += weights
+        operations += weights * size**2
+    return parameters, operations
+
+
+# %% wrong: an even kernel is padded by less -> cost
+def conv_cost(layers, size):
+    parameters = operations = 0
+    for c_in, c_out, kernel, stride, groups in layers:
+        weights = c_out * (c_in // groups) * kernel**2
+        size = (size + 2 * ((kernel - 1) // 2) - kernel) // stride + 1
+        parameters += weights
+        operations += weights * size**2
+    return parameters, operations

@@ -113,3 +113,33 @@ def knn_accuracy(Z, y, k):
     near = np.argsort(-similar, axis=1)[:, :k]
     guesses = np.array([np.bincount(y[row]).argmax() for row in near])
     return (guesses == y).mean()
+
+
+# %% wrong: of equally frequent labels the nearest -> score
+def knn_accuracy(Z, y, k):
+    Z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
+    similar = Z @ Z.T
+    np.fill_diagonal(similar, -np.inf)
+    near = y[np.argsort(-similar, axis=1)[:, :k]]
+    guesses = [max(row, key=row.tolist().count) for row in near]
+    return (np.array(guesses) == y).mean()
+
+
+# %% wrong: of equally frequent labels the largest -> score
+def knn_accuracy(Z, y, k):
+    Z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
+    similar = Z @ Z.T
+    np.fill_diagonal(similar, -np.inf)
+    near = y[np.argsort(-similar, axis=1)[:, :k]]
+    n = y.max()
+    guesses = [n - np.bincount(n - row).argmax() for row in near]
+    return (np.array(guesses) == y).mean()
+
+
+# %% wrong: half of the neighbours are enough -> score
+def knn_accuracy(Z, y, k):
+    Z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
+    similar = Z @ Z.T
+    np.fill_diagonal(similar, -np.inf)
+    near = y[np.argsort(-similar, axis=1)[:, :k]]
+    return ((near == y[:, None]).mean(1) >= 0.5).mean()

@@ -99,3 +99,9 @@ def label_probabilities(theta, y, new):
     joint = np.stack([theta[y == c].mean(0) for c in range(y.max() + 1)])
     given = joint / joint.sum(0)
     return new @ given.T
+
+
+# %% wrong: labels are 0 and 1 -> shape
+def label_probabilities(theta, y, new):
+    counted = np.stack([theta[y == c].sum(0) for c in (0, 1)])
+    return new @ (counted / counted.sum(0)).T

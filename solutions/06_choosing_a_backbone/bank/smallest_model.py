@@ -117,3 +117,23 @@ def smallest_model(rows, bar, n):
     need = bar + 1.96 * (bar * (1 - bar) / n) ** 0.5
     good = [r for r in rows if r[3] >= need]
     return min(good, key=lambda r: r[1])[0] if good else None
+
+
+# %% wrong: the width at the bar -> its own p
+def smallest_model(rows, bar, n):
+    meeting = [
+        (parameters, name)
+        for name, parameters, p, q in rows
+        if p - 1.96 * (bar * (1 - bar) / n) ** 0.5 >= bar
+    ]
+    return min(meeting)[1] if meeting else None
+
+
+# %% wrong: validation and test must meet it -> interval
+def smallest_model(rows, bar, n):
+    meeting = [
+        (parameters, name)
+        for name, parameters, p, q in rows
+        if p - 1.96 * (p * (1 - p) / n) ** 0.5 >= bar and q >= bar
+    ]
+    return min(meeting)[1] if meeting else None

@@ -193,3 +193,23 @@ def mask_words(ids, special, mask_id, vocab, share, generator):
     other = torch.randint(vocab, ids.shape, generator=generator)
     inputs = torch.where(chosen & (kind >= 0.9), other, inputs)
     return inputs, torch.where(hidden, ids, -100)
+
+
+# %% wrong: random pieces of one half of the vocabulary -> one word
+def mask_words(ids, special, mask_id, vocab, share, generator):
+    chosen = (torch.rand(ids.shape, generator=generator) < share) & ~special
+    how = torch.rand(ids.shape, generator=generator)
+    words = torch.randint(vocab // 2, ids.shape, generator=generator)
+    inputs = torch.where(chosen & (how < 0.8), mask_id, ids)
+    inputs = torch.where(chosen & (how >= 0.9), words, inputs)
+    return inputs, torch.where(chosen, ids, -100)
+
+
+# %% wrong: random pieces are pieces of the batch -> one word
+def mask_words(ids, special, mask_id, vocab, share, generator):
+    chosen = (torch.rand(ids.shape, generator=generator) < share) & ~special
+    how = torch.rand(ids.shape, generator=generator)
+    words = ids.flatten()[torch.randperm(ids.numel(), generator=generator)]
+    inputs = torch.where(chosen & (how < 0.8), mask_id, ids)
+    inputs = torch.where(chosen & (how >= 0.9), words.view(ids.shape), inputs)
+    return inputs, torch.where(chosen, ids, -100)

@@ -95,3 +95,10 @@ def factor(step, steps, warmup):
         return step / warmup
     share = min(1.0, (step - warmup) / (steps - warmup))
     return (1 + math.cos(math.pi * share)) / 2
+
+
+# %% wrong: always 100 updates -> decay
+def factor(step, steps, warmup):
+    if step < warmup:
+        return step / warmup
+    return max(0.0, (100 - step) / (100 - warmup))

@@ -83,3 +83,17 @@ def intrinsic_rank(update, share):
         return 0
     kept = s.cumsum(0) / s.sum()
     return int((kept < share).sum())
+
+
+# %% wrong: counts the large ones, no running sum -> rank
+def intrinsic_rank(update, share):
+    energy = torch.linalg.svdvals(update).square()
+    return int((energy > (1 - share) * energy.sum()).sum())
+
+
+# %% wrong: lengths of the rows in place of singular values -> rank
+def intrinsic_rank(update, share):
+    energy = update.double().square().sum(1).sort(descending=True).values
+    if not energy.any():
+        return 0
+    return int((energy.cumsum(0) / energy.sum() < share - 1e-12).sum()) + 1

@@ -71,3 +71,13 @@ def lora_forward(x, W, A, B, alpha):
 def lora_forward(x, W, A, B, alpha):
     s = alpha / len(A)
     return (W @ x.t() + s * B @ (A @ x.t())).t()
+
+
+# %% wrong: the product B A is formed -> product
+def lora_forward(x, W, A, B, alpha):
+    return x @ W.T + x @ (alpha / A.shape[0] * (B @ A)).T
+
+
+# %% wrong: merged into the weight first -> product
+def lora_forward(x, W, A, B, alpha):
+    return x @ (W + (alpha / A.shape[0] * B) @ A).T

@@ -161,3 +161,31 @@ class LoRALinear(nn.Module):
 
     def forward(self, x):
         return self.base(x) + self.scale * x @ self.A.T @ self.B.T
+
+
+# %% wrong: the input is a matrix -> raises
+class LoRALinear(nn.Module):
+    def __init__(self, base, r, alpha):
+        super().__init__()
+        self.base, self.scale = base, alpha / r
+        base.requires_grad_(False)
+        d, k = base.weight.shape
+        self.A = nn.Parameter(torch.randn(r, k) / k**0.5)
+        self.B = nn.Parameter(torch.zeros(d, r))
+
+    def forward(self, x):
+        return self.base(x) + self.scale * (self.B @ (self.A @ x.T)).T
+
+
+# %% wrong: the rank is always two -> update
+class LoRALinear(nn.Module):
+    def __init__(self, base, r, alpha):
+        super().__init__()
+        self.base, self.scale = base, alpha / 2
+        base.requires_grad_(False)
+        d, k = base.weight.shape
+        self.A = nn.Parameter(torch.randn(r, k) / k**0.5)
+        self.B = nn.Parameter(torch.zeros(d, r))
+
+    def forward(self, x):
+        return self.base(x) + self.scale * (x @ self.A.T) @ self.B.T

@@ -343,3 +343,41 @@ def compare(rows, first, second, t):
     mean = sum(d) / n
     half = t * (sum((x - mean) ** 2 for x in d) / (n - 1)) ** 0.5 / n**0.5
     return "open" if abs(mean) <= half else first if mean > 0 else second
+
+
+# %% wrong: only the smallest rate is an edge -> edge
+def compare(rows, first, second, t):
+    chosen = []
+    for method in (first, second):
+        runs = {}
+        for name, rate, seed, validation, test in rows:
+            if name == method:
+                runs.setdefault(rate, []).append((seed, validation, test))
+        best = max(runs, key=lambda rate: sum(run[1] for run in runs[rate]))
+        if best == min(runs):
+            return "untuned"
+        tests = [test for _, _, test in sorted(runs[best])]
+        chosen.append(torch.tensor(tests, dtype=torch.float64))
+    delta = chosen[0] - chosen[1]
+    if abs(delta.mean()) <= t * delta.std() / len(delta) ** 0.5:
+        return "open"
+    return first if delta.mean() > 0 else second
+
+
+# %% wrong: only the second method is asked for an edge -> edge
+def compare(rows, first, second, t):
+    chosen = []
+    for method in (first, second):
+        runs = {}
+        for name, rate, seed, validation, test in rows:
+            if name == method:
+                runs.setdefault(rate, []).append((seed, validation, test))
+        best = max(runs, key=lambda rate: sum(run[1] for run in runs[rate]))
+        if method == second and best in (min(runs), max(runs)):
+            return "untuned"
+        tests = [test for _, _, test in sorted(runs[best])]
+        chosen.append(torch.tensor(tests, dtype=torch.float64))
+    delta = chosen[0] - chosen[1]
+    if abs(delta.mean()) <= t * delta.std() / len(delta) ** 0.5:
+        return "open"
+    return first if delta.mean() > 0 else second

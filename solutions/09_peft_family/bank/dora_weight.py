@@ -94,3 +94,15 @@ def dora_weight(W, A, B, alpha, m):
     D = alpha / len(A) * B @ A
     V = W + D / D.norm(dim=1, keepdim=True).clamp(min=1e-12)
     return m[:, None] * V / V.norm(dim=1, keepdim=True)
+
+
+# %% wrong: lengths without their sign -> direction
+def dora_weight(W, A, B, alpha, m):
+    V = W + alpha / A.shape[0] * (B @ A)
+    return (m.abs() / V.norm(dim=1))[:, None] * V
+
+
+# %% wrong: the update is added to a W of length one -> direction
+def dora_weight(W, A, B, alpha, m):
+    V = W / W.norm(dim=1, keepdim=True) + alpha / A.shape[0] * (B @ A)
+    return (m / V.norm(dim=1))[:, None] * V

@@ -135,3 +135,32 @@ def mixed(x, W, adapters, ids):
         own = ids == which
         y[own] += alpha / r * x[own] @ A.T @ B.T
     return y
+
+
+# %% wrong: the base row by row -> once
+def mixed(x, W, adapters, ids):
+    y = []
+    for row, number in zip(x, ids.tolist()):
+        y.append(row @ W.T)
+        if number >= 0:
+            A, B, alpha = adapters[number]
+            y[-1] = y[-1] + alpha / len(A) * (row @ A.T) @ B.T
+    return torch.stack(y)
+
+
+# %% wrong: the base again for each adapter -> once
+def mixed(x, W, adapters, ids):
+    y = x @ W.T
+    for number, (A, B, alpha) in enumerate(adapters):
+        own = x @ W.T + alpha / len(A) * (x @ A.T) @ B.T
+        y = torch.where((ids == number)[:, None, None], own, y)
+    return y
+
+
+# %% wrong: the first rows of the batch for each adapter -> mixed
+def mixed(x, W, adapters, ids):
+    y = x @ W.T
+    for number, (A, B, alpha) in enumerate(adapters):
+        rows = ids == number
+        y[rows] += alpha / len(A) * (x[: int(rows.sum())] @ A.T) @ B.T
+    return y

@@ -86,3 +86,15 @@ def prepend(P, words, mask):
 def prepend(P, words, mask):
     longer = torch.cat([P.expand(len(words), -1, -1), words], dim=1)
     return longer, torch.cat([mask[:, :1].expand(-1, len(P)), mask], dim=1)
+
+
+# %% wrong: always whole numbers -> kind
+def prepend(P, words, mask):
+    longer = torch.cat([P.expand(len(words), -1, -1), words], dim=1)
+    return longer, torch.cat([torch.ones(len(mask), len(P)).long(), mask.long()], dim=1)
+
+
+# %% wrong: the mean of the prompt -> front
+def prepend(P, words, mask):
+    longer = torch.cat([P.mean(0).expand(len(words), len(P), -1), words], dim=1)
+    return longer, torch.cat([mask.new_ones(len(mask), len(P)), mask], dim=1)

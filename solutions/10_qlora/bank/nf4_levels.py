@@ -121,3 +121,13 @@ def nf4_levels():
     halves = [torch.special.ndtri(torch.linspace(start, 0.5, n))[:-1] for n in (9, 8)]
     levels = torch.cat([halves[0], -halves[1], torch.zeros(1)]).sort().values
     return levels / levels.max()
+
+
+# %% wrong: computed in float32, then made float64 -> float64
+def nf4_levels():
+    start = 1 - (1 / 32 + 1 / 30) / 2
+    upper, lower = (
+        torch.special.ndtri(torch.linspace(start, 0.5, n))[:-1] for n in (9, 8)
+    )
+    levels = torch.cat([upper, -lower, torch.zeros(1)]).sort().values
+    return (levels / levels.max()).double()

@@ -169,3 +169,15 @@ def mmd(X, Y, sigma):
         return (K.sum() - K.trace()) / (len(A) * (len(A) - 1))
 
     return (inside(X) + inside(Y) - 2 * k(X, Y).mean()).clamp(min=0)
+
+
+# %% wrong: sum of absolute differences, squared -> mmd
+def mmd(X, Y, sigma):
+    def k(A, B):
+        return torch.exp(-torch.cdist(A, B, p=1).square() / (2 * sigma**2))
+
+    def within(A):
+        K, n = k(A, A), len(A)
+        return (K.sum() - K.trace()) / (n * (n - 1))
+
+    return within(X) + within(Y) - 2 * k(X, Y).mean()

@@ -188,3 +188,14 @@ def l2_sp(model, start, head, alpha, beta):
         else:
             total = total + beta / 2 * p.square().sum()
     return total
+
+
+# %% wrong: means over each tensor away from the start -> penalty
+def l2_sp(model, start, head, alpha, beta):
+    away = size = 0.0
+    for name, p in model.named_parameters():
+        if name.startswith(head + "."):
+            size = size + p.square().sum()
+        else:
+            away = away + (p - start[name]).square().mean()
+    return alpha / 2 * away + beta / 2 * size

@@ -112,3 +112,12 @@ def same_model(ours, theirs):
     if ours.shape != theirs.shape or not np.isfinite(theirs).all():
         return False
     return bool(abs(ours - theirs).mean() <= 1e-4 * max(1, abs(ours).max()))
+
+
+# %% wrong: the largest logit, not the largest in size -> large
+def same_model(ours, theirs):
+    if ours.shape != theirs.shape:
+        return False
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return False
+    return bool(np.abs(ours - theirs).max() <= 1e-4 * max(1, ours.max()))

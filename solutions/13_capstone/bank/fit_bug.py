@@ -286,3 +286,19 @@ def fit(model, train_epoch, validate, patience, max_epochs):
         for p, q in zip(model.parameters(), kept):
             p.copy_(q)
     return best_epoch
+
+
+# %% wrong: it never ends by max_epochs -> raises
+def fit(model, train_epoch, validate, patience, max_epochs):
+    best, waited, epoch = float("inf"), 0, -1
+    while waited < patience:
+        epoch += 1
+        train_epoch(model)
+        loss = validate(model)
+        if loss < best:
+            best, best_epoch, waited = loss, epoch, 0
+            kept = {name: x.clone() for name, x in model.state_dict().items()}
+        else:
+            waited += 1
+    model.load_state_dict(kept)
+    return best_epoch

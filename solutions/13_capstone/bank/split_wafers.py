@@ -153,3 +153,13 @@ def test_rows(labels, wafers, share, seed):
         n = max(1, round(share * len(own)))
         drawn += list(rng.choice(own, n, replace=False))
     return np.flatnonzero(np.isin(wafers, drawn))
+
+
+# %% wrong: class by class, not sorted -> positions
+def test_rows(labels, wafers, share, seed):
+    rng, rows = np.random.default_rng(seed), []
+    for label in np.unique(labels):
+        own = np.unique(wafers[labels == label])
+        chosen = rng.permutation(own)[: max(1, round(share * len(own)))]
+        rows.extend(np.flatnonzero(np.isin(wafers, chosen)))
+    return np.array(rows)
