@@ -1,4 +1,4 @@
-"""Lesson 16: what its grids rest on, on small inputs."""
+"""Lesson 16: what its comparisons rest on, on small inputs."""
 
 import numpy as np
 import pytest
@@ -14,17 +14,13 @@ from course_lib.lessons import (
 from course_lib.lessons.results import Grid
 
 
-def test_recall_counts_queries_and_near_duplicates():
+@pytest.mark.parametrize(
+    "groups, k, expected",
+    [([0, 1, 2], 1, [1, 0, 0]), ([0, 1, 1], 1, [1, 0, 1]), ([0, 1, 2], 2, [1, 1, 0])],
+)
+def test_queries_find_their_own_group_among_the_first(groups, k, expected):
     similar = np.array([[9, 1, 0], [8, 7, 2], [5, 6, 4]])
-    assert lesson16_solar.recall(similar, np.array([0, 1, 2]), 1) == pytest.approx(
-        1 / 3
-    )
-    assert lesson16_solar.recall(similar, np.array([0, 1, 1]), 1) == pytest.approx(
-        2 / 3
-    )
-    assert lesson16_solar.recall(similar, np.array([0, 1, 2]), 2) == pytest.approx(
-        2 / 3
-    )
+    assert lesson16_solar.hits(similar, np.array(groups), k).tolist() == expected
 
 
 def test_a_disturbance_hangs_on_the_seed_and_place_alone():
