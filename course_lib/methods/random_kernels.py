@@ -13,7 +13,6 @@ from torch.nn.functional import pad
 from course_lib.errors import CourseError
 
 SIZES = (7, 9, 11)
-COUNT = 10_000
 
 
 @dataclass(frozen=True, eq=False)
