@@ -38,6 +38,9 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson12_planted,
     lesson12_remedies,
     lesson13,
+    lesson16_masks,
+    lesson16_series,
+    lesson16_solar,
     opinions_world,
     solar,
 )

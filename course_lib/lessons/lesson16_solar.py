@@ -14,7 +14,8 @@ from course_lib import datasets
 from course_lib.analysis import probes
 from course_lib.datasets import solar_cells
 from course_lib.lessons import solar
-from course_lib.lessons.results import Grid
+from course_lib.lessons.results import experiment
+from course_lib.lessons.solar import FILES
 from course_lib.methods import patch_memory
 from course_lib.methods.patch_memory import PatchMemory
 from course_lib.methods.product_quantization import ProductQuantizer
@@ -117,15 +118,26 @@ def aurocs(scores):
     return found
 
 
-def defects(seeds=SEEDS):
-    """Each way to find defects, with or without labels of defects: a Grid."""
+def defect_cells():
+    """Ways without a label of a defect, then the supervised probe by labels."""
     ways = [(method, 0) for method in UNLABELLED]
     ways += [("supervised", n) for n in COUNTS]
-    return Grid(
-        dict(method=method, labels=n, seed=seed) | aurocs(scores_of(method, n, seed))
-        for method, n in ways
-        for seed in seeds
-    )
+    return [
+        dict(method=method, labels=n, seed=seed) for method, n in ways for seed in SEEDS
+    ]
+
+
+@experiment(
+    "solar_defects",
+    grid=defect_cells(),
+    sample=[dict(method="patches", labels=0, seed=0)],
+    short=[dict(method="brightness", labels=0, seed=0)],
+    tolerance={"auroc": 0.01, "auroc_mono": 0.01, "auroc_poly": 0.01},
+    data=FILES,
+)
+def solar_defects(method, labels, seed):
+    """How well a way to find defects orders the test cells."""
+    return aurocs(scores_of(method, labels, seed))
 
 
 # -- search ------------------------------------------------------------------------
