@@ -42,8 +42,7 @@ quick: env
 	$(PYTEST) -m "not notebook and not slow and not evidence"
 
 evidence: env
-	$(PYTEST) --dist load --maxschedchunk 1 -m evidence tests/lessons/test_results.py \
-	  tests/models/test_language_models.py
+	$(PYTEST) --dist load --maxschedchunk 1 -m evidence tests/lessons/test_results.py
 
 web: EXTRAS := test,web
 web: env

@@ -1,10 +1,13 @@
 """Tiny networks and data sets for the tests of the library."""
 
+from functools import cache
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
+from course_lib import datasets
 from course_lib.datasets.images import ImageDataset
 from course_lib.models import features, zoo
 from course_lib.models.backbone import Backbone, vision
@@ -100,6 +103,62 @@ def encoder(num_classes=5, seed=0, positions=128):
         k: backbone.stages[k] for k in ("embeddings", "layer1", "layer2")
     }
     return backbone.to_classes(num_classes, seed) if num_classes else backbone
+
+
+@cache
+def word_pieces():
+    """A byte-level tokenizer of 500 pieces, made of tickets, that splits digits."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers.trainers import BpeTrainer
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    made.decoder = decoders.ByteLevel()
+    signs = ["<pad>", "<bos>", "<eos>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = BpeTrainer(
+        vocab_size=500,
+        special_tokens=signs,
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    made.train_from_iterator(datasets.load("reports", "validation").texts, trainer)
+    made.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", 1)]
+    )
+    named = dict(zip(("pad_token", "bos_token", "eos_token"), signs))
+    return PreTrainedTokenizerFast(tokenizer_object=made, padding_side="left", **named)
+
+
+def llama(folder, tied=True):
+    """A folder with a Llama of two layers of 64 channels and random weights."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = word_pieces()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=tied,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def state(model):

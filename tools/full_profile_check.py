@@ -283,8 +283,10 @@ name, decoder = sys.argv[1], sys.argv[2] == "decoder"
 if decoder:
     model, tokenizer = language_models.load(name, quantised="nf4")
     tuned = instruction_tuning.with_lora(model, r=4)
-    losses = instruction_tuning.fit(tuned, tokenizer, ["a b"] * 4, ["c"] * 4, steps=2)
-    said = language_models.write(tuned, tokenizer, ["a b"], length=4)
+    rows = language_models.examples(tokenizer, ["a b"] * 4, ["c"] * 4)
+    losses = [instruction_tuning.padded(tuned, tokenizer, rows)]
+    asked = tokenizer(["a b"])["input_ids"]
+    said = language_models.continued(tuned, tokenizer, asked, length=4)
     layer = type(model.model.layers[0].mlp.up_proj).__name__
     print(f"{type(model).__name__}, {layer}, loss {losses[-1]:.2f}, wrote {len(said)}")
 else:

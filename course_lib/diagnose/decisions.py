@@ -136,7 +136,7 @@ SMALLER = Advice(
 )
 QLORA = Advice(
     "QLoRA",
-    "four bits cost a thousandth of a nat and bring the weights onto the card",
+    "four bits bring the weights onto the card; what they cost depends on the model",
     (10,),
 )
 LORA = Advice("LoRA in 16 bits", "it fits, and needs no quantised weights", (8, 10))

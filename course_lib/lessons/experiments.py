@@ -32,12 +32,13 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson07,
     lesson08,
     lesson09,
-    lesson10,
+    lesson10_reports,
     lesson11,
     lesson12_gains,
     lesson12_planted,
     lesson12_remedies,
     lesson13,
+    opinions_world,
     solar,
 )
 from course_lib.lessons.results import (

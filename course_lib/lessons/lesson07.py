@@ -1,8 +1,8 @@
-"""Grids of lesson 07: how to classify tickets with 50 to 500 labels.
+"""Lesson 07: grids of the small world, tickets with 50 to 500 labels, and all figures.
 
-Every way that trains by gradient gets rates to choose from, chosen by validation
-accuracy with the first seed; the lesson reports the test accuracy of that rate over
-all seeds.
+The real world's grids are in `opinions_world`.  Every way that trains by gradient gets
+rates to choose from, chosen by validation accuracy with the first seed; the lesson
+reports the test accuracy of that rate over all seeds.
 """
 
 from functools import lru_cache
@@ -12,11 +12,13 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from course_lib import datasets
-from course_lib.analysis import probes
+from course_lib.analysis import probes, statistics
 from course_lib.lessons import results
+from course_lib.lessons.opinions_world import DOMAINS
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import self_supervised
 from course_lib.models import features, text, zoo
+from course_lib.show import plots
 from course_lib.training import hf_trainer, layer_groups
 
 FILES = ("tickets.csv",)
@@ -196,7 +198,7 @@ def _adapted(steps, lr, seed):
     """The encoder after continued pre-training; its state, and its last losses."""
     backbone = zoo.load("minilm")
     pool = datasets.load("tickets", "pool", n=POOL, seed=seed)
-    options = dict(steps=steps, lr=lr, batch_size=16, seed=seed)
+    options = dict(steps=steps, lr=lr, batch_size=16, seed=seed, warm_head=0)
     losses = self_supervised.continue_on_texts(backbone, pool.texts, **options)
     return backbone.model, float(np.mean(losses[-20:]))
 
@@ -224,7 +226,11 @@ def adapted_cells():
     data=FILES,
 )
 def tickets_adapted(steps, adapt_lr, labels, lr, seed, fraction=1.0):
-    """Continued pre-training on the pool, then a frozen head (lr 0) or fine-tuning."""
+    """Continued pre-training on the pool, then a frozen head (lr 0) or fine-tuning.
+
+    The mistake is kept: the new head is random and learns with the encoder from the
+    first update on.
+    """
     encoder, loss = _adapted(results.updates(steps, fraction), adapt_lr, seed)
     data = labelled(labels, seed)
     backbone = zoo.load("minilm")
@@ -235,3 +241,168 @@ def tickets_adapted(steps, adapt_lr, labels, lr, seed, fraction=1.0):
     options = dict(lr=lr, seed=seed, fraction=fraction)
     numbers = fine_tuned(backbone, data, STEPS[labels], **options)
     return numbers | {"masked_loss": loss}
+
+
+# -- what the lesson looks at -----------------------------------------------------
+
+
+def by_difficulty(predictions, test):
+    """Accuracy on tickets by other defects named, and by familiarity."""
+    right = np.asarray(predictions) == test.labels
+    others = np.asarray(test.metadata["mentions"]).astype(int)
+    familiar = np.asarray(test.metadata["familiar"])
+    parts = {f"{n} others named": float(right[others == n].mean()) for n in range(3)}
+    parts["familiar"] = float(right[familiar].mean())
+    return parts | {"unfamiliar": float(right[~familiar].mean())}
+
+
+def small_world(number="accuracy"):
+    """{way: (3 seeds, 3 numbers of labels)} on tickets, rates by validation."""
+    rows, curves = results.load("tickets"), {}
+    for method, name in NAMES.items():
+        found = [rows.best(method=method, labels=n).values(number) for n in LABELS]
+        curves[name] = np.stack(found, axis=1)
+    return curves
+
+
+def labels_saved(grid, domain):
+    """How many times fewer labels frozen vectors need for what word counts reach.
+
+    Against word counts at their most labels; between the numbers of labels that were
+    run, the mean accuracy is a straight line over their logarithm.
+    """
+    means = {}
+    for way in ("frozen", "word counts"):
+        rows = grid.select(domain=domain, way=way)
+        counts = sorted({row["labels"] for row in rows})
+        means[way] = [rows.values("accuracy", labels=n).mean() for n in counts]
+    enough = np.interp(means["word counts"][-1], means["frozen"], np.log(counts))
+    return counts[-1] / np.exp(enough)
+
+
+def ahead(curves):
+    """{other way: numbers of labels at which `full` leads it beyond doubt}."""
+    found = {}
+    for name, values in curves.items():
+        if name != "full":
+            pairs = zip(curves["full"].T, values.T, strict=True)
+            leads = [statistics.paired_difference(*pair).low > 0 for pair in pairs]
+            found[name] = [n for n, lead in zip(LABELS, leads) if lead]
+    return found
+
+
+DESCRIBED = (  # written once, before they were scored
+    "A scratch: a long line scraped into the surface.",
+    "A particle: dust or a foreign body lying on the surface.",
+    "Residue: a stain or film that was not removed.",
+    "A bridge: a short between two lines that touch.",
+    "A crack: a fracture or break in the material.",
+)
+NAMES = {
+    "tfidf": "word counts",
+    "frozen": "frozen",
+    "small scratch": "from scratch",
+    "full": "full",
+}
+
+
+# -- figures ----------------------------------------------------------------------
+
+
+def show_lengths(lengths, limit):
+    """Share of texts that are longer than so many tokens, one line a data set."""
+    fig, ax = plots.new(height=3.2)
+    at = np.arange(1, max(found.max() for found in lengths.values()) + 1)
+    for i, (name, found) in enumerate(lengths.items()):
+        longer = [100 * (found > n).mean() for n in at]
+        ax.plot(at, longer, label=name, color=plots.COLOURS[i], ls=plots.DASHES[i])
+    ax.axvline(limit, color="#333333", linestyle=":")
+    ax.annotate(f" cut at {limit}", (limit, 97), fontsize="small", va="top")
+    cut = {name: 100 * (found > limit).mean() for name, found in lengths.items()}
+    most = max(cut, key=cut.get)
+    ax.set(xlabel="word pieces", ylabel="longer texts, per cent")
+    ax.set_title(f"A limit of {limit} pieces cuts {cut[most]:.0f} % of the {most}")
+    ax.legend()
+    plots.show(
+        fig,
+        alt=f"Share of texts longer than a number of word pieces, for "
+        f"{', '.join(lengths)}. At {limit} pieces {cut[most]:.0f} % of {most} are cut.",
+    )
+
+
+def show_domains(grid):
+    """Accuracy by labels; returns in how many domains zero-shot beats 8 labels."""
+    fig, axes = plots.new(width=8.4, height=3.2, columns=len(DOMAINS))
+    leads, better = [], 0
+    for ax, domain in zip(axes, DOMAINS, strict=True):
+        rows = grid.select(domain=domain)
+        learned = rows.select(way=["frozen", "word counts"])
+        x, lines = learned.curves("accuracy", "labels", "way")
+        leads += [*(lines["frozen"].mean(0) - lines["word counts"].mean(0))]
+        plots.line_with_spread(
+            x, lines, log_x=True, xlabel="", ylabel="", title=domain, ax=ax
+        )
+        words = rows.values("accuracy", way="zero-shot")[0]
+        better += words > lines["frozen"][:, 0].mean()
+        ax.axhline(words, color="#333333", linestyle=":")
+        ax.set_ylim(0.47, 0.93)
+        ax.get_legend().remove()
+        if ax is not axes[0]:
+            ax.set_yticklabels([])
+    axes[0].set(ylabel="balanced test accuracy")
+    axes[0].legend(fontsize="small", loc="lower right")
+    fig.supxlabel("labels a class (95 % intervals, 10 seeds; dotted: zero-shot)")
+    low, high = (100 * end for end in (min(leads), max(leads)))
+    fig.suptitle(
+        f"Frozen vectors lead word counts by {low:.0f} to {high:.0f} points. Zero-shot "
+        f"beats 8 labels a class in {better} of {len(DOMAINS)} domains"
+    )
+    plots.show(
+        fig,
+        alt="Four panels, one a domain: balanced test accuracy against labels a class "
+        "for word counts and frozen vectors with 95 % intervals; zero-shot is dotted.",
+    )
+    return better
+
+
+def show_difficulty(tables):
+    """Accuracy on tickets by difficulty, one row of marks a way to classify."""
+    fig, ax = plots.new(height=3.2)
+    for i, (name, parts) in zip(plots.places(tables), tables.items()):
+        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], linestyle="")
+        ax.plot(list(parts), list(parts.values()), label=name, **look)
+    ax.axhline(0.2, color="#333333", linestyle=":", label="guessing")
+    ax.set(ylabel="test accuracy", ylim=(0, 1))
+    ax.tick_params(axis="x", labelsize="small")
+    full, words = tables["full"], tables["word counts"]
+    lead = 100 * (full["2 others named"] - words["2 others named"])
+    ax.set_title(
+        f"Two others named: fine-tuning leads word counts by {lead:.0f} points"
+    )
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    plots.show(
+        fig,
+        alt=f"Test accuracy of {', '.join(tables)} by the number of other defects that "
+        "a ticket names and by familiarity; guessing is dotted.",
+    )
+
+
+def show_tickets(curves, zero_shot):
+    """Accuracy on tickets by labels; guessing dotted, zero-shot dashed."""
+    lead = (100 * (curves["full"] - curves["word counts"]).mean(0)).round() + 0.0
+    fig = plots.line_with_spread(
+        LABELS,
+        curves,
+        xlabel="labelled tickets",
+        ylabel="test accuracy",
+        title=f"Tickets: full leads word counts by {lead[0]:.0f} points with "
+        f"{LABELS[0]},\n{lead[1]:.0f} with {LABELS[1]}, {lead[2]:.0f} with {LABELS[2]}",
+        log_x=True,
+    )
+    fig.axes[0].axhline(0.2, color="#333333", linestyle=":")
+    fig.axes[0].axhline(zero_shot, color="#333333", linestyle="--", linewidth=0.8)
+    plots.show(
+        fig,
+        alt=f"Test accuracy against labelled tickets for {', '.join(curves)}, with "
+        "95 % intervals; lines for guessing (dotted) and zero-shot (dashed).",
+    )

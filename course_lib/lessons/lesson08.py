@@ -6,14 +6,20 @@ until the best lies inside those tried; it runs with every seed.  The weights ar
 after the last update.
 """
 
+from functools import cache
+
+import numpy as np
 import torch
+from safetensors import safe_open
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from course_lib import datasets
 from course_lib.lessons import results
 from course_lib.lessons.lesson07 import FILES, STEPS, labelled, scored
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import lora, peft_family
-from course_lib.models import text, zoo
+from course_lib.models import language_models, text, zoo
+from course_lib.show import plots, widgets
 from course_lib.training import hf_trainer
 
 LABELS = 500
@@ -176,3 +182,179 @@ def full_updates(steps, seed, fraction=1.0):
         right = text.predict(backbone, test.texts).argmax(1) == test.labels
         numbers["accuracy" if rank is None else f"cut_{rank}"] = right.mean()
     return numbers
+
+
+# -- what the lesson reads and draws --------------------------------------------------
+
+CONFIGS = {  # of the models' papers: Touvron et al. 2023, Grattafiori et al. 2024
+    "Llama-2-7B": dict(hidden_size=4096, intermediate_size=11008),
+    "Llama-3.1-8B": dict(
+        vocab_size=128256,
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_key_value_heads=8,
+    ),
+    "LLaMA-65B": dict(
+        hidden_size=8192,
+        intermediate_size=22016,
+        num_hidden_layers=80,
+        num_attention_heads=64,
+    ),
+}
+
+
+@cache
+def on_meta(name):
+    """A large model's architecture: shapes and no numbers."""
+    with torch.device("meta"):
+        config = AutoConfig.for_model("llama", **CONFIGS[name])
+        return AutoModelForCausalLM.from_config(config)
+
+
+def shapes(name, targets):
+    """(d, k) of each linear layer of a large model that has one of these names."""
+    return [
+        (layer.out_features, layer.in_features)
+        for module, layer in on_meta(name).named_modules()
+        if module.split(".")[-1] in targets
+    ]
+
+
+@torch.no_grad()
+def smollm(layers, words):
+    """The first layers of SmolLM2 and the first rows of its (tied) embedding."""
+    name = "smollm2-135m-instruct"
+    config = language_models.configuration(name)
+    config.num_hidden_layers, config.vocab_size = layers, words
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    (path,) = language_models.folder(name).glob("*.safetensors")
+    with safe_open(path, "pt") as stored:  # only what is needed is read
+        for key, parameter in model.named_parameters():
+            parameter.copy_(stored.get_slice(key)[: len(parameter)])
+    return model
+
+
+def fab_by_rank():
+    """{rank: rows} of LoRA on tickets, beside every linear layer, at rank 8's rate."""
+    rows = results.load("peft_text").select(method="lora", targets=ALL)
+    return {r: rows.best(r=r) for r in sorted({row["r"] for row in rows})}
+
+
+def fab_attention():
+    """Rows of LoRA beside queries and values only, with as many parameters."""
+    return results.load("peft_text").best(method="lora", targets="query, value")
+
+
+def fab_full():
+    """Rows of full fine-tuning on tickets, with its update cut to several ranks."""
+    return results.load("full_updates").select(steps=STEPS[LABELS])
+
+
+def show_first_steps(ranks, steps):
+    """Norm and effect of the first update by rank; steps: {scale: (draws, ranks, 2)}.
+
+    Returns the slopes on logarithmic axes, {(scale, 0 norm or 1 effect): slope}.
+    """
+    slopes = {}
+    fig, axes = plots.new(width=7.4, height=3.4, columns=2)
+    for ax, column, what in zip(axes, (0, 1), ("norm of the update", "loss taken off")):
+        for i, (label, values) in enumerate(steps.items()):
+            y = values[:, :, column].mean(0)
+            slopes[label, column] = np.polyfit(np.log(ranks), np.log(y), 1)[0]
+            look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
+            name = f"{label}: slope {slopes[label, column]:.2f}"
+            ax.loglog(ranks, y, label=name, **look)
+        ax.set(xlabel="rank r", title=what, xticks=ranks[::2], xticklabels=ranks[::2])
+        ax.minorticks_off()
+        ax.legend(fontsize="small")
+    axes[0].set_ylabel("Frobenius norm, or nats")
+    flat = [min(steps, key=lambda s: abs(slopes[s, column])) for column in (0, 1)]
+    fig.suptitle(f"Flat in norm: {flat[0]}. Flat in effect: {flat[1]}")
+    alt = "Norm of the first update and the loss it takes off against the rank, for "
+    plots.show(fig, alt=alt + "two scales, both axes logarithmic.")
+    return slopes
+
+
+def show_ranks(trained, cut, full):
+    """Accuracy on tickets; trained, cut: {rank: accuracies}; full: accuracies."""
+    fig, ax = plots.new(height=3.6)
+    series = {"LoRA, trained at this rank": trained, "full update, cut": cut}
+    for i, (label, values) in enumerate(series.items()):
+        _points(ax, values, label, i)
+    ax.axhline(full.mean(), color="black", ls=":", label="full fine-tuning")
+    ax.set(xscale="log", xlabel="rank", ylabel="test accuracy, 500 tickets")
+    ax.set_xticks(list(trained), list(trained))
+    ax.minorticks_off()
+    lead = 100 * (trained[1].mean() - cut[1].mean())
+    ax.set_title(
+        f"Trained at rank 1, LoRA leads the cut to rank 1 by {lead:.0f} points"
+    )
+    plots.clear_legend(ax, title="mean and range of 3 seeds", title_fontsize="small")
+    alt = "Test accuracy against the rank, for LoRA trained at that rank, for the full "
+    plots.show(fig, alt=alt + "update cut to it, and for full fine-tuning as a line.")
+
+
+def _points(ax, values, label, i):
+    """Mean and range of accuracies by rank."""
+    mean = np.array([v.mean() for v in values.values()])
+    low, high = ([f(v) for v in values.values()] for f in (np.min, np.max))
+    spread = [mean - low, high - mean]
+    look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], ls=plots.DASHES[i])
+    ax.errorbar(list(values), mean, yerr=spread, capsize=3, label=label, **look)
+
+
+def show_spectra(kept):
+    """Share of the squared norm by the rank kept, {what: (matrices, ranks)}."""
+    fig, ax = plots.new(height=3.6)
+    for i, (what, rows) in enumerate(kept.items()):
+        ranks = range(1, rows.shape[1] + 1)
+        colour, dashes = plots.COLOURS[i], plots.DASHES[i]
+        ax.plot(ranks, rows.mean(0), color=colour, linestyle=dashes, label=what)
+        band = dict(color=colour, alpha=0.18, linewidth=0)
+        ax.fill_between(ranks, rows.min(0), rows.max(0), **band)
+    half = [int(np.searchsorted(rows.mean(0), 0.5)) + 1 for rows in kept.values()]
+    ax.set(xscale="log", xlabel="rank kept", ylabel="share of the squared norm")
+    ax.set_title(
+        f"Half of an update lies in {half[0]} directions, of weights {half[1]}"
+    )
+    ax.legend(title="mean and range over matrices", title_fontsize="small")
+    alt = "Share of the squared norm against the rank kept, for updates, pretrained "
+    plots.show(fig, alt=alt + "weights and random matrices of the same shapes.")
+
+
+def explore_cut(svd, accuracy_at, shown):
+    """A slider: singular values of an update, and accuracy when all are cut.
+
+    svd: {matrix: (U, S, Vh)}; accuracy_at: function of the rank; shown: ranks drawn.
+    """
+
+    def draw(matrix, rank):
+        U, S, Vh = svd[matrix]
+        rank, d, k = int(rank), len(U), Vh.shape[1]
+        fig, (left, right) = plots.new(width=7.4, height=3.2, columns=2)
+        left.semilogy(range(1, len(S) + 1), S, ".", color=plots.COLOURS[0])
+        left.axvline(rank + 0.5, color="black", linestyle=":")
+        left.set(xlabel="number of the singular value", ylabel="its size")
+        left.set_title(f"error {S[rank:].norm() / S.norm():.0%} of the norm")
+        y = [accuracy_at(r) for r in shown]
+        right.plot(shown, y, "o", color=plots.COLOURS[0])
+        star = dict(color=plots.COLOURS[1], markersize=15)
+        right.plot(rank, accuracy_at(rank), "*", **star)
+        right.set_xscale("symlog", base=2, linthresh=1)
+        right.set_xticks(shown, shown)
+        right.set(xlabel="rank of every update", ylabel="validation accuracy")
+        right.set_title(f"{rank * (d + k):,} numbers for {d * k:,}")
+        return fig
+
+    controls = dict(
+        matrix=widgets.choice("matrix", svd, list(svd)[-1]),
+        rank=widgets.slider("rank", 8, 0, 384, 1),
+    )
+
+    def alt(matrix, rank):
+        return (
+            f"Singular values of the update of {matrix} with a cut at {rank:.0f}; "
+            "accuracy against the rank to which all updates are cut."
+        )
+
+    widgets.explore(draw, controls, alt=alt)

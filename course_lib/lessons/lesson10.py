@@ -1,114 +1,504 @@
-"""Grid of lesson 10: a small language model learns to write reports.
+"""Measurements and figures of lesson 10: four bits, reports, merging, memory.
 
-500 tickets with reports, updates of 16, AdamW with warm-up and linear decay; the
-answer's tokens are learned.  150 updates were set at first; with them one of three
-QLoRA seeds wrote the form in only half of its reports, so LoRA and QLoRA ran with 300
-too, at the same rate; both are kept.  Rates are compared with the
-first seed by the loss on the validation reports, until the best lies inside those
-tried; it runs with every seed.  The weights are those after the last update.
+The runs of SmolLM2 and their grids are in `lesson10_reports`.
 """
 
+import ctypes
+import gc
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import torch
+from bitsandbytes import functional
+from scipy.stats import norm
 
-from course_lib import datasets
-from course_lib.datasets import reports as data_set
-from course_lib.lessons.results import SEEDS, experiment
-from course_lib.methods import instruction_tuning
-from course_lib.models import language_models
+from course_lib import memory
+from course_lib.analysis import statistics, usage
+from course_lib.datasets import reports
+from course_lib.lessons import lesson10_reports as runs
+from course_lib.memory import Options, large_models
+from course_lib.models import language_models, quantization
+from course_lib.show import memory_bars, plots, widgets
 
-MODEL = "fab-llama"
-FILES = (
-    f"models/{MODEL}/model.safetensors",
-    f"models/{MODEL}/tokenizer.json",
-    "reports.csv",
+TEXTS = tomllib.loads(
+    Path(__file__).with_name("lesson10_texts.toml").read_text("utf-8")
 )
-LABELS = 500
-STEPS = 150
-LONGER = 300  # for LoRA and QLoRA
-RANK, ALPHA = 16, 16.0
-METHODS = {  # how the base is loaded; the first two train all of it
-    "full": dict(),
-    "scratch": dict(pretrained=False),
-    "lora": dict(),
-    "lora, 16 bits": dict(dtype=torch.bfloat16),
-    "qlora": dict(quantised="nf4"),
+PRECISIONS = {  # of the weights in the blocks; products are in 32 bits
+    "16 bits": None,
+    "NF4": dict(quant_type="nf4", compress_statistics=True),
+    "NF4, constants in 32 bits": dict(quant_type="nf4"),
+    "FP4": dict(quant_type="fp4"),
 }
-WHOLE = ("full", "scratch")
-RAN_LONGER = ("lora", "qlora")
-TRIED = {
-    "full": (5e-4, 1.5e-3, 5e-3),
-    "scratch": (5e-4, 1.5e-3, 5e-3),
-    "lora": (1.5e-3, 5e-3, 1.5e-2, 5e-2),
+FOUR_BITS = ("nf4", "fp4", "int4")
+NAMES = {"qlora": "QLoRA", "lora": "LoRA, 16 bits"}  # of methods, in figures
+FIELDS = ("lot", "place", "step", "defect", "action")
+PLANS = {
+    "full": Options("full"),
+    "LoRA": Options("lora"),
+    "QLoRA, prepared": Options("qlora"),
+    "QLoRA": Options("qlora", prepared=False),
+    "without checkpoints": Options("qlora", prepared=False, checkpointing=False),
 }
-CHOSEN = {
-    "full": 1.5e-3,
-    "scratch": 1.5e-3,
-    "lora": 1.5e-2,
-}  # of these by validation; QLoRA and LoRA in 16 bits take LoRA's
 
 
-def rate_like(method):
-    """Whose rate a method takes: all kinds of LoRA take LoRA's."""
-    return method if method in WHOLE else "lora"
+def release():
+    """Give memory that is free again back to the system; glibc keeps it otherwise."""
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def cells():
-    """Each rate with the first seed, the chosen one with all seeds and methods."""
-    grid = []
-    for seed in SEEDS:
-        for method in METHODS:
-            best = CHOSEN.get(rate_like(method))
-            tried = TRIED.get(method, ()) if seed == SEEDS[0] else ()
-            rates = dict.fromkeys([*tried, *([best] if best else [])])
-            for lr in rates:
-                grid.append(dict(method=method, lr=lr, seed=seed, steps=STEPS))
-            if method in RAN_LONGER:
-                grid.append(dict(method=method, lr=best, seed=seed, steps=LONGER))
-    return grid
+# -- sixteen levels ---------------------------------------------------------------
 
 
-def tuned(method, lr, seed, steps):
-    """(model, tokenizer, losses) after fine-tuning on 500 tickets with reports."""
-    model, tokenizer = language_models.load(MODEL, **METHODS[method])
-    if method not in WHOLE:
-        model = instruction_tuning.with_lora(model, RANK, ALPHA, seed=seed)
-    train = datasets.load("reports", "train").take(LABELS, seed=seed)
-    losses = instruction_tuning.fit(
-        model,
-        tokenizer,
-        train.texts,
-        train.metadata["report"],
-        steps=steps,
-        lr=lr,
-        seed=seed,
+def matrices(net):
+    """All weights of a network's matrices, one after the other, (n,)."""
+    found = [p.detach().flatten().float() for p in net.parameters() if p.ndim == 2]
+    return torch.cat(found)
+
+
+def format_errors(data):
+    """A table: the relative error of each format on each kind of numbers."""
+    names = (*FOUR_BITS, "int8")
+    rows = {
+        kind: [quantization.error(x, name).rms for name in names]
+        for kind, x in data.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=names)
+
+
+def usage_of_levels(x):
+    """(share of each code, (16,); mean largest weight of a block) of numbers x."""
+    codes, largest = quantization.quantize(x)
+    return np.bincount(codes.numpy(), minlength=16) / len(codes), largest.mean().item()
+
+
+def show_levels(levels, used, outermost):
+    """The levels under a normal density, and how often each is used."""
+    fig, axes = plots.new(width=7.6, height=3.0, columns=2)
+    at = np.linspace(-1, 1, 401)
+    axes[0].plot(at, norm.pdf(at * outermost), color=plots.COLOURS[0])
+    heights = norm.pdf(levels * outermost)
+    axes[0].vlines(levels, 0, heights, color=plots.COLOURS[1], lw=1.2)
+    axes[0].set(title="levels are close where weights are many", xlabel="level")
+    axes[0].set(ylabel="normal density", ylim=(0, 0.42))
+    axes[1].bar(range(16), used, color=plots.BAR)
+    axes[1].axhline(1 / 16, color=plots.COLOURS[1], ls="--")
+    axes[1].set(title="but the outer ones are used least", xlabel="code")
+    axes[1].set(ylabel="share of the weights")
+    axes[1].set_xticks(range(0, 16, 3))
+    axes[1].annotate("equal use", (12.3, 1 / 16), (0, 3), textcoords="offset points")
+    plots.show(
+        fig,
+        alt="Left: the sixteen NF4 levels under a normal density. Right: how often "
+        f"each code is used on normal data, {used.min():.1%} to {used.max():.1%}; the "
+        "outermost least, the dashed line is a sixteenth.",
     )
-    return model, tokenizer, losses
 
 
-def scored(model, tokenizer):
-    """Scores of the written reports on the test split; loss there and on validation."""
-    test, val = (datasets.load("reports", part) for part in ("test", "validation"))
-    wanted = list(test.metadata["report"])
-    numbers = data_set.score(
-        language_models.write(model, tokenizer, test.texts), wanted
+def with_outlier(size, name):
+    """(the block, its values in four bits, a) with one weight at ``size``."""
+    x = torch.randn(64, generator=torch.Generator().manual_seed(0))
+    x[0] = size
+    codes, a = quantization.quantize(x, name)
+    return x, quantization.dequantize(codes, a, name, x.shape), a.item()
+
+
+def damage(size, name):
+    """Of the other 63 weights: (relative error, share stored as zero)."""
+    x, stored, _ = with_outlier(size, name)
+    lost = (stored - x)[1:].norm() / x[1:].norm()
+    return lost.item(), (stored[1:] == 0).float().mean().item()
+
+
+def _outlier_picture(name, size):
+    x, stored, a = with_outlier(size, name)
+    lost, zero = damage(size, name)
+    fig, (top, bottom) = plots.new(width=7.4, height=3.4, rows=2)
+    top.vlines(quantization.LEVELS[name] * a, 0, 1, color=plots.COLOURS[1], lw=1.2)
+    top.plot(x, np.full(64, 0.5), "o", color=plots.COLOURS[0], ms=4, alpha=0.6)
+    top.set(yticks=[], xlim=(-1.05 * a, 1.05 * a))
+    top.set_title(f"{name.upper()}: 16 levels (lines) over the block's weights (dots)")
+    bottom.axhline(0, color="#333333", lw=0.8)
+    bottom.plot(x, stored - x, "o", color=plots.COLOURS[0], ms=4)
+    bottom.set(xlabel="weight, standard deviations", ylabel="stored - weight")
+    bottom.set(xlim=(-1.05 * a, 1.05 * a), ylim=(-2.4, 2.4))
+    bottom.set_title(f"error of the others {lost:.0%}; {zero:.0%} of them become zero")
+    return fig
+
+
+def explore_outlier():
+    """One weight of a block is moved outwards; what happens to the others."""
+    widgets.explore(
+        _outlier_picture,
+        dict(
+            name=widgets.choice("format", FOUR_BITS),
+            size=widgets.slider("outlier, standard deviations", 8, 2, 32, 1),
+        ),
+        alt=lambda name, size: (
+            f"The sixteen {name} levels of a block with an outlier of {size:g} "
+            "standard deviations over its 64 weights; below, each weight's error."
+        ),
     )
-    for name, data in (("loss", test), ("val_loss", val)):
-        numbers[name] = language_models.answer_loss(
-            model, tokenizer, data.texts, data.metadata["report"]
-        )
-    return numbers
 
 
-@experiment(
-    "reports",
-    grid=cells(),
-    live={"10": ("loss", "val_loss", "exact")},
-    tolerance={"loss": 0.03, "val_loss": 0.03, "exact": 0.05},
-    data=FILES,
-)
-def reports(method, lr, seed, steps):
-    """One method on 500 tickets: scores of its reports, parameters that learn."""
-    model, tokenizer, losses = tuned(method, lr, seed, steps)
-    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    numbers = scored(model, tokenizer)
-    return numbers | {"train_loss": losses[-1], "trainable": learning}
+# -- what four bits cost ----------------------------------------------------------
+
+
+@torch.no_grad()
+def text_loss(model, tokenizer, text):
+    """Mean loss of a text, in nats a token."""
+    ids = tokenizer(" ".join(text.split()), return_tensors="pt")["input_ids"]
+    logits = model(input_ids=ids).logits.float()
+    return torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:]).item()
+
+
+def _rounded(weight, options):
+    """A matrix after rounding, in float32."""
+    if options is None:
+        return weight.to(torch.bfloat16).float()
+    codes, state = functional.quantize_4bit(weight, blocksize=64, **options)
+    return functional.dequantize_4bit(codes, state)
+
+
+@torch.no_grad()
+def losses_by_precision(model, tokenizer):
+    """A table of the loss of each text: one row a text, one column a precision.
+
+    The matrices inside the blocks of a model in 32 bits are rounded and restored.
+    """
+    places = [(kind, i) for kind, some in TEXTS.items() for i in range(len(some))]
+    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
+    originals = [p.data for p in matrices]
+    found = {}
+    for name, options in {"32 bits": "as they are", **PRECISIONS}.items():
+        for p, original in zip(matrices, originals):
+            if name != "32 bits":
+                p.data = _rounded(original, options)
+        found[name] = [text_loss(model, tokenizer, TEXTS[k][i]) for k, i in places]
+    for p, original in zip(matrices, originals):
+        p.data = original
+    index = pd.MultiIndex.from_tuples(places, names=["kind", "text"])
+    return pd.DataFrame(found, index=index)
+
+
+def rises(losses):
+    """{(precision, kind): interval of the rise in nats} over the texts of a kind.
+
+    The kind "all" has all of them.
+    """
+    base = losses["32 bits"]
+    found = {}
+    for name in losses.columns[1:]:
+        change = losses[name] - base
+        for kind in TEXTS:
+            found[name, kind] = statistics.mean_and_interval(change[kind])
+        found[name, "all"] = statistics.mean_and_interval(change)
+    return found
+
+
+def show_rises(found):
+    """The rise of the loss by precision and kind of text, with 95 % intervals."""
+    names = list(dict.fromkeys(name for name, _ in found))
+    fig, ax = plots.new(height=3.2)
+    for i, name in enumerate(names):
+        for j, kind in enumerate(TEXTS):
+            rise, at = found[name, kind], i + 0.22 * (j - 1)
+            ax.errorbar(
+                at,
+                rise.mean,
+                rise.half_width,
+                color=plots.COLOURS[j],
+                marker=plots.MARKERS[j],
+                capsize=3,
+                label=kind if i == 0 else None,
+            )
+    ax.axhline(0, color="#333333", lw=0.8)
+    ax.set_xticks(range(len(names)), [name.replace(", ", ",\n", 1) for name in names])
+    ax.set(ylabel="rise of the loss, nats a token")
+    cost = found["NF4", "all"].mean
+    ax.set_title(f"16 bits cost nothing; four bits {cost:.2f} nats a token")
+    plots.clear_legend(ax)
+    plots.show(
+        fig,
+        alt="The rise of SmolLM2's loss against 32 bits on three kinds of text, with "
+        "95 % intervals over five texts each: "
+        + ", ".join(f"{name} {found[name, 'all'].mean:.2f}" for name in names)
+        + " nats a token.",
+    )
+
+
+# -- training ---------------------------------------------------------------------
+
+
+def silent_adapters(model, row):
+    """How many adapters get no gradient from one conversation, and of how many."""
+    given = {key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}
+    model.train()(**given).loss.backward()
+    found = [p.grad for name, p in model.named_parameters() if "lora_B" in name]
+    model.zero_grad(set_to_none=True)
+    return sum(grad is None or not grad.any() for grad in found), len(found)
+
+
+def as_the_library_comes():
+    """QLoRA without the course's guard, evaluated once: (model, tokenizer)."""
+    model, tokenizer = runs.start("qlora", seed=0)
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = True
+    ids = torch.tensor([runs.chat(tokenizer, "One ticket.")["input_ids"]])
+    with torch.no_grad():
+        model.eval()(input_ids=ids)
+    return model, tokenizer
+
+
+def checkpointed_step(model, checkpointing, batch=1, length=128):
+    """(bytes kept for the backward pass, gradient) of a step of adapters."""
+    if checkpointing:
+        options = dict(use_reentrant=False)
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    else:
+        model.activation_checkpointing_disable()
+    tokens = torch.arange(batch * length).view(batch, length)
+    given = dict(input_ids=tokens, labels=tokens, use_cache=False)
+    model.train()
+    kept = usage.saved_activation_bytes(model, given)
+    model(**given).loss.backward()
+    learned = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    model.zero_grad(set_to_none=True)
+    return kept, torch.cat(learned)
+
+
+def show_training(losses):
+    """The loss of each update of the live run."""
+    fig, ax = plots.new(height=2.8)
+    ax.plot(range(1, len(losses) + 1), losses, color=plots.COLOURS[0])
+    ax.set(xlabel="update", ylabel="loss, nats a token", yscale="log")
+    ax.set_yticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
+    ax.minorticks_off()
+    ax.set_title(f"the loss falls from {losses[0]:.1f} to {np.mean(losses[-5:]):.2f}")
+    plots.show(fig, alt=f"Training loss of QLoRA over {len(losses)} updates, falling.")
+
+
+def unread(wanted):
+    """Scores of two kinds of reports that never read their ticket.
+
+    commonest: the most frequent value of each field in the training reports.  another:
+    the report of a training ticket drawn at random.
+    """
+    known = [str(report) for report in runs.tickets("train").metadata["report"]]
+    facts = [reports.parse(report) for report in known]
+    commonest = {}
+    for field in reports.FIELDS:
+        values = [fact[field] for fact in facts]
+        commonest[field] = max(set(values), key=lambda v: (values.count(v), v))
+    drawn = np.random.default_rng(0).permutation(len(known))[: len(wanted)]
+    guesses = {
+        "commonest": [reports.report(commonest)] * len(wanted),
+        "another": [known[i] for i in drawn],
+    }
+    return {name: reports.score(guess, wanted) for name, guess in guesses.items()}
+
+
+def served_wrong(model, tokenizer, data):
+    """Exact reports of a model that is served with one mistake each time."""
+    end = language_models.ends(tokenizer)
+    wanted = [str(report) for report in data.metadata["report"]]
+    right = [runs.chat(tokenizer, text)["input_ids"] for text in data.texts]
+    bare = [tokenizer(f"{text}\n")["input_ids"] for text in data.texts]
+    ways = {
+        "padded on the right": (right, "right", end),
+        "no chat template": (bare, "left", end),
+        "no end of the turn": (right, "left", [0]),
+    }
+    found = {}
+    release()
+    with language_models.expanded(model):
+        for name, (starts, side, ends) in ways.items():
+            written = _answered(model, tokenizer, starts, side, ends)
+            found[name] = reports.score(written, wanted)["exact"]
+    return found
+
+
+@torch.no_grad()
+def _answered(model, tokenizer, starts, side, ends):
+    """Greedy answers to token lists, padded on one side."""
+    batch = tokenizer.pad({"input_ids": starts}, padding_side=side, return_tensors="pt")
+    out = model.generate(
+        **batch,
+        max_new_tokens=runs.LENGTH,
+        do_sample=False,
+        eos_token_id=ends,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    new = out[:, batch["input_ids"].shape[1] :]
+    return [t.strip() for t in tokenizer.batch_decode(new, skip_special_tokens=True)]
+
+
+def show_fields(columns, title):
+    """Shares of right fields, one group of bars a column."""
+    names = ("format", *FIELDS, "exact")
+    fig, ax = plots.new(width=7.2, height=3.2)
+    width = 0.8 / len(columns)
+    for i, (label, scores) in enumerate(columns.items()):
+        at = np.arange(len(names)) + width * (i - (len(columns) - 1) / 2)
+        shares = [100 * scores[name] for name in names]
+        ax.bar(at, shares, width, color=plots.COLOURS[i], label=label)
+    ax.set_xticks(range(len(names)), names)
+    ax.set(ylabel="reports, %", ylim=(0, 119), title=title)
+    ax.legend(loc="upper center", ncols=len(columns), fontsize="small")
+    plots.show(
+        fig,
+        alt="Shares of reports that are right, by field: "
+        + "; ".join(
+            f"{label} "
+            + ", ".join(f"{name} {100 * scores[name]:.0f} %" for name in names)
+            for label, scores in columns.items()
+        ),
+    )
+
+
+# -- the grid ---------------------------------------------------------------------
+
+
+def method_rows(grid, method):
+    """The rows of a method's whole runs, one a seed."""
+    return grid.select(method=method, steps=runs.STEPS)
+
+
+def rate_table(rates):
+    """Validation losses by method and rate, and how much higher QLoRA's are."""
+    found = pd.DataFrame(rates.rows).pivot(index="method", columns="lr")["val_loss"]
+    found = found.loc[["lora", "qlora"]].rename(index=NAMES)
+    dearer = 100 * (found.loc["QLoRA"] / found.loc["LoRA, 16 bits"] - 1)
+    found.loc["QLoRA above LoRA, %"] = dearer
+    return found.rename_axis(index=None, columns="rate").round(3)
+
+
+def show_seeds(grid):
+    """QLoRA's right fields by seed, and its right defects by kind of ticket."""
+    fig, axes = plots.new(width=7.6, height=3.2, columns=2)
+    qlora = method_rows(grid, "qlora")
+    kinds = {"defect_familiar": "known words", "defect_new": "new words or author"}
+    kinds |= {"defect_alone": "no other defect", "defect_denied": "others denied"}
+    fields = {name: name for name in ("format", *FIELDS, "exact")}
+    means = []
+    for ax, names in zip(axes, (fields, kinds)):
+        for i, key in enumerate(names):
+            shares = 100 * qlora.values(key)
+            ax.plot(shares, np.full(len(shares), i), "o", color=plots.COLOURS[0])
+            ax.vlines(shares.mean(), i - 0.3, i + 0.3, color="#333333")
+            means.append(f"{names[key]} {shares.mean():.0f} %")
+        ax.set_yticks(range(len(names)), list(names.values()))
+        ax.invert_yaxis()
+        ax.set(xlim=(0, 104))
+    exact = 100 * qlora.values("exact").mean()
+    axes[0].set(xlabel="right, % of 100 reports", title=f"{exact:.0f} % are exact")
+    axes[1].set(xlabel="right defects, %", title="new words stay behind")
+    plots.show(
+        fig,
+        alt="Each seed of QLoRA after 120 updates, share of reports that are right in "
+        f"means: {', '.join(means)}.",
+    )
+
+
+def merge_table(grid):
+    """Exact reports and loss of QLoRA beside 4 bits and merged in three ways."""
+    places = {
+        "beside": "beside the 4 bits, as it was trained",
+        "rounded": "into the rounded weights, 16 bits",
+        "original": "into the original weights, 16 bits",
+        "again": "into 4 bits, by merge_and_unload",
+    }
+    found = {}
+    some = method_rows(grid, "qlora")
+    for key, label in places.items():
+        found[label] = {"loss, nats": round(some.values(f"loss_{key}").mean(), 3)}
+        if f"exact_{key}" in some[0]:
+            share = 100 * some.values(f"exact_{key}").mean()
+            found[label]["exact reports, %"] = f"{share:.0f}"
+    return pd.DataFrame.from_dict(found, orient="index").fillna("")
+
+
+def show_kept(size, kept):
+    """The share of an update that four bits keep, by its size beside the weights."""
+    fig, ax = plots.new(height=3.0)
+    ax.plot(100 * size, 100 * kept, "o-", color=plots.COLOURS[0])
+    ax.axhline(100, color="#333333", ls=":", lw=0.8)
+    ax.set(xlabel="size of the update, % of the weights' norm", xscale="log")
+    ax.set(ylabel="kept after the merge, %", ylim=(-5, 119))
+    ticks = [1, 3, 10, 30]
+    ax.set_xticks(ticks, [str(tick) for tick in ticks])
+    ax.minorticks_off()
+    ax.set_title(f"of an update of {100 * size[0]:.1f} % the merge keeps {kept[0]:.0%}")
+    plots.show(
+        fig,
+        alt="Share of an update that is kept when it is merged into four bits, by its "
+        "size: " + ", ".join(f"{100 * s:.1f} % {k:.0%}" for s, k in zip(size, kept)),
+    )
+
+
+# -- memory -----------------------------------------------------------------------
+
+
+def longest_sequences(gb=24):
+    """A table for Llama-3.1-8B: GB for 512 tokens, longest sequence, largest batch."""
+    found = {}
+    for name, options in PLANS.items():
+        plan = memory.plan("Llama-3.1-8B", options)
+        found[name] = {
+            "GB, 512 tokens": round(plan.total / memory.GB, 1),
+            "fits": memory.fits(plan, gb).fits,
+            "longest sequence": memory.largest(plan, gb, "sequence"),
+            "largest batch": memory.largest(plan, gb, "batch"),
+        }
+    return pd.DataFrame.from_dict(found, orient="index")
+
+
+def _planned(model, sequence):
+    plans = {
+        name: memory.plan(model, replace(PLANS[name], sequence=int(sequence)))
+        for name in ("LoRA", "QLoRA, prepared", "QLoRA")
+    }
+    fitting = [name for name, plan in plans.items() if memory.fits(plan, 24).fits]
+    title = f"{sequence:,.0f} tokens: {len(fitting)} of 3 fit a card of 24 GB"
+    return memory_bars.picture(plans, 24, title=f"{model}, {title}")
+
+
+def explore_memory():
+    """The parts of a training step of a large model, by length."""
+    widgets.explore(
+        _planned,
+        {
+            "model": widgets.choice("model", memory.MODELS, "Llama-3.1-8B"),
+            "sequence": widgets.slider("tokens of a sequence", 4096, 512, 8192, 512),
+        },
+        alt=lambda model, sequence: (
+            f"Memory of one training step of {model} by part for LoRA and for QLoRA "
+            f"with and without the cast to 32 bits, {sequence:g} tokens; a line at 24 "
+            "GiB."
+        ),
+    )
+
+
+def peak(name, gb):
+    """Measured on a GPU under a cap and beside the plan; without one, the plan alone.
+
+    Returns a table.  Raises AssertionError where they differ by a tenth.
+    """
+    if not torch.cuda.is_available():
+        plan = memory.plan(name, large_models.BARE)
+        return pd.DataFrame({name: {"planned, GB": round(plan.total / memory.GB, 1)}})
+    large_models.capped(gb)
+    found = large_models.measure_step(name)
+    assert abs(found["peak"] / found["planned"] - 1) < 0.1
+    shown = {
+        "planned, GB": round(found["planned"] / memory.GB, 1),
+        "peak, GB": round(found["peak"] / memory.GB, 1),
+        "tokens a second": round(found["tokens_per_second"]),
+    }
+    return pd.DataFrame({name: shown})

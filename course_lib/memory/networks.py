@@ -144,7 +144,7 @@ def _published(name: str) -> Architecture:
 def configuration(model):
     """The transformers configuration of a model.
 
-    model: a name of MODELS or of the Hub (upper or lower case), a bundled language
+    model: a name of MODELS or of the Hub (upper or lower case), a fetched language
     model, "minilm", the path of a config.json or its folder, or a configuration.
     Raises CourseError when it is none of these.
     """
@@ -159,7 +159,7 @@ def configuration(model):
         return AutoConfig.for_model(kind, **options)
     if name == "minilm":
         return _read_config(encoders.minilm_folder())
-    if name in (*language_models.bundled(), *language_models.PUBLIC):
+    if name in language_models.PUBLIC:
         return _read_config(language_models.folder(name))
     if Path(name).exists():
         return _read_config(Path(name))
@@ -181,8 +181,8 @@ def configuration(model):
 
 
 def installed() -> list[str]:
-    """Names of the text models whose config.json comes with the course."""
-    return [*language_models.bundled(), "minilm"]
+    """Names of the text models that the course installs or fetches."""
+    return [*language_models.PUBLIC, "minilm"]
 
 
 def _read_config(path: Path):

@@ -8,7 +8,8 @@ of A, B and x; it adds the update into the product's own memory, and makes W ane
 its four bits for either pass (Dettmers et al. 2023).  A gated block (SwiGLU, Shazeer
 2020), down(silu(gate x) * up x), keeps the outputs of gate and up, and computes what
 lies between them and `down` a second time, where the usual graph keeps four tensors of
-that width.  Gradients are those of the layers themselves, up to rounding.
+that width.  Gradients are those of the layers themselves, up to rounding; factors in
+float32 beside weights in 16 bits are rounded to these for the products.
 """
 
 from collections.abc import Callable
@@ -23,16 +24,21 @@ from torch.nn.functional import silu
 from course_lib.methods import lora
 from course_lib.models import quantization
 
-CLOSE = 1e-4  # of the largest output: a block's own answer against the fused one
+CLOSE = {torch.bfloat16: 0.03, torch.float16: 4e-3}  # of the largest output: a block's
+EXACT = 1e-4  # own answer against the fused one; in float32
 
 
 class _Layer(NamedTuple):
-    """A linear layer with its update: A (r, k), B (d, r), s; W (d, k) when asked."""
+    """A linear layer with its update: A (r, k), B (d, r), s; W (d, k) when asked.
+
+    dtype: of W and of the products.
+    """
 
     A: torch.Tensor
     B: torch.Tensor
     s: float
     matrix: Callable[[], torch.Tensor]
+    dtype: torch.dtype
 
     def forward(self, x):
         """x (T, k) to y (T, d), and s A x (T, r)."""
@@ -52,10 +58,11 @@ class _Adapted(torch.autograd.Function):
     """One layer of x (T, k)."""
 
     @staticmethod
-    def forward(ctx, x, A, B, s, matrix):
-        y, low = _Layer(A, B, s, matrix).forward(x)
+    def forward(ctx, x, A, B, s, matrix, dtype):
+        A, B = A.to(dtype), B.to(dtype)
+        y, low = _Layer(A, B, s, matrix, dtype).forward(x)
         ctx.save_for_backward(x, low, A, B)
-        ctx.of = s, matrix
+        ctx.of = s, matrix, dtype
         return y
 
     @staticmethod
@@ -64,9 +71,9 @@ class _Adapted(torch.autograd.Function):
         x, low, A, B = ctx.saved_tensors
         if not ctx.needs_input_grad[0]:  # nothing learns before this layer
             inner = (gradient @ B).mul_(ctx.of[0])
-            return None, inner.t() @ x, (low.t() @ gradient).t(), None, None
+            return None, inner.t() @ x, (low.t() @ gradient).t(), None, None, None
         to_A, to_B, to_x = _Layer(A, B, *ctx.of).backward(gradient, x, low)
-        return to_x, to_A, to_B, None, None
+        return to_x, to_A, to_B, None, None, None
 
 
 class _Gated(torch.autograd.Function):
@@ -74,6 +81,7 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, others, *factors):
+        factors = [factor.to(others[0][-1]) for factor in factors]
         gate, up, down = _layers(factors, others)
         g, low_g = gate.forward(x)
         u, low_u = up.forward(x)
@@ -97,26 +105,32 @@ class _Gated(torch.autograd.Function):
 
 
 def _layers(factors, others) -> list[_Layer]:
-    """Layers of their (A, B, A, B, ...) and the rest of each, (s, matrix)."""
+    """Layers of their (A, B, A, B, ...) and the rest of each, (s, matrix, dtype)."""
     pairs = zip(factors[::2], factors[1::2])
     return [_Layer(*pair, *rest) for pair, rest in zip(pairs, others)]
 
 
-def _matrix(base, dtype: torch.dtype) -> Callable[[], torch.Tensor] | None:
-    """What gives the frozen weights (d, k) of a linear layer without bias."""
+def _matrix(base, dtype: torch.dtype):
+    """(what gives the frozen weights (d, k) of a linear layer without bias, dtype).
+
+    dtype: of the factors; the weights may have 16 bits where these have 32.
+    """
     weight = base.weight
     if getattr(base, "bias", None) is not None or weight.requires_grad:
         return None
     if type(base) is nn.Linear:
-        return (lambda: weight) if weight.dtype == dtype else None
-    if isinstance(base, quantization.LinearNF4):
-        return lambda: base.dequantized(dtype)
-    state = getattr(weight, "quant_state", None)  # of bitsandbytes
-    if state is None or not state.dtype == dtype == (base.compute_dtype or dtype):
-        return None
-    from bitsandbytes.functional import dequantize_4bit
+        matrix, own = (lambda: weight), weight.dtype
+    elif isinstance(base, quantization.LinearNF4):
+        matrix, own = (lambda: base.dequantized(dtype)), dtype
+    else:
+        state = getattr(weight, "quant_state", None)  # of bitsandbytes
+        if state is None or state.dtype != (base.compute_dtype or state.dtype):
+            return None
+        from bitsandbytes.functional import dequantize_4bit
 
-    return lambda: dequantize_4bit(weight, state)
+        matrix, own = (lambda: dequantize_4bit(weight, state)), state.dtype
+    fits = own == dtype or own in CLOSE and dtype == torch.float32
+    return (matrix, own) if fits else None
 
 
 def _layer(module) -> _Layer | None:
@@ -137,26 +151,30 @@ def _layer(module) -> _Layer | None:
         return None
     if not plain or (module.training and getattr(dropout, "p", 0)):
         return None
-    matrix = _matrix(base, A.dtype)
-    return _Layer(A, B, s, matrix) if matrix else None
+    found = _matrix(base, A.dtype)
+    return _Layer(A, B, s, *found) if found else None
 
 
-def _adapted(layer: _Layer):
+def _adapted(layer: _Layer, own):
     """The forward of a module that is this layer alone, for x (..., k)."""
 
     def forward(x):
+        if x.dtype != layer.dtype:
+            return own(x)
         y = _Adapted.apply(x.reshape(-1, x.shape[-1]), *layer)
         return y.view(*x.shape[:-1], -1)
 
     return forward
 
 
-def _gated(layers: list[_Layer]):
+def _gated(layers: list[_Layer], own):
     """The forward of a gated block, for x (..., k)."""
     others = [layer[2:] for layer in layers]
     factors = [factor for layer in layers for factor in layer[:2]]
 
     def forward(x):
+        if x.dtype != layers[0].dtype:
+            return own(x)
         y = _Gated.apply(x.reshape(-1, x.shape[-1]), others, *factors)
         return y.view(*x.shape[:-1], -1)
 
@@ -164,11 +182,12 @@ def _gated(layers: list[_Layer]):
 
 
 @torch.no_grad()
-def _same(block, forward, width: int, like: torch.Tensor) -> bool:
+def _same(block, forward, first: _Layer) -> bool:
     """Does ``forward`` answer as the block does?"""
-    x = torch.linspace(-2, 2, width, dtype=like.dtype, device=like.device)[None, None]
+    options = dict(dtype=first.dtype, device=first.A.device)
+    x = torch.linspace(-2, 2, first.A.shape[1], **options)[None, None]
     expected = block(x)
-    atol = CLOSE * float(expected.abs().max())
+    atol = CLOSE.get(first.dtype, EXACT) * float(expected.abs().max())
     return torch.allclose(forward(x), expected, rtol=0, atol=atol)
 
 
@@ -182,14 +201,14 @@ def fused(model):
     dropout, DoRA, several adapters, other activations, runs as it is.
     """
     layers = {m: layer for m in model.modules() if (layer := _layer(m)) is not None}
-    ways, known = {module: _adapted(layer) for module, layer in layers.items()}, {}
+    ways, known = {m: _adapted(layer, m.forward) for m, layer in layers.items()}, {}
     for block in model.modules():
         names = ("gate_proj", "up_proj", "down_proj")
         parts = [layers.get(getattr(block, name, None)) for name in names]
-        if all(parts):
-            forward, first = _gated(parts), parts[0].A
+        if all(parts) and len({layer.dtype for layer in parts}) == 1:
+            forward = _gated(parts, block.forward)
             if type(block) not in known:
-                known[type(block)] = _same(block, forward, first.shape[1], first)
+                known[type(block)] = _same(block, forward, parts[0])
             if known[type(block)]:
                 ways[block] = forward
     ways = {m: way for m, way in ways.items() if "forward" not in vars(m)}

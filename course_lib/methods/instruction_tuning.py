@@ -1,15 +1,14 @@
 """Instruction tuning of a language model: LoRA or QLoRA, and the answers to learn.
 
-    model, tokenizer = language_models.load("fab-llama", quantised="nf4")
+    model, tokenizer = language_models.load("smollm2-135m-instruct", quantised="nf4")
     model = instruction_tuning.with_lora(model, r=16)
-    instruction_tuning.fit(model, tokenizer, texts, answers, steps=150)
+    instruction_tuning.tune(model, rows, Updates(rate=1e-3, number=120), evaluate)
 
 The work is done by transformers and peft.  `tune` makes packed updates instead of
 padded ones, and goes on where it was killed.  Hu et al. 2022; Dettmers et al. 2023.
 """
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,9 +19,7 @@ import torch
 
 from course_lib.errors import CourseError
 from course_lib.methods import packed_updates
-from course_lib.models.language_models import examples
 from course_lib.training import resume, schedules
-from course_lib.training.hf_trainer import TrainerRecipe, isolated
 
 LINEAR = (  # of a block of the Llama architecture
     "q_proj",
@@ -33,7 +30,6 @@ LINEAR = (  # of a block of the Llama architecture
     "up_proj",
     "down_proj",
 )
-RECIPE = TrainerRecipe(weight_decay=0.0)
 
 
 def with_lora(
@@ -84,42 +80,6 @@ def padded(model, tokenizer, rows: Sequence[dict]) -> float:
     loss = model(**batch.to(next(model.parameters()).device)).loss
     loss.backward()
     return loss.item()
-
-
-def fit(
-    model,
-    tokenizer,
-    texts: Sequence[str],
-    answers: Sequence[str],
-    *,
-    steps: int = 150,
-    lr: float = 2e-3,
-    seed: int = 0,
-    recipe: TrainerRecipe = RECIPE,
-) -> list[float]:
-    """Fine-tune what is trainable to answer texts; returns the loss of each update.
-
-    `transformers.Trainer` with AdamW, warm-up and linear decay, gradients clipped to
-    norm 1.
-    """
-    from transformers import DataCollatorForSeq2Seq, Trainer
-    from transformers.trainer_callback import PrinterCallback
-
-    parameters = recipe.groups or [p for p in model.parameters() if p.requires_grad]
-    decay, each = recipe.weight_decay, dict(logging_strategy="steps", logging_steps=1)
-    with tempfile.TemporaryDirectory() as where, isolated(seed):
-        run = Trainer(
-            model,
-            recipe.settings(where, epochs=1, steps=steps, lr=lr, seed=seed, **each),
-            data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True),
-            train_dataset=examples(tokenizer, texts, answers),
-            processing_class=tokenizer,
-            optimizers=(torch.optim.AdamW(parameters, lr=lr, weight_decay=decay), None),
-        )
-        run.remove_callback(PrinterCallback)
-        run.train()
-    model.eval()
-    return [row["loss"] for row in run.state.log_history if "loss" in row]
 
 
 # -- updates that go on after a kill ----------------------------------------------

@@ -23,6 +23,7 @@ from course_lib.models.features import network
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PREFIX = "base_model.model."  # of peft's names
+CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq")  # starts of peft that do
 
 
 def scale(r: int, alpha: float, rank_stabilised: bool = False) -> float:
@@ -59,6 +60,7 @@ class LoRALinear(nn.Module):
         self.scale = scale(r, alpha, rank_stabilised)
         self.rank_stabilised = rank_stabilised
         self.merged = False
+        self.base_changed = False  # by `restart`
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = self.base(x)  # (..., d)
@@ -173,13 +175,29 @@ def _required(model, who: str) -> dict[str, LoRALinear]:
 def merge(model):
     """Fold every update into its weights and remove the LoRA layers; returns the model.
 
-    The result has the names and the cost of the model before `inject`.
+    The result has the names and the cost of the model before `inject`.  Raises
+    CourseError where a weight is another module's too: the update would change both.
     """
     net = network(model)
-    for name, layer in _required(model, "merge").items():
+    found = _required(model, "merge")
+    _not_shared(net, found)
+    for name, layer in found.items():
         layer.merge()
         net.set_submodule(name, layer.base)
     return model
+
+
+def _not_shared(net: nn.Module, found: Mapping[str, LoRALinear]) -> None:
+    """CourseError for a LoRA layer whose base weight is tied to another module's."""
+    bases = {id(layer.base.weight): name for name, layer in found.items()}
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        own = bases.get(id(parameter))
+        if own is not None and name != f"{own}.base.weight":
+            raise CourseError(
+                f"merge: {own} and {name} share one weight (tied embeddings), which "
+                "would change in both places.\nExpected: a weight of its own.\n"
+                "Do: keep the adapter beside it, or untie them before lora.inject."
+            )
 
 
 def unmerge(model):
@@ -194,6 +212,57 @@ def parameter_count(shapes: Iterable[tuple[int, int]], r: int) -> int:
     return sum(r * (d + k) for d, k in shapes)
 
 
+# -- other starts, other rates ------------------------------------------------------
+
+
+def pissa_factors(W: torch.Tensor, r: int, s: float):
+    """A (r, k) and B (d, r): s B A is the best approximation of W of rank r.
+
+    The first r singular directions.  Meng, Wang & Zhang 2024 (PiSSA).
+    """
+    U, S, Vh = torch.linalg.svd(W, full_matrices=False)
+    root = (S[:r] / s).sqrt()  # (r,)
+    return root[:, None] * Vh[:r], U[:, :r] * root
+
+
+def olora_factors(W: torch.Tensor, r: int, s: float):
+    """A (r, k) and B (d, r): the first rows of R and columns of Q of W = Q R.
+
+    Büyükakyüz 2024 (OLoRA); s is for the call's sake, as in `pissa_factors`.
+    """
+    Q, R = torch.linalg.qr(W)
+    return R[:r], Q[:, :r]
+
+
+@torch.no_grad()
+def restart(model, factors):
+    """Begin from factors of the weights; each base loses what its layer then adds.
+
+    factors: `pissa_factors`, `olora_factors` or another function of (W, r, s).  The
+    model computes what it did, up to rounding.  Returns it.  Its A and B belong to the
+    changed base, so that `save` refuses them.  Raises CourseError without LoRA layers.
+    """
+    for layer in _required(model, "restart").values():
+        A, B = factors(layer.base.weight, layer.r, layer.scale)
+        layer.A.copy_(A)
+        layer.B.copy_(B)
+        layer.base.weight -= layer.delta()
+        layer.base_changed = True
+    return model
+
+
+def plus_rates(model, lr: float, ratio: float = 16.0) -> list[dict]:
+    """Parameter groups of LoRA+: each B learns ``ratio`` times as fast as all else.
+
+    Hayou, Ghosh & Yu 2024.  Raises CourseError without LoRA layers.
+    """
+    fast = [layer.B for layer in _required(model, "plus_rates").values()]
+    ids = {id(p) for p in fast}
+    learns = [p for p in network(model).parameters() if p.requires_grad]
+    slow = [p for p in learns if id(p) not in ids]
+    return [dict(params=slow, lr=lr), dict(params=fast, lr=ratio * lr)]
+
+
 # -- files ------------------------------------------------------------------------
 
 
@@ -202,9 +271,16 @@ def save(model, folder: str | Path, base: str = "") -> Path:
 
     What is saved: A and B of every layer, and whole every module that learns besides
     (a head given as ``train``).  ``base``: name of the model that it belongs to.
-    Returns the folder.  Raises CourseError when layers differ in their settings.
+    Returns the folder.  Raises CourseError when layers differ in their settings, and
+    after `restart`: beside the original weights its A and B mean something else.
     """
     net, found = network(model), _required(model, "save")
+    if any(layer.base_changed for layer in found.values()):
+        raise CourseError(
+            "save: A and B belong to weights that restart changed (PiSSA, OLoRA).\n"
+            "Expected: an adapter of the original weights.\nDo: lora.merge(model), and "
+            "save the whole model."
+        )
     settings = {(x.r, x.alpha, x.rank_stabilised) for x in found.values()}
     if len(settings) > 1:
         raise CourseError(f"save: layers with different (r, alpha): {settings}.")
@@ -255,6 +331,13 @@ def load(model, folder: str | Path):
         raise CourseError(f"load: {folder.name} is no LoRA adapter ({CONFIG}).")
     if config.get("use_dora") or config.get("rank_pattern"):
         raise CourseError(f"load: {folder.name} uses DoRA or several ranks; use peft.")
+    start = config.get("init_lora_weights", True)
+    if isinstance(start, str) and start.startswith(CHANGE_THE_BASE):
+        raise CourseError(
+            f"load: {folder.name} was begun with init_lora_weights={start!r}, which "
+            "changes the base weights.\nExpected: an adapter of the original weights.\n"
+            "Do: save it with peft's path_initial_model_for_weight_conversion."
+        )
     try:
         state = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:

@@ -122,6 +122,27 @@ def _projector(width: int) -> nn.Module:
     )
 
 
+HEAD_RATE = 1e-3  # of a new head while it learns alone
+
+
+class WordHead(nn.Module):
+    """What predicts hidden word pieces: hidden states (M, F) to logits (M, V).
+
+    A dense layer, GELU and LayerNorm, the transposed input embedding (V, F), and a bias
+    a word piece.  All but the embedding is new and random.  Devlin et al. 2019.
+    """
+
+    def __init__(self, width: int, words: int):
+        super().__init__()
+        self.transform = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)
+        )
+        self.bias = nn.Parameter(torch.zeros(words))
+
+    def forward(self, hidden, embedding):
+        return self.transform(hidden) @ embedding.T + self.bias
+
+
 def continue_on_texts(
     backbone,
     texts: Sequence[str],
@@ -129,67 +150,99 @@ def continue_on_texts(
     steps: int = 200,
     lr: float = 1e-4,
     batch_size: int = 32,
-    masked: float = 0.15,
     seed: int = 0,
+    warm_head: int | None = None,
+    like_length: bool = False,
 ) -> list[float]:
     """Continue masked-language-model pre-training on unlabelled texts, in place.
 
     15 % of the tokens are hidden (80 % as [MASK], 10 % another token, 10 % as they
-    are) and predicted from the rest, through a head whose output matrix is the input
-    embedding.  A sentence encoder has lost that head; its transform is learned anew.
-    Returns the losses (nats a hidden token).  Gururangan et al. 2020 (DAPT, TAPT),
-    Devlin et al. 2019.
+    are) and predicted from the rest by a :class:`WordHead`.  A sentence encoder has
+    lost that head, so it is new and random.  For the first ``warm_head`` updates,
+    half of them unless told, it learns alone, at the rate 1e-3, on the frozen encoder;
+    then both learn at ``lr``.  With ``warm_head=0`` the gradients of a random head
+    reach the encoder from the first update on.  like_length: texts of like length share
+    a batch, which saves padding.
+    Returns the losses (nats a hidden token).  Raises CourseError where ``warm_head`` is
+    not in 0 ... steps.  Gururangan et al. 2020 (DAPT, TAPT), Devlin et al. 2019; a
+    head first, then both: Kumar et al. 2022.
     """
-    from transformers import get_linear_schedule_with_warmup
-
     model, tokenizer = required(backbone)
     encoder = model.encoder if backbone.head else model
+    alone = steps // 2 if warm_head is None else warm_head
+    if not 0 <= alone <= steps:
+        raise CourseError(
+            f"continue_on_texts: warm_head={warm_head} of {steps} updates.\nExpected: "
+            f"0 to {steps}.\nDo: leave it out: half of them train the head alone."
+        )
     with isolated(seed):
-        batches = _masked_batches(tokenizer, texts, batch_size, masked, seed)
+        batches = masked_batches(tokenizer, texts, batch_size, seed, like_length)
         embedding = encoder.get_input_embeddings().weight  # (V, F)
-        width, device = embedding.shape[1], embedding.device
-        transform = nn.Sequential(
-            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)
-        ).to(device)
-        bias = nn.Parameter(torch.zeros(len(embedding), device=device))
-        learned = [p for p in encoder.parameters() if p.requires_grad]
-        learning = [*learned, *transform.parameters(), bias]
-        optimizer = torch.optim.AdamW(learning, lr=lr, fused=True)
-        schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
-        encoder.train()
-        losses: list[float] = []
-        for _ in range(steps):
-            batch = to_device(next(batches), device)
-            labels = batch.pop("labels")  # (N, T), -100 where nothing is hidden
-            hidden = encoder(**batch).last_hidden_state
-            chosen = labels >= 0
-            logits = transform(hidden[chosen]) @ embedding.T + bias
-            loss = cross_entropy(logits, labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(learned, 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
+        head = WordHead(*reversed(embedding.shape)).to(embedding.device)
+        losses = _predicted(encoder, head, batches, alone, HEAD_RATE, frozen=True)
+        losses += _predicted(encoder, head, batches, steps - alone, lr, frozen=False)
     encoder.eval()
     return losses
 
 
-def _masked_batches(tokenizer, texts, batch_size, masked, seed):
-    """Batches for ever, as dicts of tensors (N, T); every pass in an order of its own.
+def _predicted(encoder, head, batches, steps, lr, frozen) -> list[float]:
+    """Losses of so many updates of the head, and of the encoder unless ``frozen``."""
+    from transformers import get_linear_schedule_with_warmup
 
-    The end of one pass and the start of the next share a batch.
-    """
+    learned = [p for p in encoder.parameters() if p.requires_grad and not frozen]
+    learning = [*learned, *head.parameters()]
+    optimizer = torch.optim.AdamW(learning, lr=lr, fused=True)
+    schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
+    encoder.train(not frozen)
+    embedding = encoder.get_input_embeddings().weight
+    embedding = embedding.detach() if frozen else embedding
+    losses: list[float] = []
+    for _ in range(steps):
+        batch = to_device(next(batches), head.bias.device)
+        labels = batch.pop("labels")  # (N, T), -100 where nothing is hidden
+        with torch.set_grad_enabled(not frozen):
+            hidden = encoder(**batch).last_hidden_state  # (N, T, F)
+        chosen = labels >= 0
+        loss = cross_entropy(head(hidden[chosen], embedding), labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(learned, 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    return losses
+
+
+def masked_batches(tokenizer, texts, batch_size, seed, like_length=False):
+    """Batches for ever, as dicts of tensors (N, T), 15 % of the tokens hidden."""
     from transformers import DataCollatorForLanguageModeling
 
     examples = Examples(tokenizer, texts)
     collate = DataCollatorForLanguageModeling(
-        tokenizer, mlm_probability=masked, seed=seed
+        tokenizer, mlm_probability=0.15, seed=seed
     )
+    lengths = [len(row["input_ids"]) for row in examples.rows]
+    for rows in endless_rows(lengths, batch_size, seed, like_length):
+        yield dict(collate([dict(examples[i]) for i in rows]))
+
+
+def endless_rows(lengths: Sequence[int], batch_size, seed, like_length=False):
+    """Rows of texts for batches, for ever; every pass in an order of its own.
+
+    lengths: of the N texts.  The end of one pass and the start of the next share a
+    batch.  like_length: of eight batches at a time, each gets texts of like length.
+    """
     generator = torch.Generator().manual_seed(seed)
     queue: list[int] = []
+    batches = 8 if like_length else 1
     while True:
-        if len(queue) < batch_size:
-            queue += torch.randperm(len(examples), generator=generator).tolist()
-        rows, queue = queue[:batch_size], queue[batch_size:]
-        yield dict(collate([dict(examples[i]) for i in rows]))
+        while len(queue) < batch_size * batches:
+            queue += torch.randperm(len(lengths), generator=generator).tolist()
+        rows = queue[: batch_size * batches]
+        queue = queue[batch_size * batches :]
+        order = [0]
+        if like_length:
+            rows.sort(key=lambda row: lengths[row])
+            order = torch.randperm(batches, generator=generator).tolist()
+        for k in order:
+            yield rows[k * batch_size : (k + 1) * batch_size]

@@ -1,7 +1,7 @@
 """Small and large language models: loading in 32, 16 or 4 bits, prompts, answers.
 
-    model, tokenizer = language_models.load("fab-llama", quantised="nf4")
-    language_models.write(model, tokenizer, texts)
+    model, tokenizer = language_models.load("smollm2-135m-instruct", quantised="nf4")
+    language_models.continued(model, tokenizer, tokenizer(texts)["input_ids"])
 
 The work is done by transformers and bitsandbytes; where bitsandbytes has no backend, by
 `course_lib.models.quantization`.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from course_lib import assets, files, paths, profiles
+from course_lib import assets, profiles
 from course_lib.errors import CourseError
 from course_lib.models import encoders, quantization
 from course_lib.models.hub import unavailable
@@ -28,26 +28,18 @@ PROMPT = "Ticket: {text}\nReport:\n"
 FOUR_BITS = ("nf4", "fp4")
 
 
-def bundled() -> list[str]:
-    """Names of the language models in data/models: each is a folder of its own."""
-    return sorted(path.parent.name for path in paths.MODELS.glob("*/config.json"))
-
-
 def folder(name: str) -> Path:
-    """The folder of a bundled or fetched model, every file checked by its sha256.
+    """The folder of a fetched model, every file checked by its sha256.
 
     Raises CourseError for an unknown name, and for a file that is missing or damaged.
     """
-    if name in PUBLIC:
-        return assets.folder(name)
-    keys = [key for key in files.manifest() if key.startswith(f"models/{name}/")]
-    if not keys:
+    if name not in PUBLIC:
         raise CourseError(
-            f"There is no language model called {name!r}.\nExpected: one of "
-            f"{', '.join((*bundled(), *PUBLIC))}, or hf/NAME for a public one.\n"
+            f"There is no language model called {name!r}.\nExpected: "
+            f"{', '.join(PUBLIC)}, or hf/NAME for another public one.\n"
             "Do: check the name."
         )
-    return [files.verified(key) for key in keys][0].parent
+    return assets.folder(name)
 
 
 @cache
@@ -95,8 +87,8 @@ def load(
 ):
     """A causal language model and its tokenizer: (model, tokenizer), in eval mode.
 
-    name: a bundled model, "smollm2-135m-instruct" (real, 134.5 million parameters), or
-    ``hf/NAME``; without one, the profile's.  quantised:
+    name: "smollm2-135m-instruct" (134.5 million parameters) or ``hf/NAME``; without
+    one, the profile's.  quantised:
     "nf4" or "fp4" stores the blocks' matrices in 4 bits (embeddings, norms and head
     keep ``dtype``, in which products are computed), ``double`` also quantises their
     constants; nothing of a quantised model learns.  ``pretrained=False`` draws the
@@ -236,11 +228,6 @@ def examples(tokenizer, texts: Sequence[str], answers: Sequence[str]) -> list[di
     return rows
 
 
-def answer_loss(model, tokenizer, texts, answers, batch_size: int = 50) -> float:
-    """Mean cross-entropy in nats a token of the answers, given their texts."""
-    return rows_loss(model, tokenizer, examples(tokenizer, texts, answers), batch_size)
-
-
 @torch.no_grad()
 def rows_loss(model, tokenizer, rows: Sequence[dict], batch_size: int = 50) -> float:
     """Mean cross-entropy in nats over all labels of token lists, see `examples`."""
@@ -257,14 +244,6 @@ def rows_loss(model, tokenizer, rows: Sequence[dict], batch_size: int = 50) -> f
         total += model(**batch).loss.item() * n
         count += n
     return total / count
-
-
-def write(
-    model, tokenizer, texts: Sequence[str], length: int = 64, batch_size: int = 50
-) -> list[str]:
-    """What the model answers, greedily, in at most ``length`` tokens each."""
-    starts = tokenizer(prompts(texts), return_token_type_ids=False)["input_ids"]
-    return continued(model, tokenizer, starts, length, batch_size)
 
 
 @torch.no_grad()

@@ -66,6 +66,14 @@ HINTS = {
     "test": "The test column has chosen. What it chooses it cannot measure any more.",
     "first seed": "One seed has decided. The mean over all of them does.",
     "tie": "Of equal means the smallest rate is wanted.",
+    "list": "Return the parameters themselves, in a list.",
+    "tied": "The tied matrix learns before update `warm`: it belongs to the encoder.",
+    "early": "The encoder learns before update `warm`.",
+    "late": "The first `warm` updates are 0 to `warm` - 1: yours are one more or less.",
+    "double": "A parameter comes twice: the tied matrix is in both networks.",
+    "thawed": "A parameter that somebody froze learns.",
+    "missing": "A parameter is missing: what is new learns at every update, the "
+    "encoder from update `warm` on.",
     "rate": "This is not the rate with the highest mean validation accuracy.",
 }
 
@@ -371,3 +379,62 @@ def check_safe_rate(learner, rng):
     hints = [hint for hint in hints if hint != "right"]
     if hints:
         raise Wrong(hints[0], credit=2 / 3 if set(hints) == {"tie"} else 0)
+
+
+LEARNING = """
+import torch
+from torch import nn
+results = []
+for width, layers, still, warm, updates in cases:
+    encoder = nn.Sequential(nn.Embedding(width + 5, width))
+    encoder.extend(nn.Linear(width, width) for _ in range(layers))
+    head = nn.Sequential(nn.Linear(width, width), nn.Linear(width, width + 5))
+    head[1].weight = encoder[0].weight
+    for i, p in enumerate(encoder.parameters()):
+        p.requires_grad_(i not in still)
+    names = {id(p): f"new{i}" for i, p in enumerate(head.parameters())}
+    names.update({id(p): f"own{i}" for i, p in enumerate(encoder.parameters())})
+    for update in updates:
+        found = learning(encoder, head, update, warm)
+        results.append([names.get(id(p), "unknown") for p in found])
+result = results
+"""
+
+
+def check_learning(learner, rng):
+    """Encoders with some parameters frozen, once the tied one; before and after."""
+    cases = []
+    for tied_is_still in rng.permutation([False, True, False]):
+        layers, warm = int(rng.integers(2, 5)), int(rng.integers(2, 7))
+        still = rng.choice(np.arange(1, 2 * layers + 1), 2, replace=False).tolist()
+        updates = rng.permutation([0, warm - 1, warm, warm + 3]).tolist()
+        still += [0] * bool(tied_is_still)
+        cases.append([int(rng.integers(3, 9)), layers, still, warm, updates])
+    found = learner.run(LEARNING, cases=cases)
+    asked = [(case, update) for case in cases for update in case[4]]
+    expect(found, "list", kind=list, length=len(asked))
+    new, wrong = {"new0", "new1", "new3"}, set()  # new2 would be the tied one
+    for names, ((_, layers, still, warm, _), update) in zip(found, asked, strict=True):
+        expect(names, "list", kind=list)
+        for name in names:
+            if expect(name, "list", kind=str) == "unknown":
+                raise Wrong("list")
+        own = {f"own{i}" for i in range(2 * layers + 1)}
+        thawed = own - {f"own{i}" for i in still}
+        right = new | thawed if update >= warm else new
+        extra = set(names) - right
+        if set(names) == right:
+            wrong |= {"double"} if len(names) > len(right) else set()
+        elif extra == {"own0"} and update < warm:
+            wrong.add("tied")
+        elif extra & own & thawed and update < warm - 1:
+            wrong.add("early")
+        elif update in (warm - 1, warm) and set(names) in (new, new | thawed):
+            wrong.add("late")
+        elif extra:
+            wrong.add("thawed" if update >= warm else "early")
+        else:
+            wrong.add("missing")
+    for hint in ("early", "tied", "thawed", "double", "missing", "late"):
+        if hint in wrong:
+            raise Wrong(hint, credit=0.5 if wrong == {"late"} else 0)

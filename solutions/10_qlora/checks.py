@@ -40,6 +40,13 @@ HINTS = {
     "first": "Of the methods that fit the first is asked for, in the order full, lora, "
     "qlora.",
     "decision": "The decision is wrong: add up the bytes of each method once more.",
+    "labels": "Labels have the shape of the ids, and integers in it.",
+    "question": "The question is learned: its labels are -100.",
+    "padding": "Padding is learned: what lies behind the length is -100.",
+    "end": "The end of the answer is not learned: only its position tells it from the "
+    "padding, which has the same number.",
+    "changed": "The ids that were given have been changed: make labels of a copy.",
+    "rows": "Not the answers and their ends: each row has its own start and length.",
 }
 
 
@@ -207,3 +214,42 @@ def check_fits(learner, rng):
     if alike(names=(2, 1, 0)):
         raise Wrong("first")
     raise Wrong("decision")
+
+
+def check_answer_labels(learner, rng):
+    """Rows of different starts and lengths; the end's number occurs inside, too."""
+    n, width = 6, 24
+    ids = torch.tensor(rng.integers(3, 900, (n, width)))
+    starts = torch.tensor(rng.permutation(np.arange(6, 6 + n)))
+    lengths = starts + torch.tensor(rng.integers(3, 9, n))
+    for row, start, length in zip(ids, starts, lengths):
+        row[length - 1 :] = 2  # the end, and the padding
+        row[start - 2] = 2  # the end of the question's turn
+    before, places = ids.clone(), torch.arange(width)
+    found = learner.run(
+        "given = ids.clone()\n"
+        "labels = answer_labels(given, starts, lengths)\n"
+        "result = [labels, given]",
+        ids=ids,
+        starts=starts,
+        lengths=lengths,
+    )
+    labels, given = expect(found, "labels", kind=(list, tuple), length=2)
+    if shape(labels) != (n, width):
+        raise Wrong("labels")
+    labels = torch.as_tensor(as_array(labels))
+    prompt = places < starts[:, None]
+    padding = places >= lengths[:, None]
+    end = places == lengths[:, None] - 1
+    right = torch.where(prompt | padding, -100, before)
+    if close(labels, right, 1e-9):
+        if not close(given, before, 1e-9):
+            raise Wrong("changed", credit=0.75)
+        return
+    if (labels[prompt] != -100).any():
+        raise Wrong("question")
+    if (labels[padding] != -100).any():
+        raise Wrong("padding")
+    if (labels[end] == -100).all():
+        raise Wrong("end", credit=0.25 if (labels[~end] == right[~end]).all() else 0)
+    raise Wrong("rows")

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from course_lib import datasets
-from course_lib.datasets import reports, tickets
+from course_lib.datasets import reports
 from course_lib.errors import CourseError
-from course_lib.pretraining import prose
 
 
 def test_the_committed_file_is_what_the_generator_writes():
@@ -85,17 +84,3 @@ def test_score_tells_format_from_truth():
 def test_unknown_split():
     with pytest.raises(CourseError, match="no split 'dev'"):
         reports.render(3, split="dev")
-
-
-def test_the_corpus_is_deterministic_and_holds_no_report():
-    texts = [prose.document(i) for i in range(3000)]
-    assert texts == [prose.document(i) for i in range(3000)]
-    assert len(set(texts)) > 2950
-    assert not any("Lot: " in t or "Action: " in t or "Report:" in t for t in texts)
-    assert not any("not stated" in t for t in texts)
-    assert not any("{" in t or "}" in t for t in texts)
-    held_out = {*datasets.load("reports", "test").texts}
-    assert not held_out & set(texts)
-    for plot in prose.MADE_OF["fab"] + prose.MADE_OF["general"]:
-        assert min(map(len, plot["plot"])) >= 2
-    assert {*tickets.CLASSES} == {*prose.WORDS["defect"]}

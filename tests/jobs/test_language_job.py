@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import tiny
 import torch
 
 from course_lib.errors import CourseError
@@ -21,28 +22,8 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
-    """A Llama of two layers with the bundled tokenizer, stored in 16 bits."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    tokenizer = language_models.tokenizer("fab-llama")
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    folder = tmp_path_factory.mktemp("llama")
-    LlamaForCausalLM(config).half().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    """A Llama of two layers, stored in 16 bits."""
+    return tiny.llama(tmp_path_factory.mktemp("llama"))
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +166,7 @@ def test_packing_that_changes_the_loss_is_not_used(model_folder, data, monkeypat
 def test_an_encoder_is_refused(data, tmp_path):
     from transformers import BertConfig, BertLMHeadModel
 
-    tokenizer = language_models.tokenizer("fab-llama")
+    tokenizer = tiny.word_pieces()
     sizes = dict(hidden_size=32, num_hidden_layers=1, intermediate_size=32)
     sizes |= dict(vocab_size=len(tokenizer), num_attention_heads=2)
     config = BertConfig(initializer_range=0.5, **sizes)

@@ -14,7 +14,12 @@ import yaml
 from course_lib import paths
 from course_lib.course import cli
 from course_lib.errors import CourseError
-from course_lib.jobs import assembly, configuration, language_configuration
+from course_lib.jobs import (
+    anomaly_configuration,
+    assembly,
+    configuration,
+    language_configuration,
+)
 from course_lib.training import AUGMENTATIONS, schedules
 
 
@@ -183,6 +188,15 @@ def examples():
     return found
 
 
+OTHERS = {
+    "language": (
+        language_configuration.LanguageConfig,
+        language_configuration.from_dict,
+    ),
+    "anomaly": (anomaly_configuration.AnomalyConfig, anomaly_configuration.from_dict),
+}
+
+
 def test_every_example_configuration_fits_schema_and_reader():
     jsonschema.Draft202012Validator.check_schema(configuration.schema())
     shown = examples()
@@ -190,10 +204,10 @@ def test_every_example_configuration_fits_schema_and_reader():
         assert any(where.startswith(page) for where in shown), page
     for where, text in shown.items():
         values = yaml.safe_load(text)
-        if values.get("task") == "language":
-            schema = configuration.schema(language_configuration.LanguageConfig)
-            jsonschema.validate(values, schema)
-            language_configuration.from_dict(values, where)
+        if values.get("task") in OTHERS:
+            kind, read = OTHERS[values["task"]]
+            jsonschema.validate(values, configuration.schema(kind))
+            read(values, where)
             continue
         assert known_to_the_schema(values), where
         configuration.from_dict(values, where)

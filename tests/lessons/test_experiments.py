@@ -1,5 +1,8 @@
 """The grids: what the committed rows say about the settings used for them."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +12,7 @@ from course_lib.lessons import (
     lesson06,
     lesson07,
     lesson08,
+    lesson08_opinions,
     lesson09,
     lesson10,
     protocol,
@@ -164,3 +168,27 @@ def test_lora_beside_queries_and_values_can_be_as_large_as_beside_all():
         sizes[r, targets] = sum(v.numel() for v in state.values())
         assert {layer.scale for layer in lora.layers(backbone).values()} == {16 / r}
     assert sizes[36, "query, value"] == sizes[8, lesson08.ALL]
+
+
+def test_the_head_has_a_rate_of_its_own():
+    """Film reviews: each parameter that learns is in one group, at its rate."""
+    encoder = torch.nn.ModuleDict(dict(layer=torch.nn.Linear(4, 4)))
+    model = torch.nn.ModuleDict(dict(encoder=encoder, head=torch.nn.Linear(4, 2)))
+    lora.inject(model, ("layer",), r=2, train=("head",))
+    found = lesson08_opinions.groups(SimpleNamespace(model=model), lr=3e-3)
+    rates = {id(p): group["lr"] for group in found for p in group["params"]}
+    layer, head = model.encoder.layer, set(map(id, model.head.parameters()))
+    assert rates[id(layer.A)] == rates[id(layer.B)] == 3e-3
+    assert {rates[place] for place in head} == {lesson08_opinions.HEAD_RATE}
+    assert len(rates) == 4 and all(group["weight_decay"] == 0 for group in found)
+
+
+def test_the_share_of_a_gain_has_an_interval_that_knows_a_small_denominator():
+    """Fieller: about symmetric where the whole gain is sure, one-sided where not."""
+    noise = np.array([-1.0, 1.0, 0.0, 0.5, -0.5])
+    ratio, low, high = lesson09.share_of(8 + noise, np.full(5, 10.0))
+    assert ratio == pytest.approx(0.8) and high - ratio == pytest.approx(
+        ratio - low, abs=2e-3
+    )
+    _, low, high = lesson09.share_of(0.8 + noise, 1.2 + noise[::-1])
+    assert low < 0 and high > 1

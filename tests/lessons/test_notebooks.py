@@ -67,7 +67,8 @@ def is_image(output):
 
 def test_there_are_lessons():
     assert LESSONS and LESSONS[0].stem == "00_start_here"
-    assert [int(path.stem[:2]) for path in LESSONS] == list(range(len(LESSONS)))
+    numbers = [path.stem[:2] for path in LESSONS]
+    assert len(set(numbers)) == len(numbers)
 
 
 @each_lesson

@@ -371,7 +371,7 @@ def test_other_models_by_file_folder_configuration_and_name(tmp_path):
     minilm = memory.describe("minilm")
     net = zoo.load("minilm").model
     assert minilm.parameters == sum(p.numel() for p in net.parameters())
-    assert memory.installed() == ["fab-llama", "minilm"]
+    assert memory.installed() == ["smollm2-135m-instruct", "minilm"]
     assert all(memory.describe(name).parameters for name in memory.installed())
     note = memory.plan("minilm", Options("lora", r=4)).notes
     assert any("estimate" in line for line in note)

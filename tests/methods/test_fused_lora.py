@@ -85,3 +85,31 @@ def test_layers_of_peft_that_compute_something_else(variant):
     with fused_lora.fused(model):
         changed = [m for m in model.modules() if "forward" in vars(m)]
     assert len(changed) == (0 if variant else 1)
+
+
+def test_factors_in_32_bits_beside_weights_in_16():
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    targets = list(instruction_tuning.LINEAR[4:])
+    net = get_peft_model(
+        nn.Sequential(Block(), Block()).to(torch.bfloat16),
+        LoraConfig(r=3, target_modules=targets),
+    )
+    for name, p in net.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(p)
+    x = torch.randn(2, 5, 8, dtype=torch.bfloat16)
+
+    def gradient():
+        net(x).float().square().sum().backward()
+        grads = [p.grad for p in net.parameters() if p.grad is not None]
+        net.zero_grad()
+        assert all(g.dtype == torch.float32 for g in grads)
+        return torch.cat([g.flatten() for g in grads])
+
+    expected = gradient()
+    with fused_lora.fused(net):
+        blocks = [m for m in net.modules() if isinstance(m, Block)]
+        assert all("forward" in vars(block) for block in blocks)
+        assert (gradient() - expected).norm() < 0.03 * expected.norm()

@@ -199,13 +199,13 @@ def test_adapters_that_do_not_fit_are_refused(tmp_path):
         lora.load(Net(), tmp_path)
 
 
-def test_the_lesson_s_layer_is_about_as_short_as_it_says():
-    """Lesson 08's heading: thirty lines."""
-    lesson = next(paths.NOTEBOOKS.glob("08_*.ipynb"))
-    cells = {cell.id: cell for cell in nbformat.read(lesson, as_version=4).cells}
-    source = "\n".join(cells[name].source for name in ("layer", "inject"))
+def test_the_lesson_s_layer_is_short():
+    """The layer, injection and merging that lesson 08 writes out."""
+    notebook = nbformat.read(paths.NOTEBOOKS / "08_lora.ipynb", as_version=4)
+    cells = {cell["id"]: cell for cell in notebook.cells}
+    source = cells["layer"].source + "\n" + cells["inject"].source
     lines = [line for line in source.splitlines() if line.strip()]
-    assert "Thirty lines" in cells["layer-text"].source and 25 <= len(lines) <= 35
+    assert "class LoRALinear" in source and "def merge" in source and len(lines) <= 35
 
 
 def test_quantised_weights_cannot_take_the_update():
@@ -215,3 +215,62 @@ def test_quantised_weights_cannot_take_the_update():
     )
     with pytest.raises(CourseError, match="quantised"):
         net.body.merge()
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+def test_starts_from_the_weights_are_pefts_and_are_not_mistaken_for_an_adapter(
+    start, tmp_path
+):
+    """A and B as in peft, the model unchanged; such files are refused."""
+    from peft import LoraConfig, get_peft_model
+
+    model, targets = small("encoder", 32, 2)
+    factors = dict(pissa=lora.pissa_factors, olora=lora.olora_factors)[start]
+    ours = lora.inject(copy.deepcopy(model), targets, 4, 8.0)
+    ours = lora.restart(ours, factors)
+    config = LoraConfig(
+        r=4, lora_alpha=8, target_modules=list(targets), init_lora_weights=start
+    )
+    theirs = get_peft_model(copy.deepcopy(model), config)
+    ids = torch.arange(14).view(2, 7)
+    before = model(input_ids=ids).last_hidden_state
+    for name, layer in lora.layers(ours).items():
+        other = theirs.base_model.model.get_submodule(name)
+        assert torch.allclose(
+            layer.delta(), other.get_delta_weight("default"), atol=1e-5
+        )
+        assert torch.allclose(layer.base.weight, other.base_layer.weight, atol=1e-5)
+    assert torch.allclose(ours(input_ids=ids).last_hidden_state, before, atol=1e-4)
+    with pytest.raises(CourseError, match="restart changed"):
+        lora.save(ours, tmp_path / "ours")
+    theirs.save_pretrained(tmp_path / "theirs")
+    with pytest.raises(CourseError, match=f"init_lora_weights='{start}'"):
+        lora.load(copy.deepcopy(model), tmp_path / "theirs")
+    merged = lora.merge(ours)
+    assert torch.allclose(merged(input_ids=ids).last_hidden_state, before, atol=1e-4)
+
+
+def test_lora_plus_trains_b_faster_than_all_else():
+    model, targets = small("encoder", 16, 2)
+    lora.inject(model, targets, 2)
+    slow, fast = lora.plus_rates(model, 1e-3, ratio=8)
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert (slow["lr"], fast["lr"]) == (1e-3, 8e-3)
+    assert {names[id(p)][-2:] for p in fast["params"]} == {".B"}
+    assert {names[id(p)][-2:] for p in slow["params"]} == {".A"}
+    with pytest.raises(CourseError, match="no LoRA layers"):
+        lora.plus_rates(small("encoder", 16, 2)[0], 1e-3)
+
+
+def test_a_tied_head_is_not_merged_into_the_embeddings():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = dict(vocab_size=60, hidden_size=16, intermediate_size=24)
+    shape = dict(num_hidden_layers=1, num_attention_heads=2)
+    tied = LlamaForCausalLM(LlamaConfig(**sizes, **shape, tie_word_embeddings=True))
+    lora.inject(tied, ("lm_head", "q_proj"), 2)
+    with pytest.raises(CourseError, match="lm_head and model.embed_tokens.weight"):
+        lora.merge(tied)
+    assert len(lora.layers(tied)) == 2  # nothing was merged
+    untied = LlamaForCausalLM(LlamaConfig(**sizes, **shape, tie_word_embeddings=False))
+    assert not lora.layers(lora.merge(lora.inject(untied, ("lm_head",), 2)))

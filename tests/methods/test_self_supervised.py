@@ -95,3 +95,32 @@ def test_continued_pre_training_lowers_the_loss_and_moves_the_encoder_only():
     assert again == self_supervised.continue_on_texts(
         tiny.encoder(), texts, steps=5, lr=3e-3, batch_size=16
     )
+
+
+def test_a_new_head_learns_alone_first_and_the_encoder_only_then():
+    texts = datasets.load("tickets", "pool", n=30).texts
+    options = dict(steps=3, batch_size=8, like_length=True)
+    backbone, weights = tiny.encoder(), {}
+    for warm in (3, None, 0):
+        trained = tiny.encoder()
+        self_supervised.continue_on_texts(trained, texts, warm_head=warm, **options)
+        weights[warm] = trained.model.encoder.state_dict()
+    for name, before in backbone.model.encoder.state_dict().items():
+        assert torch.equal(weights[3][name], before), name
+    word = "embeddings.word_embeddings.weight"
+    assert not torch.equal(weights[None][word], weights[3][word])
+    assert not torch.equal(weights[None][word], weights[0][word])
+    with pytest.raises(CourseError, match="(?s)warm_head=4 of 3.*0 to 3"):
+        self_supervised.continue_on_texts(backbone, texts, warm_head=4, **options)
+
+
+def test_each_pass_has_every_row_once_also_where_lengths_are_alike():
+    lengths = list(range(48))
+    for like_length in (False, True):
+        rows = self_supervised.endless_rows(lengths, 4, 0, like_length)
+        batches = [next(rows) for _ in range(24)]
+        assert all(len(batch) == 4 for batch in batches)
+        flat = [row for batch in batches for row in batch]
+        assert sorted(flat) == sorted(lengths * 2)
+        spread = np.mean([max(batch) - min(batch) for batch in batches])
+        assert (spread < 15) == like_length

@@ -1,50 +1,37 @@
 """Language models: loading in 32 and 4 bits, tuning what is trainable, writing."""
 
 import pytest
+import tiny
 import torch
 from torch import nn
 
-from course_lib import datasets, files, profiles
+from course_lib import datasets, profiles
 from course_lib.errors import CourseError
 from course_lib.methods import instruction_tuning
 from course_lib.models import language_models, quantization
-from course_lib.pretraining import language
 
-NAME = "fab-llama"
 DATA = datasets.load("reports", "validation").take(40, seed=0)
 REPORTS = list(DATA.metadata["report"])
-# Of the 2,000 documents held out, whose loss the card tells: the first, and their loss
-# by the same weights.  `make evidence` computes them all.
-FIRST, LOSS_OF_FIRST = 200, 0.9607
+
+
+@pytest.fixture(scope="module")
+def name(tmp_path_factory):
+    return f"hf/{tiny.llama(tmp_path_factory.mktemp('llama'), tied=False)}"
 
 
 @pytest.fixture
-def four_bits():
-    return language_models.load(NAME, quantised="nf4")
+def four_bits(name):
+    return language_models.load(name, quantised="nf4")
+
+
+def written(model, tokenizer, texts, length):
+    """What the model answers to each text."""
+    starts = tokenizer(language_models.prompts(texts))["input_ids"]
+    return language_models.continued(model, tokenizer, starts, length)
 
 
 def linear4bit(model):
     return [n for n, m in model.named_modules() if type(m).__name__ == "Linear4bit"]
-
-
-@pytest.mark.slow
-def test_the_bundled_model_is_as_good_as_its_card_says():
-    model, tokenizer = language_models.load(NAME)
-    card = files.read_json(language_models.folder(NAME) / "card.json")
-    assert model.num_parameters() == card["parameters"] and not card["trial"]
-    loss = language.held_out_loss(model, tokenizer, documents=FIRST)
-    assert loss == pytest.approx(LOSS_OF_FIRST, abs=2e-3)
-    fresh, _ = language_models.load(NAME, pretrained=False)
-    assert language.held_out_loss(fresh, tokenizer, documents=20) > loss + 4
-    assert fresh.config.vocab_size == len(tokenizer) == 2048
-
-
-@pytest.mark.evidence
-def test_its_card_tells_its_loss_on_all_documents_held_out():
-    model, tokenizer = language_models.load(NAME)
-    card = files.read_json(language_models.folder(NAME) / "card.json")
-    loss = language.held_out_loss(model, tokenizer)
-    assert loss == pytest.approx(card["held_out_loss"], abs=2e-3)
 
 
 def test_only_the_blocks_are_quantised(four_bits):
@@ -54,10 +41,9 @@ def test_only_the_blocks_are_quantised(four_bits):
     assert model.lm_head.weight.dtype == torch.float32
 
 
-@pytest.mark.slow
-def test_without_bitsandbytes_the_course_quantises_itself(four_bits, monkeypatch):
+def test_without_bitsandbytes_the_course_quantises_itself(name, four_bits, monkeypatch):
     monkeypatch.setattr(language_models, "bitsandbytes_works", lambda: False)
-    model, tokenizer = language_models.load(NAME, quantised="nf4")
+    model, tokenizer = language_models.load(name, quantised="nf4")
     assert not linear4bit(model)
     tokens = tokenizer(DATA.texts[:4], padding=True, return_tensors="pt")
     tokens.pop("token_type_ids", None)
@@ -65,20 +51,20 @@ def test_without_bitsandbytes_the_course_quantises_itself(four_bits, monkeypatch
         ours, theirs = model(**tokens).logits, four_bits[0](**tokens).logits
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
     tuned = instruction_tuning.with_lora(model, r=4)
-    adapters = [name for name, _ in tuned.named_parameters() if ".lora_A." in name]
-    assert len(adapters) == 7 * 4
-    some = DATA.texts[:12], REPORTS[:12]
-    before = language_models.answer_loss(tuned, tokenizer, *some)
-    instruction_tuning.fit(tuned, tokenizer, *some, steps=8, lr=1e-2)
-    after = language_models.answer_loss(tuned, tokenizer, *some)
-    assert after < before - 0.3
+    adapters = [key for key, _ in tuned.named_parameters() if ".lora_A." in key]
+    assert len(adapters) == 7 * 2
+    rows = language_models.examples(tokenizer, DATA.texts[:12], REPORTS[:12])
+    updates = instruction_tuning.Updates(rate=1e-2, number=8, batch_size=4)
+    before = language_models.rows_loss(tuned, tokenizer, rows)
+    instruction_tuning.tune(tuned, rows, updates, lambda: 0.0)
+    assert language_models.rows_loss(tuned, tokenizer, rows) < before - 0.1
     assert any(isinstance(m, quantization.LinearNF4) for m in tuned.modules())
     with pytest.raises(CourseError, match="only nf4"):
-        language_models.load(NAME, quantised="fp4")
+        language_models.load(name, quantised="fp4")
 
 
 def test_only_the_answer_counts():
-    _, tokenizer = language_models.load(NAME)
+    tokenizer = tiny.word_pieces()
     row = language_models.examples(tokenizer, DATA.texts[:1], REPORTS[:1])[0]
     learned = [t for t in row["labels"] if t != -100]
     assert tokenizer.decode(learned[:-1]) == REPORTS[0]
@@ -89,8 +75,8 @@ def test_only_the_answer_counts():
         language_models.examples(tokenizer, [], [])
 
 
-def test_the_loss_of_answers_is_the_mean_over_their_tokens():
-    model, tokenizer = language_models.load(NAME)
+def test_the_loss_of_answers_is_the_mean_over_their_tokens(name):
+    model, tokenizer = language_models.load(name)
     rows = language_models.examples(tokenizer, DATA.texts[:6], REPORTS[:6])
     total = count = 0
     for row in rows:
@@ -102,30 +88,23 @@ def test_the_loss_of_answers_is_the_mean_over_their_tokens():
             logits, labels[0, 1:], ignore_index=-100, reduction="sum"
         )
         total, count = total + losses.item(), count + (labels >= 0).sum().item()
-    ours = language_models.answer_loss(
-        model, tokenizer, DATA.texts[:6], REPORTS[:6], batch_size=4
-    )
+    ours = language_models.rows_loss(model, tokenizer, rows, batch_size=4)
     assert ours == pytest.approx(total / count, rel=1e-4)
 
 
-def test_a_text_is_answered_alone_as_in_company():
-    model, tokenizer = language_models.load(NAME)
-    together = language_models.write(model, tokenizer, DATA.texts[:5], length=12)
-    alone = [
-        language_models.write(model, tokenizer, [text], length=12)[0]
-        for text in DATA.texts[:5]
-    ]
+def test_a_text_is_answered_alone_as_in_company(name):
+    model, tokenizer = language_models.load(name)
+    together = written(model, tokenizer, DATA.texts[:5], 12)
+    alone = [written(model, tokenizer, [text], 12)[0] for text in DATA.texts[:5]]
     assert together == alone
 
 
 def test_a_family_that_is_silently_not_quantised_is_refused(tmp_path):
-    from transformers import AutoTokenizer, FalconConfig, FalconForCausalLM
+    from transformers import FalconConfig, FalconForCausalLM
 
     small = dict(hidden_size=64, num_hidden_layers=1, num_attention_heads=4)
-    FalconForCausalLM(FalconConfig(vocab_size=2048, **small)).save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(language_models.folder(NAME)).save_pretrained(
-        tmp_path
-    )
+    FalconForCausalLM(FalconConfig(vocab_size=500, **small)).save_pretrained(tmp_path)
+    tiny.word_pieces().save_pretrained(tmp_path)
     name = f"hf/{tmp_path}"
     assert language_models.load(name)[0].num_parameters() > 0
     if language_models.bitsandbytes_works():
@@ -133,17 +112,17 @@ def test_a_family_that_is_silently_not_quantised_is_refused(tmp_path):
             language_models.load(name, quantised="nf4")
 
 
-def test_bad_input():
+def test_bad_input(name):
     with pytest.raises(CourseError, match="no language model called 'gpt-9'"):
         language_models.load("gpt-9")
     with pytest.raises(CourseError, match="quantised='int3'"):
-        language_models.load(NAME, quantised="int3")
+        language_models.load(name, quantised="int3")
 
 
 @pytest.mark.filterwarnings("error:.*autograd kernel was not registered")
-def test_writing_does_not_stop_the_gradient(four_bits):
+def test_writing_does_not_stop_the_gradient(name, four_bits):
     """bitsandbytes 0.50 repacks layers in eval mode and then has no backward pass."""
-    x = torch.randn(2, 6, 256, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 6, 64, generator=torch.Generator().manual_seed(0))
 
     def gradient(model):
         given = x.clone().requires_grad_()
@@ -152,17 +131,16 @@ def test_writing_does_not_stop_the_gradient(four_bits):
         return given.grad
 
     used, tokenizer = four_bits
-    language_models.write(used, tokenizer, DATA.texts[:2], length=4)
-    fresh, _ = language_models.load(NAME, quantised="nf4")
+    written(used, tokenizer, DATA.texts[:2], 4)
+    fresh, _ = language_models.load(name, quantised="nf4")
     expected = gradient(fresh)
     assert expected.abs().max() > 0
     torch.testing.assert_close(gradient(used), expected, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*autograd kernel was not registered")
-def test_what_repacking_does_to_the_adapters(monkeypatch):
-    """What lesson 10 says of it: one right gradient, seven in part, twenty zero."""
+def test_what_repacking_does_to_the_adapters(name, monkeypatch):
+    """What lesson 10 says of it: at the first update most have no gradient."""
     from bitsandbytes.functional import has_avx512bf16
 
     if profiles.device().type != "cpu" or not has_avx512bf16():
@@ -170,9 +148,9 @@ def test_what_repacking_does_to_the_adapters(monkeypatch):
 
     def gradients():
         """{layer: gradient of its B} at the first update, after writing."""
-        model, tokenizer = language_models.load(NAME, quantised="nf4")
+        model, tokenizer = language_models.load(name, quantised="nf4")
         model = instruction_tuning.with_lora(model, r=4)
-        language_models.write(model, tokenizer, DATA.texts[:2], length=4)
+        written(model, tokenizer, DATA.texts[:2], 4)
         row = language_models.examples(tokenizer, DATA.texts[:1], REPORTS[:1])[0]
         model.train()
         model(**{k: torch.tensor([v]) for k, v in row.items()}).loss.backward()
@@ -181,14 +159,7 @@ def test_what_repacking_does_to_the_adapters(monkeypatch):
     right = gradients()
     monkeypatch.setattr(language_models, "never_repack", lambda model: None)
     wrong = gradients()
-    zero = [name for name in right if not wrong[name].any()]
-    same = [
-        name
-        for name in right
-        if (wrong[name] - right[name]).norm() < 0.05 * right[name].norm()
-    ]
-    assert all(gradient.any() for gradient in right.values()) and len(right) == 28
-    assert len(zero) == 20
-    assert not [name for name in zero if "o_proj" in name or "down_proj" in name]
-    assert [name for name in same if "layers.3.mlp.down_proj" in name] == same
-    assert len(same) == 1
+    zero = [key for key in right if not wrong[key].any()]
+    assert all(gradient.any() for gradient in right.values()) and len(right) == 14
+    assert len(zero) == 10
+    assert not [key for key in zero if "o_proj" in key or "down_proj" in key]

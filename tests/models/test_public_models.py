@@ -114,7 +114,8 @@ def test_a_language_model_in_four_bits_from_the_hubs_cache(cache, kind, name):
     model, tokenizer = language_models.load(f"hf/{name}", quantised="nf4")
     layer = model.model.layers[0].mlp.up_proj
     assert layer.weight.dtype == torch.uint8 or hasattr(layer, "packed")
-    assert language_models.write(model, tokenizer, ["a scratch"], length=2)
+    asked = tokenizer(["a scratch"])["input_ids"]
+    assert language_models.continued(model, tokenizer, asked, length=2)
 
 
 # -- weights of one's own --------------------------------------------------------------

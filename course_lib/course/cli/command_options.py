@@ -344,15 +344,24 @@ class Train:
         "JSON lines",
     )
     out: str = option("trained", "FOLDER", "for results")
+    task: str | None = option(
+        None,
+        "TASK",
+        "anomaly: DATA is a folder of normal pictures",
+        complete=lambda: ["anomaly"],
+    )
+    defective: str | None = option(
+        None, "FOLDER", "with --task anomaly: defective pictures, to measure with"
+    )
     example: str | None = option(
         None,
         "TASK",
-        "images, text or language: print a configuration and stop",
-        complete=lambda: ["images", "text", "language"],
+        "images, text, language or anomaly: print a configuration and stop",
+        complete=lambda: ["images", "text", "language", "anomaly"],
     )
     schema: bool = flag(
         "--schema",
-        "print the JSON Schema of a configuration; with --example language, of such",
+        "print the JSON Schema of a configuration; with --example, of that task",
     )
     again: bool = flag("--again", "replace another job in FOLDER")
     skip_unreadable: bool = SKIP_UNREADABLE

@@ -4,17 +4,32 @@ from pathlib import Path
 
 from course_lib.course.cli import command_options, tasks
 from course_lib.errors import CourseError
-from course_lib.jobs import configuration, language_configuration, own_data
+from course_lib.jobs import (
+    anomaly_configuration,
+    configuration,
+    language_configuration,
+    own_data,
+)
 from course_lib.show.console import print_json
+
+OTHERS = {  # tasks with a configuration of their own kind
+    "language": (language_configuration.LanguageConfig, language_configuration.example),
+    "anomaly": (anomaly_configuration.AnomalyConfig, anomaly_configuration.example),
+}
+MODEL_FILES = {
+    language_configuration.MODEL_FILE: "language_commands",
+    anomaly_configuration.MODEL_FILE: "anomaly_commands",
+}
 
 
 def train(typed: command_options.Train) -> int:
     """Print an example or the schema, or read the configuration and train."""
-    if typed.schema and typed.example == "language":
-        print_json(configuration.schema(language_configuration.LanguageConfig))
+    kind, example = OTHERS.get(typed.example, (None, None))
+    if kind and typed.schema:
+        print_json(configuration.schema(kind))
         return 0
-    if typed.example == "language":
-        print(language_configuration.example())
+    if kind:
+        print(example())
         return 0
     if typed.example:
         print(configuration.example(typed.example))
@@ -29,23 +44,45 @@ def train(typed: command_options.Train) -> int:
             "pictures for each class, or a table; `course train --example images > "
             "job.yaml` writes a configuration to begin with."
         )
+    values = configuration.read(typed.config) if typed.config else {}
+    where = typed.config or "course train"
+    if typed.task == "anomaly" or values.get("task") == "anomaly":
+        config = _anomaly(typed, values, where)
+        return tasks.run("anomaly_commands.train", typed, config)
+    if typed.task or typed.defective:
+        raise CourseError(
+            f"--{'task ' + typed.task if typed.task else 'defective'} does not fit.\n"
+            "Expected: --task anomaly, and --defective FOLDER with it alone.\n"
+            "Do: leave it out; data or configuration tell the other tasks."
+        )
     if typed.config is None:
         values = {"task": own_data.task_of(typed.data)}
-        return tasks.run("job_commands.train", typed, configuration.from_dict(values))
-    values = configuration.read(typed.config)
     if values.get("task") == "language":
         config = language_configuration.from_dict(values, typed.config)
         return tasks.run("language_commands.train", typed, config)
-    config = configuration.from_dict(values, typed.config)
+    config = configuration.from_dict(values, where)
     return tasks.run("job_commands.train", typed, config)
 
 
+def _anomaly(typed: command_options.Train, values, where):
+    """The configuration of an anomaly job, with what was typed beside it."""
+    typed_too = {"task": typed.task, "defective": typed.defective}
+    for key, value in typed_too.items():
+        if value and values.get(key, value) != value:
+            raise CourseError(
+                f"--{key} {value}, and {where} says {key}: {values[key]}.\nExpected: "
+                "the same, or one of the two.\nDo: remove one."
+            )
+    typed_too = {key: value for key, value in typed_too.items() if value}
+    return anomaly_configuration.from_dict({**values, **typed_too}, where)
+
+
 def predict(typed: command_options.Predict) -> int:
-    """Answers of a language model, or of one for pictures or texts."""
-    file = language_configuration.MODEL_FILE
+    """Answers of a language model, a memory, or a model for pictures or texts."""
     folder = Path(typed.model)
-    if (folder / file).exists() or (folder / "model" / file).exists():
-        return tasks.run("language_commands.predict", typed)
+    for file, group in MODEL_FILES.items():
+        if (folder / file).exists() or (folder / "model" / file).exists():
+            return tasks.run(f"{group}.predict", typed)
     if typed.data is None:
         raise CourseError(
             "--data is missing.\nExpected: course predict --model FOLDER --data PATH; "

@@ -5,25 +5,21 @@ from pathlib import Path
 from course_lib import files, memory
 from course_lib.course.cli import command_options
 from course_lib.errors import CourseError
-from course_lib.pretraining import language, recipes
+from course_lib.pretraining import recipes
 from course_lib.show import memory_bars, plots
 from course_lib.show.console import print_json, print_table
 
 
 def pretrain(typed: command_options.Pretrain) -> int:
     """Train by a recipe, or list the recipes."""
-    makers = {name: recipes for name in recipes.RECIPES}
-    makers |= {name: language for name in language.RECIPES}
     if typed.name is None:
         print_table(
             "Recipes: course pretrain NAME",
             ("name", "what it trains"),
-            [(name, made.RECIPES[name].description) for name, made in makers.items()],
+            [(name, made.description) for name, made in recipes.RECIPES.items()],
         )
         return 0
-    recipes.find(typed.name, makers).run(
-        typed.name, minutes=typed.minutes, out=typed.out, threads=typed.threads
-    )
+    recipes.run(typed.name, minutes=typed.minutes, out=typed.out, threads=typed.threads)
     return 0
 
 

@@ -1,0 +1,310 @@
+"""Lesson 16: figures of defects without labels, of masks, of search and of series."""
+
+import numpy as np
+
+from course_lib import datasets
+from course_lib.analysis import statistics
+from course_lib.lessons import lesson16_masks, lesson16_series, lesson16_solar
+from course_lib.show import plots
+
+NAMES = {
+    "patches": "patches, ImageNet",
+    "patches_kind": "patches, a memory a kind",
+    "patches_random": "patches, random weights",
+    "pooled": "whole cells, ImageNet",
+    "brightness": "brightness alone",
+    "supervised": "supervised probe",
+}
+EMBEDDINGS = {
+    "pixels": "pixels",
+    "lite0": "ImageNet",
+    "whitened": "ImageNet, whitened",
+    "learned": "ImageNet, map learned",
+}
+WAYS = {
+    "imagenet": "picture, ImageNet",
+    "random": "picture, random weights",
+    "pixels": "picture, its pixels",
+    "rocket": "ROCKET",
+    "rocket_levels": "ROCKET, levels kept",
+}
+
+# -- defects -----------------------------------------------------------------------
+
+
+def glowing(images, heat):
+    """Pictures uint8 (N, H, W, 3) with their heat maps (N, H, W) laid over in red."""
+    heat = np.asarray(heat)
+    low, high = np.quantile(heat, (0.5, 0.995))
+    glow = np.clip((heat - low) / (high - low), 0, 1)[..., None]
+    red = np.array([255, 60, 0])
+    return ((1 - 0.7 * glow) * images + 0.7 * glow * red).astype(np.uint8)
+
+
+def show_heat(data, heat, scores):
+    """Each cell above its heat map; the titles give label and score."""
+    titles = [f"{data.classes[y]}" for y in data.labels]
+    titles += [f"score {score:.1f}" for score in scores]
+    defective = data.labels == 1
+    above = (scores[defective][:, None] > scores[~defective]).mean()
+    fig = plots.image_grid(
+        [*data.images, *glowing(data.images, heat)],
+        titles,
+        columns=len(data),
+        title=f"A defective cell scores higher in {above:.0%} of the pairs shown",
+    )
+    plots.show(
+        fig,
+        alt=f"{len(data)} solar cells and the same cells with strange patches in red. "
+        "On defective cells the red lies on dark or broken parts.",
+    )
+
+
+def crossing(grid, way="patches", number="auroc"):
+    """Labels a class from which on the mean of the supervised probe is higher."""
+    known = grid.select(method="supervised")
+    labels = sorted({row["labels"] for row in known})
+    means = [known.values(number, labels=n).mean() for n in labels]
+    target = grid.values(number, method=way).mean()
+    return statistics.labels_needed(labels, means, target)
+
+
+def show_defects(grid):
+    """AUROC of the supervised probe over labels, and of the ways without labels."""
+    labels, lines = grid.select(method="supervised").curves("auroc", "labels", "method")
+    for method in lesson16_solar.UNLABELLED:
+        values = grid.values("auroc", method=method)
+        lines[method] = np.repeat(values[:, None], len(labels), axis=1)
+    reached, needed = grid.values("auroc", method="patches").mean(), crossing(grid)
+    found = f"{needed:.0f} labels a class" if needed == needed else "no number tried"
+    fig = plots.line_with_spread(
+        labels,
+        {NAMES[method]: values for method, values in lines.items()},
+        log_x=True,
+        xlabel="labels a class of the supervised probe",
+        ylabel="AUROC, test cells",
+        title=f"Without a defect label {reached:.2f}; "
+        f"the probe gets there with {found}",
+    )
+    plots.show(
+        fig,
+        alt="AUROC on solar cells. The supervised probe rises with its labels; the "
+        "ways without labels are flat lines, five draws each.",
+    )
+
+
+def show_kinds(grid):
+    """AUROC on all cells and on each kind, by way."""
+    columns = {"all": "auroc", "mono": "auroc_mono", "poly": "auroc_poly"}
+    methods = dict.fromkeys(row["method"] for row in grid if not row["labels"])
+    rows = {NAMES[m]: grid.select(method=m) for m in methods}
+    for n in (10, 100):
+        name = f"supervised probe, {n} labels a class"
+        rows[name] = grid.select(method="supervised", labels=n)
+    matrix = [
+        [row.values(number).mean() for number in columns.values()]
+        for row in rows.values()
+    ]
+    worst = rows[NAMES["patches"]]
+    mono, poly = (worst.values(f"auroc_{kind}").mean() for kind in ("mono", "poly"))
+    fig = plots.heatmap(
+        matrix,
+        list(rows),
+        list(columns),
+        title=f"Patches: {mono:.2f} on mono, {poly:.2f} on poly",
+    )
+    plots.show(
+        fig,
+        alt="AUROC by way of finding defects, on all test cells and on mono- and "
+        "polycrystalline ones apart.",
+    )
+
+
+# -- masks -------------------------------------------------------------------------
+
+
+def show_masks(images, masks, logits, value):
+    """Pictures, true masks, and what the head found, one below the other."""
+    true, found = np.asarray(masks)[:, 0], np.asarray(logits)[:, 0] > 0
+    fig = plots.image_grid(
+        [*images, *true, *found.astype(float)],
+        columns=len(images),
+        title=f"Found masks (last row) have an IoU of {value:.2f} on the test set",
+    )
+    plots.show(
+        fig,
+        alt=f"{len(images)} drawn pictures with one shape each, their masks, and the "
+        "masks that a linear head on a frozen pyramid found.",
+    )
+
+
+def show_few_masks(grid):
+    """IoU over the number of masks, by way."""
+    counts, lines = grid.curves("iou", "masks", "way", partial=True)
+    best = grid.values("iou", way="frozen", masks=counts[-1]).mean()
+    alone = grid.values("iou", way="scratch", masks=counts[-1]).mean()
+    names = {"frozen_random": "frozen, random weights", "scratch": "scratch, one run"}
+    fig = plots.line_with_spread(
+        counts,
+        {names.get(way, way): values for way, values in lines.items()},
+        log_x=True,
+        xlabel="pictures with a mask",
+        ylabel="IoU, 200 test pictures",
+        title=f"With {counts[-1]} masks: frozen {best:.2f}, from scratch {alone:.2f}",
+    )
+    plots.show(
+        fig,
+        alt="IoU against the number of masks for a head on frozen ImageNet maps; with "
+        "most masks also on random maps, and for the whole network from scratch.",
+    )
+
+
+# -- search ------------------------------------------------------------------------
+
+
+def show_search(shown, best, right, seed=0):
+    """Queries beside the cells found for them, the nearest first.
+
+    shown: places of the queries.  best, right (N, k): the places found, and which of
+    them are the query's own cell or a near-duplicate of it.
+    """
+    gallery = datasets.solar_cells.load("test", labels="levels").images
+    queries = lesson16_solar.disturbed(gallery, seed)
+    images, titles = [], []
+    for place in shown:
+        images += [queries[place], *gallery[best[place]]]
+        titles += ["query", *("right" if hit else "other" for hit in right[place])]
+    fig = plots.image_grid(
+        images,
+        titles,
+        columns=1 + best.shape[1],
+        title=f"{right[:, 0].mean():.0%} of {len(best)} queries find their cell first",
+    )
+    plots.show(
+        fig,
+        alt="Three disturbed pictures of solar cells as queries, each beside the most "
+        "similar cells of the archive, marked right or other.",
+    )
+
+
+def show_recall(found):
+    """Recall by kind of vector, at 1 and at 10, with Wilson's intervals.
+
+    found: what lesson16_solar.search gives.
+    """
+    fig, ax = plots.new(height=3.0)
+    for i, k in enumerate((1, 10)):
+        rows = [found[embedding][k] for embedding in EMBEDDINGS]
+        ends = np.array([statistics.wilson_interval(r.sum(), len(r)) for r in rows])
+        means = np.array([row.mean() for row in rows])
+        ax.errorbar(
+            means,
+            np.arange(len(rows)) + 0.12 * (2 * i - 1),
+            xerr=np.abs(ends.T - means),
+            color=plots.COLOURS[i],
+            marker=plots.MARKERS[i],
+            linestyle="none",
+            capsize=3,
+            label=f"recall at {k}",
+        )
+    ax.set_yticks(range(len(EMBEDDINGS)), list(EMBEDDINGS.values()))
+    ax.invert_yaxis()
+    plain, best = (found[name][1].mean() for name in ("lite0", "learned"))
+    ax.set(
+        xlabel=f"share of {len(rows[0])} queries, with 95 % interval",
+        xlim=(0, 1),
+        title=f"Recall at 1: plain features {plain:.2f}, a learned map {best:.2f}",
+    )
+    plots.clear_legend(ax)
+    plots.show(
+        fig,
+        alt="Recall at 1 and at 10 for pixels, ImageNet features, the same whitened, "
+        "and the same under a learned map. The learned map is far ahead.",
+    )
+
+
+def show_bytes(found):
+    """Recall over the bytes of a code, beside that of whole vectors."""
+    sizes, lines = lesson16_solar.BYTES, {}
+    for k in (1, 10):
+        lines[f"at {k}, codes"] = [[found[size][k].mean() for size in sizes]]
+        whole = found["learned"][k].mean()
+        lines[f"at {k}, whole vectors"] = [[whole] * len(sizes)]
+    lost = found["learned"][1].mean() - found[sizes[-1]][1].mean()
+    full = 4 * lesson16_solar.NUMBERS
+    fig = plots.line_with_spread(
+        sizes,
+        lines,
+        log_x=True,
+        xlabel="bytes a cell",
+        ylabel="recall",
+        title=f"{sizes[-1]} bytes instead of {full} cost {100 * lost:.1f} points at 1",
+    )
+    plots.show(
+        fig,
+        alt="Recall at 1 and at 10 against the bytes of a product quantizer's code, "
+        "beside the recall of whole vectors.",
+    )
+
+
+# -- series ------------------------------------------------------------------------
+
+
+def show_pictures():
+    """Three series of each set as the pictures that the network sees."""
+    images, titles = [], []
+    for target, what in lesson16_series.TARGETS.items():
+        data = lesson16_series.pictures(target, "train")
+        for label in (0, 1, 2):
+            images.append(data.images[np.flatnonzero(data.labels == label)[0]])
+            titles.append(f"{what} {label + 1}")
+    fig = plots.image_grid(images, titles, title="Speech and power as pictures")
+    plots.show(
+        fig,
+        alt="Grey pictures of speech and of power drawn by appliances; time runs "
+        "to the right.",
+    )
+
+
+def best_way(grid, target):
+    """The way of the highest mean accuracy on a set."""
+    rows = grid.select(target=target)
+    ways = dict.fromkeys(row["way"] for row in rows)
+    return max(ways, key=lambda way: rows.values("accuracy", way=way).mean())
+
+
+def show_ways(grid):
+    """Mean and interval of each way, by set."""
+    fig, ax = plots.new(height=3.8)
+    targets, lead = lesson16_series.TARGETS, []
+    for i, (way, name) in enumerate(WAYS.items()):
+        found = [grid.values("accuracy", way=way, target=t) for t in targets]
+        there = [at for at, values in enumerate(found) if len(values)]
+        reached = [statistics.mean_and_interval(found[at]) for at in there]
+        ax.errorbar(
+            np.array(there) + 0.13 * (i - 2),
+            [interval.mean for interval in reached],
+            [interval.half_width for interval in reached],
+            color=plots.COLOURS[i],
+            marker=plots.MARKERS[i],
+            linestyle="none",
+            capsize=3,
+            label=name,
+        )
+    for target, what in targets.items():
+        lead.append(f"{what} {WAYS[best_way(grid, target)]}")
+    ax.set_xticks(range(len(targets)), list(targets.values()))
+    ax.set(ylabel="balanced test accuracy", title="Best: " + "; ".join(lead))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), title="mean, 95 %")
+    plots.show(
+        fig,
+        alt="Balanced accuracy on speech and power for pictures read by ImageNet "
+        "weights, by random weights and as pixels, and for random kernels.",
+    )
+
+
+def masks_live(n=20, seed=0):
+    """(training pictures, masks), (test pictures, masks) of the drawn shapes."""
+    first = lesson16_masks.FIRST
+    train = lesson16_masks.drawn(n, first["train"] + seed)
+    return train, lesson16_masks.drawn(lesson16_masks.SIZES["test"], first["test"])
