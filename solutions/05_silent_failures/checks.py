@@ -49,6 +49,8 @@ HINTS = {
     "sums": "Two different pictures may have the same sum or mean: compare pixels.",
     "once": "A picture may be stored several times in the test set as well: each of "
     "its positions counts.",
+    "cut": "Large pictures that differ count as equal: the key must hold every pixel "
+    "(the text of a large tensor leaves out its middle).",
     "train side": "Positions in the test set are asked for.",
     "pictures": "The positions are wrong: a picture counts when all its pixels are "
     "equal.",
@@ -344,7 +346,7 @@ def check_stale_parameters(learner, rng):
 
 
 def check_leaked(learner, rng):
-    """Copies, shuffled copies with the same sum, copies within the test set."""
+    """Copies, shuffled copies with the same sum, copies within the test set, large."""
     train = torch.tensor(rng.integers(0, 256, (40, 6, 5)), dtype=torch.uint8)
     test = torch.tensor(rng.integers(0, 256, (30, 6, 5)), dtype=torch.uint8)
     places = sorted(int(i) for i in rng.choice(30, 12, replace=False))
@@ -362,7 +364,7 @@ def check_leaked(learner, rng):
         raise Wrong("pictures")
     found = positions.tolist()
     if found == equal:
-        return
+        return large_pictures(learner, rng)
     if set(found) >= set(places) and len(found) < 25:
         raise Wrong("sums")
     if found == equal[:2] + equal[3:]:
@@ -370,3 +372,16 @@ def check_leaked(learner, rng):
     if found == sorted(sources[:2] + sources[3:6]):
         raise Wrong("train side")
     raise Wrong("pictures")
+
+
+def large_pictures(learner, rng):
+    """Pictures of 64 x 64: copies, and others that differ in one pixel far inside."""
+    train = torch.tensor(rng.integers(0, 256, (8, 64, 64)), dtype=torch.uint8)
+    order = rng.permutation(8)
+    test, changed = train[order].clone(), set(rng.choice(8, 4, replace=False))
+    for place in changed:
+        test[place, int(rng.integers(16, 48)), int(rng.integers(16, 48))] ^= 1
+    found = learner.call("leaked", train, test)
+    positions = as_array(found)
+    if positions is None or set(positions.flatten()) != set(range(8)) - changed:
+        raise Wrong("cut", credit=0.5)

@@ -286,6 +286,7 @@ def sources(rng, ties, missing):
             score[1] = np.nan
         known = ~np.isnan(score)
         s, every, t = score[known], accuracy[known], accuracy[known].mean(1)
+        one_of = [*every.T, every.max(1), np.median(every, 1)]  # in place of the mean
         order = np.argsort(np.argsort(s, kind="stable")) + 1
         right = correlation(ranks(s), ranks(t))
         lost = 100 * (t.max() - t[s.argmax()])
@@ -293,8 +294,7 @@ def sources(rng, ties, missing):
             "ranks": [correlation(s, t)],
             "argsort": [correlation(np.argsort(s), np.argsort(t))],
             "ties": [correlation(order, ranks(t))] if ties else [],
-            "seeds": [correlation(ranks(s), ranks(v)) for v in every.T]
-            + [correlation(ranks(s), ranks(every.max(1)))],
+            "seeds": [correlation(ranks(s), ranks(v)) for v in one_of],
         }
         if not ties:
             signs = [np.sign(v[:, None] - v) for v in (s, t)]
@@ -313,7 +313,7 @@ def sources(rng, ties, missing):
             for b, other in wrong[:i]
             if one != other
         )
-        seeds = [v.max() - v[s.argmax()] for v in (*every.T, every.max(1))]
+        seeds = [v.max() - v[s.argmax()] for v in one_of]
         over_all = accuracy.mean(1).max() - t[s.argmax()]
         losses = (lost, 100 * over_all) if missing else (lost,)
         apart = min(abs(100 * v - loss) for v in seeds for loss in losses)

@@ -38,6 +38,8 @@ HINTS = {
     "not [MASK], half.",
     "one word": "The random pieces are drawn once: every place gets the same, or they "
     "do not come from the whole vocabulary.",
+    "vocabulary": "Some piece of 0 ... vocab - 1 never becomes the random one: "
+    "torch.randint leaves out its upper end.",
     "generator": "Two calls with the same seed give different results, or two seeds "
     "the same: draw everything from the generator that is given.",
     "decay": "After the peak the factor falls in a straight line that ends at 0, at "
@@ -186,6 +188,27 @@ def check_mask_words(learner, rng):
         raise Wrong("one word", credit=0.5)
     if not np.array_equal(again, once) or np.array_equal(third, again):
         raise Wrong("generator", credit=0.5)
+    small_vocabulary(learner, rng, share, other)
+
+
+def small_vocabulary(learner, rng, share, seed):
+    """A text of one piece: all the others, 0 and the last too, come up as random."""
+    size = (250, 100)
+    few = int(rng.integers(6, 10))  # pieces in all: each of them is drawn
+    piece, mask_id = (int(i) for i in rng.choice(np.arange(1, few - 1), 2, False))
+    found = learner.run(
+        MASK,
+        ids=torch.full(size, piece),
+        special=torch.zeros(size, dtype=torch.bool),
+        mask_id=mask_id,
+        vocab=few,
+        share=share,
+        seeds=[seed],
+    )
+    results, _ = expect(found, "pair", kind=list, length=2)
+    inputs, _ = expect(results, "pair", shape=(1, 2, *size))[0]
+    if set(inputs.flatten()) != set(range(few)):
+        raise Wrong("vocabulary", credit=0.75)
 
 
 def off(found, expected, n, errors=5):

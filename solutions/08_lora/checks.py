@@ -44,6 +44,7 @@ HINTS = {
     "sum of their squares.",
     "off by one": "The rank is one too small or one too large: the smallest rank whose "
     "share is at least the one asked for.",
+    "exactly": "A rank that keeps exactly the share is enough: at least, not more.",
     "zero": "An update that is zero needs rank 0.",
     "rank": "The rank is wrong. Compare with the cumulated squares of the singular "
     "values.",
@@ -144,7 +145,9 @@ def check_lora_layer(learner, rng):
         return
     if close(found["later"], plain):
         raise Wrong("base only", credit=0.25)
-    if any(close(found["later"], plain + s * low) for s in (alpha, 1.0, 1 / r)):
+    if any(
+        close(found["later"], plain + s * low) for s in (alpha, 1.0, 1 / r, alpha // r)
+    ):
         raise Wrong("scale", credit=0.5)
     raise Wrong("update", credit=0.25)
 
@@ -225,6 +228,16 @@ def check_intrinsic_rank(learner, rng):
             raise Wrong("squares")
         steps = {a - b for a, b in zip(found, expected, strict=True)}
         raise Wrong("off by one" if steps in ({1}, {-1}) else "rank")
+    ties = []  # equal singular values: rank i keeps exactly i / n
+    for n in (4, 16):
+        update = torch.eye(n) * 2.0 ** int(rng.integers(-2, 3))
+        ties += [(update, i / n) for i in (int(rng.integers(1, n)), n)]
+    found = learner.run(
+        "result = [intrinsic_rank(update, share) for update, share in asked]",
+        asked=ties,
+    )
+    if not same(found, [round(share * len(update)) for update, share in ties]):
+        raise Wrong("exactly", credit=0.75)
     zeros = [(torch.zeros(4, 6), 0.9), asked[0], (torch.zeros(7, 3), 0.5)]
     order = rng.permutation(3)
     found = learner.run(

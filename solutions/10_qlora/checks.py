@@ -23,6 +23,8 @@ HINTS = {
     "negative.",
     "one scale": "All blocks have the same scale: one outlier spoils everything.",
     "zeros": "A block of zeros has the scale 0 and stays zero.",
+    "tiny": "A block of tiny entries is divided by its own scale, too: only a block of "
+    "zeros needs another divisor.",
     "scaled": "The entries are not those of their block divided by its scale.",
     "blocks": "Blocks are made of entries that follow each other.",
     "scales": "The scales are wrong.",
@@ -109,12 +111,14 @@ def check_nf4_levels(learner, rng):
 
 
 def check_blockwise_bug(learner, rng):
-    """Negative blocks, a block of zeros, and one outlier."""
+    """Negative blocks, a block of zeros, a tiny one, and one outlier."""
     for block in (4, 16):
         n = block * 6
         w = torch.tensor(rng.standard_normal(n), dtype=torch.float32)
         w[block : 2 * block] = -w[block : 2 * block].abs()
         w[3] = 50.0
+        tiny = slice(2 * block, 3 * block)
+        w[tiny] *= 1e-5
         w[4 * block : 5 * block] = 0
         found = learner.call("blockwise", w, block)
         scaled, scales = expect(found, "scales", kind=(tuple, list), length=2)
@@ -134,9 +138,15 @@ def check_blockwise_bug(learner, rng):
             if close(array[kept], right[kept], 1e-6):
                 raise Wrong("zeros", credit=0.5)
             raise Wrong("scales")
+        if not close(as_array(scales)[2:3] * 1e5, right[2:3] * 1e5, 1e-5):
+            raise Wrong("tiny", credit=0.5)
         safe = torch.where(right > 0, right, torch.ones_like(right))
-        if not close(scaled, (blocks / safe[:, None]).flatten(), 1e-5):
+        expected = (blocks / safe[:, None]).flatten()
+        if not close(scaled, expected, 1e-5):
             array = torch.as_tensor(as_array(scaled))
+            array[tiny], found = expected[tiny].double(), array[tiny].clone()
+            if close(array, expected, 1e-5) and found.isfinite().all():
+                raise Wrong("tiny", credit=0.5)
             nan = ~array.isfinite()
             raise Wrong("zeros" if nan.any() else "scaled", credit=0.5)
 

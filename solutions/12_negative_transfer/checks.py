@@ -61,6 +61,8 @@ HINTS = {
     "width": "The half width of the interval is wrong.",
     "negligible": "An interval that lies between -1 and 1 point is no difference, "
     "even if it excludes zero: that rule comes first.",
+    "ends": "The whole interval has to lie between -1 and 1: both its ends, not the "
+    "mean and the half width each for itself.",
     "evidence": "An interval that covers zero is no proof of no difference: it takes "
     "a half width below 2 points.",
     "narrow": "An interval that covers zero with a half width below 2 points is no "
@@ -76,6 +78,8 @@ HINTS = {
     "middle": "The confidence of a bin is the mean of its examples', not its middle.",
     "class": "The confidence is that of the answer given, the largest probability, not "
     "that of the true class.",
+    "edge": "A confidence on the edge of two bins belongs to the upper one: bin b "
+    "begins at b / B.",
     "one": "Answers with a confidence of exactly 1 are lost: they belong to the last "
     "bin.",
     "empty": "Bins without examples have to be left out.",
@@ -427,6 +431,8 @@ def spoken(mean, half, mistake=None):
     low, high = mean - half, mean + half
     if -1 < low and high < 1 and mistake != "negligible":
         return "no difference"
+    if mistake == "ends" and abs(mean) < 1 and half < 1:
+        return "no difference"
     if mistake == "interval":
         return "helps" if mean > 0 else "hurts"
     if low > 0 or high < 0:
@@ -439,6 +445,7 @@ def spoken(mean, half, mistake=None):
 GAINS = (  # mean and half width, each verdict for each of its reasons
     *((5, 2), (-5, 2), (3, 1), (0.3, 0.2), (-0.4, 0.3), (0.0, 0.5)),
     *((0.8, 1.6), (-1, 1.5), (-0.1, 1.2), (1.2, 5), (-3, 9), (12, 15)),
+    *((0.8, 0.7), (-0.9, 0.6)),  # not inside -1 and 1, though both numbers are
 )
 
 
@@ -479,7 +486,7 @@ def check_verdict(learner, rng):
     right = [interval(*pair) for pair in pairs]
     if same(said, [spoken(*one) for one in right]):
         return
-    for mistake in ("negligible", "evidence", "narrow", "interval"):
+    for mistake in ("negligible", "ends", "evidence", "narrow", "interval"):
         if said == [spoken(*one, mistake) for one in right]:
             raise Wrong(mistake, credit=2 / 3)
     raise Wrong("said", credit=2 / 3)
@@ -500,6 +507,8 @@ def calibration(P, labels, bins, mistake=None):
     if mistake == "each":
         return np.abs(right - confidence).mean()
     place = np.minimum((confidence * bins).astype(int), bins - 1)
+    if mistake == "edge":
+        place = np.ceil(confidence * bins).astype(int) - 1
     rows = []
     for b in np.unique(place):
         own = place == b
@@ -517,21 +526,36 @@ def calibration(P, labels, bins, mistake=None):
     return (share * np.abs(gap)).sum()
 
 
+def answers(rng, bins, n, sure):
+    """Probabilities and labels: too sure in some bins, too modest in the others.
+
+    In 8 bins, whose edges are exact, some confidences lie on an edge.
+    """
+    k = int(rng.integers(3, 6))
+    confidence = rng.uniform(0.35, 0.97, n)
+    if bins == 8:
+        confidence[sure : 2 * sure] = rng.choice([0.5, 0.625, 0.75, 0.875], sure)
+    other = rng.dirichlet(np.ones(k - 1) * 20, n) * (1 - confidence)[:, None]
+    P = np.concatenate([confidence[:, None], other], 1)
+    P[:sure] = np.eye(k)[0]
+    P = np.stack([row[rng.permutation(k)] for row in P])
+    place = (P.max(1) * bins).astype(int)
+    bias = np.where(place % 2, 0.3, -0.3)
+    hits = rng.random(n) < np.clip(P.max(1) + bias, 0.1, 0.9)
+    labels = np.where(hits, P.argmax(1), (P.argmax(1) + 1) % k)
+    wrong = sure // 2  # of those with a confidence of 1
+    labels[:wrong] = (P[:wrong].argmax(1) + 1) % k
+    return P, labels
+
+
 def check_ece(learner, rng):
-    """Too sure here and too modest there, sure answers, few examples in many bins."""
+    """Sure answers, confidences on edges, few examples in many bins."""
     for bins, n, sure in ((5, 80, 0), (8, 60, 12), (15, 12, 2)):
-        k = int(rng.integers(3, 6))
-        confidence = rng.uniform(0.35, 0.97, n)
-        other = rng.dirichlet(np.ones(k - 1) * 20, n) * (1 - confidence)[:, None]
-        P = np.concatenate([confidence[:, None], other], 1)
-        P[:sure] = np.eye(k)[0]
-        P = np.stack([row[rng.permutation(k)] for row in P])
-        place = (P.max(1) * bins).astype(int)
-        bias = np.where(place % 2, 0.3, -0.3)
-        hits = rng.random(n) < np.clip(P.max(1) + bias, 0.1, 0.9)
-        labels = np.where(hits, P.argmax(1), (P.argmax(1) + 1) % k)
-        wrong = sure // 2  # of those with a confidence of 1
-        labels[:wrong] = (P[:wrong].argmax(1) + 1) % k
+        P, labels = answers(rng, bins, n, sure)
+        while bins == 8 and close(
+            calibration(P, labels, bins, "edge"), calibration(P, labels, bins), 0.01
+        ):
+            P, labels = answers(rng, bins, n, sure)
         found = learner.call("ece", P, labels, bins)
         right = calibration(P, labels, bins)
         if close(found, right):
@@ -546,7 +570,7 @@ def check_ece(learner, rng):
             raise Wrong("percent", credit=2 / 3)
         if sure and close(found, calibration(P, labels, bins, "one")):
             raise Wrong("one", credit=2 / 3)
-        for way in ("weights", "signed", "each", "largest", "middle", "class"):
+        for way in ("edge", "weights", "signed", "each", "largest", "middle", "class"):
             if close(found, calibration(P, labels, bins, way)):
                 raise Wrong(way)
         if close(found, calibration(P, labels, bins, "all bins")):

@@ -80,3 +80,9 @@ def leaked(train, test):
 # %% right: every pair, which takes long
 def leaked(train, test):
     return [i for i, p in enumerate(test) if any(torch.equal(p, q) for q in train)]
+
+
+# %% wrong: the text of a tensor as the key, which leaves out the middle -> cut
+def leaked(train, test):
+    known = {str(t) for t in train}
+    return [i for i, t in enumerate(test) if str(t) in known]

@@ -160,3 +160,12 @@ def judge(score, accuracy):
     mean, score = accuracy.mean(1)[keep], score[keep]
     a, b = (np.argsort(np.argsort(v, kind="stable")) for v in (score, mean))
     return np.corrcoef(a, b)[0, 1], 100 * (mean.max() - mean[score.argmax()])
+
+
+# %% wrong: the median over the seeds -> seeds
+def judge(score, accuracy):
+    from scipy.stats import spearmanr
+
+    keep = ~np.isnan(score)
+    score, tuned = score[keep], np.median(accuracy[keep], axis=1)
+    return spearmanr(score, tuned)[0], 100 * (tuned.max() - tuned[score.argmax()])

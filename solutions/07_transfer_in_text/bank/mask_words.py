@@ -213,3 +213,14 @@ def mask_words(ids, special, mask_id, vocab, share, generator):
     inputs = torch.where(chosen & (how < 0.8), mask_id, ids)
     inputs = torch.where(chosen & (how >= 0.9), words.view(ids.shape), inputs)
     return inputs, torch.where(chosen, ids, -100)
+
+
+# %% wrong: the last piece of the vocabulary is never drawn -> vocabulary
+def mask_words(ids, special, mask_id, vocab, share, generator):
+    chosen = (torch.rand(ids.shape, generator=generator) < share) & ~special
+    labels = torch.where(chosen, ids, -100)
+    u = torch.rand(ids.shape, generator=generator)
+    inputs = torch.where(chosen & (u < 0.8), mask_id, ids)
+    swap = chosen & (u >= 0.8) & (u < 0.9)
+    words = torch.randint(0, vocab - 1, ids.shape, generator=generator)
+    return torch.where(swap, words, inputs), labels

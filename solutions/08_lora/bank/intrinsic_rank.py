@@ -97,3 +97,12 @@ def intrinsic_rank(update, share):
     if not energy.any():
         return 0
     return int((energy.cumsum(0) / energy.sum() < share - 1e-12).sum()) + 1
+
+
+# %% wrong: more than the share where exactly the share is enough -> exactly
+def intrinsic_rank(update, share):
+    s = torch.linalg.svdvals(update) ** 2
+    if s.sum() == 0:
+        return 0
+    c = s.cumsum(0) / s.sum()
+    return int((c <= share).sum()) + 1

@@ -189,3 +189,18 @@ class LoRALinear(nn.Module):
 
     def forward(self, x):
         return self.base(x) + self.scale * (x @ self.A.T) @ self.B.T
+
+
+# %% wrong: the scale is rounded down -> scale
+class LoRALinear(nn.Module):
+    def __init__(self, base, r, alpha):
+        super().__init__()
+        self.weight, self.bias = base.weight, base.bias
+        self.weight.requires_grad = False
+        self.bias.requires_grad = False
+        self.A = nn.Parameter(torch.randn(r, base.in_features) * 0.01)
+        self.B = nn.Parameter(torch.zeros(base.out_features, r))
+        self.s = alpha // r
+
+    def forward(self, x):
+        return x @ self.weight.T + self.bias + self.s * (x @ self.A.T) @ self.B.T

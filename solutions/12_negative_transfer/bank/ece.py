@@ -14,7 +14,7 @@ def ece(P, labels, bins):
 # %% right: sums by bincount
 def ece(P, labels, bins):
     confidence, right = P.max(1), (P.argmax(1) == labels).astype(float)
-    place = np.ceil(confidence * bins).astype(int) - 1
+    place = np.clip(np.floor(confidence * bins), 0, bins - 1).astype(int)
     gaps = np.bincount(place, right - confidence, minlength=bins)
     return np.abs(gaps).sum() / len(P)
 
@@ -160,3 +160,15 @@ def ece(P, labels, bins):
     return sum(
         (b == i).mean() * abs(right[b == i].mean() - c[b == i].mean()) for i in set(b)
     )
+
+
+# %% wrong: bins with the upper edge in place of the lower -> edge
+def ece(P, labels, bins):
+    conf, right = P.max(1), P.argmax(1) == labels
+    edges = np.linspace(0, 1, bins + 1)
+    total = 0.0
+    for lo, hi in zip(edges[:-1], edges[1:]):
+        inside = (conf > lo) & (conf <= hi)
+        if inside.any():
+            total += inside.mean() * abs(right[inside].mean() - conf[inside].mean())
+    return total

@@ -203,3 +203,14 @@ def verdict(ours, theirs):
     else:
         word = "no evidence"
     return mean, half, word
+
+
+# %% wrong: mean and half width below one, not the ends -> ends
+def verdict(ours, theirs):
+    d = np.asarray(ours) - np.asarray(theirs)
+    m, h = d.mean(), t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+    if abs(m) < 1 and h < 1:
+        return m, h, "no difference"
+    if abs(m) > h:
+        return m, h, "helps" if m > 0 else "hurts"
+    return m, h, "no difference" if h < 2 else "no evidence"
