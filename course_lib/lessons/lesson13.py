@@ -69,6 +69,9 @@ def all_stages(backbone, data):
     return np.concatenate(stages, axis=1)
 
 
+OPEN = {"pending": "open"}  # a verdict that was withdrawn, or not yet reached
+
+
 def ledger_figure(lessons, counts, verdicts):
     """Bars of claims by lesson; counts: (verdicts, lessons)."""
     fig, axes = plots.new(height=3.4)
@@ -78,7 +81,7 @@ def ledger_figure(lessons, counts, verdicts):
             lessons,
             row,
             bottom=left,
-            label=f"{name} ({row.sum()})",
+            label=f"{OPEN.get(name, name)} ({row.sum()})",
             color=colour,
             hatch={"qualified": "//", "refuted": "xx", "cited": ".."}.get(name),
             edgecolor="white",
@@ -88,5 +91,5 @@ def ledger_figure(lessons, counts, verdicts):
     axes.set_ylabel("claims")
     axes.set_title(f"Of {counts.sum()} claims {counts[0].sum()} came out as told")
     axes.set_ylim(0, 10.5)
-    axes.legend(ncols=4, fontsize=8, loc="upper center")
+    axes.legend(ncols=5, fontsize=8, loc="upper center")
     return fig
