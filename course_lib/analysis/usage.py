@@ -68,7 +68,7 @@ def _forward_bytes(net, x):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # with its history it would hold itself, for ever
 
     train_mode(net)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
