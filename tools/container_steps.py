@@ -127,8 +127,8 @@ def binder(folder: Folder, course: Path) -> None:
     wanted = (HERE / ".binder/runtime.txt").read_text().strip().removeprefix("python-")
     python_is(folder, wanted)
     as_new_user(folder, "jovyan", course)
-    folder.run("python -m venv /home/jovyan/env")
-    folder.env["PATH"] = "/home/jovyan/env/bin:" + folder.env["PATH"]
+    folder.run("python -m venv ../env")
+    folder.env["PATH"] = f"{folder.where}/../env/bin:{folder.env['PATH']}"
     folder.run("bash .binder/postBuild")
     folder.starts(f"jupyter-lab --no-browser --port {PORT}")
 

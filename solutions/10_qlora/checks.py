@@ -222,7 +222,7 @@ def check_answer_labels(learner, rng):
     ids = torch.tensor(rng.integers(3, 900, (n, width)))
     starts = torch.tensor(rng.permutation(np.arange(6, 6 + n)))
     lengths = starts + torch.tensor(rng.integers(3, 9, n))
-    for row, start, length in zip(ids, starts, lengths):
+    for row, start, length in zip(ids, starts, lengths, strict=True):
         row[length - 1 :] = 2  # the end, and the padding
         row[start - 2] = 2  # the end of the question's turn
     before, places = ids.clone(), torch.arange(width)
@@ -238,6 +238,8 @@ def check_answer_labels(learner, rng):
     if shape(labels) != (n, width):
         raise Wrong("labels")
     labels = torch.as_tensor(as_array(labels))
+    if shape(given) != (n, width):
+        raise Wrong("labels")
     prompt = places < starts[:, None]
     padding = places >= lengths[:, None]
     end = places == lengths[:, None] - 1

@@ -323,7 +323,11 @@ def check_labels_worth(learner, rng):
         "whole": ({10: -3, 25: 1.6, 50: 6, 100: 9}, 8),
         "none": ({10: 3, 25: 4, 50: 0.3}, 8),
     }
-    arguments = [(*drawn(rng, gains, S), t[S]) for gains, S in cases.values()]
+    each = int(rng.integers(2, 1000))  # other numbers of labels with each draw
+    arguments = [
+        (*drawn(rng, {each * n: gain for n, gain in gains.items()}, S), t[S])
+        for gains, S in cases.values()
+    ]
     pairs = [(m, list(probe.items()), t) for m, probe, t in arguments]
     found = learner.run(
         "result = [labels_worth(m, dict(pairs), t) for m, pairs, t in cases]",

@@ -157,7 +157,7 @@ def test_what_is_not_the_courses_goes_to_jupyterlab():
         ("course tra", {"train"}),
         ("course data ", {"list", "fetch", "verify", "rebuild"}),
         ("course train --ex", {"--example"}),
-        ("course train --example ", {"images", "text", "language"}),
+        ("course train --example ", {"images", "text", "language", "anomaly"}),
         ("course run 0", {f"0{n}" for n in range(10)}),
     ],
 )

@@ -213,7 +213,7 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
             cells.append(
                 nbformat.v4.new_markdown_cell(note, id=f"{cell.id}-{id.lower()}")
             )
-        if "widgets.explore(" in cell.source:
+        if re.search(r"\bexplore\w*\(", cell.source):
             note = "*Open in JupyterLab, this figure has controls that redraw it.*"
             cells.append(nbformat.v4.new_markdown_cell(note, id=f"{cell.id}-note"))
     notebook.cells = cells
