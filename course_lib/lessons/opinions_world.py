@@ -29,10 +29,8 @@ from course_lib.models import features, zoo
 
 FILES = ("assets/opinions", "near_duplicates.npz")
 DOMAINS = tuple(opinions.DOMAINS)
-TUNED_ON = "films"  # the domain whose validation texts choose every rate
 COUNTS = (8, 32, 100, 400)  # labels a class; films have 1,000 too
 TESTED = 300  # test texts of each class
-HELD_OUT = 150  # validation texts of each class of films
 DESCRIBED = (  # written once, before they were scored
     "A negative opinion: the writer is unhappy with it.",
     "A positive opinion: the writer is happy with it.",

@@ -5,6 +5,7 @@ The table of abuses against which nbgrader by itself is helpless, and more attac
 
 import json
 import os
+import pwd
 import time
 from pathlib import Path
 
@@ -437,11 +438,12 @@ def test_files_of_the_course_and_of_others_are_not_there(told, tmp_path):
     secret = tmp_path / "gradebook.db"
     secret.write_text("secret")
     root = grade.__file__.rpartition("/course_lib/")[0]
+    administrator = pwd.getpwuid(0).pw_dir
     said = told(
         f"""
 import os
 for path in ({str(secret)!r}, "{root}/solutions", "{root}/tests", "{root}/.git",
-             "{root}/submitted", "/etc/shadow", "/root/.ssh"):
+             "{root}/submitted", "/etc/shadow", "{administrator}/.ssh"):
     print(os.path.basename(path), os.path.exists(path))
 for path in ({str(secret)!r}, "{root}/course_lib/x", "{root}/data/x", "/usr/x", "/x"):
     try: open(path, "w").write("x"); print("written", path)
