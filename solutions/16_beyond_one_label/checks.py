@@ -183,6 +183,15 @@ def ious(found, true, classes, ignore):
     }
 
 
+def by_hint(rules):
+    """(right answers, {hint: [answers by a mistake]}), each with one number a case."""
+    columns = {
+        hint: [np.array(c) for c in zip(*(r[hint] for r in rules), strict=True)]
+        for hint in rules[0]
+    }
+    return columns.pop("right")[0], columns
+
+
 def check_mean_iou(learner, rng):
     """Different classes by picture, an absent and an invented one, ignored pixels."""
     while True:
@@ -197,14 +206,7 @@ def check_mean_iou(learner, rng):
             true[0, 0, 0] = 0
             cases.append((found, true, classes, ignore))
         rules = [ious(*case) for case in cases]
-        right = np.array([rule.pop("right")[0] for rule in rules])
-        wrong = {
-            hint: [
-                np.array(column)
-                for column in zip(*(r[hint] for r in rules), strict=True)
-            ]
-            for hint in rules[0]
-        }
+        right, wrong = by_hint(rules)
         if differing(right, wrong):
             break
     found = learner.run(
@@ -254,14 +256,7 @@ def check_recall_at_k(learner, rng):
             labels[:3] = 3 * groups + np.arange(3)  # alone
             cases.append((Z, labels, k))
         rules = [recalls(*case) for case in cases]
-        right = np.array([rule.pop("right")[0] for rule in rules])
-        wrong = {
-            hint: [
-                np.array(column)
-                for column in zip(*(r[hint] for r in rules), strict=True)
-            ]
-            for hint in rules[0]
-        }
+        right, wrong = by_hint(rules)
         if differing(right, wrong):
             break
     found = learner.run(
