@@ -10,6 +10,8 @@ is `course train` with ``task: anomaly``.  Roth et al. 2022.
 """
 
 import dataclasses
+import hashlib
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from course_lib.errors import CourseError
 from course_lib.jobs import anomaly_configuration, anomaly_report
 from course_lib.jobs.anomaly_configuration import AnomalyConfig
 from course_lib.jobs.anomaly_model import AnomalyModel
+from course_lib.jobs.storage import JobFolder
 from course_lib.methods import patch_memory
 from course_lib.methods.patch_memory import PatchMemory
 from course_lib.models import features, zoo
@@ -84,19 +87,20 @@ def run(
     began = time.perf_counter()
     if isinstance(config, Mapping):
         config = anomaly_configuration.from_dict(config)
-    _check_folder(out, again)
     reader = image_files.Reader(
         config.image_size,
         skip_unreadable=skip_unreadable,
         value_range=config.value_range,
         option="--skip-unreadable",
     )
-    names, images, notes = read(Path(data), reader, "normal")
+    names, images, notes = normal = read(Path(data), reader, "normal")
     odd = (
         read(Path(config.defective), reader, "defective") if config.defective else None
     )
+    folder = JobFolder(out, _key(config, normal, odd), again)
     parts = _split(images, config)
     _check_enough(parts, config)
+    folder.begin()
     backbone = zoo.load(config.model)
     stages = _stages(backbone, config)
     P = patch_memory.patches(backbone, images[parts["memory"]], stages)
@@ -113,12 +117,13 @@ def run(
     return result, model
 
 
-def _check_folder(out, again) -> None:
-    if out is not None and (Path(out) / "result.json").exists() and not again:
-        raise CourseError(
-            f"{out} holds another job.\nExpected: a new folder.\nDo: name another one "
-            "with --out, or replace the old job with --again."
-        )
+def _key(config, *folders) -> str:
+    """sha256 of the configuration and of the names and pictures of all folders."""
+    found = hashlib.sha256(json.dumps(config.to_dict()).encode())
+    for names, images, _ in filter(None, folders):
+        found.update(json.dumps(names).encode())
+        found.update(images.tobytes())
+    return found.hexdigest()
 
 
 def read(path: Path, reader, what: str) -> tuple[list[str], np.ndarray, list[str]]:

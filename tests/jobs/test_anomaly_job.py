@@ -12,7 +12,12 @@ from PIL import Image
 
 from course_lib.course import cli
 from course_lib.errors import CourseError
-from course_lib.jobs import anomaly_configuration, anomaly_job, anomaly_model
+from course_lib.jobs import (
+    anomaly_configuration,
+    anomaly_job,
+    anomaly_model,
+    storage,
+)
 
 MODEL = "bundled/resnet10-patterns"
 SETTINGS = {"task": "anomaly", "model": MODEL, "image_size": 64, "false_alarms": 0.1}
@@ -81,6 +86,13 @@ def test_a_job_is_replaced_only_when_asked_to(job, capsys):
     typed = ["train", "--task", "anomaly", "--data", str(job / "good")]
     assert cli.main([*typed, "--out", str(job / "out")]) == 1
     assert "another job" in capsys.readouterr().err
+
+
+def test_what_an_interrupted_job_of_another_kind_left_is_not_replaced(job, tmp_path):
+    storage.JobFolder(tmp_path, "of a job on other data", False).begin()
+    with pytest.raises(CourseError, match="another job"):
+        anomaly_job.run(SETTINGS, job / "good", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
 def test_the_same_twice_and_nothing_is_written_without_a_folder(job):
