@@ -18,7 +18,6 @@ from course_lib import memory
 from course_lib.analysis import statistics, usage
 from course_lib.datasets import reports
 from course_lib.lessons import lesson10_reports as runs
-from course_lib.lessons.lesson10_reports import release
 from course_lib.memory import Options, large_models
 from course_lib.models import language_models, quantization
 from course_lib.show import memory_bars, plots, widgets
@@ -80,11 +79,11 @@ def show_levels(levels, used, outermost):
     axes[0].plot(at, norm.pdf(at * outermost), color=plots.COLOURS[0])
     heights = norm.pdf(levels * outermost)
     axes[0].vlines(levels, 0, heights, color=plots.COLOURS[1], lw=1.2)
-    axes[0].set(title="levels are close where weights are many", xlabel="level")
+    axes[0].set(title="Levels are close where weights are many", xlabel="level")
     axes[0].set(ylabel="normal density", ylim=(0, 0.42))
     axes[1].bar(range(16), used, color=plots.BAR)
     axes[1].axhline(1 / 16, color=plots.COLOURS[1], ls="--")
-    axes[1].set(title="but the outer ones are used least", xlabel="code")
+    axes[1].set(title="The outer ones are used least", xlabel="code")
     axes[1].set(ylabel="share of the weights")
     axes[1].set_xticks(range(0, 16, 3))
     axes[1].annotate("equal use", (12.3, 1 / 16), (0, 3), textcoords="offset points")
@@ -109,37 +108,6 @@ def damage(size, name):
     x, stored, _ = with_outlier(size, name)
     lost = (stored - x)[1:].norm() / x[1:].norm()
     return lost.item(), (stored[1:] == 0).float().mean().item()
-
-
-def _outlier_picture(name, size):
-    x, stored, a = with_outlier(size, name)
-    lost, zero = damage(size, name)
-    fig, (top, bottom) = plots.new(width=7.4, height=3.4, rows=2)
-    top.vlines(quantization.LEVELS[name] * a, 0, 1, color=plots.COLOURS[1], lw=1.2)
-    top.plot(x, np.full(64, 0.5), "o", color=plots.COLOURS[0], ms=4, alpha=0.6)
-    top.set(yticks=[], xlim=(-1.05 * a, 1.05 * a))
-    top.set_title(f"{name.upper()}: 16 levels (lines) over the block's weights (dots)")
-    bottom.axhline(0, color="#333333", lw=0.8)
-    bottom.plot(x, stored - x, "o", color=plots.COLOURS[0], ms=4)
-    bottom.set(xlabel="weight, standard deviations", ylabel="stored - weight")
-    bottom.set(xlim=(-1.05 * a, 1.05 * a), ylim=(-2.4, 2.4))
-    bottom.set_title(f"error of the others {lost:.0%}; {zero:.0%} of them become zero")
-    return fig
-
-
-def explore_outlier():
-    """One weight of a block is moved outwards; what happens to the others."""
-    widgets.explore(
-        _outlier_picture,
-        dict(
-            name=widgets.choice("format", FOUR_BITS),
-            size=widgets.slider("outlier, standard deviations", 8, 2, 32, 1),
-        ),
-        alt=lambda name, size: (
-            f"The sixteen {name} levels of a block with an outlier of {size:g} "
-            "standard deviations over its 64 weights; below, each weight's error."
-        ),
-    )
 
 
 # -- what four bits cost ----------------------------------------------------------
@@ -218,7 +186,7 @@ def show_rises(found):
     ax.set_xticks(range(len(names)), [name.replace(", ", ",\n", 1) for name in names])
     ax.set(ylabel="rise of the loss, nats a token")
     cost = found["NF4", "all"].mean
-    ax.set_title(f"16 bits cost nothing; four bits {cost:.2f} nats a token")
+    ax.set_title(f"A second rounding, to NF4, costs {cost:.2f} nats a token")
     plots.clear_legend(ax)
     plots.show(
         fig,
@@ -230,27 +198,6 @@ def show_rises(found):
 
 
 # -- training ---------------------------------------------------------------------
-
-
-def silent_adapters(model, row):
-    """How many adapters get no gradient from one conversation, and of how many."""
-    given = {key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}
-    model.train()(**given).loss.backward()
-    found = [p.grad for name, p in model.named_parameters() if "lora_B" in name]
-    model.zero_grad(set_to_none=True)
-    return sum(grad is None or not grad.any() for grad in found), len(found)
-
-
-def as_the_library_comes():
-    """QLoRA without the course's guard, evaluated once: (model, tokenizer)."""
-    model, tokenizer = runs.start("qlora", seed=0)
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = True
-    ids = torch.tensor([runs.chat(tokenizer, "One ticket.")["input_ids"]])
-    with torch.no_grad():
-        model.eval()(input_ids=ids)
-    return model, tokenizer
 
 
 def checkpointed_step(model, checkpointing, batch=1, length=128):
@@ -270,22 +217,11 @@ def checkpointed_step(model, checkpointing, batch=1, length=128):
     return kept, torch.cat(learned)
 
 
-def show_training(losses):
-    """The loss of each update of the live run."""
-    fig, ax = plots.new(height=2.8)
-    ax.plot(range(1, len(losses) + 1), losses, color=plots.COLOURS[0])
-    ax.set(xlabel="update", ylabel="loss, nats a token", yscale="log")
-    ax.set_yticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
-    ax.minorticks_off()
-    ax.set_title(f"the loss falls from {losses[0]:.1f} to {np.mean(losses[-5:]):.2f}")
-    plots.show(fig, alt=f"Training loss of QLoRA over {len(losses)} updates, falling.")
-
-
 def unread(wanted):
     """Scores of two kinds of reports that never read their ticket.
 
-    commonest: the most frequent value of each field in the training reports.  another:
-    the report of a training ticket drawn at random.
+    The most frequent value of each field in the training reports, and the report of a
+    training ticket drawn at random.
     """
     known = [str(report) for report in runs.tickets("train").metadata["report"]]
     facts = [reports.parse(report) for report in known]
@@ -295,8 +231,8 @@ def unread(wanted):
         commonest[field] = max(set(values), key=lambda v: (values.count(v), v))
     drawn = np.random.default_rng(0).permutation(len(known))[: len(wanted)]
     guesses = {
-        "commonest": [reports.report(commonest)] * len(wanted),
-        "another": [known[i] for i in drawn],
+        "commonest values": [reports.report(commonest)] * len(wanted),
+        "report of another ticket": [known[i] for i in drawn],
     }
     return {name: reports.score(guess, wanted) for name, guess in guesses.items()}
 
@@ -313,7 +249,7 @@ def served_wrong(model, tokenizer, data):
         "no end of the turn": (right, "left", [0]),
     }
     found = {}
-    release()
+    runs.release()
     with language_models.expanded(model):
         for name, (starts, side, ends) in ways.items():
             written = _answered(model, tokenizer, starts, side, ends)
@@ -377,29 +313,42 @@ def rate_table(rates):
 
 
 def show_seeds(grid):
-    """QLoRA's right fields by seed, and its right defects by kind of ticket."""
-    fig, axes = plots.new(width=7.6, height=3.2, columns=2)
-    qlora = method_rows(grid, "qlora")
+    """Right fields by method and seed, and right defects by kind of ticket."""
+    fig, axes = plots.new(width=7.6, height=3.4, columns=2)
     kinds = {"defect_familiar": "known words", "defect_new": "new words or author"}
     kinds |= {"defect_alone": "no other defect", "defect_denied": "others denied"}
     fields = {name: name for name in ("format", *FIELDS, "exact")}
     means = []
     for ax, names in zip(axes, (fields, kinds)):
-        for i, key in enumerate(names):
-            shares = 100 * qlora.values(key)
-            ax.plot(shares, np.full(len(shares), i), "o", color=plots.COLOURS[0])
-            ax.vlines(shares.mean(), i - 0.3, i + 0.3, color="#333333")
-            means.append(f"{names[key]} {shares.mean():.0f} %")
+        for i, method in enumerate(NAMES):
+            rows = method_rows(grid, method)
+            label = f"{NAMES[method]}, {len(rows)} seed{'s' * (len(rows) > 1)}"
+            for at, key in enumerate(names):
+                shares = 100 * rows.values(key)
+                place = at + 0.36 * (i - 0.5)
+                ax.plot(
+                    shares,
+                    np.full(len(shares), place),
+                    plots.MARKERS[i],
+                    color=plots.COLOURS[i],
+                    ms=5,
+                    alpha=0.7,
+                    label=label if at == 0 else None,
+                )
+                ax.vlines(shares.mean(), place - 0.16, place + 0.16, color="#333333")
+                means.append(f"{NAMES[method]} {names[key]} {shares.mean():.0f} %")
         ax.set_yticks(range(len(names)), list(names.values()))
         ax.invert_yaxis()
         ax.set(xlim=(0, 104))
-    exact = 100 * qlora.values("exact").mean()
-    axes[0].set(xlabel="right, % of 100 reports", title=f"{exact:.0f} % are exact")
-    axes[1].set(xlabel="right defects, %", title="new words stay behind")
+    exact = [100 * method_rows(grid, m).values("exact").mean() for m in NAMES]
+    axes[0].set(xlabel="right, % of 100 reports")
+    axes[0].set_title(f"QLoRA writes {exact[0]:.0f} % exactly, LoRA {exact[1]:.0f} %")
+    axes[0].legend(loc="lower left", fontsize="small")
+    axes[1].set(xlabel="right defects, %", title="New words stay behind")
     plots.show(
         fig,
-        alt="Each seed of QLoRA after 120 updates, share of reports that are right in "
-        f"means: {', '.join(means)}.",
+        alt="Each seed after 120 updates, share of reports that are right in means: "
+        f"{', '.join(means)}.",
     )
 
 
@@ -422,24 +371,60 @@ def merge_table(grid):
 
 
 def show_kept(size, kept):
-    """The share of an update that four bits keep, by its size beside the weights."""
+    """The share of an update that four bits keep, by its size beside the weights.
+
+    kept: {"rounded": shares where it is added to the rounded weights, "original"}.
+    """
+    labels = dict(rounded="added to the rounded weights, as peft does")
+    labels |= dict(original="added to the original weights")
     fig, ax = plots.new(height=3.0)
-    ax.plot(100 * size, 100 * kept, "o-", color=plots.COLOURS[0])
+    for i, (name, shares) in enumerate(kept.items()):
+        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
+        ax.plot(100 * size, 100 * np.array(shares), label=labels[name], **look)
     ax.axhline(100, color="#333333", ls=":", lw=0.8)
     ax.set(xlabel="size of the update, % of the weights' norm", xscale="log")
-    ax.set(ylabel="kept after the merge, %", ylim=(-5, 119))
+    ax.set(ylabel="kept in four bits, %")
     ticks = [1, 3, 10, 30]
     ax.set_xticks(ticks, [str(tick) for tick in ticks])
     ax.minorticks_off()
-    ax.set_title(f"of an update of {100 * size[0]:.1f} % the merge keeps {kept[0]:.0%}")
+    least = kept["rounded"][0]
+    ax.set_title(f"Of an update of {size[0]:.0%} peft's merge keeps {least:.0%}")
+    ax.legend(loc="center right", fontsize="small")
     plots.show(
         fig,
         alt="Share of an update that is kept when it is merged into four bits, by its "
-        "size: " + ", ".join(f"{100 * s:.1f} % {k:.0%}" for s, k in zip(size, kept)),
+        "size: "
+        + "; ".join(
+            f"{labels[name]} "
+            + ", ".join(f"{s:.0%} {k:.0%}" for s, k in zip(size, shares))
+            for name, shares in kept.items()
+        ),
     )
 
 
 # -- memory -----------------------------------------------------------------------
+
+
+def planned_and_measured(name, options, stored, kept, kept_with_checkpoints):
+    """A table in MB: what the planner says of a model, and what was measured.
+
+    stored: bytes by `memory.measured`.  kept: bytes for the backward pass, which are
+    the activations and the logits' logarithms in 32 bits.
+    Raises AssertionError where they differ by more than 3 %.
+    """
+    found = {}
+    for part in ("quantised", "constants", "weights"):
+        plan = memory.plan(language_models.folder(name), options)
+        found[memory.PARTS[part]] = plan.parts[part], stored[part]
+    logits = 4 * options.batch * options.sequence * plan.model.vocabulary
+    for checkpointing, bytes_ in ((False, kept), (True, kept_with_checkpoints)):
+        one = replace(options, checkpointing=checkpointing)
+        plan = memory.plan(language_models.folder(name), one)
+        label = f"kept for the backward pass, {('no ', '')[checkpointing]}checkpoints"
+        found[label] = plan.parts["activations"] + logits, bytes_
+    table = pd.DataFrame.from_dict(found, orient="index", columns=["plan", "measured"])
+    assert (table["measured"] / table["plan"] - 1).abs().max() < 0.03
+    return (table / 1e6).round(1).add_suffix(", MB")
 
 
 def longest_sequences(gb=24):
