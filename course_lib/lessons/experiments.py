@@ -31,6 +31,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson06_real,
     lesson07,
     lesson08,
+    lesson08_opinions,
     lesson09,
     lesson10_reports,
     lesson11,

@@ -1,13 +1,19 @@
-"""The real world of lesson 08: MiniLM learns what film reviews think.
+"""The real world of lessons 08 and 09: MiniLM learns what film reviews think.
 
 Sentences of at most 20 tokens, negative or positive (`datasets.opinions`, films).  A
 run sees 400 sentences of each class once: 50 updates of 16, about one length a batch.
 Labels are drawn anew for each seed, and so are the 400 test sentences.
 
 Every method starts from the same head, a logistic regression on frozen features, which
-goes on learning at a rate of its own.  So a difference to the frozen encoder is what
-its change adds.  AdamW without weight decay, warm-up over 10 % and linear decay; the
-last weights are scored.
+goes on learning at a rate of its own.  So a difference to "probe" is what the encoder's
+change adds.  AdamW without weight decay, warm-up over 10 % and linear decay; the last
+weights are scored.  Rates are a factor of about three apart; the lowest validation loss
+chooses one for each method (five seeds for full and LoRA, the first for the others),
+and rates are added until it lies inside those tried.
+
+What MiniLM could do before is kept as well.  It puts sentences of one meaning side by
+side, so ``source`` asks for product reviews: of 200 sentences, how many have their
+nearest neighbour in the same review?
 """
 
 from functools import lru_cache
@@ -18,13 +24,20 @@ from scipy.special import log_softmax
 
 from course_lib import datasets
 from course_lib.lessons import opinions_world, results
+from course_lib.lessons.results import experiment
+from course_lib.methods import lora, peft_family
 from course_lib.models import features, text, zoo
 from course_lib.training import hf_trainer
 
+FILES = ("assets/opinions", "near_duplicates.npz")
 LONGEST = 20  # tokens
 LABELS, TESTED = 400, 200  # of each class
 STEPS = 50  # one pass
+SOURCE = 200  # sentences of product reviews
 HEAD_RATE = 1e-3
+ALPHA = 16.0
+PLUS = 16.0  # LoRA+: rate of B over that of A
+SHORTER = 0.08  # of a short cell: four updates
 PENALTIES = tuple(10.0**k for k in range(-4, 2))  # C of the logistic regression
 
 
@@ -58,6 +71,18 @@ def labelled(seed):
 def tested(seed):
     """The test sentences of a seed."""
     return short("test")[0].subset(rows("test", TESTED, seed))
+
+
+@lru_cache(maxsize=1)
+def reviews():
+    """SOURCE sentences of whole product reviews, and the review of each."""
+    data = datasets.load("opinions/products", "test")
+    review = np.array([name.partition("_")[0] for name in data.metadata["id"]])
+    at: list[int] = []
+    for one in np.random.default_rng(0).permutation(np.unique(review)):
+        at += np.flatnonzero(review == one).tolist()
+    at = at[:SOURCE]
+    return data.subset(np.array(at)), review[at]
 
 
 # -- a run ----------------------------------------------------------------------------
@@ -97,13 +122,19 @@ def started(seed):
     return backbone
 
 
-def groups(backbone, lr):
-    """Parameter groups: what learns at the rate lr, and the head at its own."""
-    found = {lr: [], HEAD_RATE: []}
+def groups(backbone, lr, plus=1.0):
+    """Parameter groups: the head has its own rate, B ``plus`` times the others'."""
+    found = {"head.": [HEAD_RATE, []], ".B": [plus * lr, []], "": [lr, []]}
     for name, parameter in backbone.model.named_parameters():
         if parameter.requires_grad:
-            found[HEAD_RATE if name.startswith("head.") else lr].append(parameter)
-    return [dict(params=p, lr=rate, weight_decay=0.0) for rate, p in found.items() if p]
+            kinds = (name.startswith("head."), name.endswith(".B"), True)
+            kind = list(found)[kinds.index(True)]
+            found[kind][1].append(parameter)
+    return [
+        dict(params=params, lr=rate, weight_decay=0.0)
+        for rate, params in found.values()
+        if params
+    ]
 
 
 def tuned(backbone, seed, parameter_groups, fraction=1.0):
@@ -135,3 +166,169 @@ def scored(backbone, seed, fraction=1.0):
         found = loss_and_accuracy(text.predict(backbone, data.texts), data.labels)
         numbers[f"{prefix}loss"], numbers[f"{prefix}accuracy"] = found
     return numbers
+
+
+def cosines(backbone):
+    """Cosines (SOURCE, SOURCE) between the sentences of product reviews."""
+    vectors = features.extract(backbone, reviews()[0].texts)
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors @ vectors.T
+
+
+@lru_cache(maxsize=1)
+def original_cosines():
+    """Those of MiniLM as it came."""
+    return cosines(zoo.load("minilm"))
+
+
+def remembered(backbone):
+    """What is left of MiniLM's own skill.
+
+    ``source``: share of sentences whose nearest neighbour is of the same review.
+    ``similarity``: correlation of the cosines of all pairs with the original ones.
+    """
+    now, review = cosines(backbone), reviews()[1]
+    pairs = np.triu_indices(SOURCE, 1)
+    same = np.corrcoef(now[pairs], original_cosines()[pairs])[0, 1]
+    np.fill_diagonal(now, -np.inf)
+    return {
+        "source": (review[now.argmax(1)] == review).mean(),
+        "similarity": same,
+    }
+
+
+ENERGY = (1, 8, 64)  # ranks
+
+
+def spectrum(start, end, names):
+    """Share of the squared singular values of the update up to each rank, a mean."""
+    shares = []
+    for name in names:
+        squared = torch.linalg.svdvals(end[name] - start[name]).square()
+        shares.append(squared.cumsum(0) / squared.sum())
+    mean = torch.stack(shares).mean(0)  # (384,)
+    return {f"energy_{r}": float(mean[r - 1]) for r in ENERGY}
+
+
+# -- the grid of lesson 08 ------------------------------------------------------------
+
+KINDS = {  # LoRA: rank, where, and what else
+    "lora": dict(r=8),
+    "rank 4": dict(r=4),
+    "rank 64": dict(r=64),
+    "attention": dict(r=18, targets=("query", "key", "value", "project")),  # as many
+    "pissa": dict(r=8, factors=lora.pissa_factors),
+    "olora": dict(r=8, factors=lora.olora_factors),
+    "rslora": dict(r=64, rank_stabilised=True),
+    "lora+": dict(r=8, plus=PLUS),
+}
+SWEPT = {  # rates compared over all five seeds
+    "full": (3e-5, 1e-4, 3e-4, 1e-3),
+    "lora": (3e-4, 1e-3, 3e-3, 1e-2),
+}
+TRIED: dict[str, tuple] = {}  # rates compared with the first seed
+CHOSEN: dict[str, float] = {}  # of these, by validation loss; they run with all seeds
+ALL_SEEDS = range(5)
+
+
+def tuning_cells(swept, tried, chosen):
+    """Rates of `swept` with every seed; of `tried` with the first, then the chosen."""
+    cells = []
+    for seed in ALL_SEEDS:
+        for method, rates in swept.items():
+            cells += [dict(method=method, lr=lr, seed=seed) for lr in rates]
+    for seed in ALL_SEEDS:
+        for method, rates in tried.items():
+            if seed:
+                rates = (chosen[method],) if method in chosen else ()
+            cells += [dict(method=method, lr=lr, seed=seed) for lr in rates]
+    return cells
+
+
+def lora_cells():
+    """The frozen encoder, then each method at its rates."""
+    probes = [dict(method="probe", lr=0.0, seed=seed) for seed in ALL_SEEDS]
+    return probes + tuning_cells(SWEPT, TRIED, CHOSEN)
+
+
+def put(backbone, method, seed):
+    """Full fine-tuning, or one kind of LoRA; the head learns too."""
+    if method == "full":
+        return peft_family.full(backbone)
+    kind = dict(KINDS[method])
+    targets, factors = kind.pop("targets", peft_family.LINEAR), kind.pop("factors", 0)
+    kind.pop("plus", None)
+    names = peft_family.linear_layers(backbone, targets)
+    lora.inject(backbone, names, alpha=ALPHA, train=backbone.heads, seed=seed, **kind)
+    return lora.restart(backbone, factors) if factors else backbone
+
+
+@experiment(
+    "opinions_lora",
+    grid=lora_cells(),
+    sample=[dict(method="lora", lr=1e-3, seed=0)],
+    short=[
+        dict(method=method, lr=lr, seed=0, fraction=SHORTER)
+        for method, lr in (("full", 1e-4), ("lora", 1e-3))
+    ],
+    tolerance={
+        "accuracy": 0.02,
+        "val_accuracy": 0.02,
+        "loss": 0.02,
+        "val_loss": 0.02,
+        "source": 0.02,
+        "similarity": 0.01,
+    },
+    data=FILES,
+)
+def opinions_lora(method, lr, seed, fraction=1.0):
+    """One method on short film reviews: what it gains there, and what it forgets."""
+    backbone = started(seed)
+    if method == "probe":
+        return scored(backbone, seed, fraction) | remembered(backbone)
+    put(backbone, method, seed)
+    start = {k: v.clone() for k, v in backbone.model.state_dict().items()}
+    plus = KINDS.get(method, {}).get("plus", 1.0)
+    tuned(backbone, seed, groups(backbone, lr, plus), fraction)
+    numbers = scored(backbone, seed, fraction) | remembered(backbone)
+    if method == "full":
+        names = [f"{name}.weight" for name in peft_family.linear_layers(backbone)]
+        names = names if fraction == 1 else names[:6]
+        numbers |= spectrum(start, backbone.model.state_dict(), names)
+    learning = peft_family.trained_state(backbone).values()
+    return numbers | {"trainable": sum(value.numel() for value in learning)}
+
+
+# -- what lessons read ----------------------------------------------------------------
+
+
+def compared():
+    """The rows of full fine-tuning and LoRA at every rate."""
+    return results.load("opinions_lora").select(method=list(SWEPT))
+
+
+def best(method, grid="opinions_lora"):
+    """The rows of a method, one a seed, at the rate of the lowest validation loss."""
+    return results.load(grid).best(by="val_loss", lowest=True, method=method)
+
+
+def best_rates(method):
+    """The rate of the lowest validation loss of each seed, (5,)."""
+    found = []
+    for seed in ALL_SEEDS:
+        rows = results.load("opinions_lora").select(method=method, seed=seed)
+        found.append(min(rows, key=lambda row: row["val_loss"])["lr"])
+    return np.array(found)
+
+
+def fitted_rate(method):
+    """The minimum of a parabola through log rate and mean validation loss.
+
+    Through the best rate and its two neighbours.
+    """
+    rows = results.load("opinions_lora").select(method=method, seed=ALL_SEEDS)
+    rates, lines = rows.curves("val_loss", x="lr", series="method")
+    loss, x = lines[method].mean(0), np.log(rates)
+    at = int(np.clip(loss.argmin(), 1, len(rates) - 2))
+    a, b, _ = np.polyfit(x[at - 1 : at + 2], loss[at - 1 : at + 2], 2)
+    return float(np.exp(-b / (2 * a)))
