@@ -212,55 +212,35 @@ def spectrum(start, end, names):
 
 # -- the grid of lesson 08 ------------------------------------------------------------
 
-KINDS = {  # LoRA: rank, where, and what else
-    "lora": dict(r=8),
-    "rank 4": dict(r=4),
-    "rank 64": dict(r=64),
-    "attention": dict(r=18, targets=("query", "key", "value", "project")),  # as many
-    "pissa": dict(r=8, factors=lora.pissa_factors),
-    "olora": dict(r=8, factors=lora.olora_factors),
-    "rslora": dict(r=64, rank_stabilised=True),
-    "lora+": dict(r=8, plus=PLUS),
-}
+KINDS = {"lora": dict(r=8)}  # beside every linear layer
 SWEPT = {  # rates compared over all five seeds
-    "full": (3e-5, 1e-4, 3e-4, 1e-3),
+    "full": (1e-4, 3e-4, 1e-3),
     "lora": (3e-4, 1e-3, 3e-3, 1e-2),
 }
-TRIED: dict[str, tuple] = {}  # rates compared with the first seed
-CHOSEN: dict[str, float] = {}  # of these, by validation loss; they run with all seeds
+LOWER, LOWER_SEEDS = 3e-5, (0, 1, 3)  # of full fine-tuning: is its best rate lower?
 ALL_SEEDS = range(5)
-
-
-def tuning_cells(swept, tried, chosen):
-    """Rates of `swept` with every seed; of `tried` with the first, then the chosen."""
-    cells = []
-    for seed in ALL_SEEDS:
-        for method, rates in swept.items():
-            cells += [dict(method=method, lr=lr, seed=seed) for lr in rates]
-    for seed in ALL_SEEDS:
-        for method, rates in tried.items():
-            if seed:
-                rates = (chosen[method],) if method in chosen else ()
-            cells += [dict(method=method, lr=lr, seed=seed) for lr in rates]
-    return cells
 
 
 def lora_cells():
     """The frozen encoder, then each method at its rates."""
-    probes = [dict(method="probe", lr=0.0, seed=seed) for seed in ALL_SEEDS]
-    return probes + tuning_cells(SWEPT, TRIED, CHOSEN)
+    ways = [("probe", 0.0, ALL_SEEDS)]
+    for method, rates in SWEPT.items():
+        ways += [(method, lr, ALL_SEEDS) for lr in rates]
+    ways.append(("full", LOWER, LOWER_SEEDS))
+    return [
+        dict(method=method, lr=lr, seed=seed)
+        for method, lr, seeds in ways
+        for seed in seeds
+    ]
 
 
 def put(backbone, method, seed):
-    """Full fine-tuning, or one kind of LoRA; the head learns too."""
+    """Full fine-tuning, or LoRA beside every linear layer; the head learns too."""
     if method == "full":
         return peft_family.full(backbone)
-    kind = dict(KINDS[method])
-    targets, factors = kind.pop("targets", peft_family.LINEAR), kind.pop("factors", 0)
-    kind.pop("plus", None)
-    names = peft_family.linear_layers(backbone, targets)
-    lora.inject(backbone, names, alpha=ALPHA, train=backbone.heads, seed=seed, **kind)
-    return lora.restart(backbone, factors) if factors else backbone
+    names = peft_family.linear_layers(backbone)
+    options = dict(alpha=ALPHA, train=backbone.heads, seed=seed)
+    return lora.inject(backbone, names, **KINDS[method], **options)
 
 
 @experiment(
@@ -302,33 +282,37 @@ def opinions_lora(method, lr, seed, fraction=1.0):
 # -- what lessons read ----------------------------------------------------------------
 
 
+def swept(method):
+    """The rows of a method at the rates that all five seeds compared."""
+    rows = results.load("opinions_lora").select(method=method)
+    return rows.select(lr=SWEPT[method]) if method in SWEPT else rows
+
+
 def compared():
-    """The rows of full fine-tuning and LoRA at every rate."""
-    return results.load("opinions_lora").select(method=list(SWEPT))
+    """The rows of full fine-tuning and LoRA at these rates."""
+    return swept("full") + swept("lora")
 
 
-def best(method, grid="opinions_lora"):
-    """The rows of a method, one a seed, at the rate of the lowest validation loss."""
-    return results.load(grid).best(by="val_loss", lowest=True, method=method)
+def best(method):
+    """The rows of a method, one a seed, at the rate of the lowest validation loss.
+
+    That is the lowest mean over all five seeds.
+    """
+    rows = swept(method)
+    rates = sorted({row["lr"] for row in rows})
+    lr = min(rates, key=lambda lr: rows.values("val_loss", lr=lr).mean())
+    return rows.select(lr=lr)
+
+
+def lower():
+    """The rows of full fine-tuning at a rate below these, three seeds."""
+    return results.load("opinions_lora").select(method="full", lr=LOWER)
 
 
 def best_rates(method):
     """The rate of the lowest validation loss of each seed, (5,)."""
     found = []
     for seed in ALL_SEEDS:
-        rows = results.load("opinions_lora").select(method=method, seed=seed)
+        rows = swept(method).select(seed=seed)
         found.append(min(rows, key=lambda row: row["val_loss"])["lr"])
     return np.array(found)
-
-
-def fitted_rate(method):
-    """The minimum of a parabola through log rate and mean validation loss.
-
-    Through the best rate and its two neighbours.
-    """
-    rows = results.load("opinions_lora").select(method=method, seed=ALL_SEEDS)
-    rates, lines = rows.curves("val_loss", x="lr", series="method")
-    loss, x = lines[method].mean(0), np.log(rates)
-    at = int(np.clip(loss.argmin(), 1, len(rates) - 2))
-    a, b, _ = np.polyfit(x[at - 1 : at + 2], loss[at - 1 : at + 2], 2)
-    return float(np.exp(-b / (2 * a)))
