@@ -369,3 +369,25 @@ def explore_cut(accuracy_at, shown, n):
         )
 
     widgets.explore(draw, controls, alt=alt)
+
+
+def show_rates(grid, methods):
+    """Validation loss by rate, {label: method}; the title compares the best rates."""
+    fig, ax = plots.new(height=3.6)
+    lowest = []
+    for i, (label, method) in enumerate(methods.items()):
+        rates, lines = grid.select(method=method).curves("val_loss", "lr", "method")
+        mean, spread = lines[method].mean(0), lines[method]
+        colour = plots.COLOURS[i]
+        ax.plot(rates, mean, marker=plots.MARKERS[i], color=colour, label=label)
+        band = dict(color=colour, alpha=0.18, linewidth=0)
+        ax.fill_between(rates, spread.min(0), spread.max(0), **band)
+        lowest.append(rates[mean.argmin()])
+    ax.set(xscale="log", xlabel="learning rate", ylabel="validation loss (nats)")
+    names = list(methods)
+    times = lowest[1] / lowest[0]
+    ax.set_title(f"{names[1]}'s best rate is {times:.0f} times that of {names[0]}")
+    note = f"mean and range of {len(spread)} seeds"
+    plots.clear_legend(ax, title=note, title_fontsize="small")
+    alt = f"Validation loss against learning rate for {names[0]} and {names[1]}, with "
+    plots.show(fig, alt=alt + f"the range over {len(spread)} seeds.")

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModel
 
 from course_lib.analysis import statistics, usage
+from course_lib.lessons import lesson08_opinions as opinions
 from course_lib.lessons import results
 from course_lib.lessons.lesson08 import ALL, LABELS, METHODS, cells, put
 from course_lib.lessons.protocol import FILES, labelled, scored, train
@@ -202,3 +203,30 @@ def show_rates(rows, methods):
     plots.clear_legend(ax)
     alt = "Validation accuracy on tickets against the learning rate for "
     plots.show(fig, alt=alt + f"{', '.join(methods)}, one seed; chosen rates ringed.")
+
+
+def show_real(grid):
+    """What is left of the source task against the accuracy on film reviews, by rate."""
+    fig, ax = plots.new(height=3.8)
+    for i, (label, method) in enumerate({"full": "full", "LoRA": "lora"}.items()):
+        points = {}
+        for number in ("accuracy", "source"):
+            rates, lines = grid.select(method=method).curves(number, "lr", "method")
+            points[number] = 100 * lines[method].mean(0)
+        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], ls=plots.DASHES[i])
+        ax.plot(points["accuracy"], points["source"], label=label, **look)
+        for rate, x, y in zip(rates, *points.values()):
+            where = dict(textcoords="offset points", xytext=(5, 4 - 14 * i))
+            ax.annotate(
+                f"{rate:g}", (x, y), color=plots.COLOURS[i], fontsize="small", **where
+            )
+    probe = opinions.best("probe")
+    start = (100 * probe.values(n).mean() for n in ("accuracy", "source"))
+    ax.plot(*start, "k*", markersize=13, label="frozen")
+    kept = 100 * opinions.best("lora").minus(opinions.best("full"), "source").mean
+    ax.set(xlabel="target: balanced test accuracy on film reviews (%)")
+    ax.set(ylabel="source: nearest sentence is\nof the same review (%)")
+    ax.set_title(f"At the best rates LoRA keeps {kept:+.1f} points of the source")
+    plots.clear_legend(ax, title="mean of 5 draws, by rate", title_fontsize="small")
+    alt = "What is left of the source task against the accuracy on film reviews, for "
+    plots.show(fig, alt=alt + "full fine-tuning and LoRA at several rates, and frozen.")
