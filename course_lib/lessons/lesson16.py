@@ -119,7 +119,7 @@ def show_kinds(grid):
         matrix,
         list(rows),
         list(columns),
-        title=f"Mono {mono:.2f}, poly {poly:.2f}",
+        title=f"Patches:\nmono {mono:.2f},\npoly {poly:.2f}",
     )
     plots.show(
         fig,
