@@ -46,11 +46,8 @@ RENEWED_WITH = 20261  # seed of the source pictures that renew the statistics
 # -- ready to be trained ----------------------------------------------------------
 
 
-def from_probe(backbone, train, validation, seed=0):
-    """Trained head in place, BatchNorm frozen: LP-FT of Kumar et al. 2022.  In place.
-
-    BatchNorm keeps its statistics, scale and shift; all else learns.
-    """
+def with_trained_head(backbone, train, validation, seed=0):
+    """The backbone with a head that was trained on its frozen features.  In place."""
     X, V = (features.extract(backbone, data) for data in (train, validation))
     head, _ = training.fit_head(
         X,
@@ -61,11 +58,21 @@ def from_probe(backbone, train, validation, seed=0):
         seed=seed,
     )
     training.attach_head(backbone, head)
+    return backbone
+
+
+def with_frozen_norms(backbone):
+    """BatchNorm keeps its statistics, scale and shift; all else learns.  In place."""
     for layer in backbone.model.modules():
         if isinstance(layer, _BatchNorm):
             layer.requires_grad_(False)
     freezing.freeze_batchnorm(backbone)
     return backbone
+
+
+def from_probe(backbone, train, validation, seed=0):
+    """A trained head and frozen BatchNorm: LP-FT of Kumar et al. 2022.  In place."""
+    return with_frozen_norms(with_trained_head(backbone, train, validation, seed))
 
 
 def nothing_learns(backbone, images, steps, seed):
@@ -211,6 +218,43 @@ def forgetting(strategy, labels, lr, seed, fraction=1.0):
     kept = left(backbone, zoo.load(protocol.BACKBONE), textures)
     learned = {} if lr is None else protocol.scored(backbone, fraction)
     return learned | kept
+
+
+SPLIT_RATE = 3e-4  # fixed before a run: the rate that the stored corners share
+
+
+@experiment(
+    "head_or_norms",
+    grid=[
+        dict(labels=labels, changed=changed, seed=seed)
+        for labels in (25, FEW)
+        for changed in ("head", "norms")
+        for seed in SEEDS
+    ],
+    sample=[dict(labels=25, changed="norms", seed=0)],
+    short=[
+        dict(labels=25, changed=changed, seed=0, fraction=0.03)
+        for changed in ("head", "norms")
+    ],
+    tolerance={"accuracy": 0.04, "val_accuracy": 0.04},
+    models=(protocol.BACKBONE,),
+    data=protocol.FILES,
+)
+def head_or_norms(labels, changed, seed, fraction=1.0):
+    """Fine-tuning of all layers with one of the two things that `from_probe` changes.
+
+    The corners are stored: neither in "layer_rates" (flat), both in "forgetting".
+    """
+    data = protocol.labelled(labels, seed)
+    backbone = protocol.adapted("full", seed)
+    if changed == "head":
+        held = datasets.load(protocol.TARGET, "validation")
+        with_trained_head(backbone, data, held, seed)
+    else:
+        with_frozen_norms(backbone)
+    options = dict(steps=protocol.STEPS[labels], seed=seed, lr=SPLIT_RATE)
+    protocol.train(backbone, data, **options, fraction=fraction)
+    return protocol.scored(backbone, fraction)
 
 
 def solar_tuned(strategy, lr, seed, fraction=1.0):
