@@ -46,8 +46,11 @@ RENEWED_WITH = 20261  # seed of the source pictures that renew the statistics
 # -- ready to be trained ----------------------------------------------------------
 
 
-def with_trained_head(backbone, train, validation, seed=0):
-    """The backbone with a head that was trained on its frozen features.  In place."""
+def from_probe(backbone, train, validation, seed=0):
+    """Trained head in place, BatchNorm frozen: LP-FT of Kumar et al. 2022.  In place.
+
+    BatchNorm keeps its statistics, scale and shift; all else learns.
+    """
     X, V = (features.extract(backbone, data) for data in (train, validation))
     head, _ = training.fit_head(
         X,
@@ -58,21 +61,11 @@ def with_trained_head(backbone, train, validation, seed=0):
         seed=seed,
     )
     training.attach_head(backbone, head)
-    return backbone
-
-
-def with_frozen_norms(backbone):
-    """BatchNorm keeps its statistics, scale and shift; all else learns.  In place."""
     for layer in backbone.model.modules():
         if isinstance(layer, _BatchNorm):
             layer.requires_grad_(False)
     freezing.freeze_batchnorm(backbone)
     return backbone
-
-
-def from_probe(backbone, train, validation, seed=0):
-    """A trained head and frozen BatchNorm: LP-FT of Kumar et al. 2022.  In place."""
-    return with_frozen_norms(with_trained_head(backbone, train, validation, seed))
 
 
 def nothing_learns(backbone, images, steps, seed):
@@ -218,43 +211,6 @@ def forgetting(strategy, labels, lr, seed, fraction=1.0):
     kept = left(backbone, zoo.load(protocol.BACKBONE), textures)
     learned = {} if lr is None else protocol.scored(backbone, fraction)
     return learned | kept
-
-
-SPLIT_RATE = 3e-4  # fixed before a run: the rate that the stored corners share
-
-
-@experiment(
-    "head_or_norms",
-    grid=[
-        dict(labels=labels, changed=changed, seed=seed)
-        for labels in (25, FEW)
-        for changed in ("head", "norms")
-        for seed in SEEDS
-    ],
-    sample=[dict(labels=25, changed="norms", seed=0)],
-    short=[
-        dict(labels=25, changed=changed, seed=0, fraction=0.03)
-        for changed in ("head", "norms")
-    ],
-    tolerance={"accuracy": 0.04, "val_accuracy": 0.04},
-    models=(protocol.BACKBONE,),
-    data=protocol.FILES,
-)
-def head_or_norms(labels, changed, seed, fraction=1.0):
-    """Fine-tuning of all layers with one of the two things that `from_probe` changes.
-
-    The corners are stored: neither in "layer_rates" (flat), both in "forgetting".
-    """
-    data = protocol.labelled(labels, seed)
-    backbone = protocol.adapted("full", seed)
-    if changed == "head":
-        held = datasets.load(protocol.TARGET, "validation")
-        with_trained_head(backbone, data, held, seed)
-    else:
-        with_frozen_norms(backbone)
-    options = dict(steps=protocol.STEPS[labels], seed=seed, lr=SPLIT_RATE)
-    protocol.train(backbone, data, **options, fraction=fraction)
-    return protocol.scored(backbone, fraction)
 
 
 def solar_tuned(strategy, lr, seed, fraction=1.0):
@@ -558,24 +514,33 @@ def show_kept(grid, intact, world, ylabel):
     )
 
 
-def show_words(by_ground, grid):
-    """Bars: words in two wordings beside few labelled pictures."""
+def show_words(by_ground, whole, grid):
+    """Bars: words in two wordings beside few labelled pictures.
+
+    by_ground: accuracy of the six descriptions each alone; whole: of their mean.
+    """
     bars = {f"zero-shot, {wording} words": v for wording, v in by_ground.items()}
     for labels in (25, 100):
         for strategy in ("frozen", "full"):
             values = grid.values("accuracy", strategy=strategy, labels=labels)
             bars[f"{strategy}, {labels} labels"] = values
-    told = ("zero-shot, source words", "full, 25 labels", "frozen, 25 labels")
-    best, few, probe = (bars[name].mean() for name in told)
+    few, probe = bars["full, 25 labels"], bars["frozen, 25 labels"].mean()
     fig = plots.bars_with_spread(
         bars,
         ylabel="test accuracy",
         spread="range",
-        title=f"Words reach {best:.2f}; with 25 labels\n"
-        f"fine-tuning {few:.2f}, a frozen probe {probe:.2f}",
+        title=f"Words reach {whole['source']:.2f}; with 25 labels fine-tuning\n"
+        f"{few.min():.2f} to {few.max():.2f}, a frozen probe {probe:.2f}",
     )
-    fig.axes[0].axvline(0.2, color="#333333", linestyle=":")
-    fig.axes[0].set_xlabel("test accuracy (bar: mean of six backgrounds, or of seeds)")
+    ax = fig.axes[0]
+    for bar, text, accuracy in zip(ax.patches, ax.texts, whole.values()):
+        bar.set_width(accuracy)
+        text.set_text(f"{accuracy:.2f}")
+    ax.axvline(0.2, color="#333333", linestyle=":")
+    ax.set_xlabel(
+        "test accuracy (bar: mean description, or mean of the seeds;\n"
+        "dots: single descriptions, or seeds)"
+    )
     plots.show(
         fig,
         alt="Bars of test accuracy. Zero-shot in two wordings, one dot a background, "
