@@ -37,7 +37,7 @@ MEANING = {  # one colour, one meaning: places in COLOURS of what occurs in many
     "same pretrained start": 2,
     "last_stage": 3,
     "frozen_mlp": 4,
-    "shuffled rows": 6,
+    "shuffled rows": 2,
     "brightness, random": 3,
     "brightness, patterns": 4,
     "brightness, ImageNet": 4,
