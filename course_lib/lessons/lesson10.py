@@ -18,6 +18,7 @@ from course_lib import memory
 from course_lib.analysis import statistics, usage
 from course_lib.datasets import reports
 from course_lib.lessons import lesson10_reports as runs
+from course_lib.lessons.lesson10_reports import release
 from course_lib.memory import Options, large_models
 from course_lib.models import language_models, quantization
 from course_lib.show import memory_bars, plots, widgets
@@ -231,6 +232,27 @@ def show_rises(found):
 # -- training ---------------------------------------------------------------------
 
 
+def silent_adapters(model, row):
+    """How many adapters get no gradient from one conversation, and of how many."""
+    given = {key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}
+    model.train()(**given).loss.backward()
+    found = [p.grad for name, p in model.named_parameters() if "lora_B" in name]
+    model.zero_grad(set_to_none=True)
+    return sum(grad is None or not grad.any() for grad in found), len(found)
+
+
+def as_the_library_comes():
+    """QLoRA without the course's guard, evaluated once: (model, tokenizer)."""
+    model, tokenizer = runs.start("qlora", seed=0)
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = True
+    ids = torch.tensor([runs.chat(tokenizer, "One ticket.")["input_ids"]])
+    with torch.no_grad():
+        model.eval()(input_ids=ids)
+    return model, tokenizer
+
+
 def checkpointed_step(model, checkpointing, batch=1, length=128):
     """(bytes kept for the backward pass, gradient) of a step of adapters."""
     if checkpointing:
@@ -291,7 +313,7 @@ def served_wrong(model, tokenizer, data):
         "no end of the turn": (right, "left", [0]),
     }
     found = {}
-    runs.release()
+    release()
     with language_models.expanded(model):
         for name, (starts, side, ends) in ways.items():
             written = _answered(model, tokenizer, starts, side, ends)

@@ -250,7 +250,7 @@ def merged(tuned, tokenizer, some):
 
 
 def cells():
-    """QLoRA, and LoRA beside 16 bits with as many of its seeds as there was time for."""
+    """QLoRA, and LoRA beside 16 bits with the seeds that there was time for."""
     seeds = {"qlora": SEEDS, "lora": SEEDS[:1]}
     return [
         dict(method=method, seed=seed, steps=STEPS)
