@@ -34,6 +34,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson09,
     lesson10_reports,
     lesson11,
+    lesson12_far,
     lesson12_gains,
     lesson12_planted,
     lesson12_remedies,
