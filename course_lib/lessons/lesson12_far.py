@@ -32,6 +32,7 @@ In the small world the draws, validation and test pictures are those of `decisio
 (lesson 13), whose fine-tuned and scratch networks stand beside it.
 """
 
+import warnings
 from dataclasses import replace
 from functools import lru_cache
 
@@ -40,6 +41,7 @@ import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -161,7 +163,9 @@ def fitted(X, y, seed, held=None):
         known = [m.score(turned.transform(held[0]), held[1]) for m in models]
         return make_pipeline(turned, models[np.argmax(known)]), max(known)
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
-    search = GridSearchCV(model, {"C": CS}, cv=folds).fit(Z, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        search = GridSearchCV(model, {"C": CS}, cv=folds).fit(Z, y)
     return make_pipeline(turned, search.best_estimator_), search.best_score_
 
 
