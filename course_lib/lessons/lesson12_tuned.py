@@ -1,8 +1,12 @@
 """Lesson 12, real world: networks that learn, where ImageNet's features lose and win.
 
-The targets follow from the rule of :mod:`lesson12_far`, by its even seeds: the two
-real ones with the lowest gain of frozen features over random ones, and the two with the
-highest.  The seeds 10 to 14 of these grids took no part in that.
+The cases follow from the rule of :mod:`lesson12_far`, by its even seeds: the two real
+targets with the lowest gain of frozen features over random ones, and for the other side
+the real one with the highest.  One thing was changed when `far_frozen` had been seen,
+and before anything here was run.  With the rule's 20 labels no real target wins by two
+points, so solar cells have 100, where one does; and in place of the second, which wins
+by too little to be an example of it, stand wafer micrographs, drawn ones.  The seeds
+10 to 14 of these grids took no part in that.
 
 A learner with n labels a class has no others to choose by: a third of them validates.
 `far_signs` trains what lies behind the fifth stage, on stored output of what lies
@@ -29,7 +33,8 @@ from course_lib.training import freezing
 from course_lib.training import schedules as over_time
 from course_lib.training.frozen_stages import FrozenStages
 
-LOSE, WIN = ("vowels", "movements"), ("solar 48 px", "digits")
+LOSE, WIN = ("vowels", "movements"), ("solar 48 px", "wafer_micrographs")
+LABELS = {"vowels": 20, "movements": 10, "solar 48 px": 100, "wafer_micrographs": 80}
 HARDEST = LOSE[0]
 SEEDS = range(10, 15)
 STEPS, BATCH, EVALUATIONS = 40, 16, 10
@@ -42,19 +47,14 @@ OPENED = {  # layer groups by the evaluation before which they are unfrozen
     3: ["blocks.5.1", "blocks.5.0"],
 }
 CONFIDENT, ALPHA = 0.9, 0.01
-FILES = ("assets/efficientnet-lite0", "assets/series", "assets/solar-cells")
-
-
-def labels_of(target):
-    """Labels a class: the larger one of the first two of the search."""
-    return lesson12_far.LABELS[target][1]
+FILES = lesson12_far.FILES
 
 
 def divided(target, seed):
     """Rows of training pictures, two thirds of each class's labels, and the others."""
-    rows = drawn(target, labels_of(target), seed)
-    by_class = rows.reshape(-1, labels_of(target))
-    first = round(2 * labels_of(target) / 3)
+    rows = drawn(target, LABELS[target], seed)
+    by_class = rows.reshape(-1, LABELS[target])
+    first = round(2 * LABELS[target] / 3)
     return by_class[:, :first].ravel(), by_class[:, first:].ravel()
 
 
@@ -164,7 +164,7 @@ BETWEEN, BETWEEN_STEPS = "leaves", 60  # outlines of leaves, series of another k
 
 def probed(way, seed):
     """Test accuracy of a way that does not learn by updates."""
-    rows, (train, test) = drawn(HARDEST, labels_of(HARDEST), seed), both()
+    rows, (train, test) = drawn(HARDEST, LABELS[HARDEST], seed), both()
     if way == "earlier layers, grid":
         parts = {}
         for split, at in (("train", rows), ("test", ...)):
