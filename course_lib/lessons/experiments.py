@@ -38,6 +38,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson12_gains,
     lesson12_planted,
     lesson12_remedies,
+    lesson12_tuned,
     lesson13,
     lesson16_masks,
     lesson16_series,

@@ -4,11 +4,21 @@ import numpy as np
 import pandas as pd
 
 from course_lib.analysis import statistics
-from course_lib.lessons import lesson12_far, lesson12_pulls, lesson12_tuned, results
+from course_lib.datasets import from_arrays
+from course_lib.lessons import (
+    lesson06,
+    lesson12_far,
+    lesson12_gains,
+    lesson12_planted,
+    lesson12_remedies,
+    lesson12_tuned,
+    results,
+)
 from course_lib.lessons.lesson12_far import PICK, REPORT
+from course_lib.models import zoo
 from course_lib.show import plots
 
-RIVALS = {"random": "features of random weights", "pixels": "pixels"}
+RIVALS = {"random": "random weights", "pixels": "pixels"}
 
 
 def points(interval):
@@ -108,44 +118,152 @@ def show_search(pairs):
     each = len(real) // len(RIVALS)
     show_gains(
         pairs,
-        f"Of {each} real pairs ImageNet's features hurt in {hurt['random']} "
-        f"(random weights) and {hurt['pixels']} (pixels)",
+        f"{hurt['random']} of {each} real pairs lose to random weights, "
+        f"{hurt['pixels']} to pixels",
     )
 
 
-def shrinkage(pairs):
-    """{"loses": (picked mean, reported mean), "wins": ...} over the picked pairs."""
-    found = {}
-    for said in ("loses", "wins"):
-        chosen = [one for one in pairs if one["said"] == said]
-        picked = np.mean([one["picked"] for one in chosen])
-        found[said] = picked, np.mean([one["interval"].mean for one in chosen])
-    return found
+def counted(pairs, kind):
+    """{rival: number of real pairs that the reporting seeds call so}."""
+    return {
+        rival: sum(
+            one["kind"] == kind and one["rival"] == rival and one["real"]
+            for one in pairs
+        )
+        for rival in RIVALS
+    }
+
+
+def picked_again(pairs, rival="random"):
+    """A table of the pairs that the even seeds picked, largest effect first."""
+    chosen = [
+        one for one in pairs if one["rival"] == rival and one["said"] != "neither"
+    ]
+    chosen.sort(key=lambda one: -abs(one["picked"]))
+    rows = {
+        f"{one['target'].replace('_', ' ')}, {one['labels']}": {
+            "picked (points)": f"{100 * one['picked']:+.1f}",
+            "reported": points(one["interval"]),
+            "verdict": one["kind"],
+        }
+        for one in chosen
+    }
+    return pd.DataFrame(rows).T
+
+
+def show_pictures(data, each=4):
+    """A few pictures of three classes."""
+    rows = [i for c in range(3) for i in np.flatnonzero(data.labels == c)[:each]]
+    titles = [f"speaker {data.classes[data.labels[i]]}" for i in rows]
+    fig = plots.image_grid(
+        [data.images[i] for i in rows],
+        titles,
+        columns=2 * each,
+        title=f"{len(rows)} recordings of three speakers, time to the right",
+    )
+    plots.show(fig, alt=f"{len(rows)} grey pictures of recordings of three speakers.")
+
+
+def show_small(gains, strategy):
+    """Gains of each bundled source on each target with 100 labels; their matrix."""
+    names = [name for name in lesson12_gains.SOURCES if name != "random"]
+    matrix = np.full((len(names), len(lesson06.TARGETS)), np.nan)
+    for i, source in enumerate(names):
+        for j, target in enumerate(lesson06.TARGETS):
+            found = gains.select(
+                strategy=strategy, source=source, target=target, labels=100
+            )
+            if found:
+                matrix[i, j] = 100 * found.values("gain").mean()
+    how = "All layers tuned" if strategy == "full" else "Frozen"
+    fig = plots.heatmap(
+        matrix,
+        [name.removeprefix("bundled/resnet10-") for name in names],
+        [target.replace("_", " ") for target in lesson06.TARGETS],
+        title=f"{how}: {(matrix < 0).sum()} of {np.isfinite(matrix).sum()} lose",
+        label="gain (points)",
+        digits=1,
+        limits=(-50, 50),
+    )
+    plots.show(fig, alt=f"Gains of each source on each target. {how}, 100 labels.")
+    return matrix
+
+
+def grey_targets(pairs, gains):
+    """A table of grey far targets: what was done, and the gain in points."""
+    rows = []
+    for labels in (20, 100):
+        for one in pairs:
+            if (one["target"], one["labels"]) == ("solar 48 px", labels):
+                rows.append(
+                    {
+                        "target": "solar cells, 48 px (real)",
+                        "labels": f"{labels} a class",
+                        "how": f"frozen, against {one['rival']}",
+                        "gain": points(one["interval"]),
+                    }
+                )
+    for how, labels in (("last stage", 100), ("full", 25), ("full", 500)):
+        values = gains.select(
+            strategy=how,
+            source=lesson12_tuned.SMALL,
+            target="spectrograms",
+            labels=labels,
+        ).values("gain")
+        rows.append(
+            {
+                "target": "spectrograms (small)",
+                "labels": f"{labels} in all",
+                "how": "all layers" if how == "full" else "frozen",
+                "gain": points(statistics.mean_and_interval(values)),
+            }
+        )
+    return pd.DataFrame(rows).set_index("target")
 
 
 # -- warning signs -----------------------------------------------------------------
 
 
-def signs():
-    """A table of the three signs: in how many of five seeds each rang."""
-    grid, rows = results.load("far_signs"), []
-    for target in (*lesson12_tuned.LOSE, *lesson12_tuned.WIN):
+def counted_signs():
+    """A table of the real world: in how many seeds each sign rang.
+
+    gain: accuracy from ImageNet's weights minus that from random ones.
+    """
+    grid, found = results.load("far_signs"), []
+    for target, n in lesson12_tuned.LABELS.items():
         ours, random = (
             grid.select(target=target, start=start) for start in ("imagenet", "random")
         )
         below = ours.values("val_accuracy") < random.values("val_accuracy")
-        follows = ours.values("follow") < lesson12_tuned.ALPHA
-        rows.append(
+        found.append(
             {
-                "case": f"{target.replace('_', ' ')}, {lesson12_tuned.LABELS[target]}",
-                "gain": points(ours.minus(random)),
+                "case": f"{target.replace('_', ' ')}, {n} a class",
+                "gain (points)": points(ours.minus(random)),
                 "1 below": below.sum(),
                 "2 rises": int(ours.values("rises").sum()),
-                "3 follows": follows.sum(),
-                "of": len(below),
+                "3 follows": (ours.values("follow") < lesson12_tuned.ALPHA).sum(),
+                "seeds": len(below),
             }
         )
-    return pd.DataFrame(rows).set_index("case")
+    return pd.DataFrame(found).set_index("case")
+
+
+def small_signs():
+    """The same of the small world, where all layers were trained."""
+    grid, found = results.load("warning_signs"), []
+    for pair in lesson12_remedies.SEEN:
+        one = grid.select(pair=pair)
+        found.append(
+            {
+                "case": pair,
+                "gain (points)": f"{100 * one.values('gain').mean():+.1f}",
+                "1 below": (one.values("val_gain") < 0).sum(),
+                "2 rises": int(one.values("rises_tuned").sum()),
+                "3 follows": (one.values("follow_tuned") < 0.01).sum(),
+                "seeds": len(one),
+            }
+        )
+    return pd.DataFrame(found).set_index("case")
 
 
 # -- earlier layers ----------------------------------------------------------------
@@ -159,15 +277,15 @@ def show_stages(grid):
     for world, target, n in cells:
         part = grid.select(world=world, target=target, labels=n)
         rows.append([100 * part.values(way).mean() for way in ways])
-        unit = f"{n} a class" if world == "real" else f"{n} in all"
-        names.append(f"{target.replace('_', ' ')} ({world}), {unit}")
+        if world == "real":
+            n = f"{min(n, lesson12_far.LABELS[target][1])} a class"
+        names.append(f"{world}: {target.replace('_', ' ')}, {n}")
     better = sum(row[2] > row[0] for row in rows)
     fig = plots.heatmap(
         rows,
         names,
         list(ways.values()),
-        title=f"Earlier layers with a grid beat the last stage in {better} of "
-        f"{len(rows)}",
+        title=f"A grid beats the last stage in {better} of {len(rows)}",
         label="test accuracy (%)",
         digits=1,
     )
@@ -193,44 +311,122 @@ def show_remedies(values, title):
     plots.show(fig, alt=f"Bars of test accuracy of every way. {title}.")
 
 
-def real_remedies():
-    """{way: accuracies (5,)} on the hardest real target."""
-    grid = results.load("far_remedies")
-    return {way: grid.values("accuracy", way=way) for way in lesson12_tuned.REMEDIES}
+def on_vowels():
+    """{way: accuracies, one a seed} on vowels with 20 labels a class."""
+    frozen = results.load("far_frozen").select(target="vowels", labels=20)
+    stages = results.load("far_stages").select(world="real", target="vowels")
+    tuned = results.load("real_sources").select(target="vowels", seed=range(5))
+    learned = results.load("far_signs").select(target="vowels")
+    lite0, random = "imagenet/efficientnet-lite0", "random Lite0"
+    return {
+        "as practised: frozen last stage": frozen.values("accuracy", way="imagenet"),
+        "last stage tuned": tuned.values("accuracy", source=lite0),
+        "last convolution tuned": learned.values("accuracy", start="imagenet"),
+        "the same by way of leaves": learned.values("accuracy", start="leaves"),
+        "earlier stage, mean": stages.values("earlier"),
+        "earlier stage, 4 x 4 grid": stages.values("earlier_grid"),
+        "random weights: frozen": frozen.values("accuracy", way="random"),
+        "random weights: last stage tuned": tuned.values("accuracy", source=random),
+        "pixels": frozen.values("accuracy", way="pixels"),
+    }
+
+
+def show_vowels():
+    """The remedies on the hardest real target, and what needs none."""
+    ways = on_vowels()
+    ours = [way for way in ways if "random" not in way and way != "pixels"]
+    best = max(ours, key=lambda way: ways[way].mean())
+    show_remedies(ways, f"Best from ImageNet: {best}")
+
+
+def small_remedies():
+    """A table: points above a random start, of each remedy in both cases."""
+    grid, columns = results.load("remedies"), {}
+    for case in lesson12_remedies.CASES:
+        scratch = grid.select(case=case, remedy="from scratch")
+        columns[case] = {
+            remedy: points(found.minus(scratch))
+            for remedy in lesson12_remedies.REMEDIES
+            if remedy != "from scratch"
+            and (found := grid.select(case=case, remedy=remedy))
+        }
+    return pd.DataFrame(columns).fillna("")
 
 
 # -- pulls -------------------------------------------------------------------------
 
 
-def pulled(world):
-    """{towards: accuracies (5,)}, the strength chosen by validation loss in each seed.
+def chosen(world, towards):
+    """Accuracies (5,); in each seed validation loss chooses the strength of a pull."""
+    grid = results.load("pulls").select(world=world, towards=("nothing", towards))
+    best = []
+    for seed in lesson12_tuned.SEEDS:
+        tried = grid.select(seed=seed)
+        best.append(min(tried, key=lambda row: row["val_loss"])["accuracy"])
+    return np.array(best)
 
-    No pull is among the choices of both.
-    """
-    grid = results.load("pulls").select(world=world)
-    found = {"nothing": grid.values("accuracy", towards="nothing")}
-    for towards in ("zero", "the start"):
-        chosen = []
-        for seed in lesson12_pulls.SEEDS:
-            rows = grid.select(towards=("nothing", towards), seed=seed)
-            chosen.append(min(rows, key=lambda row: row["val_loss"])["accuracy"])
-        found[towards] = np.array(chosen)
-    return found
+
+def nearer(world):
+    """Interval of accuracy with a pull to the start minus one to zero."""
+    ours, theirs = (chosen(world, towards) for towards in ("the start", "zero"))
+    return statistics.paired_difference(ours, theirs)
 
 
 def show_pulls():
     """Accuracy by pull in both worlds."""
-    worlds = {world: pulled(world) for world in lesson12_pulls.WORLDS}
-    gains = {
-        world: statistics.paired_difference(found["the start"], found["zero"])
-        for world, found in worlds.items()
-    }
-    said = ", ".join(f"{world} world {points(g)}" for world, g in gains.items())
+    worlds = ("small", "real")
+    said = ", ".join(f"{world} {points(nearer(world))}" for world in worlds)
     show_remedies(
         {
-            f"{world}: towards {towards}": values
-            for world, found in worlds.items()
-            for towards, values in found.items()
+            f"{world}: towards {towards}": chosen(world, towards)
+            for world in worlds
+            for towards in ("nothing", "zero", "the start")
         },
-        f"Start minus zero: {said} points",
+        f"Start minus zero, {said}",
     )
+
+
+# -- diagnosis -----------------------------------------------------------------------
+
+
+def whole(target):
+    """All pictures of a target, for a diagnosis that divides them by itself."""
+    parts = [lesson12_far.pictures(target, split) for split in ("train", "test")]
+    images, labels = (
+        np.concatenate([getattr(part, key) for part in parts])
+        for key in ("images", "labels")
+    )
+    return from_arrays(images, labels, parts[0].classes)
+
+
+def show_planted(cases):
+    """What the diagnosis said of each planted case of the small world."""
+    kinds = {1: "helps", -1: "hurts", 0: "neither"}
+    fig, ax = plots.new(height=4.2)
+    for y, row in enumerate(cases):
+        middle, half = (row["low"] + row["high"]) / 2, (row["high"] - row["low"]) / 2
+        colour = plots.COLOURS[{1: 2, -1: 0, 0: 4}[row["expected"]]]
+        bar = dict(fmt="o", color=colour, capsize=3)
+        ax.errorbar(100 * middle, y, xerr=100 * half, **bar)
+    ax.axvspan(-5, 5, color="#dddddd", zorder=0)
+    ax.axvline(0, color="black", linewidth=0.8)
+    names = [f"{row['case']} ({kinds[row['expected']]})" for row in cases]
+    ax.set_yticks(range(len(cases)), names)
+    ax.invert_yaxis()
+    ax.set_xlabel("gain (points), margin in grey")
+    right = sum(row["code"] == row["expected"] for row in cases)
+    ax.set_title(f"{right} of {len(cases)} planted cases right")
+    plots.show(
+        fig,
+        alt="Diagnosed gain with its interval of fifteen planted cases, with what "
+        "each was planted as.",
+    )
+
+
+def disguised():
+    """Two planted starts that call themselves pretrained: of no use, and of harm."""
+    broken = zoo.load(lesson12_tuned.SMALL)
+    return {
+        "random weights": zoo.load(lesson12_tuned.SMALL, seed=4321, pretrained=False),
+        "dead stem": lesson12_planted.dead_stem(broken),
+    }
