@@ -360,7 +360,7 @@ def chosen(world, towards):
     """Accuracies (5,); in each seed validation loss chooses the strength of a pull."""
     grid = results.load("pulls").select(world=world, towards=("nothing", towards))
     best = []
-    for seed in lesson12_tuned.SEEDS:
+    for seed in lesson12_tuned.PULL_SEEDS:
         tried = grid.select(seed=seed)
         best.append(min(tried, key=lambda row: row["val_loss"])["accuracy"])
     return np.array(best)

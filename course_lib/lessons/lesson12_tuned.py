@@ -5,14 +5,14 @@ last stage of the bundled network, learn on stored output of the stages below, w
 ImageNet's, the course's, or random.
 
 *Signs.*  The cases follow from the rule of :mod:`lesson12_far`, by its even seeds: the
-two real targets with the lowest gain of frozen features over random ones, and for the
-other side the real one with the highest.  One thing was changed when `far_frozen` had
-been seen, and before anything here was run.  With the rule's 20 labels no real target
-wins by two points, so solar cells have 100, where one does; and in place of the second,
-which wins by too little to be an example of it, stand wafer micrographs, drawn ones.
-The seeds 10 to 14 took no part in that.  A learner with n labels a class has no others
-to choose by: a third of them validates.  The rate is the one that validation preferred
-in lesson 06 for trained and for random weights of this network on vowels.
+two real targets with the lowest gain of frozen features over random ones.  For the
+other side the rule had named the real targets with the highest, but with its 20 labels
+no real target wins by two points; changed when `far_frozen` had been seen and before
+anything here was run, wafer micrographs, which are drawn, stand for it.  The seeds 10
+to 12 took no part in that; five seeds and solar cells were left out for time.  A
+learner with n labels a class has no others to choose by: a third of them validates.
+The rate is the one that validation preferred in lesson 06 for trained and for random
+weights of this network on vowels.
 
 *Pulls.*  SGD, as in Li et al. 2018, because AdamW would rescale a penalty's gradient
 with that of the loss.  Both pulls act on convolutions alone (pulling a norm's scale to
@@ -39,8 +39,9 @@ from course_lib.lessons.lesson12_far import drawn, pictures
 from course_lib.lessons.results import experiment
 from course_lib.models import features, zoo
 
-LABELS = {"vowels": 20, "movements": 10, "solar 48 px": 100, "wafer_micrographs": 80}
-SEEDS = range(10, 15)
+LABELS = {"vowels": 20, "movements": 10, "wafer_micrographs": 80}
+SEEDS = range(10, 13)
+PULL_SEEDS = range(10, 15)
 STEPS, BATCH, EVALUATIONS, RATE = 40, 16, 5, 3e-3
 CONFIDENT, ALPHA = 0.9, 0.01
 TESTED = 300  # pictures at most
@@ -214,7 +215,7 @@ def pull_maps(world):
     parts = pull_pictures(world)
     y, n = parts["train"].labels, PULLED[world]
     rows = {}
-    for seed in SEEDS:
+    for seed in PULL_SEEDS:
         rng = np.random.default_rng(seed)
         of_class = [rng.permutation(np.flatnonzero(y == c))[:n] for c in np.unique(y)]
         rows[seed] = np.concatenate(of_class)
@@ -277,7 +278,7 @@ def judged(net, seen):
     grid=[
         dict(world=world, towards=towards, strength=strength, seed=seed)
         for world in ("real", "small")
-        for seed in SEEDS
+        for seed in PULL_SEEDS
         for towards, strength in arms()
     ],
     sample=[dict(world="real", towards="the start", strength=1.0, seed=10)],
