@@ -86,8 +86,8 @@ HINTS = {
     "percent": "The error is a number between 0 and 1.",
     "ece": "Not the expected calibration error.",
     "triples": "Return a list of (row, picked, reported), one for each picked row.",
-    "rows": "The picked rows are those whose mean over the even seeds is below -margin, "
-    "in their order.",
+    "rows": "The picked rows are those whose mean over the even seeds is below "
+    "-margin, in their order.",
     "own half": "Who picks does not report: the second mean is of the odd seeds.",
     "halves": "The even seeds are 0, 2, 4 ..., not the first half.",
     "all seeds": "The even seeds alone pick, and the odd seeds alone report.",
