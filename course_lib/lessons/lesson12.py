@@ -285,7 +285,7 @@ def show_stages(grid):
         rows,
         names,
         list(ways.values()),
-        title=f"A grid beats the last stage in {better} of {len(rows)}",
+        title=f"Grid over last: {better} of {len(rows)}",
         label="test accuracy (%)",
         digits=1,
     )
@@ -304,7 +304,7 @@ def show_remedies(values, title):
     """Bars of accuracy in per cent; values: {way: (n_seeds,)}."""
     fig = plots.bars_with_spread(
         {way: 100 * v for way, v in values.items()},
-        ylabel="test accuracy (%)",
+        ylabel="accuracy (%)",
         title=title,
         digits=1,
     )
