@@ -123,6 +123,17 @@ def show_search(pairs):
     )
 
 
+def real_gains(rival="random"):
+    """Gains in points of the real pairs, (pairs, seeds)."""
+    grid, rows = results.load("far_frozen"), []
+    for target in lesson12_far.REAL:
+        for n in lesson12_far.LABELS[target]:
+            part = grid.select(target=target, labels=n)
+            ours, theirs = (part.values("accuracy", way=w) for w in ("imagenet", rival))
+            rows.append(100 * (ours - theirs))
+    return np.array(rows)
+
+
 def counted(pairs, kind):
     """{rival: number of real pairs that the reporting seeds call so}."""
     return {

@@ -41,7 +41,7 @@ def test_each_way_sees_the_pictures_as_they_were_photographed():
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)
     small = lesson12_far.resized(images, 16)
     means = images.reshape(2, 16, 3, 16, 3, 3).mean(axis=(2, 4))
-    assert np.abs(small - means).max() <= 0.5 + 1e-9
+    assert np.abs(small - means).max() <= 1  # Pillow rounds rows and columns in turn
     assert lesson12_far.native("digits") == 8 and lesson12_far.native("vowels") == 32
 
 
