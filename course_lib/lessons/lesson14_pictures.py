@@ -6,8 +6,9 @@ pixels.  The pool without labels is the training part; labels are drawn by the s
 a linear probe, and validation chooses its penalty and the rates.
 
 Set before looking: SimCLR with temperature 0.2 as the main way; 32 pictures an update,
-80 updates of Lite0 from either start, 150 of the small network; the views; two rates
-where a start is cheap, by validation accuracy over three seeds.  The views of solar
+60 updates of Lite0 from either start, 120 of the small network; the views; of two rates
+for ImageNet's weights the better by validation accuracy over three seeds, and once four
+times as long at a rate between.  The views of solar
 cells keep brightness, because broken parts of a cell are dark; those of speech keep
 rows and levels, because levels tell speakers apart.  ``hidden`` draws levels at random
 in both, as the usual recipe has it.
@@ -39,9 +40,10 @@ STARTS = {  # {name: (network, with its weights)}
 COUNTS = {"solar": (10, 25, 100, 400), "speech": (3, 10, 20)}  # labels a class
 TARGETS = tuple(COUNTS)
 MIDDLE = {"solar": 100, "speech": 10}  # rates are chosen, and networks ranked, here
-STEPS = {"imagenet": 80, "lite0": 80, "resnet10": 150}
+STEPS = {"imagenet": 60, "lite0": 60, "resnet10": 120}
+LONGER = 4
 BATCH = 32
-RATES = {"imagenet": (1e-4, 1e-3), "lite0": (1e-3,), "resnet10": (1e-3, 3e-3)}
+RATES = {"imagenet": (1e-4, 1e-3), "lite0": (1e-3,), "resnet10": (1e-3,)}
 BELOW = "stage5"  # of Lite0, the last one that stays frozen when ImageNet goes on
 COPIES = 8  # augmented ones of each picture, whose output is stored
 FILES = (*solar.FILES, "assets/series")
@@ -97,6 +99,7 @@ def without_variance(A, B):
 
 WAYS = {  # {way to learn: loss}
     **view_losses.LOSSES,
+    "longer": view_losses.nt_xent_loss,
     "hidden": view_losses.nt_xent_loss,
     "aligned": alignment_loss,
     "no variance": without_variance,
@@ -164,11 +167,23 @@ def continued(target, loss, lr, seed, steps):
         }
 
 
+@lru_cache(maxsize=2)
+def as_it_is(target):
+    """{split: features (N, F)} of Lite0 with ImageNet's weights."""
+    backbone = zoo.load(solar.BACKBONE)
+    return {
+        split: features.extract(backbone, pictures(target, split))
+        for split in splits(target)
+    }
+
+
 def represented(target, start, way, lr, seed, fraction=1.0):
     """{split: features (N, F)} of a network after its pre-training, if any."""
-    steps = updates(STEPS[start], fraction)
+    steps = updates(STEPS[start] * (LONGER if way == "longer" else 1), fraction)
     if start == "imagenet" and way != "frozen":
         return continued(target, WAYS[way], lr, seed, steps)
+    if start == "imagenet":
+        return as_it_is(target)
     name, pretrained = STARTS[start]
     backbone = zoo.load(name, seed=seed, pretrained=pretrained)
     if way != "frozen":
@@ -213,9 +228,9 @@ def cells():
     ways = [("imagenet", "frozen", 0.0, 10), ("lite0", "frozen", 0.0, 5)]
     ways += [("resnet10", "frozen", 0.0, 10)]
     ways += [(s, "simclr", lr, 5) for s, rates in RATES.items() for lr in rates]
-    ways += [("resnet10", "hidden", 1e-3, 5)]
+    ways += [("imagenet", "longer", 3e-4, 5), ("resnet10", "hidden", 1e-3, 5)]
     ways += [("resnet10", way, 1e-3, 3) for way in ("barlow_twins", "vicreg")]
-    ways += [("resnet10", way, 1e-3, 3) for way in COLLAPSING]
+    ways += [("resnet10", way, 1e-3, 2) for way in COLLAPSING]
     return [
         dict(target=target, start=start, way=way, lr=lr, seed=seed)
         for start, way, lr, seeds in ways
@@ -229,16 +244,15 @@ def cells():
     grid=cells(),
     sample=[dict(target="speech", start="resnet10", way="frozen", lr=0.0, seed=0)],
     short=[
-        dict(
-            target="speech",
-            start="resnet10",
-            way="simclr",
-            lr=1e-3,
-            seed=0,
-            fraction=0.05,
-        )
+        dict(target="speech", start=s, way="simclr", lr=1e-3, seed=0, fraction=0.1)
+        for s in ("imagenet", "resnet10")
     ],
-    tolerance={"val_accuracy": 0.05, "rankme": 0.5, "spread": 0.02},
+    tolerance={
+        "accuracy_10": 0.02,
+        "val_accuracy": 0.04,
+        "rankme": 0.5,
+        "spread": 0.02,
+    },
     data=FILES,
 )
 def without_labels(target, start, way, lr, seed, fraction=1.0):
