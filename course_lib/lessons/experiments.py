@@ -38,7 +38,6 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson12_planted,
     lesson12_remedies,
     lesson13,
-    lesson14_drawn,
     lesson14_pictures,
     lesson14_tables,
     lesson16_masks,

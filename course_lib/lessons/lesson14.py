@@ -7,7 +7,7 @@ import torch
 from course_lib.analysis import statistics
 from course_lib.analysis.effective_rank import rankme
 from course_lib.lessons import lesson14_drawn, lesson14_pictures
-from course_lib.lessons.lesson14_pictures import COLLAPSING, COUNTS, MIDDLE
+from course_lib.lessons.lesson14_pictures import COUNTS, MIDDLE
 from course_lib.lessons.lesson14_tables import LABELS
 from course_lib.show import plots
 
@@ -16,17 +16,11 @@ ARMS = {  # {name: (start, way)}; of several rates the one that validation prefe
     "ImageNet, frozen": ("imagenet", "frozen"),
     "ImageNet, continued": ("imagenet", "simclr"),
     "Lite0, random": ("lite0", "frozen"),
-    "Lite0, without labels": ("lite0", "simclr"),
     "ResNet-10, random": ("resnet10", "frozen"),
     "ResNet-10, without labels": ("resnet10", "simclr"),
 }
-KINDS = {  # {name: ways} of dots
-    "random weights": ("frozen",),
-    "SimCLR": ("simclr", "longer"),
-    "SimCLR, levels hidden": ("hidden",),
-    "Barlow Twins, VICReg": ("barlow_twins", "vicreg"),
-    "made to collapse": COLLAPSING,
-}
+LOOKS = (0, 0, 1, 3, 3)  # places in COLOURS: as it is and after, in one colour
+
 
 # -- views and collapse ------------------------------------------------------------
 
@@ -52,9 +46,9 @@ def show_views(x, first, second):
 
 
 def show_collapse(traces):
-    """Spread and rank of projections; traces {name: [(update, spread, rank)]}."""
+    """Signs of collapse; traces {name: [(update, deviation, rank)]}."""
     fig, axes = plots.new(height=3.0, columns=2)
-    for ax, column, what in zip(axes, (1, 2), ("spread", "RankMe")):
+    for ax, column, what in zip(axes, (1, 2), ("deviation", "RankMe")):
         for i, (name, rows) in enumerate(traces.items()):
             rows = np.array(rows)
             ax.plot(
@@ -65,34 +59,29 @@ def show_collapse(traces):
                 markersize=4,
                 label=name,
             )
-        ax.set(xlabel="updates", title=f"{what} of the projections")
-        ax.set_ylim(bottom=0)
-    ends = {name: np.array(rows)[-1, 1] for name, rows in traces.items()}
+        ax.set(xlabel="updates", title=f"{what} of the projections", yscale="log")
+    ends = {name: rows[-1][1] / rows[0][1] for name, rows in traces.items()}
     low = min(ends, key=ends.get)
     fig.legend(
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4
     )
-    fig.suptitle(f'With "{low}" the pictures end at a spread of {ends[low]:.2f}')
+    fig.suptitle(f'With "{low}" the deviation falls to {ends[low]:.0%} of its start')
     plots.show(
         fig,
-        alt="Spread and effective rank of the projections of one network against "
+        alt="Deviation and effective rank of the projections of one network against "
         f"updates, for {', '.join(traces)}.",
     )
 
 
-def show_erased(grid):
-    """Accuracy of 20 labels, by view and by label, mean of the seeds."""
-    rows = {"random weights": grid.select(way="frozen")}
-    for views in lesson14_drawn.VIEWS:
-        rows[views] = grid.select(way="simclr", views=views)
-    kinds = list(lesson14_drawn.LABELS)
-    matrix = [[row.values(kind).mean() for kind in kinds] for row in rows.values()]
-    turned = rows["crop, turns"].values("orientation").mean()
+def show_erased(found):
+    """Mean accuracy of 20 labels, by view and by label, of lesson14_drawn.erased."""
+    matrix = [[values.mean() for values in row.values()] for row in found.values()]
+    turned = found["crop, turns"]["orientation"].mean()
     fig = plots.heatmap(
         matrix,
-        list(rows),
-        kinds,
-        title=f"Turned views leave {turned:.2f} of the orientation; 0.5 is a guess",
+        list(found),
+        list(lesson14_drawn.LABELS),
+        title=f"After turned views orientation is read at {turned:.2f}",
         limits=(0.5, 1),
     )
     plots.show(
@@ -112,46 +101,59 @@ def arm(grid, target, name):
 
 
 def curve(rows, target):
-    """Accuracy (seeds, labels) of the rows of an arm."""
-    return np.stack([rows.values(f"accuracy_{n}") for n in COUNTS[target]], axis=1)
+    """(labels, accuracy (seeds, labels)) of the rows of an arm."""
+    labels = [n for n in COUNTS[target] if f"accuracy_{n}" in rows[0]]
+    values = [rows.values(f"accuracy_{n}") for n in labels]
+    return np.array(labels), np.stack(values, axis=1)
 
 
-def show_curves(grid):
-    """Balanced accuracy over labels a class, near and far, an arm a line."""
-    fig, axes = plots.new(height=4.2, columns=2)
+def show_curves(grid, tuned):
+    """Balanced accuracy over labels a class, near and far, an arm a line.
+
+    tuned: the grid `solar_strategies`, for what labels alone give.
+    """
+    fig, axes = plots.new(height=4.4, columns=2)
     for ax, (target, where) in zip(axes, WHERE.items()):
-        for i, name in enumerate(ARMS):
-            values = curve(arm(grid, target, name), target)
+        for i, (look, name) in enumerate(zip(LOOKS, ARMS)):
+            start, way = ARMS[name]
+            if not len(grid.select(target=target, start=start, way=way)):
+                continue
+            labels, values = curve(arm(grid, target, name), target)
             found = [statistics.mean_and_interval(column) for column in values.T]
+            plain = ARMS[name][1] == "frozen"
             ax.errorbar(
-                np.array(COUNTS[target]) * 1.03 ** (i - 2.5),
+                labels * 1.03 ** (i - 2),
                 [interval.mean for interval in found],
                 [interval.half_width for interval in found],
-                color=plots.COLOURS[i // 2],
-                marker=plots.MARKERS[i // 2],
-                markerfacecolor="white" if i % 2 == 0 else None,
-                linestyle="--" if i % 2 == 0 else "-",
+                color=plots.COLOURS[look],
+                marker=plots.MARKERS[look],
+                markerfacecolor="white" if plain else None,
+                linestyle="--" if plain else "-",
                 capsize=2,
                 label=name,
             )
+        if target == "solar":
+            rows = tuned.select(strategy="last_stage", lr=3e-4)
+            labels = sorted({row["labels"] for row in rows})
+            means = [rows.values("accuracy", labels=n).mean() for n in labels]
+            name = "ImageNet, last stage tuned, 96 pixels"
+            ax.plot(labels, means, color="#555555", linestyle=":", label=name)
         ax.set_xscale("log")
         ax.set_xticks(COUNTS[target], COUNTS[target])
         ax.minorticks_off()
         ax.set(xlabel="labels a class", title=where)
-    if len(axes):
-        axes[0].set(ylabel="balanced test accuracy")
-    fig.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2
-    )
-    gains = [gain(grid, t, "Lite0, without labels", "ImageNet, frozen") for t in WHERE]
+    axes[0].set(ylabel="balanced test accuracy")
+    handles = {}
+    for ax in axes:
+        handles |= dict(zip(*ax.get_legend_handles_labels()[::-1]))
+    fig.legend(handles.values(), handles, loc="outside lower center", ncols=2)
+    gains = [gain(grid, t, "ImageNet, continued", "ImageNet, frozen") for t in WHERE]
     near, far = (100 * one.mean for one in gains)
-    fig.suptitle(
-        f"Lite0 without labels against ImageNet: near {near:+.0f}, far {far:+.0f}"
-    )
+    fig.suptitle(f"ImageNet continued without labels: near {near:+.1f}, far {far:+.1f}")
     plots.show(
         fig,
         alt="Balanced accuracy of linear probes over labels a class, on solar cells "
-        "and on speech, for three starts, each as it is and after pre-training without "
+        "and on speech, for networks as they are and after pre-training without "
         "labels; 95 % intervals.",
     )
 
@@ -160,14 +162,6 @@ def gain(grid, target, name, other, labels=None):
     """Difference of two arms at a number of labels, with its interval."""
     number = f"accuracy_{labels or MIDDLE[target]}"
     return arm(grid, target, name).minus(arm(grid, target, other), number)
-
-
-def longer(grid, target):
-    """Gain of going on from ImageNet four times as long, against frozen."""
-    rows = grid.select(target=target, start="imagenet", way="longer")
-    return rows.minus(
-        arm(grid, target, "ImageNet, frozen"), f"accuracy_{MIDDLE[target]}"
-    )
 
 
 def said(interval):
@@ -181,33 +175,41 @@ def saved(grid, target, name, other):
 
     NaN where its curve does not get there, or starts above.
     """
-    means = curve(arm(grid, target, other), target).mean(axis=0)
-    reached = curve(arm(grid, target, name), target).mean(axis=0)
-    labels = COUNTS[target]
+    labels, plain = curve(arm(grid, target, other), target)
+    means = plain.mean(axis=0)
+    there, reached = curve(arm(grid, target, name), target)
     return {
         n: statistics.labels_needed(labels, means, v) if v >= means[0] else np.nan
-        for n, v in zip(labels, reached)
+        for n, v in zip(there.tolist(), reached.mean(axis=0))
     }
 
 
 # -- effective rank ----------------------------------------------------------------
 
+SAME_SIZE = {"Lite0": ("imagenet", "lite0"), "ResNet-10": ("resnet10",)}
+KINDS = {  # {(start, way): kind of network}
+    ("imagenet", "simclr"): "ImageNet, continued",
+    ("lite0", "frozen"): "random weights",
+    ("resnet10", "frozen"): "random weights",
+    ("resnet10", "simclr"): "without labels, from random",
+}
 
-def networks(grid, target, starts=("resnet10",), collapsed=True):
+
+def networks(grid, target, starts):
     """(kind of each network, its RankMe, its accuracy), a network a run.
 
     ImageNet's weights as they are, are one network: the mean of its draws of labels.
     """
     rows = [row for row in grid.select(target=target) if row["start"] in starts]
     number, found = f"accuracy_{MIDDLE[target]}", []
-    known = {way: kind for kind, ways in KINDS.items() for way in ways}
     same = [r for r in rows if (r["start"], r["way"]) == ("imagenet", "frozen")]
     if same:
         mean = float(np.mean([row[number] for row in same]))
         found.append(("ImageNet, frozen", same[0]["rankme"], mean))
     for row in rows:
-        if row not in same and (collapsed or row["way"] not in COLLAPSING):
-            found.append((known[row["way"]], row["rankme"], row[number]))
+        if row not in same and row["seed"] in lesson14_pictures.LIVE:
+            kind = KINDS[row["start"], row["way"]]
+            found.append((kind, row["rankme"], row[number]))
     return tuple(zip(*found))
 
 
@@ -219,18 +221,18 @@ def correlation(ranks, accuracies, draws=2000):
     rng, found = np.random.default_rng(0), []
     for _ in range(draws):
         rows = rng.integers(0, len(ranks), len(ranks))
-        if len(set(ranks[rows])) > 2:
+        if len(set(rows)) > 2 and np.ptp(accuracies[rows]) > 0:
             found.append(spearmanr(ranks[rows], accuracies[rows]).statistic)
     low, high = np.quantile(found, (0.025, 0.975))
     mean = float(spearmanr(ranks, accuracies).statistic)
-    return statistics.Interval(mean, float(low), float(high))
+    return statistics.Interval(mean, float(low), float(high), len(ranks))
 
 
 def show_ranks(grid):
-    """Accuracy over RankMe, a dot a network: ResNet-10 above, Lite0 below."""
+    """Accuracy over RankMe, a dot a network: Lite0 above, ResNet-10 below."""
     fig, axes = plots.new(height=5.2, rows=2, columns=2)
-    names = [*KINDS, "ImageNet, frozen"]
-    for row, starts in zip(axes, (("resnet10",), ("lite0", "imagenet"))):
+    names = ["ImageNet, frozen", *dict.fromkeys(KINDS.values())]
+    for row, starts in zip(axes, SAME_SIZE.values()):
         for ax, (target, where) in zip(row, WHERE.items()):
             kinds, ranks, accuracies = map(np.array, networks(grid, target, starts))
             for i, kind in enumerate(names):
@@ -238,20 +240,19 @@ def show_ranks(grid):
                 if own.any():
                     look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], s=28)
                     ax.scatter(ranks[own], accuracies[own], label=kind, **look)
-            size = "ResNet-10" if starts == ("resnet10",) else "Lite0"
+            size = "Lite0" if "lite0" in starts else "ResNet-10"
             r = correlation(ranks, accuracies).mean
             ax.set(title=f"{size}, {where.split(':')[0]}: {r:+.2f}", xlabel="RankMe")
-        row[0].set(ylabel=f"accuracy, {size}")
+        row[0].set(ylabel="balanced test accuracy")
     handles = {}
     for ax in axes.flat:
-        for handle, label in zip(*ax.get_legend_handles_labels()):
-            handles.setdefault(label, handle)
+        handles |= dict(zip(*ax.get_legend_handles_labels()[::-1]))
     fig.legend(handles.values(), handles, loc="outside lower center", ncols=3)
     fig.suptitle("Rank correlation of RankMe with accuracy, by network and target")
     plots.show(
         fig,
-        alt="Four scatter plots of linear accuracy against RankMe: the small network "
-        "and Lite0, on solar cells and on speech; a dot for each network.",
+        alt="Four scatter plots of linear accuracy against RankMe: Lite0 above "
+        "and ResNet-10 below, on solar cells and on speech; a dot for each network.",
     )
 
 
@@ -345,9 +346,8 @@ def worth(grid, tables):
     rows = []
     pairs = {
         "cells, ImageNet continued": ("solar", "ImageNet, continued", 0),
-        "cells, ResNet-10 from random": ("solar", "ResNet-10, without labels", 4),
         "speech, ImageNet continued": ("speech", "ImageNet, continued", 0),
-        "speech, ResNet-10 from random": ("speech", "ResNet-10, without labels", 4),
+        "speech, ResNet-10 from random": ("speech", "ResNet-10, without labels", 3),
     }
     names = list(ARMS)
     for what, (target, name, plain) in pairs.items():

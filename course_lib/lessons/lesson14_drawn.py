@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from course_lib import training
-from course_lib.analysis import effective_rank, probes
-from course_lib.lessons import lesson14_pictures
-from course_lib.lessons.results import experiment, updates
+from course_lib.analysis import probes
 from course_lib.methods.self_supervised import ViewTraining
+from course_lib.methods.view_losses import nt_xent_loss
 from course_lib.training import photometric
 
 SIDE = 24
@@ -24,7 +23,7 @@ LABELS = {  # {kind: its two classes}
     "colour": ("red", "blue"),
 }
 POOL, TEST, LABELLED = 1000, 500, 20
-STEPS, BATCH, RATE, WIDTH = 150, 32, 1e-3, 128
+STEPS, BATCH, RATE, WIDTH = 100, 32, 1e-3, 128
 
 
 def drawn(n, seed):
@@ -51,12 +50,6 @@ def levels(x, generator):
     return x + 3 * (torch.rand(len(x), 1, 1, 1, generator=generator) - 0.5)
 
 
-def channels(x, generator):
-    """The channels of each picture in an order drawn at random."""
-    order = torch.rand(len(x), 3, generator=generator).argsort(dim=1)
-    return x.gather(1, order[:, :, None, None].expand_as(x))
-
-
 CROP = training.compose(
     training.random_resized_crop(0.4), photometric.random_noise(0.3)
 )
@@ -64,8 +57,6 @@ VIEWS = {  # {name: the change that makes a view}
     "crop": CROP,
     "crop, turns": training.compose(CROP, training.random_dihedral()),
     "crop, levels": training.compose(CROP, levels),
-    "crop, channels": training.compose(CROP, channels),
-    "all of them": training.compose(CROP, training.random_dihedral(), levels, channels),
 }
 
 
@@ -80,42 +71,23 @@ def encoder(seed):
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def learned(views, way, seed, steps=STEPS, watch=None):
-    """An encoder after pre-training, and its projector.
-
-    watch(net, projector) is called every ten updates and at the end.
-
-    views: of VIEWS; way: of lesson14_pictures.WAYS.
-    """
+def learned(views, seed, steps=STEPS):
+    """An encoder after SimCLR on the pool; views: of VIEWS."""
     net, (x, _) = encoder(seed), drawn(POOL, 1000 + seed)
     generator = torch.Generator().manual_seed(seed)
     with training.isolated(seed, None):
-        run = ViewTraining(
-            net, net, WIDTH, lesson14_pictures.WAYS[way], steps=steps, lr=RATE
-        )
-        for step in range(steps):
-            if watch and step % 10 == 0:
-                watch(net, run.projector)
+        run = ViewTraining(net, net, WIDTH, nt_xent_loss, steps=steps, lr=RATE)
+        for _ in range(steps):
             rows = torch.randperm(len(x), generator=generator)[:BATCH]
             run.update(VIEWS[views](x[rows], generator) for _ in range(2))
-    if watch:
-        watch(net, run.projector)
-    return net, run.projector
+    return net
 
 
 def represented(net, x):
     """What a network makes of pictures, (N, 128), as numpy."""
     net.eval()
     with torch.no_grad():
-        found = net(x).numpy()
-    net.train()
-    return found
-
-
-def signs(Z, ending=""):
-    """{rankme, spread} of features or projections (N, F)."""
-    found = {"rankme": effective_rank.rankme(Z), "spread": effective_rank.spread(Z)}
-    return {name + ending: value for name, value in found.items()}
+        return net(x).numpy()
 
 
 def told(Z, labels, T, test):
@@ -127,42 +99,17 @@ def told(Z, labels, T, test):
     }
 
 
-@experiment(
-    "drawn_views",
-    grid=[
-        dict(views=views, way=way, seed=seed)
-        for views, way in [
-            ("crop", "frozen"),
-            *[(views, "simclr") for views in VIEWS],
-            *[("crop", way) for way in ("barlow_twins", "vicreg")],
-            *[("crop", way) for way in lesson14_pictures.COLLAPSING],
-        ]
-        for seed in range(5 if way in ("frozen", "simclr") else 3)
-    ],
-    sample=[dict(views="crop", way=way, seed=0) for way in ("frozen", "no variance")],
-    short=[
-        dict(views="all of them", way="simclr", seed=0, fraction=0.1),
-        dict(views="crop", way="frozen", seed=0),
-    ],
-    tolerance={
-        "orientation": 0.04,
-        "brightness": 0.04,
-        "colour": 0.04,
-        "rankme": 1.0,
-        "spread": 0.03,
-        "rankme projected": 1.0,
-        "spread projected": 0.03,
-    },
-)
-def drawn_views(views, way, seed, fraction=1.0):
-    """What 20 labels read out of features that were learned without labels."""
-    net, projector = encoder(seed), None
-    if way != "frozen":
-        net, projector = learned(views, way, seed, updates(STEPS, fraction))
-    (x, labels), (t, test) = drawn(POOL, 1000 + seed), drawn(TEST, 2000 + seed)
-    Z, T = represented(net, x), represented(net, t)
-    found = {k: p.accuracy for k, p in told(Z, labels, T, test).items()} | signs(Z)
-    if projector:
-        projected = represented(nn.Sequential(net, projector), x)
-        found |= signs(projected, " projected")
+def erased(seeds=range(3)):
+    """{views: {kind: accuracy of 20 labels (seeds,)}}, random weights first."""
+    found = {}
+    for views in ("random weights", *VIEWS):
+        rows = {kind: [] for kind in LABELS}
+        for seed in seeds:
+            trained = views in VIEWS
+            net = learned(views, seed) if trained else encoder(seed)
+            (x, labels), (t, test) = drawn(POOL, 1000 + seed), drawn(TEST, 2000 + seed)
+            probe = told(represented(net, x), labels, represented(net, t), test)
+            for kind, one in probe.items():
+                rows[kind].append(one.accuracy)
+        found[views] = {kind: np.array(values) for kind, values in rows.items()}
     return found
