@@ -153,7 +153,7 @@ def check_variance_bug(learner, rng):
     """Columns of other spreads, few rows, a least spread that is not 1."""
     cases = []
     for n, width, least in ((4, 6, 0.8), (5, 3, 1.7), (7, 4, 0.3)):
-        spread = rng.permutation(np.linspace(0.02, 1.5, width)) * least
+        spread = np.linspace(0.02, 1.5, width) * rng.uniform(0.85, 1.15, width) * least
         Z = rng.standard_normal((n, width))
         Z = (Z - Z.mean(axis=0)) / Z.std(axis=0, ddof=1) * spread
         cases.append((Z + rng.normal(0, 3, width), least))
