@@ -1,0 +1,353 @@
+"""Lesson 15: one task after the other, and a small network after a large one.
+
+Set before looking.  What learns is small and reads stored features, so that all of it
+takes seconds: a hidden layer of 64 and a head.
+
+Remembering (`remembering`).  Three sequences of tasks: cells (Lite0's features; mono,
+then poly, 100 labels a class), opinions (MiniLM's features; films, products, then
+editorials, 150 labels a class), digits (pixels; the classes 0 to 4, then 5 to 9, one
+head of ten).  150 updates of 32 a task, AdamW.  Every way tries two rates, penalties
+also four strengths, and the lowest mean of the validation losses of all tasks after the
+last one chooses.  Replay keeps 20 examples a class of each earlier task, and half of
+every batch comes from them.  LoRA: from the second task on the layers are frozen and an
+update of rank 4 learns, which is merged at the end of the task.  All at once: 150
+updates a task, on everything.
+
+Distilling (`distilling`).  Texts: the teacher is a logistic regression on MiniLM's
+features, the student one on weighted words.  Cells: the teacher is one on Lite0's
+features, the student a network of three convolutions on 24 x 24 pixels.  Teacher and
+student have the same labels, 100 a class; the student also gets the teacher's answers
+to the rest of the training part, whose labels nobody reads (but in `all labels`).
+"""
+
+import copy
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.datasets import load_digits
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import train_test_split
+from torch import nn
+
+from course_lib import training
+from course_lib.analysis import probes
+from course_lib.lessons import lesson15_opinions as texts
+from course_lib.lessons import lesson15_solar, opinions_world, solar
+from course_lib.lessons.results import experiment, updates
+from course_lib.methods import lora
+from course_lib.methods.distillation import distillation_loss
+from course_lib.methods.penalties import ewc, fisher_diagonal, l2_sp
+from course_lib.models import features, zoo
+from course_lib.training.cached_heads import make_head
+
+SEQUENCES = {
+    "cells": ("mono", "poly"),
+    "opinions": ("films", "products", "editorials"),
+    "digits": ("0 to 4", "5 to 9"),
+}
+LABELS = {"cells": 100, "opinions": 150, "digits": 60}  # a class
+CLASSES = {"cells": 2, "opinions": 2, "digits": 10}
+HIDDEN, STEPS, BATCH, KEPT, RANK = 64, 150, 32, 20, 4
+RATES = (1e-3, 3e-3)
+STRENGTHS = {"L2-SP": (1e-3, 1e-2, 1e-1, 1.0), "EWC": (10.0, 100.0, 1e3, 1e4)}
+PENALTIES = (1.0, 10.0, 100.0)  # C of the bag of words
+STUDENT_RATE, STUDENT_STEPS = 3e-3, 200
+WAYS = ("in turn", "L2-SP", "EWC", "LoRA", "replay", "all at once")
+
+
+# -- tasks, as (inputs, labels) of three parts -------------------------------------
+
+
+@lru_cache(maxsize=8)
+def cells_read(kind, split):
+    """(Lite0's features (N, 1280), labels) of the cells of a kind."""
+    data = lesson15_solar.of_kind(split, kind)
+    return features.extract(zoo.load(solar.BACKBONE), data), data.labels
+
+
+@lru_cache(maxsize=9)
+def texts_read(domain, split):
+    """(MiniLM's features (N, 384), labels) of the short texts of a domain."""
+    data = texts.short(domain, split)
+    at = opinions_world.rows(data, 250, 0)  # few: as many as any draw can need
+    return features.extract(texts.minilm(), data.subset(at).texts), data.labels[at]
+
+
+@lru_cache(maxsize=1)
+def digits_read():
+    """{split: (pixels (N, 64), labels)} of scikit-learn's digits, divided once."""
+    X, y = load_digits(return_X_y=True)
+    X, T, y, t = train_test_split(X, y, test_size=0.4, random_state=0, stratify=y)
+    V, T, v, t = train_test_split(T, t, test_size=0.7, random_state=0, stratify=t)
+    return {"train": (X, y), "validation": (V, v), "test": (T, t)}
+
+
+def read(sequence, task, split):
+    """(X (N, F), y (N,)) of one task."""
+    if sequence == "cells":
+        return cells_read(task, split)
+    if sequence == "opinions":
+        return texts_read(task, split)
+    X, y = digits_read()[split]
+    own = (y < 5) == (task == "0 to 4")
+    return X[own], y[own]
+
+
+def drawn(X, y, n, seed):
+    """n rows of each class, as (inputs, labels) tensors."""
+    rng = np.random.default_rng(seed)
+    at = [rng.permutation(np.flatnonzero(y == c))[:n] for c in np.unique(y)]
+    at = np.concatenate(at)
+    return torch.tensor(X[at]).float(), torch.tensor(y[at])
+
+
+class Tasks:
+    """The tasks of a sequence with one seed's labels."""
+
+    def __init__(self, sequence, seed):
+        self.names, n = SEQUENCES[sequence], LABELS[sequence]
+        self.seed, self.classes = seed, CLASSES[sequence]
+        self.train, self.parts = [], {"validation": [], "test": []}
+        for name in self.names:
+            self.train.append(drawn(*read(sequence, name, "train"), n, seed))
+            for split, found in self.parts.items():
+                X, y = read(sequence, name, split)
+                found.append((torch.tensor(X).float(), torch.tensor(y)))
+
+    def network(self):
+        """A hidden layer and a head; inputs scaled by the first task's."""
+        X = self.train[0][0].numpy()
+        options = dict(hidden=HIDDEN, standardise=X, seed=self.seed)
+        return make_head(X.shape[1], self.classes, **options)
+
+    def losses(self, net, split="validation"):
+        """Mean cross-entropy of each task, in nats."""
+        return [training.evaluate(net, data)["loss"] for data in self.parts[split]]
+
+    def accuracies(self, net):
+        """Balanced test accuracy of each task."""
+        found = [training.evaluate(net, data) for data in self.parts["test"]]
+        return [one["balanced_accuracy"] for one in found]
+
+
+# -- one task after the other ------------------------------------------------------
+
+
+def learn(net, data, lr, seed, steps, penalties=()):
+    """Updates on (inputs, labels); the last weights are kept."""
+
+    def penalty():
+        return sum(one() for one in penalties)
+
+    recipe = training.Recipe(
+        batch_size=BATCH,
+        eval_every=steps,
+        objective=training.Objective(penalty=penalty if penalties else None),
+    )
+    training.fit(net, data, steps=steps, lr=lr, seed=seed, recipe=recipe)
+
+
+def mixed(data, kept):
+    """The data and as many rows of those kept, repeated."""
+    X, y = (torch.cat(part) for part in zip(*kept, strict=True))
+    at = torch.arange(len(data[1])) % len(y)
+    return torch.cat([data[0], X[at]]), torch.cat([data[1], y[at]])
+
+
+def in_turn(tasks, way, lr, strength, fraction=1.0):
+    """The network after the last task."""
+    net, steps, kept, held = tasks.network(), updates(STEPS, fraction), [], []
+    if way == "all at once":
+        everything = tuple(torch.cat(part) for part in zip(*tasks.train, strict=True))
+        learn(net, everything, lr, tasks.seed, steps * len(tasks.names))
+        return net
+    for i, data in enumerate(tasks.train):
+        if i and way == "LoRA":
+            names = [n for n, m in net.named_modules() if isinstance(m, nn.Linear)]
+            lora.inject(net, names, r=RANK, alpha=2 * RANK, seed=tasks.seed + i)
+        seen = mixed(data, kept) if i and way == "replay" else data
+        learn(net, seen, lr, tasks.seed + i, steps, held)
+        if i and way == "LoRA":
+            lora.merge(net).requires_grad_(True)
+        if way == "replay":
+            kept.append(drawn(*(part.numpy() for part in data), KEPT, tasks.seed))
+        if way == "EWC":
+            held.append(ewc(net, fisher_diagonal(net, data[0]), strength))
+        if way == "L2-SP":
+            held = [l2_sp(net, net, strength)]
+    return net
+
+
+@experiment(
+    "remembering",
+    grid=[
+        dict(sequence=sequence, seed=seed)
+        for sequence in SEQUENCES
+        for seed in range(5)
+    ],
+    sample=[dict(sequence="digits", seed=0)],
+    short=[dict(sequence="digits", seed=0, fraction=0.1)],
+    tolerance={f"{way} first": 0.04 for way in ("in turn", "replay", "all at once")},
+    data=(*solar.FILES, "assets/opinions"),
+)
+def remembering(sequence, seed, fraction=1.0):
+    """Balanced test accuracy after the last task, on the first, the last and all."""
+    tasks, numbers = Tasks(sequence, seed), {}
+    for way in WAYS:
+        tried = []
+        for lr in RATES:
+            for strength in STRENGTHS.get(way, (0.0,)):
+                net = in_turn(tasks, way, lr, strength, fraction)
+                loss = float(np.mean(tasks.losses(net)))
+                tried.append((loss, lr, strength, net))
+        loss, lr, strength, net = min(tried, key=lambda one: one[0])
+        found = tasks.accuracies(net)
+        numbers |= {f"{way} first": found[0], f"{way} last": found[-1]}
+        numbers |= {f"{way} all": float(np.mean(found)), f"{way} loss": loss}
+        numbers |= {f"{way} rate": lr, f"{way} strength": strength}
+    alone = tasks.network()
+    learn(alone, tasks.train[0], RATES[0], seed, updates(STEPS, fraction))
+    return numbers | {"before first": tasks.accuracies(alone)[0]}
+
+
+# -- distillation ------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def films():
+    """{split: (labels, MiniLM's features, weighted words)} of short texts of films."""
+    words, found = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), {}
+    for split in ("train", "validation", "test"):
+        data = texts.short("films", split)
+        if split != "train":
+            data = data.subset(opinions_world.rows(data, texts.TESTED, 0))
+        count = words.fit_transform if split == "train" else words.transform
+        X = features.extract(texts.minilm(), data.texts)
+        found[split] = data.labels, X, count(data.texts)
+    return found
+
+
+def taught(X, P, val):
+    """Logistic regression on soft labels P (N, 2): each row twice, with weights.
+
+    Its loss is the cross-entropy to the teacher at temperature 1.  val: (X, labels),
+    chooses the penalty by balanced accuracy.
+    """
+    y, doubled = np.repeat([0, 1], X.shape[0]), sparse.vstack([X, X]).tocsr()
+    models = [
+        LogisticRegression(C=C, max_iter=2000).fit(doubled, y, P.T.ravel())
+        for C in PENALTIES
+    ]
+    return max(models, key=lambda m: balanced_accuracy_score(val[1], m.predict(val[0])))
+
+
+def distilled_texts(seed):
+    """Balanced accuracy on films: the teacher, and the bag of words."""
+    (y, X, W), (v, _, V), (t, T, U) = films().values()
+    at = first_rows(y, seed)
+    teacher = probes.linear_probe(
+        X[at], y[at], np.concatenate([X, T]), np.concatenate([y, t]), seed=seed
+    )
+    P, hard = teacher.probabilities, np.eye(2)
+    soft = P[: len(y)].copy()
+    soft[at] = hard[y[at]]
+    students = {
+        "student": taught(W[at], hard[y[at]], (V, v)),
+        "distilled": taught(W, soft, (V, v)),
+        "all labels": taught(W, hard[y], (V, v)),
+    }
+    answers = {name: model.predict(U) for name, model in students.items()}
+    answers["teacher"] = P[len(y) :].argmax(1)
+    return {name: balanced_accuracy_score(t, a) for name, a in answers.items()}
+
+
+def first_rows(labels, seed, n=LABELS["cells"]):
+    """Places of n rows of each class, drawn by the seed."""
+    rng = np.random.default_rng(seed)
+    drawn_ = [rng.permutation(np.flatnonzero(labels == c))[:n] for c in (0, 1)]
+    return np.concatenate(drawn_)
+
+
+def small_network(seed):
+    """Three convolutions on 24 x 24 pixels, 24,000 numbers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = []
+        for before, after in ((1, 16), (16, 32), (32, 64)):
+            conv = nn.Conv2d(before, after, 3, padding=1, bias=False)
+            layers += [conv, nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
+        return nn.Sequential(*layers[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                             nn.Linear(64, 2))  # fmt: skip
+
+
+def studied(x, targets, val, seed, steps):
+    """A small network trained on targets (N, 2): logits of the teacher or of labels.
+
+    The loss is distillation_loss at temperature 1; the weights of the lowest validation
+    loss are kept.
+    """
+    net, (v, labels) = small_network(seed), val
+    optimizer = torch.optim.AdamW(net.parameters(), lr=STUDENT_RATE, weight_decay=0.01)
+    generator, best = torch.Generator().manual_seed(seed), (np.inf, None)
+    for step in range(steps):
+        at = torch.randperm(len(x), generator=generator)[:BATCH]
+        batch = x[at] if torch.rand((), generator=generator) < 0.5 else x[at].flip(3)
+        loss = distillation_loss(net.train()(batch), targets[at], temperature=1.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if (step + 1) % max(1, steps // 8) == 0:
+            with torch.no_grad():
+                found = float(nn.functional.cross_entropy(net.eval()(v), labels))
+            if found < best[0]:
+                best = found, copy.deepcopy(net.state_dict())
+    net.load_state_dict(best[1])
+    return net.eval()
+
+
+def pixels(split):
+    """24 x 24 pixels of the cells of a split, (N, 1, 24, 24), and the labels."""
+    data = solar.cells(split)
+    x = torch.tensor(data.images[:, 2::4, 2::4, 0]).float()[:, None]
+    return (x - 127) / 64, torch.tensor(data.labels)
+
+
+def distilled_cells(seed, fraction=1.0):
+    """Balanced accuracy on cells: the teacher on Lite0's features, and the student."""
+    (x, y), val, (z, t) = (pixels(split) for split in ("train", "validation", "test"))
+    at = first_rows(y.numpy(), seed)
+    X, T = (solar.represented("frozen", split) for split in ("train", "test"))
+    every, true = np.concatenate([X, T]), np.concatenate([y, t])
+    teacher = probes.linear_probe(X[at], y.numpy()[at], every, true, seed=seed)
+    P = torch.tensor(teacher.probabilities).float().clamp(1e-6, 1)
+    hard = 20 * nn.functional.one_hot(y, 2).float()  # logits of a label
+    soft = P[: len(y)].log()
+    soft[at] = hard[at]
+    steps = updates(STUDENT_STEPS, fraction)
+    students = {
+        "student": studied(x[at], hard[at], val, seed, steps),
+        "distilled": studied(x, soft, val, seed, steps),
+        "all labels": studied(x, hard, val, seed, steps),
+    }
+    with torch.no_grad():
+        answers = {name: net(z).argmax(1).numpy() for name, net in students.items()}
+    answers["teacher"] = P[len(y) :].argmax(1).numpy()
+    return {name: balanced_accuracy_score(t, a) for name, a in answers.items()}
+
+
+@experiment(
+    "distilling",
+    grid=[dict(what=what, seed=s) for what in ("texts", "cells") for s in range(10)],
+    sample=[dict(what="texts", seed=0)],
+    tolerance={name: 0.03 for name in ("teacher", "student", "distilled")},
+    data=(*solar.FILES, "assets/opinions"),
+)
+def distilling(what, seed, fraction=1.0):
+    """Balanced test accuracy of teacher and students."""
+    if what == "texts":
+        return distilled_texts(seed)
+    return distilled_cells(seed, fraction)
