@@ -36,7 +36,7 @@ from torch import nn
 from course_lib import training
 from course_lib.analysis import probes
 from course_lib.lessons import lesson15_opinions as texts
-from course_lib.lessons import lesson15_solar, opinions_world, solar
+from course_lib.lessons import lesson15_solar, solar
 from course_lib.lessons.results import experiment, updates
 from course_lib.methods import lora
 from course_lib.methods.distillation import distillation_loss
@@ -73,7 +73,7 @@ def cells_read(kind, split):
 def texts_read(domain, split):
     """(MiniLM's features (N, 384), labels) of the short texts of a domain."""
     data = texts.short(domain, split)
-    at = opinions_world.rows(data, 250, 0)  # few: as many as any draw can need
+    at = texts.rows(data, 250, 0)
     return features.extract(texts.minilm(), data.subset(at).texts), data.labels[at]
 
 
@@ -224,7 +224,7 @@ def films():
     for split in ("train", "validation", "test"):
         data = texts.short("films", split)
         if split != "train":
-            data = data.subset(opinions_world.rows(data, texts.TESTED, 0))
+            data = data.subset(texts.rows(data, texts.TESTED, 0))
         count = words.fit_transform if split == "train" else words.transform
         X = features.extract(texts.minilm(), data.texts)
         found[split] = data.labels, X, count(data.texts)
