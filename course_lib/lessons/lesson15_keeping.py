@@ -3,24 +3,21 @@
 Set before looking.  What learns is small and reads stored features, so that all of it
 takes seconds: a hidden layer of 64 and a head.
 
-Remembering (`remembering`).  Three sequences of tasks: cells (Lite0's features; mono,
-then poly, 100 labels a class), opinions (MiniLM's features; films, products, then
-editorials, 150 labels a class), digits (pixels; the classes 0 to 4, then 5 to 9, one
+Remembering (`remembering`).  Two sequences of tasks: cells (Lite0's features; mono,
+then poly, 100 labels a class) and digits (pixels; the classes 0 to 4, then 5 to 9, one
 head of ten).  150 updates of 32 a task, AdamW.  Every way tries two rates, penalties
-also four strengths, and the lowest mean of the validation losses of all tasks after the
-last one chooses.  Replay keeps 20 examples a class of each earlier task, and half of
-every batch comes from them.  LoRA: from the second task on the layers are frozen and an
-update of rank 4 learns, which is merged at the end of the task.  All at once: 150
-updates a task, on everything.
+also four strengths, and the lowest mean of the validation losses of both tasks after
+the last one chooses.  Replay keeps 20 examples a class of the first task, and half of
+every batch comes from them.  LoRA: in the second task the layers are frozen and an
+update of rank 4 learns, which is merged at the end.  All at once: 150 updates a task,
+on everything.
 
-Distilling (`distilling`).  Texts: the teacher is a logistic regression on MiniLM's
-features, the student one on weighted words.  Cells: the teacher is one on Lite0's
-features, the student a network of three convolutions on 24 x 24 pixels.  Teacher and
-student have the same labels, 100 a class; the student also gets the teacher's answers
-to the rest of the training part, whose labels nobody reads (but in `all labels`).
+Distilling (`distilling`).  The teacher is a logistic regression on MiniLM's features of
+film reviews, the student one on weighted words.  Both have the same labels, 100 a
+class; the student also gets the teacher's answers to the rest of the training part,
+whose labels nobody reads (but in `all labels`).  Validation texts choose penalties.
 """
 
-import copy
 from functools import lru_cache
 
 import numpy as np
@@ -39,23 +36,20 @@ from course_lib.lessons import lesson15_opinions as texts
 from course_lib.lessons import lesson15_solar, solar
 from course_lib.lessons.results import experiment, updates
 from course_lib.methods import lora
-from course_lib.methods.distillation import distillation_loss
 from course_lib.methods.penalties import ewc, fisher_diagonal, l2_sp
 from course_lib.models import features, zoo
 from course_lib.training.cached_heads import make_head
 
 SEQUENCES = {
     "cells": ("mono", "poly"),
-    "opinions": ("films", "products", "editorials"),
     "digits": ("0 to 4", "5 to 9"),
 }
-LABELS = {"cells": 100, "opinions": 150, "digits": 60}  # a class
-CLASSES = {"cells": 2, "opinions": 2, "digits": 10}
+LABELS = {"cells": 100, "digits": 60}  # a class
+CLASSES = {"cells": 2, "digits": 10}
 HIDDEN, STEPS, BATCH, KEPT, RANK = 64, 150, 32, 20, 4
 RATES = (1e-3, 3e-3)
 STRENGTHS = {"L2-SP": (1e-3, 1e-2, 1e-1, 1.0), "EWC": (10.0, 100.0, 1e3, 1e4)}
 PENALTIES = (1.0, 10.0, 100.0)  # C of the bag of words
-STUDENT_RATE, STUDENT_STEPS = 3e-3, 200
 WAYS = ("in turn", "L2-SP", "EWC", "LoRA", "replay", "all at once")
 
 
@@ -67,14 +61,6 @@ def cells_read(kind, split):
     """(Lite0's features (N, 1280), labels) of the cells of a kind."""
     data = lesson15_solar.of_kind(split, kind)
     return features.extract(zoo.load(solar.BACKBONE), data), data.labels
-
-
-@lru_cache(maxsize=9)
-def texts_read(domain, split):
-    """(MiniLM's features (N, 384), labels) of the short texts of a domain."""
-    data = texts.short(domain, split)
-    at = texts.rows(data, 250, 0)
-    return features.extract(texts.minilm(), data.subset(at).texts), data.labels[at]
 
 
 @lru_cache(maxsize=1)
@@ -90,8 +76,6 @@ def read(sequence, task, split):
     """(X (N, F), y (N,)) of one task."""
     if sequence == "cells":
         return cells_read(task, split)
-    if sequence == "opinions":
-        return texts_read(task, split)
     X, y = digits_read()[split]
     own = (y < 5) == (task == "0 to 4")
     return X[own], y[own]
@@ -192,7 +176,7 @@ def in_turn(tasks, way, lr, strength, fraction=1.0):
     sample=[dict(sequence="digits", seed=0)],
     short=[dict(sequence="digits", seed=0, fraction=0.1)],
     tolerance={f"{way} first": 0.04 for way in ("in turn", "replay", "all at once")},
-    data=(*solar.FILES, "assets/opinions"),
+    data=solar.FILES,
 )
 def remembering(sequence, seed, fraction=1.0):
     """Balanced test accuracy after the last task, on the first, the last and all."""
@@ -245,8 +229,22 @@ def taught(X, P, val):
     return max(models, key=lambda m: balanced_accuracy_score(val[1], m.predict(val[0])))
 
 
-def distilled_texts(seed):
-    """Balanced accuracy on films: the teacher, and the bag of words."""
+def first_rows(labels, seed, n=100):
+    """Places of n rows of each class, drawn by the seed."""
+    rng = np.random.default_rng(seed)
+    drawn_ = [rng.permutation(np.flatnonzero(labels == c))[:n] for c in (0, 1)]
+    return np.concatenate(drawn_)
+
+
+@experiment(
+    "distilling",
+    grid=[dict(seed=seed) for seed in range(10)],
+    sample=[dict(seed=0)],
+    tolerance={name: 0.03 for name in ("teacher", "student", "distilled")},
+    data=("assets/opinions", "near_duplicates.npz"),
+)
+def distilling(seed):
+    """Balanced test accuracy on films: the teacher, and the bag of words."""
     (y, X, W), (v, _, V), (t, T, U) = films().values()
     at = first_rows(y, seed)
     teacher = probes.linear_probe(
@@ -263,91 +261,3 @@ def distilled_texts(seed):
     answers = {name: model.predict(U) for name, model in students.items()}
     answers["teacher"] = P[len(y) :].argmax(1)
     return {name: balanced_accuracy_score(t, a) for name, a in answers.items()}
-
-
-def first_rows(labels, seed, n=LABELS["cells"]):
-    """Places of n rows of each class, drawn by the seed."""
-    rng = np.random.default_rng(seed)
-    drawn_ = [rng.permutation(np.flatnonzero(labels == c))[:n] for c in (0, 1)]
-    return np.concatenate(drawn_)
-
-
-def small_network(seed):
-    """Three convolutions on 24 x 24 pixels, 24,000 numbers."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layers = []
-        for before, after in ((1, 16), (16, 32), (32, 64)):
-            conv = nn.Conv2d(before, after, 3, padding=1, bias=False)
-            layers += [conv, nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
-        return nn.Sequential(*layers[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                             nn.Linear(64, 2))  # fmt: skip
-
-
-def studied(x, targets, val, seed, steps):
-    """A small network trained on targets (N, 2): logits of the teacher or of labels.
-
-    The loss is distillation_loss at temperature 1; the weights of the lowest validation
-    loss are kept.
-    """
-    net, (v, labels) = small_network(seed), val
-    optimizer = torch.optim.AdamW(net.parameters(), lr=STUDENT_RATE, weight_decay=0.01)
-    generator, best = torch.Generator().manual_seed(seed), (np.inf, None)
-    for step in range(steps):
-        at = torch.randperm(len(x), generator=generator)[:BATCH]
-        batch = x[at] if torch.rand((), generator=generator) < 0.5 else x[at].flip(3)
-        loss = distillation_loss(net.train()(batch), targets[at], temperature=1.0)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if (step + 1) % max(1, steps // 8) == 0:
-            with torch.no_grad():
-                found = float(nn.functional.cross_entropy(net.eval()(v), labels))
-            if found < best[0]:
-                best = found, copy.deepcopy(net.state_dict())
-    net.load_state_dict(best[1])
-    return net.eval()
-
-
-def pixels(split):
-    """24 x 24 pixels of the cells of a split, (N, 1, 24, 24), and the labels."""
-    data = solar.cells(split)
-    x = torch.tensor(data.images[:, 2::4, 2::4, 0]).float()[:, None]
-    return (x - 127) / 64, torch.tensor(data.labels)
-
-
-def distilled_cells(seed, fraction=1.0):
-    """Balanced accuracy on cells: the teacher on Lite0's features, and the student."""
-    (x, y), val, (z, t) = (pixels(split) for split in ("train", "validation", "test"))
-    at = first_rows(y.numpy(), seed)
-    X, T = (solar.represented("frozen", split) for split in ("train", "test"))
-    every, true = np.concatenate([X, T]), np.concatenate([y, t])
-    teacher = probes.linear_probe(X[at], y.numpy()[at], every, true, seed=seed)
-    P = torch.tensor(teacher.probabilities).float().clamp(1e-6, 1)
-    hard = 20 * nn.functional.one_hot(y, 2).float()  # logits of a label
-    soft = P[: len(y)].log()
-    soft[at] = hard[at]
-    steps = updates(STUDENT_STEPS, fraction)
-    students = {
-        "student": studied(x[at], hard[at], val, seed, steps),
-        "distilled": studied(x, soft, val, seed, steps),
-        "all labels": studied(x, hard, val, seed, steps),
-    }
-    with torch.no_grad():
-        answers = {name: net(z).argmax(1).numpy() for name, net in students.items()}
-    answers["teacher"] = P[len(y) :].argmax(1).numpy()
-    return {name: balanced_accuracy_score(t, a) for name, a in answers.items()}
-
-
-@experiment(
-    "distilling",
-    grid=[dict(what=what, seed=s) for what in ("texts", "cells") for s in range(10)],
-    sample=[dict(what="texts", seed=0)],
-    tolerance={name: 0.03 for name in ("teacher", "student", "distilled")},
-    data=(*solar.FILES, "assets/opinions"),
-)
-def distilling(what, seed, fraction=1.0):
-    """Balanced test accuracy of teacher and students."""
-    if what == "texts":
-        return distilled_texts(seed)
-    return distilled_cells(seed, fraction)
