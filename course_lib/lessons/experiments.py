@@ -38,7 +38,6 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson12_planted,
     lesson12_remedies,
     lesson13,
-    lesson15_keeping,
     lesson15_opinions,
     lesson15_solar,
     lesson16_masks,

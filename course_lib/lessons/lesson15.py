@@ -232,61 +232,26 @@ def show_merged(grid):
 # -- one after the other ------------------------------------------------------------
 
 
-def show_remembering(grid):
-    """The first task against the last one, at the end, by way."""
-    fig, axes = plots.new(width=8.0, height=3.4, columns=2)
-    lost = []
-    for ax, (sequence, names) in zip(axes, keeping.SEQUENCES.items(), strict=True):
-        rows = grid.select(sequence=sequence)
-        for i, way in enumerate(keeping.WAYS):
-            x, y = (
-                statistics.mean_and_interval(rows.values(f"{way} {part}"))
-                for part in ("last", "first")
-            )
-            look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], capsize=2)
-            ax.errorbar(x.mean, y.mean, y.half_width, x.half_width, label=way, **look)
-        before = rows.values("before first").mean()
-        ax.axhline(before, color="black", linewidth=0.8, linestyle=":")
-        lost.append(before - rows.values("in turn first").mean())
-        ax.set(xlabel=f"accuracy, {names[-1]}", title=sequence)
-        ax.set_ylabel(f"accuracy, {names[0]}")
-    axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    fig.suptitle(
-        "Learning in turn costs the first task "
-        + ", ".join(f"{100 * one:.0f}" for one in lost)
-        + " points",
-        x=0.01,
-        ha="left",
-    )
-    plots.show(
-        fig,
-        alt="Accuracy on the first task against that on the last one after all tasks, "
-        "for six ways and two sequences; a dotted line is the first task before.",
-    )
-
-
-def show_distilled(grid):
-    """Accuracy of the teacher and of its students."""
-    names = {
-        "teacher": "teacher: MiniLM, 200 labels",
-        "student": "words, 200 labels",
-        "distilled": "words, the teacher's answers too",
-        "all labels": "words, all labels",
-    }
-    found = gain(grid, "distilled", "student", "{}")
-    fig, ax = plots.new(height=2.6)
-    for i, way in enumerate(names):
-        one = statistics.mean_and_interval(grid.values(way))
-        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], capsize=3)
-        ax.errorbar(one.mean, i, xerr=one.half_width, **look)
-    ax.set_yticks(range(len(names)), list(names.values()))
-    ax.invert_yaxis()
+def show_remembering(found):
+    """Accuracy on both halves of the digits at the end, by way."""
+    fig, ax = plots.new(height=3.6)
+    for i, way in enumerate(keeping.WAYS):
+        values = 100 * found[way]
+        mean, low, high = values.mean(0), values.min(0), values.max(0)
+        spread = np.stack([mean - low, high - mean])
+        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], capsize=2)
+        ax.errorbar(mean[1], mean[0], spread[:, :1], spread[:, 1:], label=way, **look)
+    before = 100 * found["before"][:, 0].mean()
+    ax.axhline(before, color="black", linewidth=0.8, linestyle=":")
+    lost = before - 100 * found["in turn"][:, 0].mean()
     ax.set(
-        xlabel="balanced accuracy on film reviews, mean and 95 % interval",
-        title=f"The teacher's answers add {found.mean:.1f} points",
+        xlabel="accuracy on 5 to 9, per cent",
+        ylabel="accuracy on 0 to 4, per cent",
+        title=f"Learning in turn costs the first half {lost:.0f} points",
     )
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="mean, range of 3")
     plots.show(
         fig,
-        alt="Balanced accuracy of a teacher and of a bag of words, alone, with the "
-        "teacher's answers to unlabelled reviews, and with all labels.",
+        alt="Accuracy on the digits 0 to 4 against that on 5 to 9 after both tasks for "
+        "six ways; a dotted line is the first half before the second was learned.",
     )

@@ -40,7 +40,7 @@ LINEAR = ("query", "key", "value", "dense")
 RANK, ADAPTED, ADAPTED_STEPS = 8, 200, 60
 RATE = 4e-3  # of 1.5e-3 and 4e-3, by the mean validation loss with seed 100
 TRIMMED_TO, DROPPED_TO = 0.2, 0.1  # shares kept by TIES and DARE
-FACTORS = (0.3, 0.5, 0.7, 1.0, 1.5)
+FACTORS = (0.3, 0.5, 0.7, 1.0)
 
 
 @lru_cache(maxsize=1)
