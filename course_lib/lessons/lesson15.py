@@ -1,12 +1,12 @@
 """Lesson 15: the figures, and what they take from the grids."""
 
 import numpy as np
+import torch
 
 from course_lib.analysis import statistics
 from course_lib.lessons import lesson15_keeping as keeping
 from course_lib.lessons import lesson15_opinions as opinions
 from course_lib.lessons import lesson15_solar, results
-from course_lib.lessons.lesson09 import share_of
 from course_lib.show import plots
 
 CELLS = {"in": "same kind", "camera": "another camera", "out": "other kind"}
@@ -202,9 +202,19 @@ def gains_of(grid, way):
 def kept(grid, way):
     """Mean gain of a merged network over the mean gain of the three adapters alone.
 
-    (share, low, high), by Fieller's interval over seeds.
+    (share, low, high), the limits by Fieller's theorem for the ratio of two means that
+    are paired by seed (1954); infinite where the gain alone is not told from 0.
     """
-    return share_of(gains_of(grid, way).mean(1), gains_of(grid, "own").mean(1))
+    from scipy.stats import t
+
+    pair = np.stack([gains_of(grid, name).mean(1) for name in (way, "own")])
+    (a, b), V = pair.mean(1), np.cov(pair) / pair.shape[1]
+    q = t.ppf(0.975, pair.shape[1] - 1) ** 2
+    square, middle, rest = b**2 - q * V[1, 1], a * b - q * V[0, 1], a**2 - q * V[0, 0]
+    inside = middle**2 - square * rest
+    if square <= 0 or inside < 0:
+        return a / b, -np.inf, np.inf
+    return a / b, *((middle + side * inside**0.5) / square for side in (-1, 1))
 
 
 def show_merged(grid):
@@ -255,3 +265,25 @@ def show_remembering(found):
         alt="Accuracy on the digits 0 to 4 against that on 5 to 9 after both tasks for "
         "six ways; a dotted line is the first half before the second was learned.",
     )
+
+
+def distilled(labels, student, shrunk):
+    """{who: mean accuracy over draws} with so many labels a class of the digits.
+
+    student(x, logits) gives a network of shrunk(x).
+    """
+    X, every, T, t = keeping.digits()
+    found = {"teacher": [], "alone": [], "distilled": []}
+    for seed in keeping.SEEDS:
+        x, y = keeping.drawn(X, every, labels, seed)
+        teacher = keeping.Tasks(seed).network()
+        keeping.learn(teacher, (x, y), seed)
+        with torch.no_grad():
+            answers, tested = teacher(X), teacher(T)
+        sure = 60.0 * torch.nn.functional.one_hot(y, 10)
+        nets = {"alone": student(x, sure), "distilled": student(X, answers)}
+        with torch.no_grad():
+            logits = {name: net(shrunk(T)) for name, net in nets.items()}
+        for name, z in (logits | {"teacher": tested}).items():
+            found[name].append(float((z.argmax(1) == t).float().mean()))
+    return {name: round(float(np.mean(v)), 3) for name, v in found.items()}
