@@ -17,14 +17,12 @@ class Bench:
     """A network, what it learns from, what chooses, and the places where it is tested.
 
     upper: gives logits, `head` names its last layer, `read` gives what that reads.
-    train, val: (inputs, labels); places: {name: (inputs, labels)}.
+    data: train, val, each (inputs, labels), and places {name: (inputs, labels)}.
     """
 
-    def __init__(
-        self, upper, head, read, train, val, places, *, steps, seed, **options
-    ):
+    def __init__(self, upper, head, read, data, *, steps, seed, **options):
         self.upper, self.head, self.read = upper, head, read
-        self.train, self.val, self.places = train, val, places
+        self.train, self.val, self.places = data
         self.steps, self.seed = steps, seed
         self.fraction = options.pop("fraction", 1.0)
         self.options, self.known = options, {}

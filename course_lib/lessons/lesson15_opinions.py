@@ -138,15 +138,14 @@ def labelled(domain, n, seed):
 def bench(seed, fraction=1.0):
     """The network of a seed, products to learn from and the other domains."""
     upper = Upper(seed)
+    train = labelled(TRAINED_ON, LABELS if fraction == 1 else 20, seed)
     places = {"in": tested(TRAINED_ON, fraction)}
     places |= {d: tested(d, fraction) for d in DOMAINS if d != TRAINED_ON}
     return Bench(
         upper,
         upper.head,
         upper.vectors,
-        labelled(TRAINED_ON, LABELS if fraction == 1 else 20, seed),
-        validation(TRAINED_ON, fraction),
-        places,
+        (train, validation(TRAINED_ON, fraction), places),
         steps=STEPS,
         seed=seed,
         fraction=fraction,

@@ -109,14 +109,12 @@ def bench(kind, seed, fraction=1.0):
         "out": joined(*other),
         "camera": held(kind, "camera", fraction),
     }
-    upper = stages.upper
+    upper, train = stages.upper, stages.run(data, MIRRORED)
     return Bench(
         upper,
         upper.net.classifier,
         partial(pooled, upper),
-        stages.run(data, MIRRORED),
-        held(kind, "validation", fraction),
-        places,
+        (train, held(kind, "validation", fraction), places),
         steps=STEPS,
         seed=seed,
         fraction=fraction,
