@@ -43,6 +43,8 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson13,
     lesson14_pictures,
     lesson14_tables,
+    lesson15_opinions,
+    lesson15_solar,
     lesson16_masks,
     lesson16_series,
     lesson16_solar,
