@@ -38,6 +38,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson12_planted,
     lesson12_remedies,
     lesson13,
+    lesson13_real,
     lesson13_unseen,
     lesson16_masks,
     lesson16_series,
