@@ -133,6 +133,7 @@ def pictures_of(target, labels, seed):
         for seed in SEEDS
     ],
     sample=[dict(target="digits", labels=5, seed=0)],
+    short=[dict(target="leaves", labels=22, seed=0)],
     tolerance={"probe": 0.02, "val_probe": 0.05},
     data=(
         "assets/efficientnet-lite0",
