@@ -10,6 +10,10 @@ decided on these.  The real world's grid is in
 :mod:`course_lib.lessons.lesson13_real`.
 """
 
+import json
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +22,20 @@ from course_lib import datasets, training
 from course_lib.analysis import probes
 from course_lib.diagnose import decisions as framework
 from course_lib.diagnose.decisions import Situation, decide
-from course_lib.lessons import lesson06, lesson06_real, lesson13_real, results, solar
+from course_lib.jobs import pipeline
+from course_lib.lessons import (
+    claims,
+    lesson06,
+    lesson06_real,
+    lesson13_real,
+    results,
+    solar,
+)
 from course_lib.lessons.protocol import BACKBONE
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import features
 from course_lib.show import plots, widgets
+from course_lib.training import resume
 
 LABELS = (50, 250)
 WAYS = ("probe", "tuned", "scratch")
@@ -319,9 +332,81 @@ def show_cases(table):
     return counts
 
 
+# -- the job ------------------------------------------------------------------------
+
+SHORT_JOB = """\
+model: bundled/resnet10-patterns
+strategy: full
+epochs: 2
+baseline: false
+onnx: false
+"""
+MARK = 99.0  # a training loss that only the killed job can have in its history
+
+
+def killed_and_resumed(folder):
+    """(epochs done when killed, result of the same command again, a whole job).
+
+    `course train` on the table in ``folder`` is killed after its first epoch, and a
+    mark is left in the stored history, to see that the second call goes on and does
+    not begin anew.
+    """
+    (folder / "short.yaml").write_text(SHORT_JOB)
+    options = [f"--config={folder / 'short.yaml'}", f"--data={folder / 'cells.csv'}"]
+    options.append(f"--out={folder / 'killed'}")
+    command = [sys.executable, "-m", "course_lib.course.cli", "train", *options]
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    state = folder / "killed" / "state" / "transfer.safetensors"
+    with subprocess.Popen(command, **quiet) as process:
+        while not state.exists() and process.poll() is None:
+            time.sleep(0.02)
+        process.kill()
+    tensors, values = resume.load(state)
+    done = len(values["history"]["step"])
+    values["history"]["train_loss"][0] = MARK  # without effect on the weights
+    resume.save(state, tensors, values)
+    subprocess.run(command, check=True, capture_output=True)
+    again = json.loads((folder / "killed" / "result.json").read_text())
+    table = folder / "cells.csv"
+    whole = pipeline.run(folder / "short.yaml", table, progress=False)
+    return done, again, whole
+
+
+def show_alarms(rings, reached):
+    """Share of windows that ring, by the share of cells of another kind."""
+    groups = {
+        f"{share:.0%} of another kind" if share else "ordinary days": [100 * rung]
+        for share, rung in rings.items()
+    }
+    fig = plots.bars_with_spread(
+        groups,
+        ylabel="windows that ring, per cent",
+        title=f"A tenth of other cells rings in {100 * rings[0.1]:.0f} % of the "
+        f"windows, ordinary days in {100 * rings[0]:.1f} %",
+        digits=1,
+    )
+    plots.show(fig, alt="Bars of the share of windows that raise the alarm, by share.")
+
+
 # -- the ledger --------------------------------------------------------------------
 
 OPEN = {"pending": "open"}  # a verdict that was withdrawn, or not yet reached
+
+
+def show_ledger():
+    """Bars of claims by lesson and verdict; returns {verdict: number}."""
+    rows = claims.ledger()
+    lessons = sorted({row["lesson"] for row in rows})
+    verdicts = (*claims.VERDICTS, claims.PENDING)
+    counts = np.array(
+        [
+            [sum(r["lesson"] == n and r["verdict"] == v for r in rows) for n in lessons]
+            for v in verdicts
+        ]
+    )
+    fig = ledger_figure(lessons, counts, verdicts)
+    plots.show(fig, alt="Bars of the number of claims by lesson, stacked by verdict.")
+    return dict(zip(verdicts, counts.sum(axis=1).tolist()))
 
 
 def ledger_figure(lessons, counts, verdicts):
