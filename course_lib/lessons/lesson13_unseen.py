@@ -356,26 +356,17 @@ def unseen_cases(case, fraction=1.0):
     return said_of(start_of(planted), examples(planted.target), settings)
 
 
-@experiment(
-    "default_cases",
-    grid=[dict(case=name) for name in AT_DEFAULTS],
-    sample=[dict(case="products, all defaults")],
-    short=[dict(case="products, all defaults", fraction=0.05)],
-    tolerance={"gain": 0.05, "low": 0.06, "high": 0.06},
-    data=("assets/efficientnet-lite0", "assets/solar-cells", "assets/opinions"),
-)
-def default_cases(case, fraction=1.0):
-    """What the diagnosis says at all defaults; a test part of its own is given."""
+def at_defaults(case):
+    """What the diagnosis says of a case at all defaults, as `course diagnose` does.
+
+    The target has a test part of its own.  Takes minutes: benchmarks/planted_cases.py.
+    """
     name = {"all cells": "solar_cells", "products": "opinions/products"}
     parts = [
         bare(datasets.load(name[CASES[case].target], split))
         for split in ("train", "test")
     ]
-    settings = Settings()
-    if fraction < 1:
-        parts = [part.take(n_per_class=20, seed=0) for part in parts]
-        settings = Settings(labels_per_class=4, steps=1, repeats=(2, 2))
-    return said_of(start_of(CASES[case]), Samples(*parts), settings)
+    return said_of(start_of(CASES[case]), Samples(*parts), Settings())
 
 
 # -- judged -----------------------------------------------------------------------
@@ -428,8 +419,7 @@ def judged(truth, kind):
 
 def table():
     """One dict a case, in the order set beforehand; only cases that were run."""
-    rows = [*results.load("unseen_cases"), *results.load("default_cases")]
-    run, known = {row["case"]: row for row in rows}, truths()
+    run, known = {row["case"]: row for row in results.load("unseen_cases")}, truths()
     found = []
     for name in CASES:
         if name not in run:
