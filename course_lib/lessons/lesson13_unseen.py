@@ -3,11 +3,11 @@
 Set before any case was run: the cases and their order, the settings, the truths or how
 they are measured, and what counts as right.  Nothing was changed afterwards.
 
-**Settings.**  The command's own.  Eighteen cases get so little time (`--minutes 0.1`)
-that the command falls back on its smallest plan, 40 updates, three repeats, rates
-chosen once, which is also what five minutes allow a network of ImageNet's size.  It
-does not depend on how fast the machine is.  Two cases run at all defaults, five minutes
-and all labels (grid `default_cases`).
+**Settings.**  The command's own, with so little time (`--minutes 0.1`) that it falls
+back on its smallest plan, 40 updates, three repeats, rates chosen once.  That is also
+what five minutes allow a network of ImageNet's size, and it does not depend on how fast
+the machine is.  The last two cases are for all defaults, five minutes and all labels;
+they are run by benchmarks/planted_cases.py and not stored.
 
 **Truth.**  By construction: the labels are permuted or the weights are random ones, so
 that nothing can be gained ("neither"); the source is the target's own generator
