@@ -372,7 +372,7 @@ def killed_and_resumed(folder):
     return done, again, whole
 
 
-def show_alarms(rings, reached):
+def show_alarms(rings):
     """Share of windows that ring, by the share of cells of another kind."""
     groups = {
         f"{share:.0%} of another kind" if share else "ordinary days": [100 * rung]
@@ -381,8 +381,8 @@ def show_alarms(rings, reached):
     fig = plots.bars_with_spread(
         groups,
         ylabel="windows that ring, per cent",
-        title=f"A tenth of other cells rings in {100 * rings[0.1]:.0f} % of the "
-        f"windows, ordinary days in {100 * rings[0]:.1f} %",
+        title=f"Ordinary days ring in {100 * rings[0]:.1f} % of the windows, "
+        f"a tenth of other cells in {100 * rings[0.1]:.0f} %",
         digits=1,
     )
     plots.show(fig, alt="Bars of the share of windows that raise the alarm, by share.")
