@@ -89,7 +89,7 @@ CASES = {
     "solar cells, all defaults": Case(LITE, "all cells", None, "solar_frozen"),
     "products, all defaults": Case(MINILM, "products", None, "opinions_frozen"),
 }
-TO_MEASURE = [name for name, case in CASES.items() if case.truth == MEASURED]
+TO_MEASURE = [name for name, case in CASES.items() if case.truth == MEASURED][:4]
 AT_DEFAULTS = [name for name, case in CASES.items() if case.labels is None]
 
 
