@@ -90,7 +90,7 @@ CASES = {
     "products, all defaults": Case(MINILM, "products", None, "opinions_frozen"),
 }
 TO_MEASURE = [name for name, case in CASES.items() if case.truth == MEASURED][:4]
-AT_DEFAULTS = [name for name, case in CASES.items() if case.labels is None]
+STORED = list(CASES)[:18]  # in their order, as far as computing time allowed
 
 
 # -- targets ----------------------------------------------------------------------
@@ -340,9 +340,9 @@ KINDS = ("helps", "hurts", "no difference", "no evidence")
 
 @experiment(
     "unseen_cases",
-    grid=[dict(case=name) for name in CASES if name not in AT_DEFAULTS],
-    sample=[dict(case="photographs, labels permuted")],
-    short=[dict(case="photographs, labels permuted", fraction=0.05)],
+    grid=[dict(case=name) for name in CASES if name in STORED],
+    sample=[dict(case="photographs, patterns")],
+    short=[dict(case="photographs, patterns", fraction=0.05)],
     tolerance={"gain": 0.05, "low": 0.06, "high": 0.06},
     models=(PATTERNS, SHORT, SPECTROGRAMS, MAPS),
     data=FILES,
