@@ -343,7 +343,7 @@ KINDS = ("helps", "hurts", "no difference", "no evidence")
     grid=[dict(case=name) for name in CASES if name in STORED],
     sample=[dict(case="photographs, patterns")],
     short=[dict(case="photographs, patterns", fraction=0.05)],
-    tolerance={"gain": 0.05, "low": 0.06, "high": 0.06},
+    tolerance={"gain": 0.1},
     models=(PATTERNS, SHORT, SPECTROGRAMS, MAPS),
     data=FILES,
 )
