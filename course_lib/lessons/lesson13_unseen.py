@@ -90,7 +90,7 @@ CASES = {
     "products, all defaults": Case(MINILM, "products", None, "opinions_frozen"),
 }
 TO_MEASURE = [name for name, case in CASES.items() if case.truth == MEASURED][:4]
-STORED = list(CASES)[:18]  # in their order, as far as computing time allowed
+STORED = list(CASES)[:7]  # in their order, as far as computing time allowed
 
 
 # -- targets ----------------------------------------------------------------------
@@ -379,6 +379,9 @@ def truths():
     for name, case in CASES.items():
         if case.truth in (HELPS, HURTS, NEITHER):
             found[name] = (case.truth, None, None)
+            continue
+        if case.truth == MEASURED and name not in measured:
+            found[name] = ("open", None, None)
             continue
         if case.truth == MEASURED:
             row = measured[name]
