@@ -215,8 +215,8 @@ def show_regret(rows, advisers, world):
     """Bars of the regret of several advisers."""
     reached = {name: regret(rows, one) for name, one in advisers.items()}
     first, worst = next(iter(reached)), max(reached, key=lambda n: reached[n].mean())
-    title = f"{world}: {first} loses {reached[first].mean():.1f} points, "
-    title += f"{worst} {reached[worst].mean():.1f}"
+    title = f"{world}: {reached[first].mean():.1f} points lost by {first}, "
+    title += f"{reached[worst].mean():.1f} by: {worst}"
     fig = plots.bars_with_spread(
         reached,
         ylabel="points lost against the best way",
