@@ -214,12 +214,11 @@ def regret(rows, adviser):
 def show_regret(rows, advisers, world):
     """Bars of the regret of several advisers."""
     reached = {name: regret(rows, one) for name, one in advisers.items()}
-    first, worst = next(iter(reached)), max(reached, key=lambda n: reached[n].mean())
-    title = f"{world}: {reached[first].mean():.1f} points lost by {first}, "
-    title += f"{reached[worst].mean():.1f} by: {worst}"
+    first = next(iter(reached))
+    title = f"{world}: {reached[first].mean():.1f} points lost by {first}"
     fig = plots.bars_with_spread(
         reached,
-        ylabel="points lost against the best way",
+        ylabel="points lost",
         title=title,
         digits=1,
         spread="range",
@@ -381,8 +380,8 @@ def show_alarms(rings):
     fig = plots.bars_with_spread(
         groups,
         ylabel="windows that ring, per cent",
-        title=f"Ordinary days ring in {100 * rings[0]:.1f} % of the windows, "
-        f"a tenth of other cells in {100 * rings[0.1]:.0f} %",
+        title=f"It rings on {100 * rings[0]:.0f} % of ordinary days, "
+        f"with a tenth of others on {100 * rings[0.1]:.0f} %",
         digits=1,
     )
     plots.show(fig, alt="Bars of the share of windows that raise the alarm, by share.")
