@@ -380,8 +380,7 @@ def show_alarms(rings):
     fig = plots.bars_with_spread(
         groups,
         ylabel="windows that ring, per cent",
-        title=f"It rings on {100 * rings[0]:.0f} % of ordinary days, "
-        f"with a tenth of others on {100 * rings[0.1]:.0f} %",
+        title=f"A tenth of other cells rings in {100 * rings[0.1]:.0f} % of windows",
         digits=1,
     )
     plots.show(fig, alt="Bars of the share of windows that raise the alarm, by share.")
