@@ -41,6 +41,8 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson12_remedies,
     lesson12_tuned,
     lesson13,
+    lesson13_real,
+    lesson13_unseen,
     lesson14_pictures,
     lesson14_tables,
     lesson15_opinions,
