@@ -6,7 +6,7 @@ texts, Lite0 for cells) and computed once.
 Set before any result was seen.  Draws: 500 training texts of each class stand for a
 domain of opinions, all training cells for a kind; `SIZES` of each class are labelled at
 home, further ones held out there, and as many unlabelled ones stand for the other
-domain.  Every learner chooses what it has to choose at home.  Alignment: 150 updates
+domain.  Every learner chooses what it has to choose at home.  Alignment: 100 updates
 of 64 and 64 at 1e-3, a hidden layer of 128 with BatchNorm, weights 1 for the adversary
 and MMD, CORAL in units of the source's own covariance; the weaker adversary, 0.3, is
 the second try.  Conformal sets and calibration: alpha 0.1, ten draws.
@@ -35,7 +35,7 @@ PAIRS = [(s, t) for group in (TEXTS, CELLS) for s in group for t in group if s !
 POOL = 500  # training texts of each class that stand for a domain
 SIZES = {"texts": (200, 100), "cells": (120, 60)}  # labelled, held out, of each class
 SHARES = (0.5, 0.2)  # of positive texts, or defective cells, in the unlabelled set
-STEPS, LR, BATCH, HIDDEN = 150, 1e-3, 64, 128
+STEPS, LR, BATCH, HIDDEN = 100, 1e-3, 64, 128
 WEIGHTS = {"joint": 0.0, "dann": 1.0, "dann, weak": 0.3, "mmd": 1.0, "coral": 1.0}
 ALPHA = 0.1
 RULE = 1.5  # the other rule of labelling: positive only from this rating on
@@ -172,7 +172,7 @@ def recounted(trunk, head, U, T):
         for s, t in PAIRS
         for share in SHARES
         for method in ("source", *WEIGHTS)
-        if share == 0.5 or method not in ("dann, weak", "coral")
+        if share == 0.5 or method in ("source", "joint", "dann")
     ],
     sample=[dict(source="mono", target="poly", method="dann", share=0.2, seed=0)],
     short=[
@@ -296,7 +296,7 @@ def trust(source, target, seed, fraction=1.0):
     coverage, size: of conformal sets at 90 %, calibrated at home; _weighted: by the
     density ratio; _own: calibrated on as many labelled examples of the target.  ece:
     calibration error, _cooled: with a temperature fitted at home.  distance: proxy
-    A-distance of the features, in three of the draws.
+    A-distance of the features, in the first draw.
     """
     probabilities, fit, rest = probe(source, seed, fraction)
     X, y = vectors(source, "train", fraction)
@@ -319,7 +319,7 @@ def trust(source, target, seed, fraction=1.0):
     ece = calibration.expected_calibration_error
     numbers |= {"ece": ece(P, t), "ece_cooled": ece(cooled(P, temperature), t)}
     numbers |= {"temperature": temperature}
-    if source != target and seed in SEEDS:
+    if source != target and seed == 0:
         numbers["distance"] = distances.proxy_a_distance(X[fit], U[there[0]])
     return numbers
 
