@@ -3,7 +3,7 @@
 A classifier learns in one domain and serves another.  Features are frozen (MiniLM for
 texts, Lite0 for cells) and computed once.
 
-Set before any result was seen.  Draws: 500 training texts of each class stand for a
+Set before any result was seen.  Draws: 320 training texts of each class stand for a
 domain of opinions, all training cells for a kind; `SIZES` of each class are labelled at
 home, further ones held out there, and as many unlabelled ones stand for the other
 domain.  Every learner chooses what it has to choose at home.  Alignment: 100 updates
@@ -32,7 +32,7 @@ from course_lib.models import features, zoo
 TEXTS, CELLS = opinions_world.DOMAINS, solar_cells.KINDS
 FILES = (*opinions_world.FILES, "assets/efficientnet-lite0", "assets/solar-cells")
 PAIRS = [(s, t) for group in (TEXTS, CELLS) for s in group for t in group if s != t]
-POOL = 500  # training texts of each class that stand for a domain
+POOL = 320  # training texts of each class that stand for a domain
 SIZES = {"texts": (200, 100), "cells": (120, 60)}  # labelled, held out, of each class
 SHARES = (0.5, 0.2)  # of positive texts, or defective cells, in the unlabelled set
 STEPS, LR, BATCH, HIDDEN = 100, 1e-3, 64, 128
@@ -53,8 +53,8 @@ def encoder(domain_is_cells):
 
 
 @lru_cache(maxsize=24)
-def vectors(domain, split, fraction=1.0):
-    """Features (N, F), labels (N,) of what stands for a domain's split."""
+def examples(domain, split, fraction=1.0):
+    """The data set that stands for a domain's split."""
     if domain in CELLS:
         data = solar_cells.load(split, kind=domain)
     elif split == "test":
@@ -62,10 +62,22 @@ def vectors(domain, split, fraction=1.0):
     else:
         data = opinions_world.texts(domain, split)
         data = data.subset(opinions_world.rows(data, POOL, 0))
-    if fraction < 1:
-        data = data.take(max(40, round(len(data) * fraction)), seed=0)
+    if fraction == 1:
+        return data
+    return data.take(max(40, round(len(data) * fraction)), seed=0)
+
+
+def read(domain, data):
+    """Features (N, F) of a data set, by the frozen network of its domain."""
     seen = data if domain in CELLS else data.texts
-    return features.extract(encoder(domain in CELLS), seen), data.labels
+    return features.extract(encoder(domain in CELLS), seen)
+
+
+@lru_cache(maxsize=24)
+def vectors(domain, split, fraction=1.0):
+    """Features (N, F), labels (N,) of what stands for a domain's split."""
+    data = examples(domain, split, fraction)
+    return read(domain, data), data.labels
 
 
 def drawn(domain, counts, seed, fraction=1.0):
@@ -73,7 +85,8 @@ def drawn(domain, counts, seed, fraction=1.0):
 
     A count may be a pair: of class 0, of class 1.
     """
-    labels, rng = vectors(domain, "train", fraction)[1], np.random.default_rng(seed)
+    labels = examples(domain, "train", fraction).labels
+    rng = np.random.default_rng(seed)
     places = [rng.permutation(np.flatnonzero(labels == c)) for c in (0, 1)]
     found = []
     for count in counts:
