@@ -74,7 +74,7 @@ HINTS = {
     "side": "The quantile is taken at the wrong end: alpha of the examples may have a "
     "larger score.",
     "equal": "A class whose 1 - p equals q is in the set: at most, not below.",
-    "interpolated": "q is one of the scores, the k-th smallest; nothing is interpolated.",
+    "interpolated": "q is one of the scores, the k-th smallest: do not interpolate.",
     "empty": "A set may be empty: no class is put into it that is not within q.",
     "few": "With fewer than k scores nothing can be promised: every class is in.",
     "sets": "Not the right sets: compare scores, k and q one by one.",
