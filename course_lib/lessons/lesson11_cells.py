@@ -20,7 +20,7 @@ from course_lib import training
 from course_lib.analysis import probes
 from course_lib.datasets import shifted, solar_cells
 from course_lib.lessons import lesson11_real, results, solar
-from course_lib.lessons.lesson11_real import class_mean, drawn, unlabelled, vectors
+from course_lib.lessons.lesson11_real import class_mean, drawn, examples, unlabelled
 from course_lib.lessons.results import experiment
 from course_lib.methods import test_time
 from course_lib.models import features, zoo
@@ -179,7 +179,7 @@ def cells_adapted(way, rare, seed, fraction=1.0):
 
 # -- imitation -------------------------------------------------------------------------
 
-SERVED = ("as it is", "blind", "imitated", "matched", "mirrored")
+SERVED = ("as it is", "blind", "imitated", "matched")
 
 
 def grey_table(pictures, like):
@@ -204,8 +204,6 @@ def looks(kind, split, look):
             solar_cells.load("train", kind=k).images for k in (kind, OTHER[kind])
         )
         images = grey_table(mine, theirs)[images]
-    if look in ("left", "up"):
-        images = images[:, :, ::-1] if look == "left" else images[:, ::-1]
     if look == "blind":
         backbone = lesson11_real.encoder(True)
         generator = torch.Generator().manual_seed(0)
@@ -232,25 +230,19 @@ def cells_served(source, way, seed):
     """Balanced accuracy on the other kind of a regression on frozen features.
 
     blind, imitated: half of the training cells' copies are blurred and noisy, or have
-    the other kind's grey values; matched: the served cells get those of the source;
-    mirrored: the mean over a served cell and two mirrorings of it.
+    the other kind's grey values; matched: the served cells get those of the source.
     """
     fit = drawn(source, lesson11_real.sizes(source), seed)[0]
-    _, y = vectors(source, "train")
+    y = examples(source, "train").labels
     X, y, target = looks(source, "train", "plain")[fit], y[fit], OTHER[source]
     if way in ("blind", "imitated"):
         look = "blind" if way == "blind" else "other"
         X = np.concatenate([X, looks(source, "train", look)[fit]])
         y = np.concatenate([y, y])
-    served = [looks(target, "test", "other" if way == "matched" else "plain")]
-    if way == "mirrored":
-        served += [looks(target, "test", look) for look in ("left", "up")]
-    labels = vectors(target, "test")[1]
-    found = probes.linear_probe(
-        X, y, np.concatenate(served), np.tile(labels, len(served))
-    )
-    chances = found.probabilities.reshape(len(served), len(labels), 2).mean(0)
-    return {"accuracy": balanced(chances, labels)}
+    served = looks(target, "test", "other" if way == "matched" else "plain")
+    labels = examples(target, "test").labels
+    found = probes.linear_probe(X, y, served, labels)
+    return {"accuracy": found.balanced_accuracy}
 
 
 # -- an inherited bias -----------------------------------------------------------------
@@ -274,7 +266,7 @@ def with_or_without(kind, split):
 
 def job(kind, n, bias, rng):
     """(features, labels) of n cells of each class; some carry the mark."""
-    both, (_, y) = with_or_without(kind, "train"), vectors(kind, "train")
+    both, y = with_or_without(kind, "train"), examples(kind, "train").labels
     rows = np.concatenate([rng.permutation(np.flatnonzero(y == c))[:n] for c in (0, 1)])
     mark = rng.random(len(rows)) < np.array(MARKED[bias])[y[rows]]
     return both[mark.astype(int), rows], y[rows]
@@ -319,7 +311,7 @@ def cells_bias(source, target, strategy, seed):
     rng = np.random.default_rng((seed, 9))
     X, y = job("poly", SECOND, target, rng)
     learned(net, scale(X).astype(np.float32), y, 200, 1e-3, seed)
-    labels = vectors("poly", "test")[1]
+    labels = examples("poly", "test").labels
     answers = [
         net(torch.tensor(scale(part), dtype=torch.float32)).detach().numpy()
         for part in with_or_without("poly", "test")
