@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from course_lib.analysis import calibration, conformal, distances, probes, shift
 from course_lib.datasets import solar_cells
 from course_lib.lessons import opinions_world, solar
-from course_lib.lessons.results import SEEDS, experiment, updates
+from course_lib.lessons.results import experiment, updates
 from course_lib.methods import alignment
 from course_lib.models import features, zoo
 
@@ -38,7 +38,6 @@ SHARES = (0.5, 0.2)  # of positive texts, or defective cells, in the unlabelled 
 STEPS, LR, BATCH, HIDDEN = 100, 3e-3, 32, 64
 WEIGHTS = {"joint": 0.0, "dann": 1.0, "dann, weak": 0.3, "mmd": 1.0, "coral": 1.0}
 ALPHA = 0.1
-RULE = 1.5  # the other rule of labelling: positive only from this rating on
 
 
 def sizes(domain, fraction=1.0):
@@ -194,7 +193,6 @@ def recounted(trunk, head, U, T):
         )
         for m in ("source", "dann")
     ],
-    live={"11": ("accuracy",)},
     tolerance={"accuracy": 0.03, "renewed": 0.03, "reweighted": 0.03, "home": 0.03},
     data=FILES,
 )
@@ -291,7 +289,6 @@ def cooled(P, T):
     ],
     sample=[dict(source="mono", target="poly", seed=0)],
     short=[dict(source="products", target="films", seed=0, fraction=0.2)],
-    live={"11": ("accuracy", "coverage")},
     tolerance={
         "accuracy": 0.02,
         "coverage": 0.02,
@@ -335,68 +332,3 @@ def trust(source, target, seed, fraction=1.0):
     if source != target and seed == 0:
         numbers["distance"] = distances.proxy_a_distance(X[fit], U[there[0]])
     return numbers
-
-
-# -- which shift is it? ----------------------------------------------------------------
-
-SITUATIONS = ("same", "mix", "other rule", "other domain")
-TRUTH = dict(zip(SITUATIONS, ("none", "label", "concept", "covariate")))
-SAID = ("covariate", "label", "concept", "unclear")
-NEXT = dict(zip(TEXTS, TEXTS[1:] + TEXTS[:1])) | {"mono": "poly", "poly": "mono"}
-
-
-def met(domain, situation, seed):
-    """(features, labels) of what arrives: test examples, changed in one way."""
-    if situation == "other domain":
-        return vectors(NEXT[domain], "test")
-    T, t = vectors(domain, "test")
-    if situation == "mix":  # one of class 1 in five
-        n = min((t == 0).sum(), 4 * (t == 1).sum())
-        share = np.array([1 - SHARES[1], SHARES[1]])
-        rows = shift.resample_to(t, share, int(n / share[0]), seed)
-        return T[rows], t[rows]
-    if situation == "other rule":
-        rating = opinions_world.tested(domain).metadata["rating"]
-        return T, (rating >= RULE).astype(np.int64)
-    return T, t
-
-
-@experiment(
-    "told_shifts",
-    grid=[
-        dict(source=s, situation=situation, seed=seed)
-        for seed in SEEDS
-        for s in (*TEXTS, *CELLS)
-        for situation in SITUATIONS
-        if situation != "other rule" or s in TEXTS
-    ],
-    sample=[dict(source="mono", situation="mix", seed=0)],
-    tolerance={"inputs": 0.03},
-    data=FILES,
-)
-def told_shifts(source, situation, seed):
-    """What the chain of tests says of a shift whose kind is known: 1 or 0 for each.
-
-    inputs: accuracy of the test that tells the two sets of inputs apart.  checked: 100
-    examples of the second set, labelled.
-    """
-    probabilities, fit, _ = probe(source, seed)
-    X, y = vectors(source, "train")
-    rest = np.setdiff1d(np.arange(len(y)), fit)
-    rest = rest[shift.resample_to(y[rest], np.full(2, 0.5), 2 * least(y[rest]), seed)]
-    Z, z = met(source, situation, seed)
-    some = np.random.default_rng((seed, 2)).permutation(len(z))[:100]
-    there = probabilities(Z).argmax(1)
-    report = shift.examine(
-        (X[rest], y[rest], probabilities(X[rest]).argmax(1)),
-        (Z, there),
-        checked=(z[some], there[some]),
-        seed=seed,
-    )
-    said = {f"said_{kind}": f"{kind} shift" in report.kinds for kind in SAID}
-    return said | {"inputs": report.evidence[0].statistic}
-
-
-def least(labels):
-    """How many examples the rarer class has."""
-    return int(np.bincount(labels).min())
