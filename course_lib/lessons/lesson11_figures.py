@@ -160,7 +160,7 @@ def show_distance(panels):
         said.append(f"{r:+.2f}")
         ax.set(
             xlabel="distance, centred by target",
-            ylabel="points, centred by target",
+            ylabel="points, centred by target" if ax is axes[0] else "",
             title=f"{name}: r = {r:+.2f}, p = {p:.3f}",
         )
         ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.2))
