@@ -11,7 +11,9 @@ BIN := .venv/bin
 EXTRAS := test
 # Each of the parallel tests computes with one thread; the few that ask for two wait
 # for the second without keeping a core busy that another test needs.
-PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+# Compiled tests are kept even where Python is told to keep nothing: 10 s of each run.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE= \
+	$(BIN)/python -m pytest -p no:nbval -n $(JOBS) --dist worksteal
 FIRST_PYTHON := $(firstword $(shell for name in python3 python3.13 python3.12 \
 	python3.11 python; do $$name -c "" 2>/dev/null && echo $$name && break; done))
 

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from collections import Counter
 
-import nbformat
 import pytest
 
+import course_lib.course  # noqa: F401  first: with it nbformat compiles no grammars
 from course_lib import paths
 
 # pytest puts tests/ on the path, and there tests/datasets must not pass for the package
@@ -100,6 +100,8 @@ def small_course(tmp_path, monkeypatch):
 @pytest.fixture
 def write_lesson(small_course):
     """write_lesson("00_start", "code of cell 0", ...) makes a notebook there."""
+
+    import nbformat
 
     def write(stem, *sources):
         notebook = nbformat.v4.new_notebook()

@@ -3,9 +3,7 @@
 The runs of SmolLM2 and their grids are in `lesson10_reports`.
 """
 
-import ctypes
-import gc
-import sys
+import os
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +25,10 @@ from course_lib.show import memory_bars, plots, widgets
 TEXTS = tomllib.loads(
     Path(__file__).with_name("lesson10_texts.toml").read_text("utf-8")
 )
+# For each length of a row oneDNN compiles products anew, 1 MB each, and keeps 1024 of
+# them; an update needs about 40.  Read at the first product, so set while importing.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+
 PRECISIONS = {  # of the weights in the blocks; products are in 32 bits
     "16 bits": None,
     "NF4": dict(quant_type="nf4", compress_statistics=True),
@@ -43,13 +45,6 @@ PLANS = {
     "QLoRA": Options("qlora", prepared=False),
     "without checkpoints": Options("qlora", prepared=False, checkpointing=False),
 }
-
-
-def release():
-    """Give memory that is free again back to the system; glibc keeps it otherwise."""
-    gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 # -- sixteen levels ---------------------------------------------------------------
@@ -173,15 +168,16 @@ def losses_by_precision(model, tokenizer):
     """
     places = [(kind, i) for kind, some in TEXTS.items() for i in range(len(some))]
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
-    originals = [p.data for p in matrices]
+    originals = [p.half() for p in matrices]  # exact: the file has 16 bits
+    assert all(torch.equal(p, o.float()) for p, o in zip(matrices, originals))
     found = {}
     for name, options in {"32 bits": "as they are", **PRECISIONS}.items():
         for p, original in zip(matrices, originals):
             if name != "32 bits":
-                p.data = _rounded(original, options)
+                p.copy_(_rounded(original.float(), options))
         found[name] = [text_loss(model, tokenizer, TEXTS[k][i]) for k, i in places]
     for p, original in zip(matrices, originals):
-        p.data = original
+        p.copy_(original)
     index = pd.MultiIndex.from_tuples(places, names=["kind", "text"])
     return pd.DataFrame(found, index=index)
 
@@ -233,27 +229,6 @@ def show_rises(found):
 
 
 # -- training ---------------------------------------------------------------------
-
-
-def silent_adapters(model, row):
-    """How many adapters get no gradient from one conversation, and of how many."""
-    given = {key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}
-    model.train()(**given).loss.backward()
-    found = [p.grad for name, p in model.named_parameters() if "lora_B" in name]
-    model.zero_grad(set_to_none=True)
-    return sum(grad is None or not grad.any() for grad in found), len(found)
-
-
-def as_the_library_comes():
-    """QLoRA without the course's guard, evaluated once: (model, tokenizer)."""
-    model, tokenizer = runs.start("qlora", seed=0)
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = True
-    ids = torch.tensor([runs.chat(tokenizer, "One ticket.")["input_ids"]])
-    with torch.no_grad():
-        model.eval()(input_ids=ids)
-    return model, tokenizer
 
 
 def checkpointed_step(model, checkpointing, batch=1, length=128):
@@ -316,7 +291,7 @@ def served_wrong(model, tokenizer, data):
         "no end of the turn": (right, "left", [0]),
     }
     found = {}
-    release()
+    runs.release()
     with language_models.expanded(model):
         for name, (starts, side, ends) in ways.items():
             written = _answered(model, tokenizer, starts, side, ends)

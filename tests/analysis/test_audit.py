@@ -350,6 +350,7 @@ CORRECT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", CORRECT, ids=lambda f: f.__name__)
 def test_no_false_alarm(build, parts):
     findings = audited(**build(parts))

@@ -1135,6 +1135,7 @@ BESIDE = {  # one mistake that has two sides
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check, build", PAIRS)
 def test_the_mistake_is_found_and_its_twin_is_not(check, build, tmp_path):
     for name in ("wrong", "right"):
@@ -1205,6 +1206,7 @@ def test_other_adapters_raise_no_alarm(method):
     assert not found, audit.report(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_resnet", "test_nfnet", "test_vit"])
 def test_networks_of_timm_raise_no_alarm(name):
     """Of some the last norm of each branch starts at zero, and so do gradients."""

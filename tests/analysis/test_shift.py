@@ -401,6 +401,7 @@ def test_level_of_the_whole_examination():
     assert sum(false) <= stats.binom.ppf(0.999, 60, ALPHA)
 
 
+@pytest.mark.slow
 def test_level_of_the_fit_with_a_weak_predictor():
     """The proportions are then estimated badly, and plain resampling goes wrong."""
     p_values, plain = [], []

@@ -8,6 +8,8 @@ import pytest
 from course_lib import profiles
 from course_lib.course import cli, doctor, library_checks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def report():

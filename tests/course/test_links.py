@@ -126,6 +126,7 @@ def test_the_cell_does_nothing_elsewhere(colab, monkeypatch):
     assert colab == types.SimpleNamespace(commands=[], killed=[], folder=None)
 
 
+@pytest.mark.slow
 def test_what_learners_get_has_the_cell_when_there_is_an_address(published, tmp_path):
     if not release.solutions().is_dir():
         pytest.skip("only instructors make bundles")
@@ -236,6 +237,7 @@ def test_the_hub_gives_each_learner_what_a_lesson_needs(monkeypatch):
     ).read_text("utf-8")
 
 
+@pytest.mark.slow
 @needs_bash
 def test_a_learners_server_starts_in_a_copy_that_keeps_their_work(tmp_path):
     source, home = tmp_path / "course", tmp_path / "home" / "course"

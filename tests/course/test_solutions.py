@@ -25,6 +25,7 @@ def test_there_are_exercises():
     assert {"01", "02", "03", "04", "05", "08", "10"} <= there
 
 
+@pytest.mark.slow
 @by_lesson
 def test_the_committed_exercise_is_what_the_solution_makes(lesson):
     pytest.importorskip("nbgrader")
@@ -95,6 +96,7 @@ def said_visibly(release: dict, answers: list[bank.Entry]) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 @by_lesson
 def test_the_visible_tests_see_each_answer_of_the_bank(lesson, tmp_path, monkeypatch):
     """A wrong answer fails with a hint of its own, a right one passes."""
@@ -181,6 +183,7 @@ def said_by(notebook, folder, monkeypatch, capsys):
     return found
 
 
+@pytest.mark.slow
 @by_lesson
 def test_visible_tests_tell_the_three_states(lesson, tmp_path, monkeypatch, capsys):
     """On the exercise, on the solution, and on the solution with wrong returns."""

@@ -135,6 +135,7 @@ def test_the_picture_holds_every_question_and_advice_and_the_path():
     assert not np.array_equal(plots.png_bytes(fig), plots.png_bytes(plain))
 
 
+@pytest.mark.slow
 def test_boxes_of_the_picture_do_not_overlap():
     fig = decisions.draw(decide(Situation("images", 500, 5, probe_wins=True)))
     plots.png_bytes(fig)

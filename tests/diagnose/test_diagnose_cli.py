@@ -206,6 +206,7 @@ def all_the_same(root):
     return data, "1 different"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

@@ -168,6 +168,7 @@ def test_the_parts_of_a_diagnosis_fit_together(found):
     assert set(found.scores["random"]) == {"LogME", "H-score", "kNN", "LEEP"}
 
 
+@pytest.mark.slow
 def test_the_gain_is_the_difference_of_the_arms_that_validation_prefers(found):
     best = {}
     for side, arms in (

@@ -16,6 +16,8 @@ from course_lib.diagnose.diagnosis import Diagnosis, Settings, diagnose
 from course_lib.errors import CourseError
 from course_lib.models import zoo
 
+pytestmark = pytest.mark.slow
+
 WORDS = "wafer tool film edge lot pump valve gas slot ring stage lamp".split()
 
 

@@ -19,6 +19,8 @@ from course_lib.jobs import (
     storage,
 )
 
+pytestmark = pytest.mark.slow
+
 MODEL = "bundled/resnet10-patterns"
 SETTINGS = {"task": "anomaly", "model": MODEL, "image_size": 64, "false_alarms": 0.1}
 

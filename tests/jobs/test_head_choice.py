@@ -54,6 +54,7 @@ def test_rows_of_one_group_stay_on_one_side():
     assert scores[0] > scores[1] + 20
 
 
+@pytest.mark.slow
 def test_a_job_reads_what_it_is_told_and_its_folder_answers_alike(tmp_path):
     result = pipeline.run(
         config(head_reads="stages", onnx=True, dropout=0.2),
@@ -78,6 +79,7 @@ def test_a_job_reads_what_it_is_told_and_its_folder_answers_alike(tmp_path):
     assert again.weights_sha256 == result.weights_sha256 and again.notes == result.notes
 
 
+@pytest.mark.slow
 def test_named_stages_the_last_layer_and_a_wrong_name():
     named = pipeline.run(config(head_reads=["layer3"]), parts(), progress=False)
     assert named.config["head_reads"] == ["layer3"]
@@ -88,6 +90,7 @@ def test_named_stages_the_last_layer_and_a_wrong_name():
         pipeline.run(config(head_reads=["layer9"]), parts(), progress=False)
 
 
+@pytest.mark.slow
 def test_the_standardisation_is_that_of_the_training_part():
     chosen, read = config(head_reads=["layer3"], augment="none"), parts()
     result = pipeline.run(chosen, read, progress=False)

@@ -43,6 +43,7 @@ def made(chosen):
     return backbone, read, assembly.recipe(chosen, backbone, read)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, values, place",
     [
@@ -67,6 +68,7 @@ def test_the_network_is_cut_below_all_that_learns(model, values, place):
     assert after == before
 
 
+@pytest.mark.slow
 def test_training_on_the_stored_output_is_training_the_network():
     """The same weights up to half precision, and what was frozen has not moved."""
     chosen = config(strategy="last_stage")
@@ -102,6 +104,7 @@ def test_an_epoch_has_as_many_updates_and_draws_from_all_copies():
     assert "4 fixed views" in found.said("shift")
 
 
+@pytest.mark.slow
 def test_a_job_says_so_and_its_folder_answers_as_it_did(tmp_path):
     chosen = config(strategy="last_stage", augment="shift")
     result = pipeline.run(chosen, parts(), tmp_path / "out", progress=False)
@@ -154,6 +157,7 @@ def coloured(root, side=28):
     return root
 
 
+@pytest.mark.slow
 def test_a_folder_needs_no_configuration_and_small_pictures_are_scaled_up(
     tmp_path, monkeypatch, capsys
 ):

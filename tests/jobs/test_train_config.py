@@ -197,6 +197,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 def test_every_example_configuration_fits_schema_and_reader():
     jsonschema.Draft202012Validator.check_schema(configuration.schema())
     shown = examples()
@@ -225,6 +226,7 @@ WRONG = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", WRONG)
 def test_schema_and_reader_refuse_the_same(text):
     values = yaml.safe_load(text)

@@ -175,6 +175,7 @@ def test_the_head_has_a_rate_of_its_own():
     assert len(rates) == 4 and all(group["weight_decay"] == 0 for group in found)
 
 
+@pytest.mark.slow
 def test_the_share_of_a_gain_has_an_interval_that_knows_a_small_denominator():
     """Fieller: about symmetric where the whole gain is sure, one-sided where not."""
     noise = np.array([-1.0, 1.0, 0.0, 0.5, -0.5])

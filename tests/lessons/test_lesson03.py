@@ -32,6 +32,7 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one if name in other)
 
 
+@pytest.mark.slow
 def test_batches_in_train_mode_move_statistics_and_no_weight(original):
     seen, images = zoo.load(protocol.BACKBONE), protocol.labelled(25, 0).images
     lesson03.nothing_learns(seen, images, steps=2, seed=0)
@@ -43,6 +44,7 @@ def test_batches_in_train_mode_move_statistics_and_no_weight(original):
     assert not same(state(seen, "statistics"), before), "the one given has changed"
 
 
+@pytest.mark.slow
 def test_from_the_probe_the_head_is_trained_and_every_batchnorm_is_frozen():
     train = protocol.labelled(25, 0)
     held = datasets.load(protocol.TARGET, "validation").take(25, seed=0)

@@ -34,6 +34,7 @@ def test_a_disturbance_hangs_on_the_seed_and_place_alone():
     assert (one[..., 0] == one[..., 2]).all()  # still grey
 
 
+@pytest.mark.slow
 def test_a_learned_map_finds_what_pairs_have_in_common():
     rng = np.random.default_rng(0)
     shared = 2 * rng.standard_normal((400, 8))

@@ -31,6 +31,7 @@ def test_every_set_carries_the_mark_as_often(kind):
     assert shares[lesson11.NAMED] == lesson11.SETS[kind]
 
 
+@pytest.mark.slow
 def test_balanced_groups_part_mark_and_class():
     data = shifted.marked(wafer_micrographs.render(200), [0.1, 0.9, 0.1, 0.1, 0.1])
     even = lesson11.balanced_groups(data, seed=0)
@@ -129,6 +130,7 @@ def test_gains_are_differences_to_the_random_start_of_the_same_seed():
     assert len(at100) == 14 * 3
 
 
+@pytest.mark.slow
 def test_frozen_and_tuned_networks_get_the_same_pictures():
     """take() by place, as frozen_gains does it, is take() of the pictures."""
     from dataclasses import replace
@@ -139,6 +141,7 @@ def test_frozen_and_tuned_networks_get_the_same_pictures():
     assert np.array_equal(train.images[places.metadata["place"]], taken.images)
 
 
+@pytest.mark.slow
 def test_a_remedy_keeps_what_it_promises():
     data = lesson06.datasets.load("wafer_maps", "train").take(25, seed=3)
     full = lesson06.load_source(lesson12_remedies.BACKBONE).model.state_dict()

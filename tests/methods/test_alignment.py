@@ -255,6 +255,7 @@ def covariance_gap(X, Y):
     return np.linalg.norm(np.cov(X.T) - np.cov(Y.T))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method, weight, target, distance",
     [

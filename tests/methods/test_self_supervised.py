@@ -97,6 +97,7 @@ def test_continued_pre_training_lowers_the_loss_and_moves_the_encoder_only():
     )
 
 
+@pytest.mark.slow
 def test_a_new_head_learns_alone_first_and_the_encoder_only_then():
     texts = datasets.load("tickets", "pool", n=30).texts
     options = dict(steps=3, batch_size=8, like_length=True)

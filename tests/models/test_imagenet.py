@@ -34,6 +34,7 @@ def test_it_names_what_is_on_two_photographs():
     assert answers(backbone, photographs(backbone.preprocess)) == ["palace", "daisy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "n, parameters", [(0, 4_652_008), (1, 5_416_680), (2, 6_092_072)]
 )

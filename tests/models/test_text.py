@@ -34,6 +34,7 @@ def test_a_text_backbone_gets_a_head_and_keeps_its_features(tickets):
     assert features.extract(headed, texts, module="layer1").shape == (4, 32)
 
 
+@pytest.mark.slow
 def test_predictions_come_in_the_order_of_the_texts(tickets):
     backbone, texts = tiny.encoder(), list(tickets[0].texts)
     logits = text.predict(backbone, texts, batch_size=3)

@@ -81,6 +81,7 @@ def shown(monkeypatch, fig, alt):
     return seen
 
 
+@pytest.mark.slow
 def test_alternative_text_reaches_notebook_and_html(monkeypatch):
     alt = 'Accuracy rises "fast" & then <levels off> for both.'
     seen = shown(monkeypatch, curves(), alt)

@@ -327,6 +327,7 @@ def test_a_notebook_that_takes_memory_to_read_has_a_record():
     assert peak < 1.5e9
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_end_is_ended(monkeypatch):
     monkeypatch.setattr(worker, "JOB_SECONDS", 1)
     job = {"content": "", "release": release(), "seed": 1, "isolated": True}
@@ -596,6 +597,7 @@ print("deep")
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["link", "folder", "file", "pipe", "link to a link"])
 def test_what_stands_in_place_of_a_socket_is_not_connected_to(tmp_path, what):
     """Neither by path nor, later, by a library that connects again."""
