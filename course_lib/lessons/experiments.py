@@ -35,6 +35,8 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson09,
     lesson10_reports,
     lesson11,
+    lesson11_cells,
+    lesson11_real,
     lesson12_far,
     lesson12_gains,
     lesson12_planted,
