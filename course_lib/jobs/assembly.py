@@ -230,7 +230,7 @@ def recipe(config: Config, backbone, parts) -> training.Recipe:
         groups=groups,
     )
     plan = None
-    if config.strategy == "gradual":
+    if config.strategy in ("gradual", "head_then_full"):
         wanted = _plan(config, backbone, groups)
         first, plan = schedules.gradual_unfreezing(backbone, plan=wanted, **rates)
     else:
@@ -271,7 +271,7 @@ def opened(config, backbone) -> set[str]:
                 "lower it, or set strategy: full",
             )
         learning = body[-count:]
-    elif config.strategy == "gradual":
+    elif config.strategy in ("gradual", "head_then_full"):
         plan = _plan(config, backbone, groups)
         if plan is None:  # one before each epoch
             learning = body[::-1][: (config.epochs or EPOCHS) - 1]
@@ -309,11 +309,23 @@ def _last_stage(backbone, body: list[str]) -> int:
     return len(alike) if alike == tail and len(alike) < len(sizes) else 1
 
 
+def head_epochs(config) -> int:
+    """Epochs in which the head learns alone, with strategy: head_then_full.
+
+    A quarter, and at most as many as the job waits for a lower loss: it must not stop
+    before the rest has learned.  Kumar et al. 2022 (LP-FT).
+    """
+    quarter = max(1, (config.epochs or EPOCHS) // 4)
+    return quarter if config.patience is None else min(quarter, config.patience)
+
+
 def _plan(config, backbone, groups):
     """{epoch: names of layer groups} of the configuration; None: one after another."""
+    body = [name for name in groups if name != layer_groups.HEAD]
+    if config.strategy == "head_then_full":
+        return {head_epochs(config): body}
     if not config.unfreeze:
         return None
-    body = [name for name in groups if name != layer_groups.HEAD]
     known = {name: name for name in body}
     for stage, module in backbone.stages.items():
         if module in groups:

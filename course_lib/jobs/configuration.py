@@ -112,9 +112,12 @@ Plan = Annotated[
     dict[Count, _several(Text, "names of parts")],
     Expected("epochs from 1 on and what is opened before them, {2: layer4, 4: all}"),
 ]
+HELD = ("frozen", "last_stage", "head_then_full", "gradual")  # weights, for a while
 OLD = {"head": "frozen", "last": "last_stage"}  # names of strategies until 2026
 Strategy = Annotated[
-    Literal["auto", "frozen", "last_stage", "full", "gradual", "scratch"],
+    Literal[
+        "auto", "frozen", "last_stage", "full", "head_then_full", "gradual", "scratch"
+    ],
     BeforeValidator(
         lambda name: OLD.get(name, name) if isinstance(name, str) else name
     ),
@@ -196,6 +199,7 @@ class Config(Settings):
     strategy: Strategy = say(
         "auto",
         "frozen: only the new head learns; last_stage: the last stage too; full:",
+        "everything; head_then_full: the head for a quarter of the epochs, then",
         "everything; gradual: the head first, then one part after the other; scratch:",
         "everything, from random weights; auto: by the number of labels, which is said",
     )
@@ -493,12 +497,20 @@ def _misplaced(config: Config, chosen: set[str]) -> Iterator[tuple[str, str, str
             "head_reads with strategy frozen or auto, for pictures",
             "set strategy: frozen, or remove head_reads",
         )
-    if config.weights == "random" and strategy in ("frozen", "last_stage", "gradual"):
+    if config.weights == "random" and strategy in HELD:
         yield (
             "weights",
             f"is random, and strategy {strategy} freezes them",
             "strategy: full with random weights, so that they learn",
             "set strategy: full, or weights: pretrained",
+        )
+    if strategy == "head_then_full" and 1 in (config.epochs, config.patience):
+        key = "epochs" if config.epochs == 1 else "patience"
+        yield (
+            key,
+            f"is 1, and strategy {strategy} trains the head first",
+            f"{key} of 2 or more: the head needs one before the rest is opened",
+            f"raise {key}, or set strategy: full",
         )
     if config.weights == "pretrained" and strategy == "scratch":
         yield (
@@ -540,7 +552,7 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str, str]]:
             yield (
                 key,
                 "is given, and with strategy: frozen the backbone does not learn",
-                f"{key} with strategy last_stage, full or gradual",
+                f"{key} with strategy last_stage, full, head_then_full or gradual",
                 f"remove {key}, or choose another strategy",
             )
     if config.task == "text" and config.augment != "none":

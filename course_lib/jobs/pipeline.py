@@ -240,6 +240,12 @@ def _notes(config, backbone, recipe, choice) -> list[str]:
             )
     if config.strategy == "gradual" and config.weights == "pretrained":
         notes.append("Parts were unfrozen one after the other, from the head down.")
+    if config.strategy == "head_then_full":
+        alone = assembly.head_epochs(config)
+        epochs = f"{alone} epoch{'s' * (alone > 1)}"
+        notes.append(
+            f"The head learned alone for {epochs}, and then all layers did (LP-FT)."
+        )
     notes += [choice.said] if choice.said else []
     return [*notes, _rates_note(backbone, recipe.optimization.param_groups)]
 

@@ -13,6 +13,7 @@ HOW = {
     "last_stage": "a new head and the last stage",
     "full": "all layers",
     "scratch": "all layers",
+    "head_then_full": "the head alone first, then all layers",
     "gradual": "all layers, opened from the head down",
 }
 MATTERS = 0.01  # a difference in accuracy that would change what to use

@@ -33,9 +33,15 @@ def show_histories(histories):
     """Loss and validation accuracy of two runs."""
     first, second = (h.val_accuracy[-1] for h in histories.values())
     fig = plots.history(histories)
+    legend = fig.axes[1].get_legend()
+    handles, names = legend.legend_handles, [t.get_text() for t in legend.get_texts()]
+    legend.remove()
+    fig.set_figheight(fig.get_figheight() + 0.6)
+    place = dict(loc="outside lower center", ncols=2, fontsize="small")
+    fig.legend(handles, names, **place)
     title = (
-        f"On validation the transfer ends {100 * (second - first):.0f} points ahead "
-        "(ring: the weights that are kept)"
+        f"After five epochs the transfer is {100 * (second - first):.0f} points ahead "
+        "on validation\n(ring: the weights that are kept)"
     )
     fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     plots.show(
@@ -75,20 +81,22 @@ def show_alike(wafers, cells):
     """The same three kinds of features in both worlds, by the number of all labels."""
     fig, axes = plots.new(8.4, 4.4, 1, 2)
     gains = []
-    for ax, grid, classes, name in zip(
+    for ax, grid, classes, choosing, name in zip(
         axes,
         (wafers, cells),
         (1, 2),
-        ("small world: wafers", "real world: solar cells"),
+        ("1,000", "200"),
+        ("small world: wafers, 5 classes", "real world: solar cells, 2 classes"),
     ):
         named = [dict(row, features=FEATURES[row["strategy"]]) for row in grid]
         counts, lines = type(grid)(named).curves("accuracy", "labels", "features")
         look = dict(ylabel="test accuracy", title=name, log_x=True, ax=ax)
         lines = {label: lines[label] for label in FEATURES.values()}
-        plots.line_with_spread(classes * counts, lines, xlabel="labels in all", **look)
+        where = f"labels in all to fit on\n(and {choosing} to choose the penalty)"
+        plots.line_with_spread(classes * counts, lines, xlabel=where, **look)
         note = ax.get_legend().get_title().get_text()
         ax.get_legend().remove()
-        ax.legend(title=note, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        ax.legend(title=note, loc="upper center", bbox_to_anchor=(0.5, -0.3))
         first, _, last = lines.values()
         gains.append(100 * (last - first).mean(0))
     (low, high), (least, most) = ((gain.min(), gain.max()) for gain in gains)

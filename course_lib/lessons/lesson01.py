@@ -168,40 +168,44 @@ def ridge(X, y, fit, penalties=PENALTIES):
 
 
 def probed(means, question, name, seed):
-    """Share of test pictures that a probe gets right, stage by stage: [float].
+    """Share that a probe gets right, stage by stage: ([float] of test, of choosing).
 
-    Of solar cells the mean over both classes.
+    Of solar cells the mean over both classes.  The rows to choose with chose the
+    penalty and may choose a stage.
     """
     y = pictures(name)[1]
     y = torch.as_tensor(y[question] if name == "drawn" else y)
     fit, choose, test = map(torch.as_tensor, divided(name, y.numpy(), seed))
-    shares = []
+    shares = [], []
     for X in means.values():
         said = ridge(X.clone(), y.clamp(min=0), fit)
-        best = max(said, key=lambda one: (one == y)[choose].float().mean())
-        right, truth = (best == y)[test].float(), y[test]
-        if name == "cells":
-            shares.append(np.mean([right[truth == c].mean().item() for c in (0, 1)]))
-        else:
-            shares.append(right.mean().item())
+        right = max((one == y for one in said), key=lambda r: r[choose].float().mean())
+        for found, rows in zip(shares, (test, choose)):
+            kinds = [rows]
+            if name == "cells":
+                kinds = [rows[y[rows] == c] for c in (0, 1)]
+            found.append(np.mean([right[k].float().mean().item() for k in kinds]))
     return shares
 
 
 def questioned(looked, questions, splits=3):
-    """{question: {label: (runs, stages)}}; looked: {set: {network: means}}.
+    """{question: {label: (runs, stages)}} of the test, and of the rows to choose with.
 
-    Networks named "random 0", "random 1" ... are one label; solar cells get five draws.
+    looked: {set: {network: means}}.  Networks named "random 0", "random 1" ... are one
+    label; solar cells get five draws.
     """
-    scores = {question: {} for question in questions}
+    both = tuple({question: {} for question in questions} for _ in range(2))
     for question, name in questions.items():
         for network, means in looked[name].items():
             for seed in range(5 if name == "cells" else splits):
-                runs = scores[question].setdefault(network.split()[0], [])
-                runs.append(probed(means, question, name, seed))
-    return {
-        question: {label: np.array(runs) for label, runs in found.items()}
-        for question, found in scores.items()
-    }
+                runs = probed(means, question, name, seed)
+                for scores, run in zip(both, runs):
+                    label = network.split()[0]
+                    scores[question].setdefault(label, []).append(run)
+    return tuple(
+        {q: {n: np.array(runs) for n, runs in found.items()} for q, found in s.items()}
+        for s in both
+    )
 
 
 def grouped(table):
@@ -293,11 +297,12 @@ def show_maps(photographs, kept):
             tiles.append(maps[i, channel].numpy())
             titles.append(f"{stage} #{channel}")
     sides = " → ".join(str(maps.shape[-1]) for maps in kept.values())
-    title = f"Outlines become coarse spots: maps of {sides} pixels"
+    title = f"Fine pictures become coarse spots: maps of {sides} pixels"
     plots.show(
         plots.image_grid(tiles, titles, len(kept) + 1, title=title, size=1.35),
-        alt="Two photographs and, for each stage, the channel that varies most. Early "
-        "stages redraw outlines, the last ones answer with a few coarse spots.",
+        alt="Two photographs and, for each stage, the channel that varies most. The "
+        "stem separates bright from dark, stage2 keeps outlines and texture, the last "
+        "ones answer with a few coarse spots.",
     )
 
 
@@ -383,8 +388,16 @@ def show_probes(scores, stages, title):
         known = np.bincount(y[y >= 0])
         chance[question] = 0.5 if name == "cells" else known.max() / known.sum()
     shown = [s.replace("stage", "s").replace("conv_head", "conv") for s in stages]
+    draws = {q: len(next(iter(found.values()))) for q, found in scores.items()}
+    fewest, most = min(draws.values()), max(draws.values())
+    other = "" if most == fewest else f" ({max(draws, key=draws.get)}: {most})"
+    drawn_nets = len(scores["colour"]["random"]) // draws["colour"]
+    note = f"mean, lowest to highest of {fewest} draws{other}\n"
+    note += (
+        f"random: {drawn_nets} network{'s' * (drawn_nets > 1)}, grey: commonest answer"
+    )
     plots.show(
-        plots.stage_panels(scores, shown, title, "probe accuracy", chance),
+        plots.stage_panels(scores, shown, title, "probe accuracy", chance, note=note),
         alt=f"Panels of probe accuracy by stage, one for each question. {title}.",
     )
 
@@ -456,13 +469,16 @@ def movement(name, cka, seed, lr=1e-3):
     return [cka(before[stage], after[stage]) for stage in before]
 
 
+CONTROL = "BatchNorm alone (1 run)"
+
+
 def show_moved(moved):
     """CKA with the start; moved: {"small" and "real": {label: (runs, stages)}}."""
     worlds = [moved["small"], moved["real"]]
     furthest = STAGES[int(np.mean(moved["small"]["fine-tuned"], 0).argmin())]
-    gap = np.mean(moved["real"]["fine-tuned"], 0) - moved["real"]["BatchNorm alone"][0]
-    title = f"Small world: learning moves {furthest} furthest. Lite0: learning adds "
-    title += f"{np.abs(gap).max():.2f} at most to what BatchNorm's statistics move"
+    ends = [np.mean(runs, 0).min() for runs in moved["real"].values()]
+    title = f"Small world: learning moves {furthest} furthest on average. Lite0: "
+    title += f"to CKA {ends[0]:.2f} with learning, {ends[1]:.2f} by statistics alone"
     alt = "CKA with the start by stage, three seeds, and of BatchNorm's drift alone."
     _two_worlds(worlds, title, "CKA with the start", alt)
 
@@ -512,8 +528,8 @@ def show_layers(answers, chances):
     series = {f"{q} (chance {chances[q.split()[0]]})": r for q, r in answers.items()}
     depths = ["emb.", *map(str, range(1, 7))]
     ends = [answers[q][:, -1].mean() for q in ("step", "step (random encoder)")]
-    title = f"At the end the process step is read by {ends[0]:.2f}, from a random "
-    title += f"encoder by {ends[1]:.2f}"
+    title = f"At the end the process step is read with accuracy {ends[0]:.2f}, from a "
+    title += f"random encoder with {ends[1]:.2f}"
     plots.show(
         plots.by_stage(series, depths, title, "probe accuracy", legend="outside"),
         alt="Probe accuracy by layer: wording is read almost perfectly and falls in "

@@ -299,12 +299,20 @@ def show_label_curves(small, real):
         plots.line_with_spread(counts, curves, ylabel=measure, ax=ax, **look)
         note = ax.get_legend().get_title().get_text()
         ax.get_legend().remove()
+        for line in ax.get_lines():  # a way with one label count: its seeds as dots
+            values = curves.get(line.get_label(), np.empty((0, 0)))
+            there = np.isfinite(values).any(0)
+            if there.sum() == 1:
+                at = np.full(len(values), counts[there][0])
+                dots = dict(s=16, facecolor="none", linewidth=0.8, zorder=3)
+                ax.scatter(at, values[:, there], edgecolor=line.get_color(), **dots)
         place = dict(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         ax.legend(title=note, fontsize="small", **place)
     leads = [100 * lead.mean for lead in leads_alike().values()]
     title = (
         f"100 labels a class: fine-tuning leads scratch by {leads[0]:.0f} points on "
-        f"wafers (500 labels), by {leads[1]:.0f} on solar cells (200)"
+        f"wafers\n(500 labels, 5 classes), by {leads[1]:.0f} on solar cells (200, 2 "
+        "classes); the two are not on one scale"
     )
     fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     plots.show(
@@ -390,7 +398,8 @@ def show_walks(inward, across, barrier):
     hills = [np.mean([barrier(path) for path in paths]) for paths in across.values()]
     axes[1].set_title("Between two solutions")
     heights = ", ".join(f"{n} {h:.2f}" for n, h in zip(across, hills))
-    fig.suptitle(f"Mean barrier: {heights}", x=0.01, ha="left", fontsize=11)
+    title = f"Mean hill between two solutions (nats):\n{heights}"
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     plots.show(
         fig,
         alt="Training loss along straight lines in weight space, three lines a start. "

@@ -514,24 +514,33 @@ def show_kept(grid, intact, world, ylabel):
     )
 
 
-def show_words(by_ground, grid):
-    """Bars: words in two wordings beside few labelled pictures."""
+def show_words(by_ground, whole, grid):
+    """Bars: words in two wordings beside few labelled pictures.
+
+    by_ground: accuracy of the six descriptions each alone; whole: of their mean.
+    """
     bars = {f"zero-shot, {wording} words": v for wording, v in by_ground.items()}
     for labels in (25, 100):
         for strategy in ("frozen", "full"):
             values = grid.values("accuracy", strategy=strategy, labels=labels)
             bars[f"{strategy}, {labels} labels"] = values
-    told = ("zero-shot, source words", "full, 25 labels", "frozen, 25 labels")
-    best, few, probe = (bars[name].mean() for name in told)
+    few, probe = bars["full, 25 labels"], bars["frozen, 25 labels"].mean()
     fig = plots.bars_with_spread(
         bars,
         ylabel="test accuracy",
         spread="range",
-        title=f"Words reach {best:.2f}; with 25 labels\n"
-        f"fine-tuning {few:.2f}, a frozen probe {probe:.2f}",
+        title=f"Words reach {whole['source']:.2f}; with 25 labels fine-tuning\n"
+        f"{few.min():.2f} to {few.max():.2f}, a frozen probe {probe:.2f}",
     )
-    fig.axes[0].axvline(0.2, color="#333333", linestyle=":")
-    fig.axes[0].set_xlabel("test accuracy (bar: mean of six backgrounds, or of seeds)")
+    ax = fig.axes[0]
+    for bar, text, accuracy in zip(ax.patches, ax.texts, whole.values()):
+        bar.set_width(accuracy)
+        text.set_text(f"{accuracy:.2f}")
+    ax.axvline(0.2, color="#333333", linestyle=":")
+    ax.set_xlabel(
+        "test accuracy (bar: mean description, or mean of the seeds;\n"
+        "dots: single descriptions, or seeds)"
+    )
     plots.show(
         fig,
         alt="Bars of test accuracy. Zero-shot in two wordings, one dot a background, "

@@ -402,7 +402,7 @@ def real_tuned(source, target):
 
 
 def judged(scores, tuned):
-    """{score: {target: (rank correlation (seeds,), points lost (seeds,))}}.
+    """{score: {target: (rank correlation (seeds,), points lost (seeds,), sources)}}.
 
     scores: rows of `small_scores` or "real_sources"; tuned: f(source, target) ->
     accuracies.  Points lost by taking the source of the highest score, against the
@@ -422,7 +422,7 @@ def judged(scores, tuned):
                 rho.append(np.nan if tie else spearmanr(values, reached).statistic)
                 picked = reached[values == values.max()].mean()
                 lost.append(100 * (reached.max() - picked))
-            found[score][target] = np.array(rho), np.array(lost)
+            found[score][target] = np.array(rho), np.array(lost), len(names)
     return found
 
 
@@ -446,7 +446,7 @@ def blind(scores, tuned, always=None):
 def lost_by(found):
     """{score: points that its choice loses, mean over targets and draws}."""
     return {
-        score: float(np.mean([lost.mean() for _, lost in by_target.values()]))
+        score: float(np.mean([lost.mean() for _, lost, _ in by_target.values()]))
         for score, by_target in found.items()
     }
 
@@ -499,26 +499,34 @@ def show_tuned(scores, tuned, world):
     return list(best)
 
 
+CHANCE = {5: 1.0, 6: 0.886, 7: 0.786, 8: 0.738}  # Spearman, two-sided 5 %, by sources
+
+
 def show_ranks(found, world):
-    """Heat map of the rank correlation of each score with fine-tuning."""
+    """Heat map of the rank correlation of each score with fine-tuning, by target."""
     targets = list(next(iter(found.values())))
-    matrix = np.array(
-        [[found[score][t][0].mean() for t in targets] for score in found], dtype=float
-    )
-    everywhere = int((np.nan_to_num(matrix, nan=-1) > 0.7).all(1).sum())
+    drawn = [[found[score][t][0] for t in targets] for score in found]
+    matrix = np.array([[rho.mean() for rho in row] for row in drawn])
+    sources = np.array([[found[score][t][2] for t in targets] for score in found])
+    beyond = int((matrix >= np.vectorize(CHANCE.get)(sources)).sum())
     fig = plots.heatmap(
         matrix,
         list(found),
         [target.replace("_", " ") for target in targets],
-        title=f"{world}: {everywhere or 'none'} of {len(matrix)} scores above 0.7\n"
-        "on every target (-: the score is saturated)",
+        title=f"{world}: {beyond} of {np.isfinite(matrix).sum()} mean rank "
+        "correlations\nlie beyond chance (in brackets: range of the draws)",
         limits=(-1, 1),
     )
+    fig.set_figwidth(max(6.4, 2.4 + 1.6 * len(targets)))
+    for text, rho in zip(fig.axes[0].texts, (rho for row in drawn for rho in row)):
+        if np.isfinite(rho).all():
+            low, high = rho.min(), rho.max()
+            text.set(text=f"{rho.mean():.2f} ({low:.2f} to {high:.2f})", fontsize=8)
     plots.show(
         fig,
         alt=f"Spearman rank correlation between five scores and fine-tuned accuracy "
-        f"on {len(targets)} targets ({world}), mean over draws. The H-score has none "
-        "where it is saturated.",
+        f"on {len(targets)} targets ({world}), mean and range over draws. The H-score "
+        "has none where it is saturated.",
     )
 
 

@@ -250,6 +250,9 @@ def fab_full():
     return results.load("full_updates").select(steps=STEPS[LABELS])
 
 
+FIRST_STEP = ("norm of the update (Frobenius)", "loss taken off, nats")
+
+
 def show_first_steps(ranks, steps):
     """Norm and effect of the first update by rank; steps: {scale: (draws, ranks, 2)}.
 
@@ -257,21 +260,29 @@ def show_first_steps(ranks, steps):
     """
     slopes = {}
     fig, axes = plots.new(width=7.4, height=3.4, columns=2)
-    for ax, column, what in zip(axes, (0, 1), ("norm of the update", "loss taken off")):
+    for ax, column, what in zip(axes, (0, 1), FIRST_STEP):
         for i, (label, values) in enumerate(steps.items()):
             y = values[:, :, column].mean(0)
             slopes[label, column] = np.polyfit(np.log(ranks), np.log(y), 1)[0]
             look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
             name = f"{label}: slope {slopes[label, column]:.2f}"
             ax.loglog(ranks, y, label=name, **look)
-        ax.set(xlabel="rank r", title=what, xticks=ranks[::2], xticklabels=ranks[::2])
+            ends = (values[:, :, column].min(0), values[:, :, column].max(0))
+            ax.fill_between(ranks, *ends, color=look["color"], alpha=0.18, linewidth=0)
+        ax.set(xlabel="rank r", ylabel=what, xticks=ranks[::2], xticklabels=ranks[::2])
+        low, high = ax.get_ylim()
+        ticks = [m * 10.0**e for e in range(-5, 3) for m in (1, 2, 5)]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
         ax.legend(fontsize="small")
-    axes[0].set_ylabel("Frobenius norm, or nats")
     flat = [min(steps, key=lambda s: abs(slopes[s, column])) for column in (0, 1)]
     fig.suptitle(f"Flat in norm: {flat[0]}. Flat in effect: {flat[1]}")
     alt = "Norm of the first update and the loss it takes off against the rank, for "
-    plots.show(fig, alt=alt + "two scales, both axes logarithmic.")
+    plots.show(
+        fig,
+        alt=alt + "two scales, mean and range of three draws, both axes logarithmic.",
+    )
     return slopes
 
 
@@ -315,46 +326,68 @@ def show_spectra(kept):
     half = [int(np.searchsorted(rows.mean(0), 0.5)) + 1 for rows in kept.values()]
     ax.set(xscale="log", xlabel="rank kept", ylabel="share of the squared norm")
     ax.set_title(
-        f"Half of an update lies in {half[0]} directions, of weights {half[1]}"
+        f"Half of an update lies in {half[0]} directions,\nhalf of the pretrained "
+        f"weights in {half[1]} (mean of {len(rows)} matrices)"
     )
     ax.legend(title="mean and range over matrices", title_fontsize="small")
     alt = "Share of the squared norm against the rank kept, for updates, pretrained "
     plots.show(fig, alt=alt + "weights and random matrices of the same shapes.")
 
 
-def explore_cut(svd, accuracy_at, shown):
-    """A slider: singular values of an update, and accuracy when all are cut.
+def explore_cut(accuracy_at, shown, n):
+    """A slider: accuracy when every matrix's update is cut to a rank.
 
-    svd: {matrix: (U, S, Vh)}; accuracy_at: function of the rank; shown: ranks drawn.
+    accuracy_at: function of the rank; shown: ranks drawn, with the standard error of
+    an accuracy on n sentences.
     """
 
-    def draw(matrix, rank):
-        U, S, Vh = svd[matrix]
-        rank, d, k = int(rank), len(U), Vh.shape[1]
-        fig, (left, right) = plots.new(width=7.4, height=3.2, columns=2)
-        left.semilogy(range(1, len(S) + 1), S, ".", color=plots.COLOURS[0])
-        left.axvline(rank + 0.5, color="black", linestyle=":")
-        left.set(xlabel="number of the singular value", ylabel="its size")
-        left.set_title(f"error {S[rank:].norm() / S.norm():.0%} of the norm")
-        y = [accuracy_at(r) for r in shown]
-        right.plot(shown, y, "o", color=plots.COLOURS[0])
-        star = dict(color=plots.COLOURS[1], markersize=15)
-        right.plot(rank, accuracy_at(rank), "*", **star)
-        right.set_xscale("symlog", base=2, linthresh=1)
-        right.set_xticks(shown, shown)
-        right.set(xlabel="rank of every update", ylabel="validation accuracy")
-        right.set_title(f"{rank * (d + k):,} numbers for {d * k:,}")
+    def draw(rank):
+        rank = int(rank)
+        fig, ax = plots.new(height=3.2)
+        y = np.array([accuracy_at(r) for r in shown])
+        error = np.sqrt(y * (1 - y) / n)
+        look = dict(color=plots.COLOURS[0], capsize=3)
+        ax.errorbar(shown, y, error, fmt="o", label="one standard error", **look)
+        reached = accuracy_at(rank)
+        ax.plot(rank, reached, "*", color=plots.COLOURS[1], markersize=15)
+        ax.set_xscale("symlog", base=2, linthresh=1)
+        ax.set_xticks(shown, shown)
+        ax.set(xlabel="rank to which every update is cut")
+        ax.set(ylabel=f"accuracy, {n} validation sentences")
+        ax.set_title(
+            f"All updates cut to rank {rank}: {reached:.3f}; whole: {y[-1]:.3f}"
+        )
+        ax.legend(loc="lower right")
         return fig
 
-    controls = dict(
-        matrix=widgets.choice("matrix", svd, list(svd)[-1]),
-        rank=widgets.slider("rank", 8, 0, 384, 1),
-    )
+    controls = dict(rank=widgets.slider("rank", 8, 0, 384, 1))
 
-    def alt(matrix, rank):
+    def alt(rank):
         return (
-            f"Singular values of the update of {matrix} with a cut at {rank:.0f}; "
-            "accuracy against the rank to which all updates are cut."
+            f"Accuracy against the rank to which all updates are cut, now {rank:.0f}, "
+            "with standard errors."
         )
 
     widgets.explore(draw, controls, alt=alt)
+
+
+def show_rates(grid, methods):
+    """Validation loss by rate, {label: method}; the title compares the best rates."""
+    fig, ax = plots.new(height=3.6)
+    lowest = []
+    for i, (label, method) in enumerate(methods.items()):
+        rates, lines = grid.select(method=method).curves("val_loss", "lr", "method")
+        mean, spread = lines[method].mean(0), lines[method]
+        colour = plots.COLOURS[i]
+        ax.plot(rates, mean, marker=plots.MARKERS[i], color=colour, label=label)
+        band = dict(color=colour, alpha=0.18, linewidth=0)
+        ax.fill_between(rates, spread.min(0), spread.max(0), **band)
+        lowest.append(rates[mean.argmin()])
+    ax.set(xscale="log", xlabel="learning rate", ylabel="validation loss (nats)")
+    names = list(methods)
+    times = lowest[1] / lowest[0]
+    ax.set_title(f"{names[1]}'s best rate is {times:.0f} times that of {names[0]}")
+    note = f"mean and range of {len(spread)} seeds"
+    plots.clear_legend(ax, title=note, title_fontsize="small")
+    alt = f"Validation loss against learning rate for {names[0]} and {names[1]}, with "
+    plots.show(fig, alt=alt + f"the range over {len(spread)} seeds.")

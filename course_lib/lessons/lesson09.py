@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModel
 
 from course_lib.analysis import statistics, usage
+from course_lib.lessons import lesson08_opinions as opinions
 from course_lib.lessons import results
 from course_lib.lessons.lesson08 import ALL, LABELS, METHODS, cells, put
 from course_lib.lessons.protocol import FILES, labelled, scored, train
@@ -139,6 +140,17 @@ def behind(rows, full):
     return [m for m, found in rows.items() if found.minus(full).high < 0]
 
 
+def at_edge(rows):
+    """Methods whose chosen rate is the lowest or the highest of several tried."""
+    found = []
+    for method in METHODS:
+        tried = {row["lr"] for row in rows.select(method=method)}
+        chosen = rows.best(method=method)[0]["lr"]
+        if len(tried) > 1 and chosen in (min(tried), max(tried)):
+            found.append(method)
+    return found
+
+
 def accuracy_figure(stored):
     """Accuracy of each method against what it trains; stored: {kind: Grid}, two."""
     fig, axes = plots.new(width=7.6, height=4.2, columns=2)
@@ -152,10 +164,15 @@ def accuracy_figure(stored):
             look = dict(color=plots.COLOURS[i % 7], marker=plots.MARKERS[i % 7])
             look["markerfacecolor"] = "white" if i >= 7 else look["color"]
             ax.errorbar(learn, y.mean(), yerr=spread, capsize=3, label=method, **look)
-        ax.set(xscale="log", xlabel="parameters that learn", title=kind)
+        ax.set(xscale="log", xlabel="parameters that learn")
+        ax.set_title(
+            f"{kind}; best rate at the edge\n"
+            f"of those tried: {', '.join(at_edge(rows))}",
+            fontsize="small",
+        )
     axes[0].set_ylabel("test accuracy, range of 3 seeds")
-    both = [method for method in low[0] if method in low[1]]
-    fig.suptitle(f"Behind full fine-tuning in both: {', '.join(both)}")
+    first = next(iter(stored))
+    fig.suptitle(f"Behind full fine-tuning on {first}: {', '.join(low[0])}")
     axes[1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 
@@ -168,18 +185,48 @@ def show_fab(stored):
 
 
 def show_rates(rows, methods):
-    """Accuracy by rate with the first seed, for some methods on tickets."""
+    """Validation accuracy by rate with the first seed; the chosen rates are ringed."""
     fig, ax = plots.new(height=3.2)
     best = {}
     for i, method in enumerate(methods):
         own = sorted(rows.select(method=method, seed=0), key=lambda row: row["lr"])
-        x, y = ([row[k] for row in own] for k in ("lr", "accuracy"))
+        x, y = ([row[k] for row in own] for k in ("lr", "val_accuracy"))
         look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i])
         ax.plot(x, y, linestyle=plots.DASHES[i], label=method, **look)
         best[method] = rows.best(method=method)[0]["lr"]
-    times = max(best.values()) / min(best.values())
-    ax.set(xscale="log", xlabel="learning rate", ylabel="test accuracy, one seed")
-    ax.set_title(f"Tickets: the best rates differ by a factor of {times:.0f}")
+        chosen = y[x.index(best[method])]
+        ax.plot(best[method], chosen, "o", ms=13, mfc="none", color=plots.COLOURS[i])
+    ax.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy, one seed")
+    ax.set_title(
+        f"Tickets: full fine-tuning chose {best['full']:g}, a prefix {best['prefix']:g}"
+    )
     plots.clear_legend(ax)
-    alt = "Test accuracy on tickets against the learning rate for "
-    plots.show(fig, alt=alt + f"{', '.join(methods)}, one seed.")
+    alt = "Validation accuracy on tickets against the learning rate for "
+    plots.show(fig, alt=alt + f"{', '.join(methods)}, one seed; chosen rates ringed.")
+
+
+def show_real(grid):
+    """What is left of the source task against the accuracy on film reviews, by rate."""
+    fig, ax = plots.new(height=3.8)
+    for i, (label, method) in enumerate({"full": "full", "LoRA": "lora"}.items()):
+        points = {}
+        for number in ("accuracy", "source"):
+            rates, lines = grid.select(method=method).curves(number, "lr", "method")
+            points[number] = 100 * lines[method].mean(0)
+        look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], ls=plots.DASHES[i])
+        ax.plot(points["accuracy"], points["source"], label=label, **look)
+        for rate, x, y in zip(rates, *points.values()):
+            where = dict(textcoords="offset points", xytext=(5, 4 - 14 * i))
+            ax.annotate(
+                f"{rate:g}", (x, y), color=plots.COLOURS[i], fontsize="small", **where
+            )
+    probe = opinions.best("probe")
+    start = (100 * probe.values(n).mean() for n in ("accuracy", "source"))
+    ax.plot(*start, "k*", markersize=13, label="frozen")
+    kept = 100 * opinions.best("lora").minus(opinions.best("full"), "source").mean
+    ax.set(xlabel="target: balanced test accuracy on film reviews (%)")
+    ax.set(ylabel="source: nearest sentence is\nof the same review (%)")
+    ax.set_title(f"At the best rates LoRA keeps {kept:+.1f} points of the source")
+    plots.clear_legend(ax, title="mean of 5 draws, by rate", title_fontsize="small")
+    alt = "What is left of the source task against the accuracy on film reviews, for "
+    plots.show(fig, alt=alt + "full fine-tuning and LoRA at several rates, and frozen.")

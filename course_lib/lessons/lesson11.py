@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from course_lib import datasets, training
+from course_lib.analysis import distances
 from course_lib.analysis.distances import proxy_a_distance
 from course_lib.datasets import shifted
-from course_lib.lessons import results
+from course_lib.lessons import lesson06, lesson12_gains, results
 from course_lib.lessons.protocol import (
     AUGMENT,
     BACKBONE,
@@ -27,6 +28,7 @@ from course_lib.methods import alignment, test_time
 from course_lib.methods.self_supervised import continue_pretraining
 from course_lib.methods.self_training import pseudo_labelled
 from course_lib.models import features, zoo
+from course_lib.pretraining import patterns
 from course_lib.training import freezing, photometric
 from course_lib.training.mixup import Mixup
 
@@ -153,12 +155,13 @@ def trained(method, kind, seed, fraction=1.0):
         for kind in SHIFTS
         if kind != "mix" or method in (*BLIND, *ALIGNED)
     ],
-    sample=[dict(method="coral", shift="tool", seed=0)],
+    sample=[
+        dict(method=method, shift="tool", seed=0) for method in ("coral", "source only")
+    ],
     short=[
         dict(method=method, shift="tool", seed=0, fraction=0.05)
         for method in ("coral", "pseudo-labels")
     ],
-    live={"11": ("accuracy", "batchnorm", "tta", "home")},  # of "source only"
     tolerance={"accuracy": 0.05, "batchnorm": 0.05, "tta": 0.05, "home": 0.04},
     models=(BACKBONE,),
     data=FILES,
@@ -191,6 +194,98 @@ def adapted(method, shift, seed, fraction=1.0):
         ):
             numbers[name] = scored(changed, test.labels, shift)
     return numbers
+
+
+# --- the light imitated ---------------------------------------------------------------
+
+
+def random_light(preprocess):
+    """f(x, generator): pictures as other light might show them.
+
+    Half of them inverted, all brighter towards one side and darker on the whole, by
+    amounts that were not fitted to any second fab.
+    """
+    mean, std = (
+        torch.tensor(values).view(1, 3, 1, 1)
+        for values in (preprocess.mean, preprocess.std)
+    )
+
+    def augment(x, generator):
+        def drawn(low, high):
+            u = torch.rand(len(x), 1, 1, 1, generator=generator)
+            return low + (high - low) * u
+
+        grey = x * std + mean  # 0 to 1
+        grey = torch.where(drawn(0, 1) < 0.5, 1 - grey, grey)
+        axis = torch.linspace(-0.5, 0.5, x.shape[-1])
+        slope = drawn(-1, 1) * axis + drawn(-1, 1) * axis[:, None]
+        light = (drawn(0.3, 1) + drawn(0, 0.6) * slope).clamp(min=0.05)
+        return (grey * light - mean) / std
+
+    return augment
+
+
+def imitated(backbone, train, change, T, labels, draws=3):
+    """Accuracy (draws,) on features T of a head that also saw altered pictures.
+
+    change: f(x, generator) of preprocessed pictures, or None for the pictures alone.
+    """
+    X, y = features.extract(backbone, train), train.labels
+    reached = []
+    for seed in range(draws):
+        Z, z = X, y
+        if change is not None:
+            x = backbone.preprocess(train.images)
+            x = change(x, torch.Generator().manual_seed(seed))
+            seen = features.extract(backbone, backbone.preprocess.to_images(x))
+            Z, z = np.concatenate([X, seen]), np.concatenate([y, y])
+        head, _ = training.fit_head(Z, z, steps=300, seed=seed)
+        with torch.no_grad():
+            said = head(torch.tensor(T, dtype=torch.float32)).argmax(1).numpy()
+        reached.append(100 * (said == labels).mean())
+    return np.array(reached)
+
+
+# --- distance and gain ----------------------------------------------------------------
+
+LOOKS = ("bundled/resnet10-patterns", "imagenet/efficientnet-lite0")  # trained, named
+
+
+@lru_cache(maxsize=16)
+def seen(name, network):
+    """Features of 300 pictures of what a source learned, or of a target."""
+    if name == "bundled/resnet10-silhouettes":
+        images = patterns.silhouettes(300, 5).images.numpy()
+    elif name == "bundled/resnet10-patterns":
+        images = patterns.render(300, 5).images.numpy()
+    else:
+        name = name.removeprefix("bundled/resnet10-").replace("-", "_")
+        images = datasets.load(name, "validation").images[:300]
+    return features.extract(zoo.load(network), images)
+
+
+@experiment(
+    "pair_distances",
+    grid=[
+        dict(source=source, target=target, network=network)
+        for network in LOOKS
+        for source, target in lesson12_gains.PAIRS
+        if source != "random"
+    ],
+    sample=[
+        dict(source="bundled/resnet10-patterns", target="digits", network=LOOKS[0])
+    ],
+    tolerance={"mmd": 0.01},
+    models=lesson12_gains.SOURCES[1:],
+    data=(*lesson06.FILES, "assets/efficientnet-lite0"),
+)
+def pair_distances(source, target, network):
+    """Frechet distance and MMD^2 of a source's and a target's pictures."""
+    X, Y = seen(source, network), seen(target, network)
+    return {
+        "frechet": distances.frechet_distance(X, Y),
+        "mmd": distances.mmd(X, Y),
+    }
 
 
 # --- an inherited bias ----------------------------------------------------------

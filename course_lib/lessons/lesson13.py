@@ -1,22 +1,41 @@
-"""Grid of lesson 13: the decision framework on situations that it was not made from.
+"""Lesson 13: the decision framework on situations that it was not made from; figures.
 
-The framework's thresholds come from 25, 100 and 500 labels (lessons 03 and 12); here it
-meets the four targets with 50 and 250.  Three ways are run in each: a probe on frozen
-features of all stages, all layers from the pretrained start, all layers from a random
-start; rates, updates and augmentation are those of lesson 06.  Nobody who has n labels
-has 900 more to choose by: the validation set has n / 2 pictures, and checkpoints,
-penalties and the framework's question are decided on these.
+Grid `decisions`, the small world: the framework's thresholds come from 25, 100 and 500
+labels (lessons 03 and 12); here it meets the four targets with 50 and 250.  Three ways
+are run in each: a probe on frozen features of all stages, all layers from the
+pretrained start, all layers from a random start; rates, updates and augmentation are
+those of lesson 06.  Nobody who has n labels has 900 more to choose by: the validation
+set has n / 2 pictures, and checkpoints, penalties and the framework's question are
+decided on these.  The real world's grid is in
+:mod:`course_lib.lessons.lesson13_real`.
 """
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
 
 import numpy as np
 
 from course_lib import datasets, training
 from course_lib.analysis import probes
-from course_lib.lessons import lesson06, results
+from course_lib.diagnose import decisions as framework
+from course_lib.diagnose.decisions import Situation, decide
+from course_lib.jobs import pipeline
+from course_lib.lessons import (
+    claims,
+    lesson06,
+    lesson06_real,
+    lesson13_real,
+    results,
+    solar,
+)
 from course_lib.lessons.protocol import BACKBONE
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.models import features
-from course_lib.show import plots
+from course_lib.show import plots, widgets
+from course_lib.training import resume
 
 LABELS = (50, 250)
 WAYS = ("probe", "tuned", "scratch")
@@ -69,7 +88,323 @@ def all_stages(backbone, data):
     return np.concatenate(stages, axis=1)
 
 
+# -- what the framework advises, and what was measured -----------------------------
+
+FAR = "fine-tune or baseline, by validation"
+STRATEGIES = {  # the framework's words, and the ways that were run
+    "probe on frozen features": "probe",
+    "the baseline without transfer": "baseline",
+    "fine-tune all layers": "tuned",
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """One situation, one draw of labels, and how each way did.
+
+    val, test: {"probe", "tuned", "baseline": accuracy}; of tuned there may be none.
+    can_train: was a tuned network measured?
+    """
+
+    name: str
+    modality: str
+    seed: int
+    labels: int  # of a class
+    classes: int
+    can_train: bool
+    val: dict
+    test: dict
+
+
+def small_world():
+    """The 24 cells of `decisions`; without transfer means trained from scratch."""
+    ways = {"probe": "probe", "tuned": "tuned", "baseline": "scratch"}
+    classes = {t: len(datasets.load(t, "train").classes) for t in lesson06.TARGETS}
+    found = []
+    for row in results.load("decisions"):
+        target, n = row["target"], row["labels"]
+        name = f"{target.replace('_', ' ')}, {n / classes[target]:.0f}"
+        val, test = (
+            {way: row[part + key] for way, key in ways.items()} for part in ("val_", "")
+        )
+        per_class = n // classes[target]
+        about = name, "images", row["seed"], per_class, classes[target], True
+        found.append(Known(*about, val, test))
+    return found
+
+
+def real_world():
+    """The 75 cells of `real_decisions`, with fine-tuning where it had been measured."""
+    found = []
+    for row in results.load("real_decisions"):
+        target, n, seed = row["target"], row["labels"], row["seed"]
+        ways = [way for way in lesson13_real.BASELINES if way in row]
+        best = max(ways, key=lambda way: row[f"val_{way}"])
+        val = {"probe": row["val_probe"], "baseline": row[f"val_{best}"]}
+        test = {"probe": row["probe"], "baseline": row[best]}
+        tuned = fine_tuned(target, n, seed)
+        if tuned is not None:
+            test["tuned"] = tuned
+        modality = "texts" if "words" in row else "images"
+        classes = lesson13_real.CLASSES.get(target, 2)
+        about = f"{target}, {n}", modality, seed, n, classes, tuned is not None
+        found.append(Known(*about, val, test))
+    return found
+
+
+def fine_tuned(target, labels, seed):
+    """Test accuracy of fine-tuning with the same labels by an older grid, or None.
+
+    Solar cells: of last stage and all layers the better by validation.  Speech and
+    leaves: the last stage.
+    """
+    if target == "solar":
+        rows = results.load("solar_strategies").select(labels=labels, seed=seed)
+        rows = [r for r in rows if r["lr"] == solar.RATES[r["strategy"]]]
+        rows = [r for r in rows if r["strategy"] in ("last_stage", "full")]
+        return max(rows, key=lambda row: row["val_accuracy"])["accuracy"]
+    if target in lesson13_real.SERIES:
+        (row,) = results.load("real_sources").select(
+            source=lesson06_real.LITES[0],
+            target=lesson13_real.SERIES[target],
+            seed=seed,
+        )
+        return row["accuracy"]
+    return None
+
+
+def by_library(known):
+    """The way that the framework advises."""
+    strategy = decide(
+        Situation(
+            known.modality,
+            labels=known.labels * known.classes,
+            classes=known.classes,
+            probe_wins=known.val["probe"] > known.val["baseline"],
+            can_train=known.can_train,
+        )
+    ).strategy
+    if strategy == FAR:
+        return max(("tuned", "baseline"), key=lambda way: known.val.get(way, 0))
+    return STRATEGIES[strategy]
+
+
+ADVISERS = {
+    "always frozen features": lambda known: "probe",
+    "always fine-tune": lambda known: "tuned" if "tuned" in known.test else "probe",
+    "never transfer": lambda known: "baseline",
+}
+
+
+def lost(rows, adviser):
+    """Points lost against the best way of each row, by name and seed: {name: (S,)}."""
+    found: dict[str, list] = {}
+    for known in rows:
+        best = max(known.test.values())
+        points = 100 * (best - known.test[adviser(known)])
+        found.setdefault(known.name, []).append(points)
+    return {name: np.array(points) for name, points in found.items()}
+
+
+def regret(rows, adviser):
+    """Mean points lost over all situations, one number a seed."""
+    return np.mean(list(lost(rows, adviser).values()), axis=0)
+
+
+def show_regret(rows, advisers, world):
+    """Bars of the regret of several advisers."""
+    reached = {name: regret(rows, one) for name, one in advisers.items()}
+    first = next(iter(reached))
+    title = f"{world}: {reached[first].mean():.1f} points lost by {first}"
+    fig = plots.bars_with_spread(
+        reached,
+        ylabel="points lost",
+        title=title,
+        digits=1,
+        spread="range",
+    )
+    alt = f"{world}: bars of the mean points lost by {', '.join(reached)}."
+    plots.show(fig, alt=alt)
+    return reached
+
+
+LOOKS = {"baseline": ("s", 4), "probe": ("o", 0), "tuned": ("^", 1)}
+SAID = {"baseline": "without transfer", "probe": "frozen probe", "tuned": "fine-tuned"}
+
+
+def show_situations(rows, adviser):
+    """Accuracy of each way in each situation; a ring where the advice lies."""
+    names = list(dict.fromkeys(known.name for known in rows))
+    points = {name: losses.mean() for name, losses in lost(rows, adviser).items()}
+    worst = max(points, key=points.get)
+    fig, ax = plots.new(width=8, height=0.34 * len(names) + 1.1)
+    for y, name in enumerate(names):
+        own = [known for known in rows if known.name == name]
+        for way, (marker, colour) in LOOKS.items():
+            if way in own[0].test:
+                mean = np.mean([known.test[way] for known in own])
+                label = SAID[way] if name == names[-1] or way == "tuned" else None
+                look = dict(color=plots.COLOURS[colour], ls="none", markersize=6)
+                ax.plot(mean, y, marker=marker, label=label, **look)
+        advised = np.mean([known.test[adviser(known)] for known in own])
+        ring = dict(mfc="none", mec="black", markersize=13, ls="none")
+        ax.plot(advised, y, "o", label="advised" if not y else None, **ring)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set_xlabel("balanced accuracy on test examples, mean of five draws")
+    ax.set_title(
+        f"{sum(p < 2 for p in points.values())} of {len(names)} advices lose under two "
+        f"points; the worst loses {points[worst]:.0f}, on {worst} labels"
+    )
+    handles, labels = ax.get_legend_handles_labels()
+    once = dict(zip(labels, handles))
+    ax.legend(once.values(), once.keys(), loc="upper left", bbox_to_anchor=(1, 1))
+    plots.show(
+        fig,
+        alt="Accuracy of a frozen probe, of fine-tuning and of the best way without "
+        "transfer in each real situation, with a ring around the advised one.",
+    )
+
+
+def explore_tree():
+    """The tree with controls: the path of a situation stands out."""
+
+    def draw(labels, near, compute, keep_base):
+        situation = Situation(
+            "images",
+            labels=round(labels),
+            classes=5,
+            probe_wins={"yes": True, "no": False, "not measured": None}[near],
+            can_train=compute == "yes",
+            keep_base=keep_base == "yes",
+        )
+        decision = decide(situation)
+        title = f"{round(labels)} labels in 5 classes: {decision.strategy}"
+        return framework.draw(decision, title)
+
+    widgets.explore(
+        draw,
+        {
+            "labels": widgets.log_slider("labels, 5 classes", 500, 1, 4),
+            "near": widgets.choice("probe wins?", ["yes", "no", "not measured"]),
+            "compute": widgets.choice("compute to train?", ["yes", "no"]),
+            "keep_base": widgets.choice("base is shared?", ["no", "yes"]),
+        },
+        alt=lambda **chosen: f"The decision tree; with {chosen} one path stands out.",
+    )
+
+
+# -- planted cases -----------------------------------------------------------------
+
+JUDGED = {"right": 0, "undecided": 3, "wrong": 1}
+
+
+def show_cases(table):
+    """The gain that the diagnosis saw in each planted case, beside the truth."""
+    names = [f"{row['case']} ({row['truth']})" for row in table]
+    counts = {word: sum(r["judged"] == word for r in table) for word in JUDGED}
+    fig, ax = plots.new(width=8.4, height=0.3 * len(table) + 1.2)
+    for y, row in enumerate(table):
+        points = [100 * row[key] for key in ("low", "gain", "high")]
+        colour = plots.COLOURS[JUDGED[row["judged"]]]
+        ax.plot(points[::2], [y, y], color=colour, linewidth=2)
+        ax.plot(points[1], y, "os^"[list(JUDGED).index(row["judged"])], color=colour)
+        if row["true_gain"] is not None:
+            ax.plot(100 * row["true_gain"], y, "|", color="black", markersize=12)
+    ax.axvline(0, color="#777777", linewidth=0.8)
+    ax.set_yticks(range(len(table)), names)
+    ax.invert_yaxis()
+    ax.set_xlabel(
+        "gain of transfer in points, 95 % interval (bar: the truth, measured)"
+    )
+    said = ", ".join(f"{n} {word}" for word, n in counts.items())
+    ax.set_title(f"{len(table)} planted cases: {said}")
+    for word, i in JUDGED.items():
+        marker = "os^"[list(JUDGED).index(word)]
+        ax.plot([], [], marker, color=plots.COLOURS[i], label=word)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    plots.show(
+        fig,
+        alt="Gain and its interval as the diagnosis reports them for each planted "
+        "case, with the true gain where it was measured.",
+    )
+    return counts
+
+
+# -- the job ------------------------------------------------------------------------
+
+SHORT_JOB = """\
+model: bundled/resnet10-patterns
+strategy: full
+epochs: 2
+baseline: false
+onnx: false
+"""
+MARK = 99.0  # a training loss that only the killed job can have in its history
+
+
+def killed_and_resumed(folder):
+    """(epochs done when killed, result of the same command again, a whole job).
+
+    `course train` on the table in ``folder`` is killed after its first epoch, and a
+    mark is left in the stored history, to see that the second call goes on and does
+    not begin anew.
+    """
+    (folder / "short.yaml").write_text(SHORT_JOB)
+    options = [f"--config={folder / 'short.yaml'}", f"--data={folder / 'cells.csv'}"]
+    options.append(f"--out={folder / 'killed'}")
+    command = [sys.executable, "-m", "course_lib.course.cli", "train", *options]
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    state = folder / "killed" / "state" / "transfer.safetensors"
+    with subprocess.Popen(command, **quiet) as process:
+        while not state.exists() and process.poll() is None:
+            time.sleep(0.02)
+        process.kill()
+    tensors, values = resume.load(state)
+    done = len(values["history"]["step"])
+    values["history"]["train_loss"][0] = MARK  # without effect on the weights
+    resume.save(state, tensors, values)
+    subprocess.run(command, check=True, capture_output=True)
+    again = json.loads((folder / "killed" / "result.json").read_text())
+    table = folder / "cells.csv"
+    whole = pipeline.run(folder / "short.yaml", table, progress=False)
+    return done, again, whole
+
+
+def show_alarms(rings):
+    """Share of windows that ring, by the share of cells of another kind."""
+    groups = {
+        f"{share:.0%} of another kind" if share else "ordinary days": [100 * rung]
+        for share, rung in rings.items()
+    }
+    fig = plots.bars_with_spread(
+        groups,
+        ylabel="windows that ring, per cent",
+        title=f"A tenth of other cells rings in {100 * rings[0.1]:.0f} % of windows",
+        digits=1,
+    )
+    plots.show(fig, alt="Bars of the share of windows that raise the alarm, by share.")
+
+
+# -- the ledger --------------------------------------------------------------------
+
 OPEN = {"pending": "open"}  # a verdict that was withdrawn, or not yet reached
+
+
+def show_ledger():
+    """Bars of claims by lesson and verdict; returns {verdict: number}."""
+    rows = claims.ledger()
+    lessons = sorted({row["lesson"] for row in rows})
+    verdicts = (*claims.VERDICTS, claims.PENDING)
+    counts = np.array(
+        [
+            [sum(r["lesson"] == n and r["verdict"] == v for r in rows) for n in lessons]
+            for v in verdicts
+        ]
+    )
+    fig = ledger_figure(lessons, counts, verdicts)
+    plots.show(fig, alt="Bars of the number of claims by lesson, stacked by verdict.")
+    return dict(zip(verdicts, counts.sum(axis=1).tolist()))
 
 
 def ledger_figure(lessons, counts, verdicts):
@@ -90,6 +425,6 @@ def ledger_figure(lessons, counts, verdicts):
     axes.set_xlabel("lesson")
     axes.set_ylabel("claims")
     axes.set_title(f"Of {counts.sum()} claims {counts[0].sum()} came out as told")
-    axes.set_ylim(0, 10.5)
+    axes.set_ylim(0, counts.sum(axis=0).max() * 1.3)
     axes.legend(ncols=5, fontsize=8, loc="upper center")
     return fig

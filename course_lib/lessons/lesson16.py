@@ -21,6 +21,7 @@ EMBEDDINGS = {
     "whitened": "ImageNet, whitened",
     "learned": "ImageNet, map learned",
 }
+CODE = 16  # bytes of the lesson's code
 WAYS = {
     "imagenet": "picture, ImageNet",
     "random": "picture, random weights",
@@ -45,13 +46,11 @@ def show_heat(data, heat, scores):
     """Each cell above its heat map; the titles give label and score."""
     titles = [f"{data.classes[y]}" for y in data.labels]
     titles += [f"score {score:.1f}" for score in scores]
-    defective = data.labels == 1
-    above = (scores[defective][:, None] > scores[~defective]).mean()
     fig = plots.image_grid(
         [*data.images, *glowing(data.images, heat)],
         titles,
         columns=len(data),
-        title=f"A defective cell scores higher in {above:.0%} of the pairs shown",
+        title="Where the memory finds six cells strange",
     )
     plots.show(
         fig,
@@ -61,12 +60,19 @@ def show_heat(data, heat, scores):
 
 
 def crossing(grid, way="patches", number="auroc"):
-    """Labels a class from which on the mean of the supervised probe is higher."""
+    """(labels a class of the supervised probe, the next more): its mean gets there.
+
+    From the second on its mean is higher than that of the way without labels; both are
+    NaN where it never is, the first where it always is.
+    """
     known = grid.select(method="supervised")
     labels = sorted({row["labels"] for row in known})
-    means = [known.values(number, labels=n).mean() for n in labels]
-    target = grid.values(number, method=way).mean()
-    return statistics.labels_needed(labels, means, target)
+    means = np.array([known.values(number, labels=n).mean() for n in labels])
+    above = means > grid.values(number, method=way).mean()
+    if not above[-1]:
+        return np.nan, np.nan
+    at = len(labels) - int(np.argmin(above[::-1])) if not above.all() else 0
+    return (labels[at - 1] if at else np.nan), labels[at]
 
 
 def show_defects(grid):
@@ -75,8 +81,10 @@ def show_defects(grid):
     for method in lesson16_solar.UNLABELLED:
         values = grid.values("auroc", method=method)
         lines[method] = np.repeat(values[:, None], len(labels), axis=1)
-    reached, needed = grid.values("auroc", method="patches").mean(), crossing(grid)
-    found = f"{needed:.0f} labels a class" if needed == needed else "no number tried"
+    reached, (under, over) = (
+        grid.values("auroc", method="patches").mean(),
+        crossing(grid),
+    )
     fig = plots.line_with_spread(
         labels,
         {NAMES[method]: values for method, values in lines.items()},
@@ -84,7 +92,7 @@ def show_defects(grid):
         xlabel="labels a class of the supervised probe",
         ylabel="AUROC, test cells",
         title=f"Without a defect label {reached:.2f}; "
-        f"the probe gets there with {found}",
+        f"the probe's mean passes it from {under:g} to {over:g}",
     )
     plots.show(
         fig,
@@ -111,7 +119,7 @@ def show_kinds(grid):
         matrix,
         list(rows),
         list(columns),
-        title=f"Patches: {mono:.2f} on mono, {poly:.2f} on poly",
+        title=f"Patches:\nmono {mono:.2f},\npoly {poly:.2f}",
     )
     plots.show(
         fig,
@@ -138,24 +146,59 @@ def show_masks(images, masks, logits, value):
     )
 
 
+RIVALS = {
+    "frozen": "frozen pyramid, ImageNet",
+    "border": "colour unlike the border's",
+    "small": "small network from scratch",
+    "frozen_random": "frozen pyramid, random weights",
+}
+
+
+def best_masks(grid):
+    """The way of the highest mean IoU with most masks."""
+    most = max(row["masks"] for row in grid)
+    means = {way: grid.values("iou", way=way, masks=most).mean() for way in RIVALS}
+    return max(means, key=means.get)
+
+
 def show_few_masks(grid):
-    """IoU over the number of masks, by way."""
-    counts, lines = grid.curves("iou", "masks", "way", partial=True)
-    best = grid.values("iou", way="frozen", masks=counts[-1]).mean()
-    alone = grid.values("iou", way="scratch", masks=counts[-1]).mean()
-    names = {"frozen_random": "frozen, random weights", "scratch": "scratch, one run"}
-    fig = plots.line_with_spread(
-        counts,
-        {names.get(way, way): values for way, values in lines.items()},
-        log_x=True,
+    """IoU over the number of masks by way, with 95 % intervals over draws."""
+    fig, ax = plots.new(height=3.4)
+    found = {}
+    for i, (way, name) in enumerate(RIVALS.items()):
+        counts = sorted({row["masks"] for row in grid.select(way=way)})
+        reached = [
+            statistics.mean_and_interval(grid.values("iou", way=way, masks=n))
+            for n in counts
+        ]
+        ax.errorbar(
+            np.array(counts) * 1.04 ** (i - 1.5),
+            [one.mean for one in reached],
+            [one.half_width for one in reached],
+            color=plots.COLOURS[i],
+            marker=plots.MARKERS[i],
+            capsize=3,
+            label=name,
+        )
+        found[way] = reached[-1].mean
+    ax.axhline(lesson16_masks.everything(), color="0.4", linestyle=":")
+    ax.text(5, lesson16_masks.everything(), "every pixel marked ", va="bottom")
+    ax.set_xscale("log")
+    ax.set_xticks(lesson16_masks.COUNTS, map(str, lesson16_masks.COUNTS))
+    ax.minorticks_off()
+    ax.set(
         xlabel="pictures with a mask",
         ylabel="IoU, 200 test pictures",
-        title=f"With {counts[-1]} masks: frozen {best:.2f}, from scratch {alone:.2f}",
+        ylim=(0, None),
+        title=f"With {lesson16_masks.COUNTS[-1]} masks: frozen {found['frozen']:.2f}, "
+        f"border's colour {found['border']:.2f}, from scratch {found['small']:.2f}",
     )
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), title="mean, 95 %")
     plots.show(
         fig,
-        alt="IoU against the number of masks for a head on frozen ImageNet maps; with "
-        "most masks also on random maps, and for the whole network from scratch.",
+        alt="IoU against the number of masks for a head on frozen ImageNet maps and "
+        "for the colour's distance from the border; with most masks also for a small "
+        "network from scratch and a head on random maps.",
     )
 
 
@@ -178,6 +221,7 @@ def show_search(shown, best, right, seed=0):
         images,
         titles,
         columns=1 + best.shape[1],
+        size=1.15,
         title=f"{right[:, 0].mean():.0%} of {len(best)} queries find their cell first",
     )
     plots.show(
@@ -230,15 +274,14 @@ def show_bytes(found):
         lines[f"at {k}, codes"] = [[found[size][k].mean() for size in sizes]]
         whole = found["learned"][k].mean()
         lines[f"at {k}, whole vectors"] = [[whole] * len(sizes)]
-    lost = found["learned"][1].mean() - found[sizes[-1]][1].mean()
-    full = 4 * lesson16_solar.NUMBERS
+    kept, whole = (found[vector][10].mean() for vector in (CODE, "learned"))
     fig = plots.line_with_spread(
         sizes,
         lines,
         log_x=True,
         xlabel="bytes a cell",
         ylabel="recall",
-        title=f"{sizes[-1]} bytes instead of {full} cost {100 * lost:.1f} points at 1",
+        title=f"{CODE} bytes keep {kept:.2f} of {whole:.2f} at 10",
     )
     plots.show(
         fig,
@@ -253,16 +296,26 @@ def show_bytes(found):
 def show_pictures():
     """Three series of each set as the pictures that the network sees."""
     images, titles = [], []
-    for target, what in lesson16_series.TARGETS.items():
+    names = {"JapaneseVowels": "speaker", "ACSF1": "appliance"}
+    for target, name in names.items():
         data = lesson16_series.pictures(target, "train")
         for label in (0, 1, 2):
             images.append(data.images[np.flatnonzero(data.labels == label)[0]])
-            titles.append(f"{what} {label + 1}")
-    fig = plots.image_grid(images, titles, title="Speech and power as pictures")
+            titles.append(f"{name} {data.classes[label]}")
+    fig = plots.image_grid(
+        images,
+        titles,
+        title="Speech: a map of 12 coefficients.  Power: a spectrogram",
+        size=1.15,
+    )
+    for ax, upwards in ((fig.axes[0], "coefficient"), (fig.axes[3], "frequency")):
+        ax.axis("on")
+        ax.set(xticks=[], yticks=[], xlabel="time", ylabel=upwards)
     plots.show(
         fig,
-        alt="Grey pictures of speech and of power drawn by appliances; time runs "
-        "to the right.",
+        alt="Grey pictures: smooth bands for the 12 coefficients of three speakers, "
+        "and spectrograms of the power of three appliances, with a bright line at half "
+        "height.  Time runs to the right.",
     )
 
 
@@ -300,6 +353,41 @@ def show_ways(grid):
         fig,
         alt="Balanced accuracy on speech and power for pictures read by ImageNet "
         "weights, by random weights and as pixels, and for random kernels.",
+    )
+
+
+def spectrogram_gains(grid):
+    """{set: Interval}: accuracy with ImageNet's weights minus that with random ones."""
+    gains = {}
+    for target, what in lesson16_series.SPECTROGRAMS.items():
+        rows = grid.select(target=target)
+        gains[what] = rows.select(weights="imagenet").minus(
+            rows.select(weights="random")
+        )
+    return gains
+
+
+def show_spectrograms(gains):
+    """ImageNet's weights minus random ones on spectrograms, {set: Interval}."""
+    fig, ax = plots.new(height=2.6)
+    names = list(lesson16_series.SPECTROGRAMS.values())
+    means = 100 * np.array([gain.mean for gain in gains.values()])
+    half = 100 * np.array([gain.half_width for gain in gains.values()])
+    ax.errorbar(means, range(len(names)), xerr=half, fmt="o", capsize=3)
+    ax.axvline(0, color="0.4", linestyle=":")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    better = sum(gain.low > 0 for gain in gains.values())
+    ax.set(
+        xlabel="points of accuracy, mean and 95 % interval of "
+        f"{len(lesson16_series.DRAWS)} draws",
+        title=f"ImageNet minus random weights: above 0 on {better} of {len(names)} "
+        "sets of spectrograms",
+    )
+    plots.show(
+        fig,
+        alt="Balanced accuracy with ImageNet's weights minus that with random weights, "
+        f"for spectrograms of {', '.join(names)}, with intervals.",
     )
 
 

@@ -1,4 +1,7 @@
-"""Lesson 16: speech and power, as pictures and as series.
+"""Lesson 16: series as pictures, and as series.
+
+The pictures of speech are maps of its 12 coefficients over time, for a word has 7 to 29
+steps only; those of the other sets are spectrograms.
 
 All ways see the same draws: two thirds of each class of the archive's training part,
 tested on the archive's test part, and all end in the ridge classifier that the paper on
@@ -117,6 +120,49 @@ def series_ways(target, way, seed):
 
     y, t = (datasets.load(f"series/{target}", s).labels for s in series.SPLITS)
     X, T = (seen(way, target, split, seed) for split in series.SPLITS)
+    learned = drawn(target, seed)
+    found = ridge(X[learned], y[learned], T)
+    return {"accuracy": balanced_accuracy_score(t, found)}
+
+
+# -- ImageNet's weights on spectrograms ------------------------------------------------
+
+SPECTROGRAMS = {
+    "ACSF1": "power",
+    "OSULeaf": "leaves",
+    "GunPoint": "hands",
+}
+DRAWS = range(8)  # of training series, and of random weights
+
+
+@experiment(
+    "spectrogram_weights",
+    grid=[
+        dict(target=target, weights=weights, seed=seed)
+        for target in SPECTROGRAMS
+        for weights in ("imagenet", "random")
+        for seed in DRAWS
+    ],
+    sample=[dict(target="GunPoint", weights="imagenet", seed=0)],
+    tolerance={"accuracy": 0.02},
+    data=("assets/series", "assets/efficientnet-lite0"),
+)
+def spectrogram_weights(target, weights, seed):
+    """Balanced accuracy of a ridge classifier on Lite0's features of spectrograms.
+
+    Random weights are drawn anew for each seed.
+    """
+    from sklearn.metrics import balanced_accuracy_score
+
+    y, t = (datasets.load(f"series/{target}", s).labels for s in series.SPLITS)
+    if weights == "imagenet":
+        X, T = (represented(target, split, True) for split in series.SPLITS)
+    else:
+        backbone = zoo.load(solar.BACKBONE, seed=seed, pretrained=False)
+        X, T = (
+            features.extract(backbone, pictures(target, split))
+            for split in series.SPLITS
+        )
     learned = drawn(target, seed)
     found = ridge(X[learned], y[learned], T)
     return {"accuracy": balanced_accuracy_score(t, found)}

@@ -89,15 +89,19 @@ def frozen(domain, n, seed):
     return regression(X, data.labels[at], T, test.labels, seed)
 
 
-def counted(domain, n, seed):
+def by_words(train, test, seed):
     """Words and pairs of words, weighted (TF-IDF), and logistic regression."""
-    train, test = labelled(domain, n, seed), tested(domain)
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     model = make_pipeline(words, LogisticRegression(max_iter=2000))
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
     penalties = dict(logisticregression__C=[1.0, 10.0, 100.0])
     search = GridSearchCV(model, penalties, cv=folds).fit(train.texts, train.labels)
     return balanced_accuracy_score(test.labels, search.predict(test.texts))
+
+
+def counted(domain, n, seed):
+    """The words of n texts a class, counted."""
+    return by_words(labelled(domain, n, seed), tested(domain), seed)
 
 
 def zero_shot(domain):

@@ -61,17 +61,6 @@ class Scaled(nn.Module):
         return [(m - a) / b for m, a, b in zip(maps, self.middle, self.spread)]
 
 
-class Segmenter(nn.Module):
-    """A backbone with a pyramid head: pictures in, logits (N, 1, H, W) out."""
-
-    def __init__(self, backbone, head: PyramidHead):
-        super().__init__()
-        self.net, self.head = features.network(backbone), head
-
-    def forward(self, x):
-        return self.head(pyramid(self.net, x), x.shape[-2:])
-
-
 def iou(logits: torch.Tensor, masks: torch.Tensor) -> float:
     """Intersection over union of the pixels above 0 and the masks, all pictures.
 

@@ -1,6 +1,7 @@
 """Pre-training continued on a target's own pictures or texts, without a label.
 
-Pictures by Barlow Twins, texts by masked tokens.
+Pictures by two views of each (Barlow Twins or another of `view_losses`), texts by
+masked tokens.
 """
 
 import math
@@ -14,35 +15,15 @@ from course_lib import profiles, training
 from course_lib.errors import CourseError
 from course_lib.methods.unlabelled import (
     check_vision,
-    checked_pair,
     features_and_logits,
     unlabelled,
 )
+from course_lib.methods.view_losses import barlow_twins_loss
 from course_lib.models.features import network, preprocess_of, to_device
 from course_lib.models.text import required
 from course_lib.training import photometric
 from course_lib.training.freezing import train_mode
 from course_lib.training.hf_trainer import Examples, isolated
-
-
-def barlow_twins_loss(A, B, trade_off: float = 0.005) -> torch.Tensor:
-    """``sum_i (1 - C_ii)^2 + trade_off sum_i sum_j!=i C_ij^2``, C the correlations.
-
-    C (D, D) correlates the columns of A (N, D) and B (N, D), two views of the same N
-    images: each feature should survive the change of view, and say something of its
-    own.  Raises CourseError on shapes that do not fit.  Zbontar et al. 2021.
-    """
-    checked_pair(A, B, "barlow_twins_loss")
-    if len(A) != len(B):
-        raise CourseError(
-            f"barlow_twins_loss: {len(A)} and {len(B)} rows, expected two views of the "
-            "same images."
-        )
-    A, B = ((M - M.mean(dim=0)) / (M.std(dim=0, correction=0) + 1e-6) for M in (A, B))
-    C = A.T @ B / len(A)  # (D, D)
-    on_diagonal = ((1 - C.diagonal()) ** 2).sum()
-    off_diagonal = (C**2).sum() - (C.diagonal() ** 2).sum()
-    return on_diagonal + trade_off * off_diagonal
 
 
 def default_views() -> Callable:
@@ -57,6 +38,49 @@ def default_views() -> Callable:
     )
 
 
+class ViewTraining:
+    """The updates of a joint-embedding pre-training: encoder, projector, loss.
+
+    encode: f(x) -> features (N, width), through parameters of ``net``, of which those
+    learn that require gradients.  loss: of two views' projections, as in `view_losses`.
+    `steps` fixes the schedule: warm-up, then cosine.  AdamW, weight decay 0.01.
+    """
+
+    def __init__(self, encode, net, width, loss, *, steps, lr, device="cpu"):
+        self.encode, self.net, self.loss = encode, net, loss
+        self.steps, self.lr, self.step, self.losses = steps, lr, 0, []
+        self.projector = projector(width).to(device)
+        groups = [
+            group
+            for part in (net, self.projector)
+            for group in training.param_groups(part, lr, 0.01)
+        ]
+        self.optimizer = training.make_optimizer(net, groups=groups, lr=lr)
+
+    def value(self, views) -> torch.Tensor:
+        """The loss of two views (N, ...) of the same pictures."""
+        features = self.encode(torch.cat(tuple(views)))
+        return self.loss(*self.projector(features.float()).chunk(2))
+
+    def update(self, views) -> float:
+        """One update; the loss before it.  CourseError where that is not finite."""
+        loss = self.value(views)
+        self.losses.append(float(loss.detach()))
+        if not math.isfinite(self.losses[-1]):
+            raise CourseError(
+                f"continue_pretraining: the loss is {self.losses[-1]} at step "
+                f"{self.step}.\nExpected: a finite number.\n"
+                "Do: lower lr by a factor of 3 to 10."
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * training.lr_factor(self.step, self.steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        return self.losses[-1]
+
+
 def continue_pretraining(
     backbone,
     images,
@@ -66,6 +90,7 @@ def continue_pretraining(
     batch_size: int = 64,
     seed: int = 0,
     augment: Callable | None = None,
+    loss: Callable = barlow_twins_loss,
 ) -> list[float]:
     """Self-supervised training, in place, on images without labels: Barlow Twins.
 
@@ -73,8 +98,9 @@ def continue_pretraining(
     (F -> 256 -> 128), which is thrown away; the head is not touched, so train or
     replace it afterwards.  augment: f(x, generator), by default default_views();
     features become blind to what it changes, so it must not change the class.
-    AdamW with a weight decay of 0.01.  Returns the loss of each step.  Raises
-    CourseError as soon as the loss is not finite.  Zbontar et al. 2021.
+    loss: another of `view_losses`.  AdamW with a weight decay of 0.01.  Returns the
+    loss of each step.  Raises CourseError as soon as the loss is not finite.
+    Zbontar et al. 2021.
     """
     check_vision(backbone)
     augment = augment or default_views()
@@ -82,38 +108,27 @@ def continue_pretraining(
     examples = unlabelled(images, preprocess_of(backbone), batch_size)
     generator = torch.Generator().manual_seed(seed)
     batches = examples.endless(batch_size, generator)
-    losses = []
     with training.isolated(seed, None):
-        projector = _projector(backbone.num_features).to(device)
         net.to(device)
-        groups = [
-            group
-            for part in (net, projector)
-            for group in training.param_groups(part, lr, 0.01)
-        ]
-        optimizer = training.make_optimizer(net, groups=groups, lr=lr)
+        run = ViewTraining(
+            lambda x: features_and_logits(backbone, x)[0],
+            net,
+            backbone.num_features,
+            loss,
+            steps=steps,
+            lr=lr,
+            device=device,
+        )
         train_mode(backbone)
-        for step in range(steps):
+        for _ in range(steps):
             x, _ = next(batches)
-            views = [to_device(augment(x, generator), device) for _ in range(2)]
-            features, _ = features_and_logits(backbone, torch.cat(views))
-            loss = barlow_twins_loss(*projector(features.float()).chunk(2))
-            losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
-                raise CourseError(
-                    f"continue_pretraining: the loss is {losses[-1]} at step {step}.\n"
-                    "Expected: a finite number.\nDo: lower lr by a factor of 3 to 10."
-                )
-            for group in optimizer.param_groups:
-                group["lr"] = lr * training.lr_factor(step, steps)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            run.update(to_device(augment(x, generator), device) for _ in range(2))
     net.eval()
-    return losses
+    return run.losses
 
 
-def _projector(width: int) -> nn.Module:
+def projector(width: int) -> nn.Module:
+    """Features (N, width) to what the loss reads, (N, 128); thrown away afterwards."""
     return nn.Sequential(
         nn.Linear(width, 256, bias=False),
         nn.BatchNorm1d(256),

@@ -1,6 +1,7 @@
-"""At test time: statistics of the target's own images, and the mean of several views.
+"""At test time: statistics of the target's own images, the mean of several views, and
+entropy that is minimised while answering.
 
-Neither trains a weight or reads a label.
+None reads a label; only the last one trains, and only scales and offsets of BatchNorm.
 """
 
 import copy
@@ -10,6 +11,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from course_lib.errors import CourseError
@@ -154,3 +156,50 @@ def predict_tta(
             log_mean = logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(views))
             outputs.append(log_mean.float().cpu())
     return torch.cat(outputs).numpy()
+
+
+def tent(
+    net: nn.Module,
+    x: torch.Tensor,
+    *,
+    batch_size: int = 64,
+    lr: float = 1e-3,
+    passes: int = 1,
+    seed: int = 0,
+) -> np.ndarray:
+    """Logits (passes, N, K) of a network that minimises its entropy while it answers.
+
+    net: a torch module, changed in place.  x (N, ...): its inputs, which come in
+    batches, in another order in each pass.  BatchNorm normalises every batch by the
+    batch's own statistics, and its scales and offsets take one step of Adam down the
+    mean entropy of the batch's answers; these answers, made before the step, are
+    returned.  Nothing else learns, no label is read.  lr=0: the batches' own
+    statistics alone.  An entropy of 0 is also reached by giving all inputs one class.
+    Raises CourseError when there is no BatchNorm.  Wang et al. 2021.
+    """
+    layers = [m for m in net.modules() if isinstance(m, _BatchNorm)]
+    if not layers:
+        raise CourseError(
+            f"tent: {type(net).__name__} has no BatchNorm layer.\nExpected: a network "
+            "such as a ResNet.\nDo: adapt another way; methods.alignment needs none."
+        )
+    net.eval().requires_grad_(False)
+    for layer in layers:  # the batch's statistics, and the running ones left alone
+        layer.train().requires_grad_(True)
+        layer.track_running_stats = False
+    learning = [p for layer in layers for p in (layer.weight, layer.bias)]
+    optimizer = torch.optim.Adam(learning, lr=lr)
+    generator, answers = torch.Generator().manual_seed(seed), []
+    for _ in range(passes):
+        given = None
+        for rows in torch.randperm(len(x), generator=generator).split(batch_size):
+            logits = net(x[rows])
+            entropy = -(logits.softmax(1) * logits.log_softmax(1)).sum(1)  # (n,)
+            optimizer.zero_grad()
+            entropy.mean().backward()
+            optimizer.step()
+            if given is None:
+                given = torch.empty(len(x), logits.shape[1])
+            given[rows] = logits.detach().float().cpu()
+        answers.append(given)
+    return torch.stack(answers).numpy()

@@ -25,6 +25,7 @@ MEANING = {  # one colour, one meaning: places in COLOURS of what occurs in many
     "from scratch": 0,
     "random": 0,
     "random start": 0,
+    "different random starts": 0,
     "frozen": 1,
     "frozen features": 1,
     "frozen embeddings": 1,
@@ -32,9 +33,14 @@ MEANING = {  # one colour, one meaning: places in COLOURS of what occurs in many
     "fine-tuned": 2,
     "transfer": 2,
     "pretrained": 2,
-    "pre-trained start": 2,
+    "pretrained start": 2,
+    "same pretrained start": 2,
     "last_stage": 3,
     "frozen_mlp": 4,
+    "shuffled rows": 2,
+    "brightness, random": 3,
+    "brightness, patterns": 4,
+    "brightness, ImageNet": 4,
 }
 WIDTH = 6.4  # inches
 DPI = 100
@@ -356,6 +362,7 @@ def stage_panels(
     ylabel: str,
     chance: Mapping[str, float],
     columns: int = 3,
+    note: str = "lowest to highest run\ngrey line: the commonest answer",
 ):
     """One panel of :func:`by_stage` for each question, the legend in a spare place.
 
@@ -372,7 +379,6 @@ def stage_panels(
             chance[question],
             ax=ax,
         )
-    note = "lowest to highest run\ngrey line: the commonest answer"
     spare = axes.flat[len(questions) :]
     for empty in spare:
         empty.axis("off")

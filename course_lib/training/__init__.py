@@ -20,6 +20,7 @@ from course_lib.training.augmentation import (
     random_crop,
     random_dihedral,
     random_flips,
+    random_resized_crop,
 )
 from course_lib.training.batches import Examples
 from course_lib.training.cached_heads import (

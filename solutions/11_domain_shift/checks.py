@@ -68,6 +68,16 @@ HINTS = {
     "errors": "More errors are expected where the inputs changed: the rule for errors "
     "comes last.",
     "bar": "A p-value that equals its bar is rejected: at most, not below.",
+    "true class": "The score is 1 minus the probability of the true class, whether or "
+    "not it is the likeliest one.",
+    "n": "k is the ceiling of (n + 1)(1 - alpha): the new example counts too.",
+    "side": "The quantile is taken at the wrong end: alpha of the examples may have a "
+    "larger score.",
+    "equal": "A class whose 1 - p equals q is in the set: at most, not below.",
+    "interpolated": "q is one of the scores, the k-th smallest: do not interpolate.",
+    "empty": "A set may be empty: no class is put into it that is not within q.",
+    "few": "With fewer than k scores nothing can be promised: every class is in.",
+    "sets": "Not the right sets: compare scores, k and q one by one.",
     "answer": "Another answer is right: find what is rejected, then the first rule "
     "that applies.",
 }
@@ -352,3 +362,64 @@ def check_remedy(learner, rng):
         if alike(rules=rules):
             raise Wrong(first, credit=0.5)
     raise Wrong("answer")
+
+
+# -- sets that keep a promise ----------------------------------------------------------
+
+
+def sets_of(held, labels, P, alpha, mistake=None):
+    """The prediction sets, and what comes of a mistake."""
+    n, true = len(labels), held[np.arange(len(labels)), labels]
+    if mistake == "true class":
+        true = held.max(1)
+    scores = np.sort(1 - true)
+    k = int(
+        np.ceil((n + (mistake != "n")) * (alpha if mistake == "side" else 1 - alpha))
+    )
+    q = scores[k - 1] if k <= n else np.inf
+    if mistake == "few":
+        q = scores[min(k, n) - 1]
+    if mistake == "interpolated":
+        q = np.quantile(scores, 1 - alpha)
+    found = 1 - P < q if mistake == "equal" else 1 - P <= q
+    if mistake == "empty":
+        found[np.arange(len(P)), P.argmax(1)] = True
+    return found
+
+
+def case_of_sets(rng, mistakes):
+    """Probabilities in sixty-fourths, so that equal scores are equal; all differ."""
+    while True:
+        n, k, alpha = int(rng.integers(12, 20)), 3, float(rng.choice([0.125, 0.25]))
+        held, P = (
+            np.stack([rng.multinomial(64, rng.dirichlet(np.ones(k))) for _ in range(m)])
+            / 64
+            for m in (n, 30)
+        )
+        labels = rng.integers(0, k, n)
+        right = sets_of(held, labels, P, alpha)
+        others = [sets_of(held, labels, P, alpha, m) for m in mistakes]
+        if all((right != other).any() for other in others):
+            return held, labels, P, alpha, right
+
+
+def check_sets(learner, rng):
+    """Enough held-out examples, and then too few of them."""
+    mistakes = ("true class", "n", "side", "equal", "interpolated", "empty")
+    for _ in range(2):
+        held, labels, P, alpha, right = case_of_sets(rng, mistakes)
+        found = learner.call("prediction_sets", held, labels, P, alpha)
+        if shape(found) != P.shape:
+            raise Wrong("sets")
+        found = as_array(found).astype(bool)
+        if (found == right).all():
+            continue
+        for mistake in mistakes:
+            if (found == sets_of(held, labels, P, alpha, mistake)).all():
+                raise Wrong(mistake, credit=0.5 if mistake in ("equal", "empty") else 0)
+        raise Wrong("sets")
+    held, labels, P, _, _ = case_of_sets(rng, ())
+    n = int(rng.integers(3, 7))
+    found = learner.call("prediction_sets", held[:n], labels[:n], P, 0.125)
+    if shape(found) != P.shape or not as_array(found).astype(bool).all():
+        raise Wrong("few", credit=0.5)

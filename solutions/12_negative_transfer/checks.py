@@ -85,6 +85,14 @@ HINTS = {
     "empty": "Bins without examples have to be left out.",
     "percent": "The error is a number between 0 and 1.",
     "ece": "Not the expected calibration error.",
+    "triples": "Return a list of (row, picked, reported), one for each picked row.",
+    "rows": "The picked rows are those whose mean over the even seeds is below "
+    "-margin, in their order.",
+    "own half": "Who picks does not report: the second mean is of the odd seeds.",
+    "halves": "The even seeds are 0, 2, 4 ..., not the first half.",
+    "all seeds": "The even seeds alone pick, and the odd seeds alone report.",
+    "either way": "A gain above the margin is a win: only losses are picked.",
+    "means": "The two means are those of the even and of the odd seeds.",
 }
 
 
@@ -578,3 +586,51 @@ def check_ece(learner, rng):
         if close(found, (P.argmax(1) != labels).mean()):
             raise Wrong("ece")
         raise Wrong("ece")
+
+
+# -- who picks does not report ---------------------------------------------------------
+
+
+def halves(G, margin, mistake=None):
+    """[(row, picked, reported)], and what comes of a mistake."""
+    even, odd = G[:, ::2].mean(1), G[:, 1::2].mean(1)
+    n = (G.shape[1] + 1) // 2
+    first, last = G[:, :n].mean(1), G[:, n:].mean(1)
+    picked, reported = {
+        None: (even, odd),
+        "own half": (even, even),
+        "halves": (first, last),
+        "all seeds": (G.mean(1), odd),
+        "either way": (even, odd),
+    }[mistake]
+    size = -abs(picked) if mistake == "either way" else picked
+    return [(i, picked[i], reported[i]) for i in np.flatnonzero(size < -margin)]
+
+
+def check_pick_and_report(learner, rng):
+    """Rows beyond the margin by one half of the seeds only, and by both."""
+    for seeds in (6, 9, 10):
+        margin = float(rng.uniform(1, 3))
+        G = rng.normal(0, 2, (14, seeds)) + rng.choice([-6, -3, 0, 5], 14)[:, None]
+        G[0, ::2], G[0, 1::2] = -margin - 3, 4 + rng.uniform(0, 2, seeds // 2)
+        G[1, ::2], G[1, 1::2] = 0.5, -20 - rng.uniform(0, 2, seeds // 2)
+        G[2] = 6 + rng.uniform(0, 2, seeds)
+        G = G[rng.permutation(14)]
+        found = learner.run(
+            "result = [[float(x) for x in one] for one in pick_and_report(G, margin)]",
+            G=G,
+            margin=margin,
+        )
+        expect(found, "triples", kind=list)
+        for one in found:
+            expect(one, "triples", kind=list, length=3)
+        right = halves(G, margin)
+        if len(found) == len(right) and close(found, right):
+            continue
+        for mistake in ("own half", "halves", "all seeds", "either way"):
+            other = halves(G, margin, mistake)
+            if len(found) == len(other) and close(found, other):
+                raise Wrong(mistake)
+        rows = [one[0] for one in found]
+        same_rows = len(rows) == len(right) and close(rows, [one[0] for one in right])
+        raise Wrong("means" if same_rows else "rows")

@@ -69,6 +69,16 @@ HINTS = {
     "constant": "A feature that is constant and the same on both sides does not ring; "
     "one that left its constant value does.",
     "features": "Other features ring.",
+    "one number": "Return one number, the mean points lost.",
+    "chosen": "The way is chosen on validation. Chosen on the test set it loses "
+    "nothing, and nothing is measured.",
+    "points": "Points are hundredths: a loss of 0.05 is 5 points.",
+    "not run": "A way that was not run can neither be taken nor be the best.",
+    "equals": "Among equals on validation the first is taken, it is the cheapest.",
+    "scales": "Both sides are test accuracies: validation only chooses.",
+    "each": "Each situation has its own choice and its own best way.",
+    "mean": "The mean over the situations is asked for.",
+    "lost": "Other points are lost: go through one situation by hand.",
 }
 
 
@@ -498,3 +508,79 @@ def check_drift(learner, rng):
     )
     if not same(found, right):
         raise Wrong("constant", credit=2 / 3)
+
+
+# -- what trust in validation costs ----------------------------------------------------
+
+
+def taken_of(validation, mistake=None):
+    """Which way each situation takes, (S,)."""
+    if mistake == "one":
+        best = int(np.nanargmax(np.nanmean(validation, axis=0)))
+        return np.full(len(validation), best)
+    if mistake == "equals":
+        last = validation.shape[1] - 1
+        return last - np.nanargmax(validation[:, ::-1], axis=1)
+    return np.nanargmax(validation, axis=1)
+
+
+def lost_by(validation, test, mistake=None):
+    """The mean points lost, and what comes of a mistake."""
+    with np.errstate(all="ignore"):
+        rows = np.arange(len(test))
+        own = test[rows, taken_of(validation, mistake)]
+        best = np.nanmax(test, axis=1)
+        if mistake == "scales":
+            best = np.nanmax(validation, axis=1)
+        if mistake == "together":
+            best = np.nanmax(np.nanmean(test, axis=0))
+        lost = 100 * (best - own)
+        if mistake == "points":
+            lost = lost / 100
+        return float(np.nanmax(lost) if mistake == "mean" else np.nanmean(lost))
+
+
+def ways(rng, missing, equal):
+    """(validation, test) of 40 situations and 4 ways, in hundredths."""
+    test = rng.integers(40, 95, (40, 4)) / 100
+    validation = np.clip(test + rng.integers(-25, 26, test.shape) / 100, 0, 1)
+    validation += np.arange(4) / 1000  # no two are equal by chance
+    if equal:
+        top = validation.max(axis=1)
+        validation[:, 0] = validation[:, 3] = top
+    if missing:
+        for i, j in enumerate(rng.integers(0, 4, len(test))):
+            validation[i, j] = test[i, j] = np.nan
+    return validation, test
+
+
+def check_lost(learner, rng):
+    """Whole tables, then equals, then ways that were not run."""
+    cases = [ways(rng, *kind) for kind in ((0, 0), (0, 1), (1, 0), (1, 0))]
+    found = learner.run(
+        "import warnings\nwith warnings.catch_warnings():\n"
+        "    warnings.simplefilter('ignore')\n"
+        "    result = [points_lost(v, t) for v, t in cases]",
+        cases=cases,
+    )
+    expect(found, "one number", kind=list, length=len(cases))
+    for k, (value, case) in enumerate(zip(found, cases, strict=True)):
+        number = expect(value, "one number", shape=(), finite=False)
+        right = lost_by(*case)
+        if close(number, right):
+            continue
+        if k == 0 and close(number, 0.0):
+            raise Wrong("chosen")
+        ways_wrong = {
+            "points": ("points",),
+            "scales": ("scales",),
+            "each": ("one", "together"),
+            "mean": ("mean",),
+            "equals": ("equals",),
+        }
+        for hint, names in ways_wrong.items():
+            if any(close(number, lost_by(*case, name)) for name in names):
+                raise Wrong(hint, credit=0.5 if hint == "equals" else 1 / 3)
+        if k > 1:
+            raise Wrong("not run", credit=0.5)
+        raise Wrong("lost")

@@ -103,6 +103,13 @@ BAD = {
     "split: 3": ("split is 3", "three shares"),
     "baseline_rates: []": ("baseline_rates is []", "a list of rates"),
     "unfreeze: {2: layer4}": ("unfreeze is given", "strategy: gradual"),
+    "strategy: head_then_full\nepochs: 1": ("epochs is 1", "2 or more"),
+    "strategy: head_then_full\npatience: 1": ("patience is 1", "2 or more"),
+    "strategy: head_then_full\nweights: random": ("weights is random", "full"),
+    "strategy: head_then_full\nunfreeze: {2: layer4}": (
+        "unfreeze is given",
+        "strategy: gradual",
+    ),
     "strategy: gradual\nunfreeze: {30: layer4}": ("before epoch 30", "1 to 19"),
     "strategy: gradual\nunfreeze: {0: layer4}": ("unfreeze is", "from 1 on"),
     "strategy: gradual\nunfreeze: [layer4]": ("unfreeze is", "{2: layer4"),

@@ -221,6 +221,34 @@ def test_an_unfreezing_plan_is_followed():
     assert seen[3] == seen[4] == set(layer_groups.layer_groups(backbone))
 
 
+@pytest.mark.parametrize(
+    "values, alone", [(dict(epochs=4), 1), (dict(epochs=20), 5), (dict(epochs=40), 5)]
+)
+def test_the_head_learns_alone_and_then_everything(values, alone):
+    backbone, _, recipe = started(strategy="head_then_full", **values)
+    named = layer_groups.layer_groups(backbone)
+    learning = {n for n, p in backbone.model.named_parameters() if p.requires_grad}
+    assert learning == set(named["head"]) and list(recipe.on_epoch) == [alone]
+    optimizer = recipe.optimization.build(backbone, 1e-3)
+    recipe.before_epoch(alone, backbone, optimizer)
+    assert all(p.requires_grad for p in backbone.model.parameters())
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    assert len(held) == len(list(backbone.model.parameters()))
+
+
+def test_a_job_with_the_head_first_says_so_and_goes_on_to_the_end(tmp_path, undrawn):
+    chosen = config(
+        strategy="head_then_full", epochs=4, baseline=False, onnx=False, audit="warn"
+    )
+    parts = [tiny.images(24), tiny.images(9, seed=1), tiny.images(9, seed=2)]
+    made = pipeline.run(chosen, parts, tmp_path / "out", progress=False)
+    assert "The head learned alone for 1 epoch, and then" in str(made)
+    card = (tmp_path / "out/model/README.md").read_text()
+    assert "head_then_full" in card or "head alone first" in card
+    again = pipeline.run(chosen, parts, tmp_path / "out", progress=False)
+    assert again.weights_sha256 == made.weights_sha256
+
+
 def test_balanced_class_weights_average_to_one():
     data = tiny.images(30)
     data = data.subset(np.r_[0:30:3, 1:7:3, 2])  # 10, 2 and 1

@@ -7,6 +7,9 @@ from course_lib.datasets import shifted, wafer_micrographs
 from course_lib.lessons import (
     lesson06,
     lesson11,
+    lesson11_cells,
+    lesson11_figures,
+    lesson11_real,
     lesson12_gains,
     lesson12_remedies,
     results,
@@ -61,6 +64,61 @@ def test_the_audit_counts_the_same_pictures_with_and_without_the_mark():
 
     found = lesson11.audited(blind, test)
     assert found == {"aligned": 1.0, "conflicting": 1.0, "pulled": 0.0}
+
+
+def test_distance_and_gain_are_compared_within_a_target():
+    targets = np.repeat(["a", "b", "c"], 4)
+    distance = np.tile([1.0, 2, 3, 4], 3)
+    offset = np.repeat([0.0, 50, -50], 4)  # of the targets, which says nothing
+    r, p = lesson11_figures.within_targets(distance, offset - distance, targets)
+    assert r == pytest.approx(-1) and p < 0.01
+    rng = np.random.default_rng(0)
+    found = [
+        lesson11_figures.within_targets(distance, offset + rng.random(12), targets, 199)
+        for _ in range(60)
+    ]
+    assert np.mean([p < 0.05 for _, p in found]) < 0.15  # 5 % by chance
+
+
+def test_amplified_is_more_than_inherited():
+    def rows(both):
+        gaps = {("clean", "clean"): 0, ("biased", "clean"): 5}
+        gaps |= {("clean", "biased a little"): 2, ("biased", "biased a little"): both}
+        return results.Grid(
+            dict(source=s, target=t, strategy="full", seed=seed, gap=gap + seed)
+            for (s, t), gap in gaps.items()
+            for seed in range(3)
+        )
+
+    def found(both):
+        grid = rows(both)
+        return lesson11_figures.interaction(grid, "full", lambda r: r.values("gap"))
+
+    assert found(7).mean == 0  # 5 inherited and 2 taught
+    assert found(10).mean == 3
+
+
+def test_grey_values_of_one_set_become_those_of_another():
+    rng = np.random.default_rng(0)
+    dark = rng.integers(0, 100, (20, 8, 8, 1)).astype(np.uint8)
+    bright = rng.integers(120, 250, (20, 8, 8, 1)).astype(np.uint8)
+    table = lesson11_cells.grey_table(dark, like=bright)
+    assert (np.diff(table[:100].astype(int)) >= 0).all()
+    assert abs(table[dark].mean() - bright.mean()) < 3
+    assert np.array_equal(lesson11_cells.grey_table(dark, like=dark)[dark], dark)
+
+
+def test_accuracy_counts_the_classes_in_the_targets_mix():
+    recall = lesson11_real.recalls(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 1]))
+    assert recall == [1.0, 0.75]
+    assert lesson11_real.in_the_mix(recall, 0.2) == pytest.approx(0.95)
+
+
+def test_a_density_ratio_is_high_where_the_target_is():
+    rng = np.random.default_rng(0)
+    X, U = rng.normal(0, 1, (400, 2)), rng.normal([1, 0], 1, (400, 2))
+    near, far = lesson11_real.density_ratio(X, U, [[2.0, 0]], [[-1.0, 0]])
+    assert near[0] > 2 > 0.5 > far[0]
 
 
 def test_gains_are_differences_to_the_random_start_of_the_same_seed():

@@ -12,7 +12,7 @@ from torch import nn
 
 from course_lib import training
 from course_lib.errors import CourseError
-from course_lib.methods import alignment, self_supervised
+from course_lib.methods import alignment, self_supervised, view_losses
 from course_lib.methods.alignment import Alignment
 from course_lib.training import Optimization, Recipe, freezing, photometric
 
@@ -127,7 +127,7 @@ def test_coral_is_the_distance_of_the_covariances():
     [
         lambda X, Y: alignment.mmd(X, Y, [0.7, 1.5]),
         alignment.coral,
-        lambda X, Y: self_supervised.barlow_twins_loss(X, Y, 0.1),
+        lambda X, Y: view_losses.barlow_twins_loss(X, Y, 0.1),
     ],
 )
 def test_gradients_of_the_losses(loss):
@@ -139,7 +139,7 @@ def test_gradients_of_the_losses(loss):
 
 @pytest.mark.parametrize(
     "loss",
-    [alignment.mmd, alignment.coral, self_supervised.barlow_twins_loss],
+    [alignment.mmd, alignment.coral, view_losses.barlow_twins_loss],
 )
 @pytest.mark.parametrize("shapes", [((4, 3), (4, 2)), ((1, 3), (4, 3)), ((4,), (4, 3))])
 def test_shapes_that_do_not_fit_are_named(loss, shapes):

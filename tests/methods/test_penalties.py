@@ -7,7 +7,7 @@ from tiny import perceptron, points, state
 
 from course_lib import training
 from course_lib.errors import CourseError
-from course_lib.methods.penalties import l2_sp
+from course_lib.methods.penalties import ewc, fisher_diagonal, l2_sp
 from course_lib.training import Objective, Optimization, Recipe, freezing
 
 
@@ -76,3 +76,46 @@ def test_penalties_without_meaning_are_refused():
         l2_sp(tiny.resnet(), tiny.mlp(), 0.1)
     with pytest.raises(CourseError, match="strength=-1"):
         l2_sp(tiny.resnet(), tiny.resnet(), -1)
+
+
+def test_fisher_of_a_linear_classifier_is_the_closed_form():
+    torch.manual_seed(0)
+    net, X = torch.nn.Linear(4, 3).double(), torch.randn(50, 4).double()
+    found = fisher_diagonal(net, X, batch_size=16)
+    P = net(X).softmax(1).detach()
+    spread = P * (1 - P)  # of d log p / d z_k over y ~ p
+    torch.testing.assert_close(found["bias"], spread.mean(0))
+    torch.testing.assert_close(found["weight"], spread.T @ X**2 / len(X))
+
+
+def test_fisher_is_the_curvature_that_finite_differences_see():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)
+    ).double()
+    X, h = torch.randn(20, 3).double(), 1e-3
+    found = fisher_diagonal(net, X)["0.weight"][1, 2]
+    P, weight = net(X).softmax(1).detach(), net[0].weight
+    parted = []
+    for step in (h, -h):  # KL(p || p') = F h^2 / 2 + O(h^3)
+        with torch.no_grad():
+            weight[1, 2] += step
+            away = (P * (P.log() - net(X).log_softmax(1))).sum(1).mean()
+            weight[1, 2] -= step
+        parted.append(2 * away / h**2)
+    assert float(found) == pytest.approx(float(sum(parted) / 2), rel=1e-4)
+
+
+def test_ewc_is_its_formula_and_holds_only_what_matters():
+    torch.manual_seed(0)
+    net = torch.nn.Linear(2, 2)
+    penalty = ewc(net, {"weight": torch.tensor([[1.0, 0.0], [2.0, 3.0]])}, strength=4.0)
+    assert float(penalty().detach()) == 0
+    with torch.no_grad():
+        net.weight += torch.tensor([[0.5, 9.0], [1.0, 0.0]])
+        net.bias += 5
+    assert float(penalty().detach()) == pytest.approx(2 * (0.25 + 2.0), rel=1e-5)
+    with pytest.raises(CourseError, match="ewc"):
+        ewc(net, {"other": torch.ones(1)}, 1.0)
+    with pytest.raises(CourseError, match="nothing learns"):
+        fisher_diagonal(net.requires_grad_(False), torch.ones(2, 2))

@@ -8,7 +8,7 @@ from tiny import Unreadable, moved, state
 
 from course_lib import datasets, training
 from course_lib.errors import CourseError
-from course_lib.methods import self_supervised
+from course_lib.methods import self_supervised, view_losses
 from course_lib.training import freezing, photometric
 
 
@@ -22,14 +22,14 @@ def test_barlow_twins_by_hand():
         for i in range(4)
         for j in range(4)
     )
-    value = self_supervised.barlow_twins_loss(torch.tensor(A), torch.tensor(B), 0.03)
+    value = view_losses.barlow_twins_loss(torch.tensor(A), torch.tensor(B), 0.03)
     assert float(value) == pytest.approx(expected, rel=1e-4)
-    scaled = self_supervised.barlow_twins_loss(
+    scaled = view_losses.barlow_twins_loss(
         torch.tensor(5 * A + 2), torch.tensor(B), 0.03
     )
     assert float(scaled) == pytest.approx(expected, rel=1e-4)
     with pytest.raises(CourseError, match="two views"):
-        self_supervised.barlow_twins_loss(torch.tensor(A), torch.tensor(B[:9]))
+        view_losses.barlow_twins_loss(torch.tensor(A), torch.tensor(B[:9]))
 
 
 @pytest.mark.slow

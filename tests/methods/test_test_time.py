@@ -125,3 +125,38 @@ def test_a_network_without_orientation_gains_nothing_from_views():
     x = torch.arange(9.0).view(1, 1, 3, 3)
     seen = {tuple(v(x).flatten().tolist()) for v in test_time.dihedral_views()}
     assert len(seen) == 8
+
+
+def small_network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Linear(6, 8),
+        torch.nn.BatchNorm1d(8),
+        torch.nn.ReLU(),
+        torch.nn.Linear(8, 3),
+    )
+
+
+def test_tent_moves_scales_and_offsets_alone_and_lowers_the_entropy():
+    net, x = small_network(), torch.randn(96, 6)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    logits = torch.tensor(
+        test_time.tent(net, x, batch_size=32, lr=0.01, passes=20, seed=1)
+    )
+    assert logits.shape == (20, 96, 3)
+    entropy = -(logits.softmax(2) * logits.log_softmax(2)).sum(2).mean(1)
+    assert entropy[-1] < entropy[0] - 0.05
+    changed = {n for n, v in net.state_dict().items() if not torch.equal(v, before[n])}
+    assert changed == {"1.weight", "1.bias"}
+
+
+def test_tent_without_a_rate_is_the_batches_own_statistics():
+    net, x = small_network(), torch.randn(40, 6)
+    found = test_time.tent(net, x, batch_size=40, lr=0.0)[0]
+    with torch.no_grad():
+        assert np.allclose(found, small_network().train()(x), atol=1e-5)
+
+
+def test_tent_wants_a_batchnorm():
+    with pytest.raises(CourseError, match="no BatchNorm"):
+        test_time.tent(torch.nn.Linear(2, 2), torch.zeros(4, 2))

@@ -6,6 +6,7 @@ import torch
 from scipy import ndimage
 from tiny import generator
 
+from course_lib import training
 from course_lib.methods import self_supervised
 from course_lib.training import photometric
 from course_lib.training.mixup import Mixup
@@ -20,6 +21,7 @@ from course_lib.training.mixup import Mixup
         photometric.random_colour(0.4),
         Mixup(0.5),
         self_supervised.default_views(),
+        training.random_resized_crop(),
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

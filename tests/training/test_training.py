@@ -388,6 +388,24 @@ def test_crops_shift_and_fill_with_the_mean_colour():
     assert torch.equal(first, one(x, torch.Generator().manual_seed(4)))
 
 
+@pytest.mark.parametrize("rows", [True, False])
+def test_resized_crops_enlarge_a_part_of_any_place(rows):
+    column = torch.linspace(-1, 1, 32).expand(60, 1, 32, 32)  # what lies where
+    x = torch.cat([column, column.transpose(2, 3), column], dim=1)
+    cut = training.random_resized_crop(0.25, rows)(x, torch.Generator().manual_seed(0))
+    assert cut.shape == x.shape
+    across, down = cut[:, 0, 0], cut[:, 1, :, 0]  # (60, 32): from where each came
+    width, height = (line[:, 24] - line[:, 8] for line in (across, down))
+    share = width * height * (31 / 32) ** 2  # of the area, for the middle half is 1
+    assert 0.24 < share.min() < 0.4 and 0.8 < share.max() < 1.05
+    centre = across[:, 15:17].mean(dim=1)
+    assert (centre.abs() <= 1 - width + 0.05).all() and centre.std() > 0.1
+    if rows:
+        assert torch.allclose(width, height, atol=0.02)
+    else:
+        assert torch.allclose(down, x[:, 1, :, 0], atol=1e-5)
+
+
 # -- data in other forms ----------------------------------------------------------
 
 

@@ -1,0 +1,255 @@
+"""Lesson 14 in the real world: learning without labels, near to ImageNet and far.
+
+Near are solar cells, photographs on which ImageNet's features win.  Far is speech
+drawn as pictures, on which they lose to random ones (lesson 16).  All pictures are 48
+pixels.  The pool without labels is the training part; labels are drawn by the seed for
+a linear probe, and validation chooses its penalty and the rates.
+
+Set before looking: SimCLR with temperature 0.2, 32 pictures an update, 60 updates from
+each start; the views; of two rates for ImageNet's weights the better by validation
+accuracy over three seeds.  The views of solar cells keep brightness, because broken
+parts of a cell are dark; those of speech keep rows and levels, because levels tell
+speakers apart.  The small network learns while the lesson runs, the rest is stored.
+"""
+
+import copy
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from course_lib import datasets, training
+from course_lib.analysis import effective_rank, probes
+from course_lib.datasets import series
+from course_lib.lessons import solar
+from course_lib.lessons.results import Grid, experiment, updates
+from course_lib.methods.self_supervised import ViewTraining, continue_pretraining
+from course_lib.methods.view_losses import nt_xent_loss
+from course_lib.models import features, zoo
+from course_lib.training import photometric
+from course_lib.training.frozen_stages import FrozenStages
+
+SIZE = 48  # pixels a side
+STARTS = {  # {name: (network, with its weights)}
+    "imagenet": (solar.BACKBONE, True),
+    "lite0": (solar.BACKBONE, False),
+    "resnet10": ("bundled/resnet10-patterns", False),
+}
+COUNTS = {"solar": (10, 25, 100, 400), "speech": (3, 10, 20)}  # labels a class
+TARGETS = tuple(COUNTS)
+MIDDLE = {"solar": 100, "speech": 10}  # rates are chosen, and networks ranked, here
+STEPS, BATCH = 60, 32
+RATES = {"imagenet": (1e-4, 1e-3), "resnet10": (1e-3,)}
+LIVE = range(5)  # seeds of the small network
+BELOW = "stage5"  # of Lite0, the last one that stays frozen when ImageNet goes on
+COPIES = 8  # augmented ones of each picture, whose output is stored
+FILES = (*solar.FILES, "assets/series")
+
+
+# -- data --------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=6)
+def pictures(target, split):
+    """All pictures of a split at 48 pixels; speech has validation inside train."""
+    if target == "solar":
+        return datasets.solar_cells.load(split, size=SIZE)
+    known, data = (datasets.load("series/JapaneseVowels", s) for s in ("train", split))
+    return series.pictures(data, known, SIZE)
+
+
+def drawn(target, n, seed):
+    """(rows of train with n labels a class, rows of validation).
+
+    Speech has no validation part: it is what the seed leaves of train, 10 a class.
+    """
+    if target == "solar":
+        return solar.rows("train", n, seed), solar.rows("validation", 100, 0)
+    labels, rng = pictures(target, "train").labels, np.random.default_rng(seed)
+    order = [rng.permutation(np.flatnonzero(labels == c)) for c in np.unique(labels)]
+    held = np.concatenate([rows[20:] for rows in order])  # 10 a class
+    return np.concatenate([rows[:n] for rows in order]), held
+
+
+def views(target):
+    """The change that makes a view."""
+    if target == "solar":
+        parts = [training.random_dihedral(), training.random_resized_crop(0.4)]
+    else:
+        parts = [training.random_resized_crop(0.5, rows=False)]
+    return training.compose(*parts, photometric.random_noise(0.3))
+
+
+# -- networks ----------------------------------------------------------------------
+
+
+@lru_cache(maxsize=2)
+def stored(target):
+    """(network behind BELOW, its encoder, its weights, stored output).
+
+    Stored: {split: of each picture as it is}, and under "copies" the output
+    (COPIES, N, ...) of augmented training pictures.
+    """
+    backbone = zoo.load(solar.BACKBONE, num_classes=2)
+    generator = torch.Generator().manual_seed(0)
+    augment, data = views(target), pictures(target, "train")
+    stages = FrozenStages(backbone, BELOW, data.images)
+    copies, _ = stages.run(data, [lambda x: augment(x, generator)] * COPIES)
+    outputs = {s: stages.run(pictures(target, s))[0] for s in splits(target)}
+    outputs["copies"] = copies.view(COPIES, len(data), *copies.shape[1:])
+    encode = read_by(stages.upper.net.get_submodule(backbone.head), stages.upper)
+    return stages.upper, encode, copy.deepcopy(stages.upper.state_dict()), outputs
+
+
+def splits(target):
+    """Names of the splits that a target has."""
+    return ("train", "validation", "test") if target == "solar" else ("train", "test")
+
+
+def read_by(head, net):
+    """A function that runs ``net`` and gives what its head reads, (N, F)."""
+    seen = []
+    head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+
+    def encode(x):
+        seen.clear()
+        net(x)
+        return seen.pop()
+
+    return encode
+
+
+def continued(target, lr, seed, steps):
+    """Features by split of Lite0 whose upper stages went on from ImageNet's weights."""
+    upper, encode, weights, outputs = stored(target)
+    upper.load_state_dict(weights)
+    copies, generator = outputs["copies"], torch.Generator().manual_seed(seed)
+    with training.isolated(seed, None):
+        run = ViewTraining(encode, upper, 1280, nt_xent_loss, steps=steps, lr=lr)
+        upper.train()
+        for _ in range(steps):
+            order = torch.randperm(copies.shape[1], generator=generator)
+            rows = order[:BATCH]
+            pair = torch.randperm(COPIES, generator=generator)[:2]
+            run.update(copies[k, rows].float() for k in pair)
+    upper.eval()
+    with torch.no_grad():
+        return {
+            split: np.concatenate([encode(x).numpy() for x in outputs[split].split(64)])
+            for split in splits(target)
+        }
+
+
+@lru_cache(maxsize=2)
+def as_it_is(target):
+    """{split: features (N, F)} of Lite0 with ImageNet's weights."""
+    backbone = zoo.load(solar.BACKBONE)
+    return {
+        split: features.extract(backbone, pictures(target, split))
+        for split in splits(target)
+    }
+
+
+def represented(target, start, way, lr, seed, fraction=1.0):
+    """{split: features (N, F)} of a network after its pre-training, if any."""
+    steps = updates(STEPS, fraction)
+    if start == "imagenet":
+        if way == "frozen":
+            return as_it_is(target)
+        return continued(target, lr, seed, steps)
+    name, pretrained = STARTS[start]
+    backbone = zoo.load(name, seed=seed, pretrained=pretrained)
+    if way != "frozen":
+        continue_pretraining(
+            backbone,
+            pictures(target, "train"),
+            steps=steps,
+            lr=lr,
+            batch_size=BATCH,
+            seed=seed,
+            augment=views(target),
+            loss=nt_xent_loss,
+        )
+    return {
+        split: features.extract(backbone, pictures(target, split))
+        for split in splits(target)
+    }
+
+
+# -- the grid ----------------------------------------------------------------------
+
+
+def probed(target, Z, seed, counts=None):
+    """{accuracy_n: of a linear probe with n labels a class}, and one on validation."""
+    train, test = (pictures(target, s).labels for s in ("train", "test"))
+    held_in = "validation" if target == "solar" else "train"
+    found = {}
+    for n in counts or COUNTS[target]:
+        rows, held = drawn(target, n, seed)
+        X, y = Z["train"][rows], train[rows]
+        V, v = Z[held_in][held], pictures(target, held_in).labels[held]
+        probe = probes.linear_probe(X, y, Z["test"], test, val=(V, v))
+        found[f"accuracy_{n}"] = probe.balanced_accuracy
+        if n == MIDDLE[target]:
+            probe = probes.linear_probe(X, y, V, v, C=0.01)
+            found["val_accuracy"] = probe.balanced_accuracy
+    return found
+
+
+def cells():
+    """Networks as they are, and ImageNet's after more training without labels."""
+    ways = [("imagenet", "frozen", 0.0, 10), ("lite0", "frozen", 0.0, 5)]
+    ways += [("resnet10", "frozen", 0.0, 10)]
+    ways += [("imagenet", "simclr", lr, 5) for lr in RATES["imagenet"]]
+    return [
+        dict(target=target, start=start, way=way, lr=lr, seed=seed)
+        for start, way, lr, seeds in ways
+        for target in TARGETS
+        for seed in range(seeds)
+    ]
+
+
+@experiment(
+    "without_labels",
+    grid=cells(),
+    sample=[dict(target="speech", start="resnet10", way="frozen", lr=0.0, seed=0)],
+    short=[
+        dict(
+            target="speech",
+            start="imagenet",
+            way="simclr",
+            lr=1e-3,
+            seed=0,
+            fraction=0.1,
+        )
+    ],
+    tolerance={
+        "accuracy_10": 0.02,
+        "val_accuracy": 0.04,
+        "rankme": 0.5,
+        "spread": 0.02,
+    },
+    data=FILES,
+)
+def without_labels(target, start, way, lr, seed, fraction=1.0):
+    """A linear probe's accuracy by labels, and effective rank, after pre-training."""
+    Z = represented(target, start, way, lr, seed, fraction)
+    signs = {
+        "rankme": effective_rank.rankme(Z["train"]),
+        "spread": effective_rank.spread(Z["train"]),
+    }
+    return probed(target, Z, seed) | signs
+
+
+def small_network(target, seeds=LIVE):
+    """Rows as those of the grid, of ResNet-10 from random weights, computed now.
+
+    Only for the smallest and the middle number of labels.
+    """
+    rows, counts = [], (COUNTS[target][0], MIDDLE[target])
+    for seed in seeds:
+        Z = represented(target, "resnet10", "simclr", RATES["resnet10"][0], seed)
+        row = dict(target=target, start="resnet10", way="simclr", seed=seed)
+        row |= {"lr": RATES["resnet10"][0], "rankme": effective_rank.rankme(Z["train"])}
+        rows.append(row | probed(target, Z, seed, counts))
+    return Grid(rows)
