@@ -3,7 +3,6 @@
 The runs of SmolLM2 and their grids are in `lesson10_reports`.
 """
 
-import os
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +24,6 @@ from course_lib.show import memory_bars, plots, widgets
 TEXTS = tomllib.loads(
     Path(__file__).with_name("lesson10_texts.toml").read_text("utf-8")
 )
-# For each length of a row oneDNN compiles products anew, 1 MB each, and keeps 1024 of
-# them; an update needs about 40.  Read at the first product, so set while importing.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-
 PRECISIONS = {  # of the weights in the blocks; products are in 32 bits
     "16 bits": None,
     "NF4": dict(quant_type="nf4", compress_statistics=True),
@@ -389,7 +384,7 @@ def show_kept(size, kept):
     ax.minorticks_off()
     least = kept["rounded"][0]
     ax.set_title(f"Of an update of {size[0]:.0%} peft's merge keeps {least:.0%}")
-    ax.legend(loc="center right", fontsize="small")
+    ax.legend(loc="lower right", fontsize="small")
     plots.show(
         fig,
         alt="Share of an update that is kept when it is merged into four bits, by its "

@@ -7,6 +7,7 @@ The work is done by transformers and bitsandbytes; where bitsandbytes has no bac
 `course_lib.models.quantization`.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -26,6 +27,9 @@ TEMPLATE = """\
 {% endfor %}{% if add_generation_prompt %}Assistant: {% endif %}"""
 PROMPT = "Ticket: {text}\nReport:\n"
 FOUR_BITS = ("nf4", "fp4")
+# For each length of a row oneDNN compiles products anew, 1 MB each, and keeps 1024 of
+# them; an update needs about 40.  Read at the first product, so set while importing.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 
 def folder(name: str) -> Path:
