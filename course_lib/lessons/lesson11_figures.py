@@ -14,6 +14,7 @@ METHODS = {
     "mmd": "MMD",
     "coral": "CORAL",
 }
+DISTANCES = {"opinions": "proxy A-distance", "small world": "Fréchet distance"}
 GROUPS = {"four domains of opinions": TEXTS, "mono and poly cells": CELLS}
 
 
@@ -81,7 +82,7 @@ def show_matrix(grid):
         matrix,
         [f"trained on {s}" for s in TEXTS],
         TEXTS,
-        title=f"Away from home an opinion costs {lost:.0f} points",
+        title=f"In another domain a probe loses {lost:.0f} points",
     )
     plots.show(
         fig,
@@ -159,7 +160,7 @@ def show_distance(panels):
         r, p = within_targets(distance, gain, targets)
         said.append(f"{r:+.2f}")
         ax.set(
-            xlabel="distance, centred by target",
+            xlabel=f"{DISTANCES[name]}, centred by target",
             ylabel="points, centred by target" if ax is axes[0] else "",
             title=f"{name}: r = {r:+.2f}, p = {p:.3f}",
         )
@@ -201,7 +202,7 @@ def show_gains(grid, share):
     rows["AdaBN"] = ("source", "renewed")
     rows["proportions corrected"] = ("source", "reweighted")
     fig, axes = plots.new(width=7.6, height=3.4, columns=2)
-    above = []
+    shown = []
     for ax, (group, domains) in zip(axes, GROUPS.items()):
         found = {name: gained(grid, domains, share, *row) for name, row in rows.items()}
         for i, interval in enumerate(found.values()):
@@ -217,10 +218,10 @@ def show_gains(grid, share):
         ax.set(title=group, xlabel="points over the source alone")
         ax.set_yticks(range(len(found)), list(found) if ax is axes[0] else [])
         ax.invert_yaxis()
-        sure = [f"{n} {v.mean:+.1f}" for n, v in found.items() if v.low > 0]
-        above.append(", ".join(sure) or "none")
-    what = "equal classes" if share == 0.5 else f"{share:.0%} of class 1 in the target"
-    title = f"{what}. Surely above zero: opinions {above[0]}; cells {above[1]}"
+        sure = [f"{n} {v.mean:+.0f}" for n, v in found.items() if v.low * v.high > 0]
+        shown.append(", ".join(sure) or "nothing")
+    what = "equal classes" if share == 0.5 else f"{share:.0%} of class 1"
+    title = f"With {what}. Off zero on opinions: {shown[0]}\non cells: {shown[1]}"
     fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     plots.show(
         fig,
@@ -271,8 +272,8 @@ def show_tent(grid):
         - grid.values("pass_1", way="statistics", rare=False)[:, None]
     ).mean(axis=0)
     fig.suptitle(
-        f"TENT, mono to poly: {change[0]:+.1f} points after one pass, "
-        f"{change[-1]:+.1f} after {passes[-1]}",
+        f"TENT over batch statistics, mono to poly: {change[0]:+.1f} points after one "
+        f"pass, {change[-1]:+.1f} after {passes[-1]}",
         x=0.01,
         ha="left",
         fontsize=11,
@@ -364,10 +365,16 @@ def show_imitation(cells, changed, reached):
         linestyle="none",
         capsize=3,
     )
-    axes[1].set_yticks(range(len(found)), list(reached))
+    rows = [
+        name if name.startswith("poly") else f"micrographs: {name}" for name in reached
+    ]
+    axes[1].set_yticks(range(len(found)), rows)
     axes[1].invert_yaxis()
-    said = ", ".join(f"{interval.mean:.0f}" for interval in found)
-    axes[1].set(xlabel="accuracy in %, mean and 95 %", title=f"Reached: {said}")
+    gain, cells = reached["light"] - reached["nothing"], reached["poly, matched"]
+    axes[1].set(
+        xlabel="accuracy in %, mean and 95 %",
+        title=f"Light: {gain.mean():+.0f} points; matched cells: {cells.mean():.0f} %",
+    )
     plots.show(
         fig,
         alt="Three polycrystalline cells, the same with the grey values of "
@@ -390,11 +397,12 @@ def show_bias(grid):
                 gaps[f"{strategy}: {source}, then {target}"] = gap_of(
                     grid.select(**case)
                 )
-    kept = gaps["frozen: biased, then clean"].mean()
+    brought = gaps["frozen: biased, then clean"] - gaps["frozen: clean, then clean"]
     fig = plots.bars_with_spread(
         gaps,
         ylabel="gap (points)",
-        title=f"A biased source leaves {kept:.0f} points on a clean target",
+        title=f"A biased source brings {brought.mean():.0f} points to a clean target "
+        "(frozen, three seeds)",
         digits=1,
         spread="range",
     )
