@@ -143,7 +143,7 @@ LORA = Advice("LoRA in 16 bits", "it fits, and needs no quantised weights", (8, 
 ASK_AGAIN = Advice(
     "measure first",
     "train the baseline and a probe on frozen features: both take under a minute here, "
-    "and no formula for the distance foretold the gain",
+    "and no distance says which of them wins",
     (11, 12),
 )
 ZERO_SHOT = Advice(

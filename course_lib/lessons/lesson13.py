@@ -269,17 +269,24 @@ def show_situations(rows, adviser):
 def explore_tree():
     """The tree with controls: the path of a situation stands out."""
 
+    heard = {
+        "yes": (True, "if the probe wins"),
+        "no": (False, "if the probe loses"),
+        "not measured": (None, "nothing measured yet"),
+    }
+
     def draw(labels, near, compute, keep_base):
+        probe_wins, said = heard[near]
         situation = Situation(
             "images",
             labels=round(labels),
             classes=5,
-            probe_wins={"yes": True, "no": False, "not measured": None}[near],
+            probe_wins=probe_wins,
             can_train=compute == "yes",
             keep_base=keep_base == "yes",
         )
         decision = decide(situation)
-        title = f"{round(labels)} labels in 5 classes: {decision.strategy}"
+        title = f"{round(labels)} labels in 5 classes, {said}: {decision.strategy}"
         return framework.draw(decision, title)
 
     widgets.explore(
@@ -297,28 +304,37 @@ def explore_tree():
 # -- planted cases -----------------------------------------------------------------
 
 JUDGED = {"right": 0, "undecided": 3, "wrong": 1}
+SHOWN = 60.0  # points; an interval that reaches beyond ends in an arrow
 
 
-def show_cases(table):
-    """The gain that the diagnosis saw in each planted case, beside the truth."""
+def show_cases(table, planned):
+    """The gain that the diagnosis saw in each case, beside the truth.
+
+    planned: number of cases that were to be run.
+    """
     names = [f"{row['case']} ({row['truth']})" for row in table]
     counts = {word: sum(r["judged"] == word for r in table) for word in JUDGED}
     fig, ax = plots.new(width=8.4, height=0.3 * len(table) + 1.2)
     for y, row in enumerate(table):
-        points = [100 * row[key] for key in ("low", "gain", "high")]
+        low, gain, high = (100 * row[key] for key in ("low", "gain", "high"))
         colour = plots.COLOURS[JUDGED[row["judged"]]]
-        ax.plot(points[::2], [y, y], color=colour, linewidth=2)
-        ax.plot(points[1], y, "os^"[list(JUDGED).index(row["judged"])], color=colour)
+        ax.plot(np.clip([low, high], -SHOWN, SHOWN), [y, y], color=colour, linewidth=2)
+        for end in (low, high):
+            if abs(end) > SHOWN:
+                look = dict(marker="<" if end < 0 else ">", color=colour)
+                ax.plot(np.clip(end, -SHOWN, SHOWN), y, **look)
+        ax.plot(gain, y, "os^"[list(JUDGED).index(row["judged"])], color=colour)
         if row["true_gain"] is not None:
             ax.plot(100 * row["true_gain"], y, "|", color="black", markersize=12)
     ax.axvline(0, color="#777777", linewidth=0.8)
+    ax.set_xlim(-1.05 * SHOWN, 1.05 * SHOWN)
     ax.set_yticks(range(len(table)), names)
     ax.invert_yaxis()
     ax.set_xlabel(
         "gain of transfer in points, 95 % interval (bar: the truth, measured)"
     )
     said = ", ".join(f"{n} {word}" for word, n in counts.items())
-    ax.set_title(f"{len(table)} planted cases: {said}")
+    ax.set_title(f"{len(table)} of {planned} cases ran: {said}")
     for word, i in JUDGED.items():
         marker = "os^"[list(JUDGED).index(word)]
         ax.plot([], [], marker, color=plots.COLOURS[i], label=word)
