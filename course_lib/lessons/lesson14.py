@@ -7,7 +7,7 @@ import torch
 from course_lib.analysis import statistics
 from course_lib.analysis.effective_rank import rankme
 from course_lib.lessons import lesson14_drawn, lesson14_pictures
-from course_lib.lessons.lesson14_pictures import COUNTS, MIDDLE
+from course_lib.lessons.lesson14_pictures import COUNTS, LIVE, MIDDLE
 from course_lib.lessons.lesson14_tables import LABELS
 from course_lib.show import plots
 
@@ -46,7 +46,7 @@ def show_views(x, first, second):
 
 
 def show_collapse(traces):
-    """Signs of collapse; traces {name: [(update, deviation, rank)]}."""
+    """Signs of collapse; traces {name: [(update, deviation, rank, loss)]}."""
     fig, axes = plots.new(height=3.0, columns=2)
     for ax, column, what in zip(axes, (1, 2), ("deviation", "RankMe")):
         for i, (name, rows) in enumerate(traces.items()):
@@ -95,9 +95,9 @@ def show_erased(found):
 
 
 def arm(grid, target, name):
-    """The rows of an arm, one a seed, at the rate that validation prefers."""
+    """The rows of an arm, one each of five seeds, at the rate validation prefers."""
     start, way = ARMS[name]
-    return grid.best(target=target, start=start, way=way)
+    return grid.best(target=target, start=start, way=way, seed=LIVE)
 
 
 def curve(rows, target):
@@ -107,11 +107,8 @@ def curve(rows, target):
     return np.array(labels), np.stack(values, axis=1)
 
 
-def show_curves(grid, tuned):
-    """Balanced accuracy over labels a class, near and far, an arm a line.
-
-    tuned: the grid `solar_strategies`, for what labels alone give.
-    """
+def show_curves(grid):
+    """Balanced accuracy over labels a class, near and far, an arm a line."""
     fig, axes = plots.new(height=4.4, columns=2)
     for ax, (target, where) in zip(axes, WHERE.items()):
         for i, (look, name) in enumerate(zip(LOOKS, ARMS)):
@@ -132,12 +129,6 @@ def show_curves(grid, tuned):
                 capsize=2,
                 label=name,
             )
-        if target == "solar":
-            rows = tuned.select(strategy="last_stage", lr=3e-4)
-            labels = sorted({row["labels"] for row in rows})
-            means = [rows.values("accuracy", labels=n).mean() for n in labels]
-            name = "ImageNet, last stage tuned, 96 pixels"
-            ax.plot(labels, means, color="#555555", linestyle=":", label=name)
         ax.set_xscale("log")
         ax.set_xticks(COUNTS[target], COUNTS[target])
         ax.minorticks_off()
@@ -147,9 +138,12 @@ def show_curves(grid, tuned):
     for ax in axes:
         handles |= dict(zip(*ax.get_legend_handles_labels()[::-1]))
     fig.legend(handles.values(), handles, loc="outside lower center", ncols=2)
-    gains = [gain(grid, t, "ImageNet, continued", "ImageNet, frozen") for t in WHERE]
-    near, far = (100 * one.mean for one in gains)
-    fig.suptitle(f"ImageNet continued without labels: near {near:+.1f}, far {far:+.1f}")
+    free = 100 * gain(grid, "speech", "ResNet-10, random", "ImageNet, frozen").mean
+    own = gain(grid, "speech", "ResNet-10, without labels", "ResNet-10, random")
+    fig.suptitle(
+        f"Speech, {MIDDLE['speech']} labels a class: random weights {free:+.0f} points "
+        f"over ImageNet,\ntraining them without labels {100 * own.mean:+.0f}"
+    )
     plots.show(
         fig,
         alt="Balanced accuracy of linear probes over labels a class, on solar cells "
@@ -170,23 +164,29 @@ def said(interval):
     return f"{100 * interval.mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
-def saved(grid, target, name, other):
-    """Labels a class that ``other`` needs for what ``name`` reaches, by its labels.
+def bought(labels, plain, n, gain):
+    """How many labels more than ``n`` the plain curve needs for a gain, in words.
 
-    NaN where its curve does not get there, or starts above.
+    labels (k,), plain (k,) its mean accuracies; gain: an Interval, both of whose ends
+    are read from the curve too.
     """
-    labels, plain = curve(arm(grid, target, other), target)
-    means = plain.mean(axis=0)
-    there, reached = curve(arm(grid, target, name), target)
-    return {
-        n: statistics.labels_needed(labels, means, v) if v >= means[0] else np.nan
-        for n, v in zip(there.tolist(), reached.mean(axis=0))
-    }
+
+    def more(step):
+        target = plain[list(labels).index(n)] + step
+        if target < plain[0]:
+            return f"below {labels[0] - n:+.0f}"
+        needed = statistics.labels_needed(labels, plain, target)
+        if np.isnan(needed):
+            return f"beyond {labels[-1] - n:+.0f}"
+        return f"{needed - n:+.0f}".replace("-0", "0").replace("+0", "0")
+
+    return f"{more(gain.mean)} ({more(gain.low)} to {more(gain.high)})"
 
 
 # -- effective rank ----------------------------------------------------------------
 
 SAME_SIZE = {"Lite0": ("imagenet", "lite0"), "ResNet-10": ("resnet10",)}
+PANELS = (("Lite0", "solar"), ("Lite0", "speech"), ("ResNet-10", "speech"))
 KINDS = {  # {(start, way): kind of network}
     ("imagenet", "simclr"): "ImageNet, continued",
     ("lite0", "frozen"): "random weights",
@@ -207,52 +207,54 @@ def networks(grid, target, starts):
         mean = float(np.mean([row[number] for row in same]))
         found.append(("ImageNet, frozen", same[0]["rankme"], mean))
     for row in rows:
-        if row not in same and row["seed"] in lesson14_pictures.LIVE:
+        if row not in same and row["seed"] in LIVE:
             kind = KINDS[row["start"], row["way"]]
             found.append((kind, row["rankme"], row[number]))
     return tuple(zip(*found))
 
 
-def correlation(ranks, accuracies, draws=2000):
-    """Spearman's correlation and its 95 % interval from draws of the networks."""
+def correlation(ranks, accuracies):
+    """Spearman's correlation."""
     from scipy.stats import spearmanr
 
-    ranks, accuracies = np.array(ranks), np.array(accuracies)
-    rng, found = np.random.default_rng(0), []
-    for _ in range(draws):
-        rows = rng.integers(0, len(ranks), len(ranks))
-        if len(set(rows)) > 2 and np.ptp(accuracies[rows]) > 0:
-            found.append(spearmanr(ranks[rows], accuracies[rows]).statistic)
-    low, high = np.quantile(found, (0.025, 0.975))
-    mean = float(spearmanr(ranks, accuracies).statistic)
-    return statistics.Interval(mean, float(low), float(high), len(ranks))
+    return float(spearmanr(ranks, accuracies).statistic)
+
+
+def within_rates(grid, target):
+    """The correlation among ImageNet's networks continued at one rate, a rate each."""
+    found = []
+    for lr in lesson14_pictures.RATES["imagenet"]:
+        rows = grid.select(target=target, start="imagenet", way="simclr", lr=lr)
+        accuracies = rows.values(f"accuracy_{MIDDLE[target]}")
+        found.append(correlation(rows.values("rankme"), accuracies))
+    return found
 
 
 def show_ranks(grid):
-    """Accuracy over RankMe, a dot a network: Lite0 above, ResNet-10 below."""
-    fig, axes = plots.new(height=5.2, rows=2, columns=2)
+    """Accuracy over RankMe, a dot a network, a panel for each of PANELS."""
+    fig, axes = plots.new(height=3.6, columns=len(PANELS))
     names = ["ImageNet, frozen", *dict.fromkeys(KINDS.values())]
-    for row, starts in zip(axes, SAME_SIZE.values()):
-        for ax, (target, where) in zip(row, WHERE.items()):
-            kinds, ranks, accuracies = map(np.array, networks(grid, target, starts))
-            for i, kind in enumerate(names):
-                own = kinds == kind
-                if own.any():
-                    look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], s=28)
-                    ax.scatter(ranks[own], accuracies[own], label=kind, **look)
-            size = "Lite0" if "lite0" in starts else "ResNet-10"
-            r = correlation(ranks, accuracies).mean
-            ax.set(title=f"{size}, {where.split(':')[0]}: {r:+.2f}", xlabel="RankMe")
-        row[0].set(ylabel="balanced test accuracy")
+    for ax, (size, target) in zip(axes, PANELS):
+        found = networks(grid, target, SAME_SIZE[size])
+        kinds, ranks, accuracies = map(np.array, found)
+        for i, kind in enumerate(names):
+            own = kinds == kind
+            if own.any():
+                look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], s=28)
+                ax.scatter(ranks[own], accuracies[own], label=kind, **look)
+        r = correlation(ranks, accuracies)
+        where = WHERE[target].split(": ")[1]
+        ax.set(title=f"{size},\n{where}: {r:+.2f}", xlabel="RankMe")
+    axes[0].set(ylabel="balanced test accuracy")
     handles = {}
-    for ax in axes.flat:
+    for ax in axes:
         handles |= dict(zip(*ax.get_legend_handles_labels()[::-1]))
-    fig.legend(handles.values(), handles, loc="outside lower center", ncols=3)
+    fig.legend(handles.values(), handles, loc="outside lower center", ncols=2)
     fig.suptitle("Rank correlation of RankMe with accuracy, by network and target")
     plots.show(
         fig,
-        alt="Four scatter plots of linear accuracy against RankMe: Lite0 above "
-        "and ResNet-10 below, on solar cells and on speech; a dot for each network.",
+        alt="Three scatter plots of linear accuracy against RankMe: Lite0 on solar "
+        "cells and on speech, ResNet-10 on speech; a dot for each network.",
     )
 
 
@@ -313,7 +315,7 @@ def table_gain(grid, name, labels, other="from scratch"):
 def show_real_views(seed=2):
     """Cells and utterances, each above two views of it."""
     images = []
-    parts = {"solar": [0, 3, 6, 905, 908], "speech": [0, 60, 120, 180, 240]}
+    parts = {"solar": [0, 3, 905, 908], "speech": [0, 60, 120, 180]}
     for target, rows in parts.items():
         x = torch.tensor(lesson14_pictures.pictures(target, "train").images[rows])
         x = x.permute(0, 3, 1, 2).float() / 64 - 2  # values about 0, as for a network
@@ -325,54 +327,44 @@ def show_real_views(seed=2):
         picture
         for k in range(3)
         for half in images
-        for picture in half[5 * k : 5 * k + 5]
+        for picture in half[4 * k : 4 * k + 4]
     ]
     fig = plots.image_grid(
         both,
-        columns=10,
-        size=0.6,
+        columns=8,
+        size=0.75,
         row_names=("picture", "one view", "other view"),
-        title="Cells turn and keep their brightness; speech moves in time alone",
+        title="Cells turn and keep their brightness; speech is cut in time alone",
     )
+    fig.axes[0].set_title("solar cells", loc="left")
+    fig.axes[4].set_title("speech", loc="left")
     plots.show(
         fig,
-        alt="Five solar cells and five pictures of speech in the first row; below each "
+        alt="Four solar cells and four pictures of speech in the first row; below each "
         "two views: cells turned and cut, speech cut along time, both with noise.",
     )
 
 
 def worth(grid, tables):
     """A table: what pre-training adds, and how many labels would have added it."""
+    trained = "ResNet-10, without labels"
+    pairs = [
+        ("cells, ImageNet continued", "solar", 100, "ImageNet, continued", 0),
+        ("speech, ImageNet continued", "speech", 10, "ImageNet, continued", 0),
+        ("speech, ResNet-10 from random", "speech", 3, trained, 3),
+        ("speech, ResNet-10 from random", "speech", 10, trained, 3),
+    ]
     rows = []
-    pairs = {
-        "cells, ImageNet continued": ("solar", "ImageNet, continued", 0),
-        "speech, ImageNet continued": ("speech", "ImageNet, continued", 0),
-        "speech, ResNet-10 from random": ("speech", "ResNet-10, without labels", 3),
-    }
-    names = list(ARMS)
-    for what, (target, name, plain) in pairs.items():
-        n, other = MIDDLE[target], names[plain]
-        needed = saved(grid, target, name, other)[n]
-        rows.append((what, n, gain(grid, target, name, other), needed - n))
-    rows += [("rare eights, SCARF", *table_worth(tables, "digits"))]
-    return pd.DataFrame(
-        [(what, n, said(one), worded(more)) for what, n, one, more in rows],
-        columns=["pre-training", "labels", "gain in points", "worth in labels"],
-    ).set_index("pre-training")
-
-
-def worded(more):
-    """A number of labels, or that the tried numbers cannot tell."""
-    return f"{more:+.0f}" if np.isfinite(more) else "outside the curve"
-
-
-def table_worth(tables, name):
-    """(rows, gain there, rows that it is worth) at the fewest labelled rows."""
-    labels = LABELS[name]
-    own = tables.select(table=name)
-    plain, better = (
-        [own.values("precision", labels=n, way=way).mean() for n in labels]
-        for way in ("from scratch", "pre-trained")
-    )
-    needed = statistics.labels_needed(labels, plain, better[0])
-    return labels[0], table_gain(tables, name, labels[0]), needed - labels[0]
+    for what, target, n, name, plain in pairs:
+        other = list(ARMS)[plain]
+        labels, values = curve(arm(grid, target, other), target)
+        one = gain(grid, target, name, other, n)
+        worth = bought(labels, values.mean(axis=0), n, one)
+        rows.append((what, f"{n} a class", said(one), worth))
+    labels, own = LABELS["digits"], tables.select(table="digits", way="from scratch")
+    plain = [own.values("precision", labels=n).mean() for n in labels]
+    n, one = labels[0], table_gain(tables, "digits", labels[0])
+    worth = bought(labels, plain, n, one)
+    rows.append(("rare eights, SCARF", f"{n} rows", said(one), worth))
+    columns = ["pre-training", "labels", "gain in points", "worth in labels"]
+    return pd.DataFrame(rows, columns=columns).set_index("pre-training")

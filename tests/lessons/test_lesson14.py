@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.analysis.statistics import Interval
 from course_lib.lessons import lesson14, lesson14_drawn, lesson14_pictures
 from course_lib.lessons import lesson14_tables as tables
 from course_lib.lessons.results import Grid
@@ -49,25 +50,23 @@ def test_rows_with_labels_have_both_classes_and_their_share():
     assert X.shape[1] == 64 and y.mean() == pytest.approx(tables.RARE, abs=0.002)
 
 
-def test_labels_saved_are_read_from_the_plain_curve():
+def test_labels_bought_are_read_from_the_plain_curve_with_both_ends():
     cells = [("frozen", (0.6, 0.7, 0.8)), ("simclr", (0.55, 0.75, 0.9))]
     rows = [
         {"target": "speech", "start": "imagenet", "way": way, "seed": s, "lr": 0.1}
         | {f"accuracy_{n}": v for n, v in zip((3, 10, 20), values)}
         | {"val_accuracy": 0.5}
         for way, values in cells
-        for s in range(3)
+        for s in range(6)
     ]
     names = ("ImageNet, continued", "ImageNet, frozen")
-    found = lesson14.saved(Grid(rows), "speech", *names)
-    assert found[10] == pytest.approx((10 * 20) ** 0.5)
-    assert np.isnan(found[3]) and np.isnan(found[20])
+    labels, plain = lesson14.curve(
+        lesson14.arm(Grid(rows), "speech", names[1]), "speech"
+    )
+    assert plain.shape == (5, 3)  # the same five draws for every arm
     assert lesson14.gain(Grid(rows), "speech", *names).mean == pytest.approx(0.05)
-
-
-def test_the_correlation_has_an_interval_of_draws():
-    ranks = np.arange(12.0)
-    rising = lesson14.correlation(ranks, ranks**2)
-    assert rising.mean == 1 and rising.low > 0.9
-    noise = np.random.default_rng(0).permutation(ranks)
-    assert lesson14.correlation(ranks, noise).low < 0.5
+    plain = plain.mean(axis=0)
+    found = lesson14.bought(labels, plain, 10, Interval(0.05, -0.05, 0.15, 5))
+    assert found == "+4 (-5 to beyond +10)"
+    found = lesson14.bought(labels, plain, 10, Interval(-0.05, -0.15, 0.0, 5))
+    assert found == "-5 (below -7 to 0)"
