@@ -13,6 +13,7 @@ CELLS = {"in": "same kind", "camera": "another camera", "out": "other kind"}
 TEXTS = {"in": "products", "tweets": "tweets", "films": "films"}
 TEXTS |= {"editorials": "editorials"}
 SHIFTED = ("tweets", "films", "editorials")
+FITTED = ("films", "products")  # domains of adapters whose head does not guess
 MERGES = {
     "mean": "mean of updates",
     "sum": "task arithmetic",
@@ -125,42 +126,45 @@ def show_starts():
 
 
 def show_alphas():
-    """From the probe to LP-FT: in domain against shifted, one curve a world."""
+    """From LP-FT back to the probe: in domain against each shift, a line each."""
+    (_, cells, _, auroc), (_, texts, _, accuracy) = worlds()
+    lines = {
+        "other kind of cells": (cells, auroc, "out"),
+        "other camera": (cells, auroc, "camera"),
+        "other domains of text": (shifted(texts), accuracy, "out"),
+    }
     fig, ax = plots.new(height=3.8)
-    best = []
-    for i, (name, grid, places, column) in enumerate(worlds()):
+    worst = {}
+    for i, (name, (grid, column, place)) in enumerate(lines.items()):
         alphas = sorted(
             float(k.split()[1]) for k in grid[0] if k.startswith("alpha ") and
             k.endswith(" in")
         )  # fmt: skip
-        shifted = [place for place in places if place != "in"]
-        mean = {"in": [], "out": []}
-        for alpha in alphas:
-            way = f"alpha {alpha:g}"
-            reached = [grid.values((column % p).format(way)).mean() for p in shifted]
-            mean["in"].append(grid.values((column % "in").format(way)).mean())
-            mean["out"].append(np.mean(reached))
-        x, y = (100 * np.array(mean[k]) for k in ("in", "out"))
-        x, y = x - x[-1], y - y[-1]
+        x, y = (
+            [
+                gain(grid, f"alpha {alpha:g}", "LP-FT", column % p).mean
+                for alpha in alphas
+            ]
+            for p in ("in", place)
+        )
         ax.plot(x, y, color=plots.COLOURS[i], marker=plots.MARKERS[i],
                 linestyle=plots.DASHES[i], label=name)  # fmt: skip
-        for alpha, px, py in zip(alphas, x, y, strict=True):
-            if alpha in (0, 0.5, 1):
-                ax.annotate(f"{alpha:g}", (px, py), xytext=(4, 4),
-                            textcoords="offset points", fontsize=8)  # fmt: skip
-        best.append(float(y.max()))
+        ax.annotate("start", (x[0], y[0]), xytext=(4, 4),
+                    textcoords="offset points", fontsize=8)  # fmt: skip
+        worst[name] = -min(y)
     ax.axhline(0, color="black", linewidth=0.8)
     ax.axvline(0, color="black", linewidth=0.8)
+    name = max(worst, key=worst.get)
     ax.set(
-        xlabel="points in domain, against LP-FT",
+        xlabel="points in domain, against LP-FT (right is better)",
         ylabel="points under shift, against LP-FT",
-        title=f"No mixture gains more than {max(best):.1f} points under shift",
+        title=f"Back towards the start, {name}: up to {worst[name]:.0f} points lower",
     )
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="trained on")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="shift, mean")
     plots.show(
         fig,
         alt="Mean change under shift against the change in domain for weights between "
-        "the probe, alpha 0, and LP-FT, alpha 1, for solar cells and for opinions.",
+        "LP-FT, at 0, and the probe, for two shifts of solar cells and one of texts.",
     )
 
 
@@ -176,13 +180,13 @@ def show_soups():
     fig, ax = plots.new(height=3.4)
     dots(ax, lines, list(CELLS.values()))
     ax.set(
-        ylabel="points of AUROC over the best member",
-        title=f"In domain the uniform soup is {found:+.1f} points from the best member",
+        ylabel="points of AUROC over the member chosen",
+        title=f"In domain the uniform soup is {found:+.1f} points from the one chosen",
     )
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="mean, 95 %")
     plots.show(
         fig,
-        alt="Differences in AUROC of two soups and an ensemble to the best member by "
+        alt="Differences in AUROC of two soups and an ensemble to the member chosen by "
         "validation, in domain, by another camera and on the other kind of cells.",
     )
 
@@ -224,12 +228,15 @@ def show_merged(grid):
         [grid.values(f"{way} {d}").mean() for d in opinions.MERGED]
         for way in rows.values()
     ]
-    share = kept(grid, "sum")[0]
+    near = max(
+        abs(np.mean(grid.values(f"{way} {d}") - grid.values(f"own {d}")))
+        for way in MERGES for d in FITTED
+    )  # fmt: skip
     fig = plots.heatmap(
         matrix,
         list(rows),
         list(opinions.MERGED),
-        title=f"Task arithmetic keeps {share:.0%} of what the adapters gain",
+        title=f"Films, products: all within {100 * near:.1f} points of the own adapter",
     )
     plots.show(
         fig,
@@ -251,7 +258,8 @@ def show_remembering(found):
         look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], capsize=2)
         ax.errorbar(mean[1], mean[0], spread[:, :1], spread[:, 1:], label=way, **look)
     before = 100 * found["before"][:, 0].mean()
-    ax.axhline(before, color="black", linewidth=0.8, linestyle=":")
+    ax.axhline(before, color="black", linewidth=0.8, linestyle=":",
+               label="before 5 to 9")  # fmt: skip
     lost = before - 100 * found["in turn"][:, 0].mean()
     ax.set(
         xlabel="accuracy on 5 to 9, per cent",
@@ -262,27 +270,38 @@ def show_remembering(found):
     plots.show(
         fig,
         alt="Accuracy on the digits 0 to 4 against that on 5 to 9 after both tasks for "
-        "six ways; a dotted line is the first half before the second was learned.",
+        "five ways; a dotted line is the first half before the second was learned.",
     )
 
 
 def distilled(labels, student, shrunk):
     """{who: mean accuracy over draws} with so many labels a class of the digits.
 
-    student(x, logits) gives a network of shrunk(x).
+    student(x, logits, T) gives a network of shrunk(x).  "sure" is the mean largest
+    probability of the teacher, no accuracy.
     """
-    X, every, T, t = keeping.digits()
-    found = {"teacher": [], "alone": [], "distilled": []}
+    X, every, test, t = keeping.digits()
+    found = {name: [] for name in ("teacher", "sure")}
     for seed in keeping.SEEDS:
         x, y = keeping.drawn(X, every, labels, seed)
         teacher = keeping.Tasks(seed).network()
         keeping.learn(teacher, (x, y), seed)
         with torch.no_grad():
-            answers, tested = teacher(X), teacher(T)
-        sure = 60.0 * torch.nn.functional.one_hot(y, 10)
-        nets = {"alone": student(x, sure), "distilled": student(X, answers)}
+            answers, tested = teacher(X), teacher(test)
+        nets = {
+            "alone": student(x, _certain(y), 1),
+            "distilled": student(X, answers, 1),
+            "T = 4": student(X, answers, 4),
+            "hard answers": student(X, _certain(answers.argmax(1)), 1),
+        }
         with torch.no_grad():
-            logits = {name: net(shrunk(T)) for name, net in nets.items()}
+            logits = {name: net(shrunk(test)) for name, net in nets.items()}
         for name, z in (logits | {"teacher": tested}).items():
-            found[name].append(float((z.argmax(1) == t).float().mean()))
+            right = float((z.argmax(1) == t).float().mean())
+            found.setdefault(name, []).append(right)
+        found["sure"].append(float(answers.softmax(1).amax(1).mean()))
     return {name: round(float(np.mean(v)), 3) for name, v in found.items()}
+
+
+def _certain(y):
+    return 60.0 * torch.nn.functional.one_hot(y, 10)
