@@ -8,9 +8,9 @@ from course_lib.lessons.lesson11_real import CELLS, TEXTS
 from course_lib.show import plots
 
 METHODS = {
-    "joint": "weight 0, joint BatchNorm",
+    "joint": "weight 0 (joint BatchNorm)",
     "dann": "DANN",
-    "dann, weak": "DANN, weight 0.3",
+    "dann, weak": "DANN (weight 0.3)",
     "mmd": "MMD",
     "coral": "CORAL",
 }
@@ -373,7 +373,7 @@ def show_imitation(cells, changed, reached):
     gain, cells = reached["light"] - reached["nothing"], reached["poly, matched"]
     axes[1].set(
         xlabel="accuracy in %, mean and 95 %",
-        title=f"Light: {gain.mean():+.0f} points; matched cells: {cells.mean():.0f} %",
+        title=f"Light {gain.mean():+.0f}; matched cells {cells.mean():.0f} %",
     )
     plots.show(
         fig,
@@ -401,8 +401,7 @@ def show_bias(grid):
     fig = plots.bars_with_spread(
         gaps,
         ylabel="gap (points)",
-        title=f"A biased source brings {brought.mean():.0f} points to a clean target "
-        "(frozen, three seeds)",
+        title=f"A biased source brings {brought.mean():.0f} points to a clean target",
         digits=1,
         spread="range",
     )
