@@ -132,7 +132,10 @@ def test_the_last_lesson_shows_the_ledger_as_it_is():
     (cell,) = (c for c in nbformat.read(path, 4).cells if c.id == "ledger")
     printed = "".join(o.get("text", "") for o in cell.outputs)
     shown = {verdict: int(n) for n, verdict in re.findall(r"(\d+) (\w+)", printed)}
-    assert shown == collections.Counter(row["verdict"] for row in claims.ledger())
+    verdicts = collections.Counter(row["verdict"] for row in claims.ledger())
+    if claims.PENDING in verdicts:
+        verdicts["open"] = verdicts.pop(claims.PENDING)  # as lessons call it
+    assert shown == verdicts
 
 
 def test_the_ledger_agrees_with_the_lessons():
