@@ -300,7 +300,7 @@ def show_stages(grid):
         rows,
         names,
         list(ways.values()),
-        title=f"Grid over last: ahead in {better} of {len(rows)}, clearly in {clear}",
+        title=f"Grid over last:\n{better} of {len(rows)}, clearly in {clear}",
         label="test accuracy (%)",
         digits=1,
     )
