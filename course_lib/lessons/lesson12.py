@@ -186,7 +186,9 @@ def show_small(gains, strategy):
             )
             if found:
                 matrix[i, j] = 100 * found.values("gain").mean()
-    how = "All layers tuned" if strategy == "full" else "Frozen"
+    how = "All layers tuned"
+    if strategy != "full":
+        how = "Frozen, against all layers from scratch"
     fig = plots.heatmap(
         matrix,
         [name.removeprefix("bundled/resnet10-") for name in names],
@@ -284,19 +286,21 @@ def show_stages(grid):
     """Last stage, earlier ones averaged, earlier ones with a grid; by target."""
     ways = {"last": "last", "earlier": "earlier, mean", "earlier_grid": "earlier, grid"}
     cells = dict.fromkeys((r["world"], r["target"], r["labels"]) for r in grid)
-    rows, names = [], []
+    rows, names, gains = [], [], []
     for world, target, n in cells:
         part = grid.select(world=world, target=target, labels=n)
         rows.append([100 * part.values(way).mean() for way in ways])
         if world == "real":
             n = f"{min(n, lesson12_far.LABELS[target][1])} a class"
         names.append(f"{world}: {target.replace('_', ' ')}, {n}")
-    better = sum(row[2] > row[0] for row in rows)
+        gains.append(part.values("earlier_grid") - part.values("last"))
+    better = sum(gain.mean() > 0 for gain in gains)
+    clear = sum(statistics.mean_and_interval(gain).low > 0 for gain in gains)
     fig = plots.heatmap(
         rows,
         names,
         list(ways.values()),
-        title=f"Grid over last: {better} of {len(rows)}",
+        title=f"Grid over last:\n{better} of {len(rows)}, clearly in {clear}",
         label="test accuracy (%)",
         digits=1,
     )
@@ -309,17 +313,6 @@ def show_stages(grid):
 
 
 # -- remedies ----------------------------------------------------------------------
-
-
-def show_remedies(values, title):
-    """Bars of accuracy in per cent; values: {way: (n_seeds,)}."""
-    fig = plots.bars_with_spread(
-        {way: 100 * v for way, v in values.items()},
-        ylabel="accuracy (%)",
-        title=title,
-        digits=1,
-    )
-    plots.show(fig, alt=f"Bars of test accuracy of every way. {title}.")
 
 
 def on_vowels():
@@ -347,7 +340,14 @@ def show_vowels():
     ways = on_vowels()
     ours = [way for way in ways if "random" not in way and way != "pixels"]
     best = max(ours, key=lambda way: ways[way].mean())
-    show_remedies(ways, f"Best from ImageNet: {best}")
+    title = f"Best from ImageNet: {best}"
+    fig = plots.bars_with_spread(
+        {way: 100 * v for way, v in ways.items()},
+        ylabel="accuracy (%)",
+        title=title,
+        digits=1,
+    )
+    plots.show(fig, alt=f"Bars of test accuracy of every way. {title}.")
 
 
 def small_remedies():
@@ -384,16 +384,38 @@ def nearer(world):
 
 
 def show_pulls():
-    """Accuracy by pull in both worlds."""
-    worlds = ("small", "real")
-    said = ", ".join(f"{world} {points(nearer(world))}" for world in worlds)
-    show_remedies(
-        {
-            f"{world}: towards {towards}": chosen(world, towards)
-            for world in worlds
-            for towards in ("nothing", "zero", "the start")
-        },
-        f"Start minus zero, {said}",
+    """Accuracy by strength and direction of the pull, a panel a world."""
+    grid, strengths = results.load("pulls"), lesson12_tuned.STRENGTHS
+    fig, axes = plots.new(height=3.2, columns=2)
+    for ax, world in zip(axes, ("small", "real")):
+        none = 100 * grid.select(world=world, towards="nothing").values("accuracy")
+        for towards, style in (("zero", "s--"), ("the start", "o-")):
+            pulled = [none] + [
+                100
+                * grid.select(world=world, towards=towards, strength=k).values(
+                    "accuracy"
+                )
+                for k in strengths
+            ]
+            around = [statistics.mean_and_interval(values) for values in pulled]
+            ax.errorbar(
+                range(len(pulled)),
+                [one.mean for one in around],
+                yerr=[one.half_width for one in around],
+                fmt=style,
+                capsize=3,
+                label=f"towards {towards}",
+            )
+        ax.set_xticks(range(len(pulled)), ["none", *map(str, strengths)])
+        ax.set_xlabel("strength of the pull")
+        ax.set_title(f"{world} world")
+    axes[0].set_ylabel("accuracy (%)")
+    axes[0].legend()
+    fig.suptitle("At a strength of 1 the pull to zero erases the small network")
+    plots.show(
+        fig,
+        alt="Test accuracy with intervals of five seeds by the strength of a pull "
+        "towards zero and one towards the start, in the small and the real world.",
     )
 
 
@@ -426,7 +448,7 @@ def show_planted(cases):
     ax.invert_yaxis()
     ax.set_xlabel("gain (points), margin in grey")
     right = sum(row["code"] == row["expected"] for row in cases)
-    ax.set_title(f"{right} of {len(cases)} planted cases right")
+    ax.set_title(f"{right} of {len(cases)} right, with a margin set after the fact")
     plots.show(
         fig,
         alt="Diagnosed gain with its interval of fifteen planted cases, with what "
