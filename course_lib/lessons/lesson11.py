@@ -160,7 +160,7 @@ def trained(method, kind, seed, fraction=1.0):
     ],
     short=[
         dict(method=method, shift="tool", seed=0, fraction=0.05)
-        for method in ("coral", "pseudo-labels")
+        for method in ("coral", "pseudo-labels", "source only")
     ],
     tolerance={"accuracy": 0.05, "batchnorm": 0.05, "tta": 0.05, "home": 0.04},
     models=(BACKBONE,),

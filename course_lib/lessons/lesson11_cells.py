@@ -140,7 +140,10 @@ def stacked(net, target, seed):
         for way in ways
     ],
     sample=[dict(way=way, rare=False, seed=0) for way in ("source", "statistics")],
-    short=[dict(way="tent, small", rare=False, seed=0, fraction=0.05)],
+    short=[
+        dict(way=way, rare=False, seed=0, fraction=0.05)
+        for way in ("tent, small", "source")
+    ],
     tolerance=dict.fromkeys(
         ("pass_1", "positive_1", "entropy_1", "renewed", "stacked"), 0.03
     ),
