@@ -390,15 +390,20 @@ def sets_of(held, labels, P, alpha, mistake=None):
 
 
 def case_of_sets(rng, mistakes):
-    """Probabilities in sixty-fourths, so that equal scores are equal; all differ."""
+    """Probabilities in sixty-fourths, so that equal scores are equal; all differ.
+
+    Held-out examples are surer than the new ones, or a set would hardly ever be empty.
+    """
     while True:
         n, k, alpha = int(rng.integers(12, 20)), 3, float(rng.choice([0.125, 0.25]))
         held, P = (
-            np.stack([rng.multinomial(64, rng.dirichlet(np.ones(k))) for _ in range(m)])
+            np.stack(
+                [rng.multinomial(64, rng.dirichlet(np.full(k, c))) for _ in range(m)]
+            )
             / 64
-            for m in (n, 30)
+            for m, c in ((n, 0.5), (30, 4.0))
         )
-        labels = rng.integers(0, k, n)
+        labels = np.array([rng.choice(k, p=row) for row in held])
         right = sets_of(held, labels, P, alpha)
         ways = [right, *(sets_of(held, labels, P, alpha, m) for m in mistakes)]
         if all((one != other).any() for one, other in combinations(ways, 2)):
