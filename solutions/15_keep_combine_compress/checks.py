@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from course_lib.course.grading.checks import Wrong, close, expect, same
+from course_lib.course.grading.checks import Wrong, close, expect, same, shape, told
 
 HINTS = {
     "names": "Return a dictionary with the names of `end`.",
@@ -44,16 +44,6 @@ HINTS = {
     "largest": "The smallest of the alphas that may be taken, nearest to the start.",
     "alpha": "This is not the alpha asked for.",
 }
-
-
-def told(found, right, wrong, default):
-    """Nothing when the answers are right; else the hint of the mistake they fit."""
-    if close(found, right, 1e-6):
-        return
-    for hint, values in wrong.items():
-        if any(close(found, value, 1e-6) for value in values):
-            raise Wrong(hint)
-    raise Wrong(default)
 
 
 # -- interpolation ------------------------------------------------------------------
@@ -277,7 +267,7 @@ def check_merged_adapter(learner, rng):
         found = learner.call("merged_adapter", adapters, w)
         expect(found, "pair", kind=(list, tuple), length=2)
         R = sum(ranks)
-        parts = [getattr(part, "shape", None) for part in found]
+        parts = [shape(part) for part in found]
         summed = len(set(ranks)) == 1 and parts == [(ranks[0], k), (d, ranks[0])]
         if summed:
             raise Wrong("cross")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from course_lib.course.grading.checks import Wrong, close, expect, same
+from course_lib.course.grading.checks import Wrong, close, expect, same, told
 
 HINTS = {
     "pair": "Return two arrays: scores (N,), then rows and columns (N, 2).",
@@ -45,19 +45,6 @@ HINTS = {
     "none": "Where the largest number of labels does not win, the answer is None.",
     "labels": "This is not the number of labels asked for.",
 }
-
-
-def told(found, right, wrong, default):
-    """Nothing when the answers are right; else the hint of the mistake they fit.
-
-    found: the learner's numbers.  wrong: {hint: numbers, or several such} of mistakes.
-    """
-    if close(found, right, 1e-6):
-        return
-    for hint, values in wrong.items():
-        if any(close(found, value, 1e-6) for value in values):
-            raise Wrong(hint)
-    raise Wrong(default)
 
 
 def differing(right, wrong):

@@ -201,6 +201,19 @@ def close(value, expected, tolerance: float = 1e-4) -> bool:
     return bool((np.abs(got - wanted) <= allowed).all())
 
 
+def told(found, right, wrong, default, tolerance: float = 1e-6) -> None:
+    """Nothing when the answers are right; else Wrong with the hint that they fit.
+
+    found: the learner's numbers.  wrong: {hint: [numbers of such a mistake, ...]}.
+    """
+    if close(found, right, tolerance):
+        return
+    for hint, values in wrong.items():
+        if any(close(found, value, tolerance) for value in values):
+            raise Wrong(hint)
+    raise Wrong(default)
+
+
 def all_close(values, expected, tolerance: float = 1e-4) -> bool:
     """Are there as many values as expected ones, and is each `close` to its own?"""
     return (
