@@ -21,7 +21,7 @@ FIRST_PYTHON := $(firstword $(shell for name in python3 python3.13 python3.12 \
 help:
 	@echo "make lab     install if needed, open lesson 00 in JupyterLab"
 	@echo "make test    install if needed, check everything (about 25 minutes)"
-	@echo "make quick   the fast tests only (two to three minutes)"
+	@echo "make quick   the fast tests only (about 80 seconds)"
 	@echo "make evidence  recompute full cells of the stored results (longer)"
 	@echo "make web     build the web edition in site/ from the stored lessons"
 	@echo "make clean   remove the environment; the next call makes a new one"
