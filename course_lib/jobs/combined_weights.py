@@ -26,7 +26,7 @@ from course_lib.analysis import statistics
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly, combined_report
 from course_lib.jobs.outcome import right
-from course_lib.jobs.training_runs import (
+from course_lib.jobs.job_runs import (
     Place,
     diverged,
     learned,

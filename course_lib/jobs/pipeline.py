@@ -32,7 +32,7 @@ from course_lib.jobs import (
     configuration,
     head_choice,
     own_data,
-    training_runs,
+    job_runs,
 )
 from course_lib.jobs.configuration import COMBINING, Config
 from course_lib.jobs.outcome import Result, concluded
@@ -98,16 +98,16 @@ def run(
     notes = [*parts.notes, *_notes(tuned, first, recipe, choice)]
     runtime = training.Runtime(device=device, amp=precision)
     with training_bars(progress and together.rank == 0) as bar:
-        place = training_runs.Place(runtime, folder, bar)
+        place = job_runs.Place(runtime, folder, bar)
         if settled.combines:
             found = combined_weights.trained(settled, first, parts, place)
         else:
-            found = training_runs.single(settled, first, parts, place, recipe, once)
+            found = job_runs.single(settled, first, parts, place, recipe, once)
         transfer, combined, said = found
         baseline = None
         if settled.baseline and settled.weights == "pretrained":
             ran = len(transfer["history"]["step"])
-            baseline = training_runs.from_scratch(settled, parts, place, ran)
+            baseline = job_runs.from_scratch(settled, parts, place, ran)
     notes += said
     result = concluded(settled, parts, first, transfer, baseline, findings, notes)
     result.combined = combined
