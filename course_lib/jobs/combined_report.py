@@ -17,7 +17,7 @@ def said(found, config) -> list[str]:
     lines = [
         "The head learned alone first, on the frozen network "
         f"({head['epochs']} epochs, {_numbers(head)}), and training went on from there "
-        "(LP-FT, Kumar et al. 2022)."
+        "(LP-FT, Kumar et al. 2022, arXiv:2202.10054)."
     ]
     if "soup" in found:
         lines.append(_soup(found, config.soup))
@@ -31,8 +31,8 @@ def said(found, config) -> list[str]:
     read = "the result and the best single run" if "soup" in found else "the result"
     return [
         *lines,
-        "All this was chosen by validation loss, which is so a little too good; the "
-        f"test part was read after it, for {read} alone.",
+        "All choices were made by validation loss, so the validation figures flatter; "
+        f"the test part was read afterwards, for {read} alone.",
     ]
 
 
@@ -48,12 +48,12 @@ def _soup(found, wanted: int) -> str:
     diverged = f" ({lost} diverged and {'was' if lost == 1 else 'were'} left out)"
     line = f"Greedy soup of {wanted} runs{diverged if lost else ''}"
     if len(taken) == 1:
-        line += f": no other improved run {taken[0]}, which so is the soup"
+        line += f": no other run improved run {taken[0]}, so it is run {taken[0]} alone"
     else:
         line += f": the weights of runs {', '.join(taken)} were averaged"
     own = next(run for run in runs if run["run"] == best["run"])
     line += f" ({_numbers(found['soup'])}; of the best single run, {best['run']}, "
-    line += f"{_numbers(own)}; Wortsman et al. 2022, Model soups)."
+    line += f"{_numbers(own)}; Wortsman et al. 2022, arXiv:2203.05482)."
     if len(taken) == 1 and found.get("alpha", 1) == 1:  # the same network
         return line
     low, high = (100 * found["gain"][end] for end in ("low", "high"))
@@ -74,7 +74,7 @@ def _line(found) -> str:
     line = (
         f"WiSE-FT, weights (1 - alpha) start + alpha end: the start is the pretrained "
         f"network with the head that learned alone, the end {end}. {chose} "
-        f"({_numbers(row)}; Wortsman et al. 2022, Robust fine-tuning)"
+        f"({_numbers(row)}; Wortsman et al. 2022, arXiv:2109.01903)"
     )
     if row["alpha"] == 0:
         line += ": the start itself, so fine-tuning changed nothing below the head"

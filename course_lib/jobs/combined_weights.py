@@ -25,7 +25,6 @@ from course_lib import training
 from course_lib.analysis import statistics
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly, combined_report
-from course_lib.jobs.outcome import right
 from course_lib.jobs.job_runs import (
     Place,
     diverged,
@@ -33,6 +32,7 @@ from course_lib.jobs.job_runs import (
     measured,
     run_once,
 )
+from course_lib.jobs.outcome import right
 from course_lib.methods import merging
 from course_lib.models.features import network
 from course_lib.training import freezing

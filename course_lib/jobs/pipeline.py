@@ -31,8 +31,8 @@ from course_lib.jobs import (
     combined_weights,
     configuration,
     head_choice,
-    own_data,
     job_runs,
+    own_data,
 )
 from course_lib.jobs.configuration import COMBINING, Config
 from course_lib.jobs.outcome import Result, concluded

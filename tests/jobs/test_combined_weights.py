@@ -292,7 +292,7 @@ def test_the_command_says_the_cost_first_and_leaves_the_merged_model(tmp_path, c
     assert "Combined weights" in page and "greedy soup" in page
     card = (out / "model" / "README.md").read_text()
     assert "soup: 2, robust: wise-ft with alpha 0.5" in card
-    assert "One soup of 2 runs" in card and "arXiv" not in page
+    assert "One soup of 2 runs" in card and "arXiv:2109.01903" in page
     model = exported.load(out)
     read = pipeline.run(config(soup=2, robust="wise-ft", alphas=[0.5]),
                         tmp_path / "data", out, progress=False)  # fmt: skip

@@ -12,9 +12,9 @@ from course_lib.jobs import (
     assembly,
     configuration,
     exported,
+    job_runs,
     own_data,
     pipeline,
-    job_runs,
 )
 from course_lib.jobs.stored_stages import COPIES, stored
 from course_lib.models import zoo
