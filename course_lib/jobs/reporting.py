@@ -164,7 +164,7 @@ def training_figure(result):
     )
     kept = "the weights that were kept"
     if result.combined is not None:
-        kept = "the lowest validation loss of a run"
+        kept = "the lowest validation loss"
     figure = plots.history(runs, title=f"A ring marks {kept}")
     return figure, (
         "Loss and accuracy by epoch on training and validation examples; validation "
