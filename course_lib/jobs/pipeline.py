@@ -99,15 +99,8 @@ def run(
     runtime = training.Runtime(device=device, amp=precision)
     with training_bars(progress and together.rank == 0) as bar:
         place = job_runs.Place(runtime, folder, bar)
-        if settled.combines:
-            found = combined_weights.trained(settled, first, parts, place)
-        else:
-            found = job_runs.single(settled, first, parts, place, recipe, once)
-        transfer, combined, said = found
-        baseline = None
-        if settled.baseline and settled.weights == "pretrained":
-            ran = len(transfer["history"]["step"])
-            baseline = job_runs.from_scratch(settled, parts, place, ran)
+        found = _trained(settled, first, parts, place, recipe, once)
+        transfer, combined, said, baseline = found
     notes += said
     result = concluded(settled, parts, first, transfer, baseline, findings, notes)
     result.combined = combined
@@ -282,3 +275,16 @@ def _key(config, parts) -> str:
     values["unfreeze"] = {str(k): list(v) for k, v in config.unfreeze.items()}
     text = json.dumps([FORMAT, values, parts.key])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _trained(config, backbone, parts, place, recipe, once):
+    """The run, how it was combined of several or None, sentences, the baseline."""
+    if config.combines:
+        found = combined_weights.trained(config, backbone, parts, place)
+    else:
+        found = job_runs.single(config, backbone, parts, place, recipe, once)
+    baseline, transfer = None, found[0]
+    if config.baseline and config.weights == "pretrained":
+        ran = len(transfer["history"]["step"])
+        baseline = job_runs.from_scratch(config, parts, place, ran)
+    return *found, baseline

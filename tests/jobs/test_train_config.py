@@ -268,7 +268,7 @@ def test_what_a_reader_takes_beside_a_list_the_schema_takes_too():
         "value_range: [0, 4095]",
         "weight_decay: 0",
         "robust: wise-ft\nalphas: 0.5",
-        "soup: 3\nsoup_factors: [1, 1e-1]",
+        "soup: 3\nsoup_factors: [1, 0.1]",
     ):
         values = yaml.safe_load(text)
         assert known_to_the_schema(values), text
