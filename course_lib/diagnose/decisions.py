@@ -222,7 +222,7 @@ DUTIES = (
     "record seeds, versions and sha256 of data and weights with every result",
     "keep the baseline's result beside the model's",
     "check the licence of the weights, and of what they were trained on",
-    "report accuracy and calibration by subgroup; a source hands its bias on",
+    "report accuracy and calibration by subgroup; a source may hand its bias on",
     "write a model card with intended use and limits",
 )
 

@@ -421,15 +421,14 @@ def show_bias(grid):
         alt="Gap in points between pictures on which the mark agrees with the class "
         "and those on which it does not, by bias of the first and the second job.",
     )
-    little = [gaps[f"frozen: {s}, then biased a little"] for s in ("biased", "clean")]
-    return {"inherited": brought, "amplified": little[0] - little[1] - brought}
+    return {"inherited": brought, "amplified": interaction(grid, "frozen", gap_of)}
 
 
 def interaction(grid, strategy, number):
     """Points by which a biased source widens what the biased target teaches.
 
     number: f(rows) -> one gap a seed.  (biased, biased) - (clean, biased) - (biased,
-    clean) + (clean, clean), as an Interval over seeds.
+    clean) + (clean, clean), one a seed.
     """
     little = "biased a little"
 
@@ -437,6 +436,4 @@ def interaction(grid, strategy, number):
         return number(grid.select(source=source, target=target, strategy=strategy))
 
     wider = gap("biased", little) - gap("clean", little)
-    return statistics.mean_and_interval(
-        wider - gap("biased", "clean") + gap("clean", "clean")
-    )
+    return wider - gap("biased", "clean") + gap("clean", "clean")
