@@ -27,6 +27,7 @@ FIELDS = (
     "finding",
     "notebook",
     "cell",
+    "second_try",
 )
 VERDICTS = ("confirmed", "refuted", "qualified", "cited")
 PENDING = "pending"
@@ -38,7 +39,11 @@ CALLED = re.compile(r"claims\.record\(\s*[\"'](C\d\d)[\"']")
 
 def ledger() -> list[dict[str, str]]:
     """Every row of the ledger as {id, lesson, claim, figure, source, test, verdict,
-    finding, notebook, cell}.  Raises CourseError when it is damaged."""
+    finding, notebook, cell, second_try}.
+
+    second_try: how somebody who had not written the experiment tried the claim another
+    way, or empty.  Raises CourseError when the ledger is damaged.
+    """
     path = paths.DATA / LEDGER
     try:
         text = path.read_text(encoding="utf-8")

@@ -127,6 +127,13 @@ def test_the_ledger_is_whole():
     assert all(row["claim"] and row["source"] and row["test"] for row in rows)
 
 
+def test_no_claim_is_refuted_that_nobody_else_has_tried():
+    rows = claims.ledger()
+    assert [
+        r["id"] for r in rows if r["verdict"] == "refuted" and not r["second_try"]
+    ] == []
+
+
 def test_the_last_lesson_shows_the_ledger_as_it_is():
     path = next(paths.NOTEBOOKS.glob("13_*.ipynb"))
     (cell,) = (c for c in nbformat.read(path, 4).cells if c.id == "ledger")

@@ -91,6 +91,7 @@ def _one_claim(typed: command_options.Claims) -> int:
         "Test": row["test"],
         "Verdict": row["verdict"],
         **{world or "Found": text for world, text in found.items()},
+        "Second try": row["second_try"] or "none yet",
         "Cell": cell,
     }
     print(f"Claim {row['id']}: {row['claim']}.")

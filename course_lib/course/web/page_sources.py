@@ -380,6 +380,8 @@ def claim_text(row: dict, known: dict) -> str:
     lines += ["", "## What this course found", ""]
     for world, text in found.items():
         lines += [f"**{world}.** {plain(text)}" if world else plain(text), ""]
+    again = plain(row["second_try"] or "none yet")
+    lines += [f"**Tried by somebody else.** {again}", ""]
     lesson = known.get(f"notebooks/{row['notebook']}")
     if lesson:
         href = f"../{lesson[0]}.html#cell-{row['cell']}"
