@@ -138,9 +138,10 @@ def c80() -> str:
         model = LogisticRegression(C=0.1, max_iter=1000).fit(ours[fit], y[fit])
         kept, served = (model.score(X[test], y[test]) for X in (ours, theirs))
         lost.append(kept - served)
+    least, mean, most = (100 * f(lost) for f in (min, np.mean, max))
     return (
-        "digits of 64 pixels, served by the twin: "
-        f"{100 * np.mean(lost):.1f} points lost ({100 * min(lost):.1f} to {100 * max(lost):.1f} by draw)"
+        f"digits of 64 pixels, served by the twin: {mean:.1f} points lost "
+        f"({least:.1f} to {most:.1f} by draw)"
     )
 
 
