@@ -102,7 +102,8 @@ def run(
     stages = _stages(backbone, config)
     P = patch_memory.patches(backbone, images[parts["memory"]], stages)
     memory = PatchMemory.of(P, config.share, config.seed)
-    model = AnomalyModel(backbone, memory, stages, 0.0, size, reader.rule)
+    source = config.model if "@" in config.model else None  # weights of one's own
+    model = AnomalyModel(backbone, memory, stages, 0.0, size, reader.rule, source)
     held = model.scores(images[parts["threshold"]])
     model.threshold = threshold(held, config.false_alarms)
     result = _measured(model, config, Path(data).name, names, images, parts, odd, held)

@@ -106,9 +106,10 @@ def run(
     data: a folder of pictures.  out: a folder for report.html, result.json,
     pictures.csv, the backbone in model/ and the state from which an interrupted job
     goes on; without it nothing is written.  again: forget what another job left there.
-    evidence: sentences for the report on what is known of such training.  progress:
-    show a bar.  on_data(pool) is called before anything is trained.
-    Raises CourseError on a bad configuration and bad data, before anything is written.
+    evidence: what is known of such training, the plainest sentence first; the report
+    has all, the rest only that one.  progress: show a bar.  on_data(pool) is called
+    before anything is trained.  Raises CourseError on a bad configuration and bad data,
+    before anything is written.
     """
     began = time.perf_counter()
     if isinstance(config, Mapping):

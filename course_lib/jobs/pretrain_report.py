@@ -89,9 +89,7 @@ def _plain(result) -> str:
 def text(result, told=()) -> str:
     """The report in short, as plain text, without notes that were told before."""
     lines = [*verdict(result), "", *(f"- {n}" for n in result.notes if n not in told)]
-    if result.evidence:
-        lines += ["", "What the course found of such training"]
-        lines += [f"- {one}" for one in result.evidence]
+    lines += ["", *result.evidence[:1]]
     return "\n".join(lines)
 
 
@@ -156,14 +154,14 @@ def html(result, folder: Path | str) -> str:
     ]
     took = ", ".join(f"{k} {v:,.0f} s" for k, v in result.seconds.items())
     each = result.seconds["training"] / max(1, result.updates)
-    evidence = [result.evidence] if result.evidence else []
+    plain, rows = result.evidence[:1], result.evidence[1:]
     sections = {
         "": [measures(result)],
         "Does it help?": [
-            "A falling loss says that views are told apart, a rank that directions are "
-            "used; neither knows your labels, and a higher rank has gone with better "
-            "and with worse accuracy.",
-            *evidence,
+            *plain,
+            "A lower loss says that views are told apart, a higher rank that more "
+            "directions are used. Neither knows your labels.",
+            *([list(rows)] if rows else []),
         ],
         "How to use it": [use(result, folder)],
         "Training": [Picture(*loss_figure(result))],
