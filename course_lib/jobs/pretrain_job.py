@@ -26,7 +26,6 @@ from course_lib.datasets import image_files
 from course_lib.errors import CourseError
 from course_lib.jobs import (
     assembly,
-    model_card,
     pretrain_configuration,
     pretrain_data,
     pretrain_report,
@@ -117,51 +116,61 @@ def run(
     device = torch.device(assembly.device(config))
     check_apart(Path(data), out)
     backbone = started(config)
-    reader = image_files.Reader(
-        image_size(config, backbone),
-        skip_unreadable=skip_unreadable,
-        value_range=config.value_range,
-        option="--skip-unreadable",
-    )
-    pool = pretrain_data.read(Path(data), reader, config)
+    pool = _pool(config, backbone, Path(data), skip_unreadable)
     planned, said = plan(config, backbone, pool, device)
     pool = replace(pool, notes=[*pool.notes, *said])
     assembly.check_forward(config, backbone, pool.images)
     folder = JobFolder(out, _key(config, planned, backbone, pool), again)
     if on_data is not None:
         on_data(pool)
-    start = continued.origin(backbone), model_card.source_licence(backbone)
     learning = Learning(config, backbone, pool, planned, device)
     folder.begin()
     before = learning.measured()
     with training_bars(progress) as bar:
         learning.go_on(folder.state("pretrain"), bar("pre-training"))
-    after = learning.measured()
+    result = _concluded(learning, pool, before, evidence)
+    result.seconds["this session"] = round(time.perf_counter() - began, 1)
+    if folder.path is not None:
+        pretrain_report.write(result, backbone, pool, config, folder.path)
+        result.folder = folder.path
+    return result, backbone
+
+
+def _pool(config, backbone, data: Path, skip_unreadable: bool) -> pretrain_data.Pool:
+    """The pictures, at the size that the network is to read."""
+    reader = image_files.Reader(
+        image_size(config, backbone),
+        skip_unreadable=skip_unreadable,
+        value_range=config.value_range,
+        option="--skip-unreadable",
+    )
+    return pretrain_data.read(data, reader, config)
+
+
+def _concluded(learning, pool, before: dict, evidence) -> PretrainResult:
+    """The result of a finished training; before: what was measured at its start."""
+    config, backbone, curve = learning.config, learning.backbone, learning.curve
     result = PretrainResult(
         config=config.to_dict(),
         name=pool.name,
-        origin=start[0],
+        origin=continued.origin(backbone),
         sizes={"learned from": len(pool.images), pretrain_data.HELD: len(pool.held)},
-        image_size=reader.size,
+        image_size=pool.images.shape[1],
         batch_size=learning.batch,
-        planned=planned,
+        planned=learning.run.steps,
         losses=learning.run.losses,
-        curve=learning.curve,
-        before=before | {"loss": learning.curve[0][1]},
-        after=after | {"loss": learning.curve[-1][1]},
+        curve=curve,
+        before=before | {"loss": curve[0][1]},
+        after=learning.measured() | {"loss": curve[-1][1]},
         notes=[*backbone.notes, *pool.notes],
         evidence=list(evidence),
         versions=versions(),
         weights_sha256=weights_sha256(backbone.model),
+        seconds={"training": round(learning.seconds, 1)},
         shown=learning.examples(config.samples),
     )
     result.notes += pretrain_report.warnings(result)
-    result.seconds = {"training": round(learning.seconds, 1)}
-    result.seconds["this session"] = round(time.perf_counter() - began, 1)
-    if folder.path is not None:
-        pretrain_report.write(result, backbone, pool, config, start[1], folder.path)
-        result.folder = folder.path
-    return result, backbone
+    return result
 
 
 def started(config):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from course_lib import files
+from course_lib.jobs import model_card
 from course_lib.models import continued
 from course_lib.show import pages, plots
 from course_lib.show.pages import Picture, Table
@@ -219,9 +220,10 @@ def about(result, licence: str) -> dict:
     }
 
 
-def write(result, backbone, pool, config, licence: str, folder: Path) -> None:
+def write(result, backbone, pool, config, folder: Path) -> None:
     """Everything that is left when the job is done; the page comes last."""
-    result.backbone = continued.save(backbone, folder / "model", about(result, licence))
+    said = about(result, model_card.source_licence(backbone))
+    result.backbone = continued.save(backbone, folder / "model", said)
     files.atomic_write_bytes(folder / "model" / "README.md", card(result).encode())
     rows = [("part", "picture"), *pool.rows()]
     files.atomic_write_bytes(folder / "pictures.csv", files.csv_bytes(rows))

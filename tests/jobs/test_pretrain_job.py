@@ -66,7 +66,10 @@ def job(pool, tmp_path_factory):
     where = tmp_path_factory.mktemp("pretrained")
     (where / "job.yaml").write_text(yaml.safe_dump(SETTINGS))
     typed = ["pretrain", "--on", str(pool), "--config", str(where / "job.yaml")]
-    assert cli.main([*typed, "--out", str(where / "out")]) == 0
+    typed += ["--threads", "1", "--out", str(where / "out")]  # as in the tests
+    threads = torch.get_num_threads()
+    assert cli.main(typed) == 0
+    torch.set_num_threads(threads)
     return where / "out"
 
 
@@ -74,7 +77,6 @@ def weights(folder):
     return (folder / "model" / continued.WEIGHTS).read_bytes()
 
 
-@pytest.mark.drawn
 def test_a_job_leaves_a_start_and_says_what_it_did(job, pool):
     found = json.loads((job / "result.json").read_text())
     assert found["sizes"] == {"learned from": 52, "held out": 8}
