@@ -131,8 +131,8 @@ def _held_out(images, config, notes) -> np.ndarray:
         if alike:
             notes.append(
                 f"Near-duplicates: {alike:,} pictures are nearly equal to another one, "
-                f"so that there are {different:,} different ones. Telling such "
-                "pictures apart teaches noise."
+                f"so that {different:,} are different. They stay, and are told from "
+                "one another like any others."
             )
         if different >= LEAST:
             groups = found
