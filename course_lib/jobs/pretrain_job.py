@@ -281,13 +281,16 @@ class Learning:
         try:
             self.run.update(self._pair(self.images[rows], seed))
         except CourseError:  # of the loss
-            raise self.config.error(
-                "rate",
-                f"{self.config.rate:g} led to a loss of {self.run.losses[-1]} in "
-                f"update {step + 1}",
-                "a rate at which the loss stays a finite number",
-                "lower rate by a factor of 3 to 10",
-            ) from None
+            raise self._diverged(self.run.losses[-1]) from None
+
+    def _diverged(self, loss: float) -> CourseError:
+        return self.config.error(
+            "rate",
+            f"{self.config.rate:g} led to a loss of {loss} in update "
+            f"{self.run.step + 1}",
+            "a rate at which the loss stays a finite number",
+            "lower rate by a factor of 3 to 10",
+        )
 
     @torch.no_grad()
     def held_loss(self) -> float:
@@ -299,6 +302,8 @@ class Learning:
             float(self.run.value(self._pair(self.held[s : s + batch], s)))
             for s in starts
         ]
+        if not np.isfinite(losses).all():
+            raise self._diverged(float(np.mean(losses)))
         return float(np.mean(losses))
 
     def measured(self) -> dict:

@@ -285,12 +285,24 @@ def test_what_teaches_nothing_is_left_out_and_named(pool, tmp_path):
         ({"epoch": 3}, "`course pretrain --example` shows all"),
         ({"model": "minilm"}, "a model for texts"),
         ({"model": "nowhere"}, "no model called 'nowhere'"),
-        ({"rate": 10, "strategy": "full", "epochs": 20}, "lower rate"),
     ],
 )
 def test_bad_settings_are_told(pool, change, said):
     with pytest.raises(CourseError, match=said):
         pretrain_job.run({**SETTINGS, **change}, pool, progress=False)
+
+
+@pytest.mark.parametrize("finite", [1, 4])  # in an update, or on held-out pictures
+def test_a_loss_that_is_no_number_is_told(pool, monkeypatch, finite):
+    value, asked = ViewTraining.value, []
+
+    def diverged(self, views):
+        asked.append(self.step)
+        return value(self, views) * (1.0 if len(asked) <= finite else float("nan"))
+
+    monkeypatch.setattr(ViewTraining, "value", diverged)
+    with pytest.raises(CourseError, match="led to a loss of nan(.|\n)*lower rate"):
+        pretrain_job.run(SETTINGS, pool, progress=False)
 
 
 def test_options_that_do_not_fit_are_told(capsys):
