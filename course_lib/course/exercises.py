@@ -301,7 +301,7 @@ class Dashboard:
         print("\n".join([*NOTE, self.next_step()]))
 
     def _repr_html_(self) -> str:
-        left = 'style="text-align: left; padding: 0.2em 0.8em"'
+        left = 'style="text-align: left; padding: 0.2em 0.8em; white-space: nowrap"'
         heads = "".join(f'<th scope="col" {left}>{f}</th>' for f in (*FIELDS, "share"))
         lines = []
         done = [r.passing / max(len(r.outcomes), 1) for r in self.rows]

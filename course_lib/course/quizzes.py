@@ -78,6 +78,6 @@ def show(lesson: str) -> None:
                 board.value = exercises.dashboard()._repr_html_()
 
         choice.observe(tell, names="value")
-        title = ipywidgets.Label(f"{number}. {question.text}")
+        title = ipywidgets.HTML(html.escape(f"{number}. {question.text}"))
         display(ipywidgets.VBox([title, choice, said]))
     display(board)
