@@ -160,6 +160,10 @@ def size_rule(config, backbone) -> SizeRule | None:
         once = config.strategy in ("auto", "frozen", "last_stage")
         learning = 0.0 if config.strategy == "frozen" else full * (0.25 if once else 1)
         forward = COPIES * trained if once else 0.0
+        learning *= config.soup or 1
+        if config.combines:
+            asked = 2 * (config.soup or 0) + len(config.alphas)
+            forward += COPIES * trained + asked * validated
         runs = 1
         if config.baseline and config.weights == "pretrained":
             runs += len(config.baseline_rates)
@@ -194,6 +198,12 @@ def strategy(config, parts) -> tuple[Config, str]:
         return config, ""
     if config.weights == "random" or config.task == "text":
         return config.model_copy(update={"strategy": "full"}), ""
+    if config.combines:
+        said = (
+            "Strategy last_stage, for `robust` and `soup` combine weights that were "
+            "fine-tuned; `strategy` in a configuration decides otherwise."
+        )
+        return config.model_copy(update={"strategy": "last_stage"}), said
     if config.head_reads not in ("auto", "last"):
         said = "Strategy frozen, for `head_reads` names stages."
         return config.model_copy(update={"strategy": "frozen"}), said
