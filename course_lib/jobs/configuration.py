@@ -215,10 +215,12 @@ class Config(Settings):
     weights: Literal["pretrained", "random"] = say("pretrained", "pretrained or random")
     strategy: Strategy = say(
         "auto",
-        "frozen: only the new head learns; last_stage: the last stage too; full:",
-        "everything; head_then_full: the head for a quarter of the epochs, then",
-        "everything; gradual: the head first, then one part after the other; scratch:",
-        "everything, from random weights; auto: by the number of labels, which is said",
+        "frozen: only the new head learns (of pictures, a linear one is fitted as a",
+        "logistic regression: rates, epochs and augment then have no part in it);",
+        "last_stage: the last stage too; full: everything; head_then_full: the head",
+        "for a quarter of the epochs, then everything; gradual: the head first, then",
+        "one part after the other; scratch: everything, from random weights; auto: by",
+        "the number of labels, which is said",
     )
     last_blocks: whole("a whole number >= 1", ge=1, le=1000) | None = say(
         None,
