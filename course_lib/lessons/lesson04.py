@@ -133,7 +133,7 @@ def kept_cells():
     """The cells of `kept_textures`."""
     return [
         dict(way=way, lr=lr, seed=seed)
-        for seed in range(5)
+        for seed in SEEDS
         for way in KEPT_WAYS
         for lr in TRIED[:2]
     ]

@@ -221,7 +221,7 @@ def long_cells():
     "cnn_vit_long",
     grid=long_cells(),
     sample=[dict(model=CNN, lr=3e-3, seed=0)],
-    short=[dict(model=VIT, lr=1e-3, seed=0, fraction=0.005)],
+    short=[dict(model=CNN, lr=3e-3, seed=0, fraction=0.005)],
     tolerance={"accuracy": 0.04, "last accuracy": 0.04},
     models=(CNN, VIT),
     data=("wafer_micrographs.npz",),
@@ -241,6 +241,7 @@ def cnn_vit_long(model, lr, seed, fraction=1.0):
     )
     options = dict(steps=results.updates(LONG, fraction), lr=lr, seed=seed)
     losses, best = watched(backbone, data, held, recipe, **options)
+    data = results.part(data, fraction)
     last = training.evaluate(backbone, data)["accuracy"]
     last_val = training.evaluate(backbone, held)["accuracy"]
     found = last_and_lowest(backbone, losses, best, test)
