@@ -5,6 +5,7 @@ by validation accuracy and reports the test accuracy of that one.
 """
 
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -126,7 +127,7 @@ def fine_tuned(labels, lr, seed, fraction, how):
 #   rate the interval lies above zero.
 # - C58 stays confirmed if flat keeps less at 1e-3 than at 3e-4 (interval below zero)
 #   with a target that is at most two points apart.
-KEPT_WAYS = ("flat", "by layer", "gradual")
+KEPT_WAYS = ("by layer", "gradual")  # flat is "full" of the grid `forgetting`
 
 
 def kept_cells():
@@ -231,6 +232,23 @@ def fab():
         for row in fitted
     ]
     return results.Grid(rows)
+
+
+def kept():
+    """Rows with three kinds of BatchNorm statistics: flat, by layer and gradual."""
+    flat = results.load("forgetting").select(strategy="full", lr=TRIED[:2])
+    return results.load("kept_textures") + [dict(row, way="flat") for row in flat]
+
+
+def kept_table():
+    """What each way keeps of the textures, by rate and kind of statistics."""
+    rows, shown = kept(), []
+    numbers = {"accuracy": "target", **lesson03.KINDS}
+    for lr, way in product(TRIED[:2], ("flat", *KEPT_WAYS)):
+        found = rows.select(way=way, lr=lr)
+        means = {words: found.values(n).mean() for n, words in numbers.items()}
+        shown.append(dict(rate=lr, way=way, **means))
+    return pd.DataFrame(shown).set_index(["rate", "way"]).round(2)
 
 
 def fab_frozen():
