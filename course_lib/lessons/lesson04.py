@@ -236,8 +236,9 @@ def fab():
 
 def kept():
     """Rows with three kinds of BatchNorm statistics: flat, by layer and gradual."""
-    flat = results.load("forgetting").select(strategy="full", lr=TRIED[:2])
-    return results.load("kept_textures") + [dict(row, way="flat") for row in flat]
+    flat = results.load("forgetting").select(strategy="full", labels=100, lr=TRIED[:2])
+    rows = [dict(row, way="flat") for row in flat]
+    return results.load("kept_textures") + rows
 
 
 def kept_table():
