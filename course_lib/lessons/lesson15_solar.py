@@ -38,7 +38,8 @@ RATES = (1e-4, 3e-4, 1e-3)
 EXTRA = ((3e-4, 0.1), (1e-3, 0.1))  # more members of the soup: rate, label smoothing
 ALPHAS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
 SHORT = 24  # cells of each part in a short cell
-SEEDS = {"mono": range(6)}
+DRAWS, FIRST = 24, 6
+SEEDS = {"mono": range(DRAWS)}
 
 
 def of_kind(split, kind):
