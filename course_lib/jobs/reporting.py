@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+from course_lib.jobs import combined_report
 from course_lib.show import pages, plots
 from course_lib.show.pages import Picture, Table, interval, percent, shortened
 from course_lib.training import History
@@ -73,12 +74,15 @@ def done(result) -> list[str]:
     """What was done, in sentences."""
     config, sizes, what = result.config, result.data["sizes"], inputs(result)
     history = History.from_dict(result.transfer["history"])
+    run = ""
+    if best := (result.combined or {}).get("best_run"):
+        run = f"run {best['run']}, the best by validation: "
     said = [
         f"{sum(sizes.values()):,} {what} of {len(result.classes)} classes: "
         f"{sizes['train']:,} to train on, {sizes['validation']:,} to choose by, "
         f"{sizes['test']:,} to test on.",
         f"Trained: {HOW[config['strategy']]}, from {config['weights']} weights; "
-        f"{len(history.val_loss)} of {config['epochs']} epochs"
+        f"{run}{len(history.val_loss)} of {config['epochs']} epochs"
         + (", stopped early" if history.stopped_early else "")
         + f"; kept are the weights after epoch {history.best_epoch + 1}, where the "
         f"validation loss was lowest ({min(history.val_loss):.3f}).",
@@ -158,7 +162,10 @@ def training_figure(result):
         f"{name} {percent(h.val_accuracy[h.best_epoch])} at epoch {h.best_epoch + 1}"
         for name, h in runs.items()
     )
-    figure = plots.history(runs, title="A ring marks the weights that were kept")
+    kept = "the weights that were kept"
+    if result.combined is not None:
+        kept = "the lowest validation loss"
+    figure = plots.history(runs, title=f"A ring marks {kept}")
     return figure, (
         "Loss and accuracy by epoch on training and validation examples; validation "
         f"accuracy of the weights kept: {ends}."
@@ -234,6 +241,7 @@ def html(result) -> str:
         "What was done": [done(result)],
         "The check before training": [result.findings or "It found no mistake."],
         "Training": [shown["training"]],
+        "Combined weights": combined_report.pieces(result.combined or {}),
         "Which classes are confused": [shown["confusion"]],
         "Worst errors": [*worst, worst_table(result)],
         "Calibration": [shown["calibration"]],
@@ -244,6 +252,8 @@ def html(result) -> str:
     }
     if not result.export:
         del sections["The exported model"]
+    if result.combined is None:
+        del sections["Combined weights"]
     return pages.report(
         f"Training: {model} on {name}",
         f"{model} trained on {name}",
@@ -256,6 +266,9 @@ def html(result) -> str:
 def runs_table(result) -> Table:
     """Accuracy and loss of the network and its baseline."""
     named = {f"{result.config['weights']} weights": result.transfer}
+    if best := (result.combined or {}).get("best_run"):
+        named = {"pretrained, combined": result.transfer}
+        named[f"pretrained, run {best['run']} alone"] = best
     if result.baseline:
         named["from scratch"] = result.baseline
     rows = [

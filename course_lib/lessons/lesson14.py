@@ -244,7 +244,9 @@ def show_ranks(grid):
                 ax.scatter(ranks[own], accuracies[own], label=kind, **look)
         r = correlation(ranks, accuracies)
         where = WHERE[target].split(": ")[1]
-        ax.set(title=f"{size},\n{where}: {r:+.2f}", xlabel="RankMe")
+        title = f"{size}, {where},\n{MIDDLE[target]} labels a class: {r:+.2f}"
+        ax.set_title(title, fontsize="small")
+        ax.set(xlabel="RankMe")
     axes[0].set(ylabel="balanced test accuracy")
     handles = {}
     for ax in axes:
@@ -360,11 +362,11 @@ def worth(grid, tables):
         labels, values = curve(arm(grid, target, other), target)
         one = gain(grid, target, name, other, n)
         worth = bought(labels, values.mean(axis=0), n, one)
-        rows.append((what, f"{n} a class", said(one), worth))
+        rows.append((what, f"{n} a class", said(one), f"{worth} a class"))
     labels, own = LABELS["digits"], tables.select(table="digits", way="from scratch")
     plain = [own.values("precision", labels=n).mean() for n in labels]
     n, one = labels[0], table_gain(tables, "digits", labels[0])
     worth = bought(labels, plain, n, one)
-    rows.append(("rare eights, SCARF", f"{n} rows", said(one), worth))
+    rows.append(("rare eights, SCARF", f"{n} rows", said(one), f"{worth} rows"))
     columns = ["pre-training", "labels", "gain in points", "worth in labels"]
     return pd.DataFrame(rows, columns=columns).set_index("pre-training")
