@@ -17,11 +17,12 @@ More draws, set when five were known and no other: DRAWS by the same rule of see
 24 of the adapters.  At the spread of the five, half a 95 % interval is then at most 2.3
 points for LP-FT minus FT in each domain (9 would do for 3 points), and 2.7 for task
 arithmetic minus the own adapter (21 would do; editorials have the widest).  Time on the
-machine ended after ADAPTED_DRAWS, before any of these was looked at.  All draws count.  The rule for C67 stands in `lesson15_solar`.  C70 is read in points, a domain at
-a time.  A merged network keeps a domain if it is above the frozen encoder by an
-interval without 0 and its interval against the own adapter begins above -3; it loses
-one if that ends below 0.  Task arithmetic decides: confirmed if it keeps all three,
-refuted if it keeps none or loses two, else qualified.
+machine ended after ADAPTED_DRAWS, before any of these was looked at.  All draws count.
+The rule for C67 stands in `lesson15_solar`.  C70 is read in points, a domain at a time.
+A merged network keeps a domain if it is above the frozen encoder by an interval without
+0 and its interval against the own adapter begins above -3; it loses one if that ends
+below 0.  Task arithmetic decides: confirmed if it keeps all three, refuted if it keeps
+none or loses two, else qualified.
 """
 
 import copy
