@@ -2,8 +2,9 @@
 
 Near are solar cells, photographs on which ImageNet's features win from 100 labels a
 class on.  Far is speech drawn as pictures, on which they lose to random ones (lesson
-16).  All pictures are 48 pixels.  The pool without labels is the training part; labels are drawn by the seed for
-a linear probe, and validation chooses its penalty and the rates.
+16).  All pictures are 48 pixels.  The pool without labels is the training part; labels
+are drawn by the seed for a linear probe, and validation chooses its penalty and the
+rates.
 
 Set before looking: SimCLR with temperature 0.2, 32 pictures an update, 60 updates from
 each start; the views; of two rates for ImageNet's weights the better by validation
