@@ -70,6 +70,7 @@ def test_plain_text_is_not_escaped_and_a_bar_does_not_end_a_cell():
         verdict="Good & cheap.",
         counts=table,
         notes=[],
+        combined={},
         source_licence="MIT",
         test=dict(
             accuracy=0.5, low=0.25, high=0.75, balanced_accuracy=1, loss=0.1,
