@@ -119,7 +119,7 @@ def loss_figure(result):
     smooth = np.convolve(losses, np.ones(width) / width, "valid")
     steps = np.arange(1, len(losses) + 1)
     ax.plot(steps, losses, color=plots.COLOURS[0], alpha=0.25, linewidth=0.8)
-    name = f"learned from, mean of {width} updates"
+    name = "learned from" + (f", mean of {width} updates" if width > 1 else "")
     ax.plot(steps[width - 1 :], smooth, color=plots.COLOURS[0], label=name)
     at, held = zip(*result.curve)
     look = dict(color=plots.COLOURS[1], marker=plots.MARKERS[1])
