@@ -96,12 +96,13 @@ def run(
     folder.begin(choice)
     together = distributed.current()
     notes = [*parts.notes, *_notes(tuned, first, recipe, choice)]
+    rates = _rates_note(first, recipe.optimization.param_groups)
     runtime = training.Runtime(device=device, amp=precision)
     with training_bars(progress and together.rank == 0) as bar:
         place = job_runs.Place(runtime, folder, bar)
         found = _trained(settled, first, parts, place, recipe, once)
         transfer, combined, said, baseline = found
-    notes += said
+    notes += [*([rates] if transfer["history"] else []), *said]
     result = concluded(settled, parts, first, transfer, baseline, findings, notes)
     result.combined = combined
     result.data |= {"columns": parts.columns, "tokens": tokens}
@@ -241,8 +242,7 @@ def _notes(config, backbone, recipe, choice) -> list[str]:
         notes.append(
             f"The head learned alone for {epochs}, and then all layers did (LP-FT)."
         )
-    notes += [choice.said] if choice.said else []
-    return [*notes, _rates_note(backbone, recipe.optimization.param_groups)]
+    return [*notes, choice.said] if choice.said else notes
 
 
 def _rates_note(backbone, groups) -> str:
@@ -279,6 +279,6 @@ def _trained(config, backbone, parts, place, recipe, once):
         found = job_runs.single(config, backbone, parts, place, recipe, once)
     baseline, transfer = None, found[0]
     if config.baseline and config.weights == "pretrained":
-        ran = len(transfer["history"]["step"])
+        ran = len((transfer["history"] or {"step": ()})["step"])
         baseline = job_runs.from_scratch(config, parts, place, ran)
     return *found, baseline
