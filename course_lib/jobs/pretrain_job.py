@@ -350,8 +350,14 @@ class Learning:
 
     def _restore(self, state) -> None:
         tensors, values = resume.load(state)
-        self.run.restore(tensors, values)
-        self.curve, self.seconds = values["curve"], values["seconds"]
+        try:
+            self.run.restore(tensors, values)
+            self.curve, self.seconds = values["curve"], values["seconds"]
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise CourseError(
+                f"{state} is no checkpoint of this job.\nExpected: the file that an "
+                "earlier run wrote.\nDo: remove it; the training then starts again."
+            ) from None
 
     def examples(self, count: int) -> tuple:
         """(pictures, one view, other view), uint8 (n, size, size, 3) each."""

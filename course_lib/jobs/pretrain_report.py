@@ -4,6 +4,7 @@ Nothing here says that a later task gains: no label was looked at.
 """
 
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,8 @@ def warnings(result) -> list[str]:
 def use(result, folder: Path | str) -> list[str]:
     """What to do with it, in sentences."""
     return [
-        f"To begin a task with it: course train --data LABELLED --backbone {folder}",
+        "To begin a task with it: `course train --data LABELLED --backbone "
+        f"{shlex.quote(str(folder))}`",
         "To see whether it helps, do the same without --backbone"
         f"{_plain(result)}, and compare the two on validation pictures, over a few "
         "seeds; take the plain one unless this one is ahead.",
@@ -113,18 +115,19 @@ def loss_figure(result):
     """(figure, alternative text): loss over the updates."""
     fig, ax = plots.new(height=3.2)
     losses = np.array(result.losses)
-    width = min(SMOOTH, max(1, len(losses)))
+    width = min(SMOOTH, max(1, len(losses) // 5))
     smooth = np.convolve(losses, np.ones(width) / width, "valid")
     steps = np.arange(1, len(losses) + 1)
     ax.plot(steps, losses, color=plots.COLOURS[0], alpha=0.25, linewidth=0.8)
-    name = f"learned from, mean of {width} updates"
+    name = "learned from" + (f", mean of {width} updates" if width > 1 else "")
     ax.plot(steps[width - 1 :], smooth, color=plots.COLOURS[0], label=name)
     at, held = zip(*result.curve)
     look = dict(color=plots.COLOURS[1], marker=plots.MARKERS[1])
     ax.plot(at, held, label="held-out pictures", **look)
     if result.config["objective"] == "simclr":
-        guess = math.log(2 * result.batch_size - 1)
-        ax.axhline(guess, color="#555555", linestyle=":", label="a guess")
+        for n, colour in guesses(result).items():
+            name = f"a guess among {2 * n} views"
+            ax.axhline(math.log(2 * n - 1), color=colour, linestyle=":", label=name)
     ax.set(xlabel="updates", ylabel="loss")
     ax.set_title(f"Held-out loss: {held[0]:.2f} before, {held[-1]:.2f} after")
     plots.clear_legend(ax)
@@ -132,6 +135,25 @@ def loss_figure(result):
         f"Loss over {result.updates:,} updates, of the pictures learned from and of "
         f"held-out ones; the latter goes from {held[0]:.2f} to {held[-1]:.2f}."
     )
+
+
+def _levels(result) -> list[str]:
+    """Why the two curves of the figure are not on one level, where they are not."""
+    batch, held = result.batch_size, result.after["n"]
+    if held >= batch or result.config["objective"] != "simclr":
+        return []
+    return [
+        f"Each update tells {batch} pictures apart, the measurement only the {held} "
+        "that are held out. That is easier, so its loss is lower from the start; "
+        "compare each curve with itself."
+    ]
+
+
+def guesses(result) -> dict[int, str]:
+    """{pictures told apart at once: colour}: fewer held-out ones are easier."""
+    batch = result.batch_size
+    held = min(batch, result.after["n"])
+    return {batch: "#555555"} | ({held: plots.COLOURS[1]} if held < batch else {})
 
 
 def views_figure(result):
@@ -165,7 +187,7 @@ def html(result, folder: Path | str) -> str:
             *([list(rows)] if rows else []),
         ],
         "How to use it": [use(result, folder)],
-        "Training": [Picture(*loss_figure(result))],
+        "Training": [Picture(*loss_figure(result)), *_levels(result)],
         "Views": [
             "The network becomes blind to what differs between two views of a picture."
             " If that is what your labels tell, take other views.",

@@ -35,7 +35,13 @@ class JobFolder:
         if self.path is None or distributed.current().rank or again:
             return
         note = self.path / "state" / "job.json"
-        stored = files.read_json(note) if note.exists() else {"key": key}
+        stored = files.stored_json(note) if note.exists() else {"key": key}
+        if "key" not in stored:
+            raise CourseError(
+                f"{note} is damaged.\nExpected: the file that an earlier run wrote.\n"
+                "Do: start the job again with --again, or name another folder with "
+                "--out."
+            )
         if stored["key"] != key:
             raise CourseError(
                 f"{self.path} holds another job: its configuration or its data were "

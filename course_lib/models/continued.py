@@ -58,21 +58,28 @@ def _inner(folder) -> Path:
     return folder / "model" if (folder / "model").is_dir() else folder
 
 
+def holds(folder: str | Path) -> bool:
+    """Whether a folder, or that of the model in it, has a backbone."""
+    return (_inner(folder) / FILE).exists()
+
+
 def description(folder: str | Path) -> dict:
     """What backbone.json says, the weights compared with their sha256.
 
     Raises CourseError where a file is missing, damaged or of another version.
     """
     inner = _inner(folder)
-    if not (inner / FILE).exists():
+    if not holds(folder):
         raise CourseError(
             f"The folder {folder} holds no backbone.\nExpected: a folder with {FILE} "
             f"and {WEIGHTS}.\nDo: name the folder that `course pretrain --on` wrote; "
             "where it was interrupted, the same command ends it."
         )
-    about = files.read_json(inner / FILE)
+    about = files.stored_json(inner / FILE)
     try:
-        known = about["format"] == FORMAT and {"model", "said", "licence"} <= set(about)
+        known = about["format"] == FORMAT and all(
+            isinstance(about[key], str) for key in ("model", "said", "licence")
+        )
         sound = known and files.sha256(inner / WEIGHTS) == about["sha256"]
     except (KeyError, TypeError, OSError):
         sound = False

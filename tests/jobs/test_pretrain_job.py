@@ -27,6 +27,7 @@ from course_lib.jobs import (
 from course_lib.lessons import claims
 from course_lib.methods.self_supervised import ViewTraining
 from course_lib.models import continued, zoo
+from course_lib.training import resume
 
 pytestmark = [
     pytest.mark.slow,
@@ -94,7 +95,9 @@ def test_a_job_leaves_a_start_and_says_what_it_did(job, pool):
     )
     page = (job / "report.html").read_text()
     assert page.count("<img alt=") == 2 and "C72" in page and "It may not help" in page
-    assert "9 updates of SimCLR" in page
+    assert "9 updates of SimCLR" in page and "`" not in page
+    assert f"<code>course train --data LABELLED --backbone {job}</code>" in page
+    assert "16 pictures apart, the measurement only the 8" in page
     card = (job / "model/README.md").read_text()
     assert "It may not help" in card and MODEL in card and "{" not in card
 
@@ -232,6 +235,24 @@ def test_a_memory_of_normal_pictures_takes_it_too(job, pool, tmp_path):
 
 
 # -- pictures that do not do --------------------------------------------------------
+
+
+def test_a_start_is_no_model_and_damaged_files_are_told(job, pool, tmp_path, capsys):
+    assert cli.main(["predict", "--model", str(job), "--data", str(pool)]) == 1
+    said = capsys.readouterr().err
+    assert "a start for training, not a model" in said and "Do: train from it" in said
+    out = shutil.copytree(job, tmp_path / "out")
+    (out / "model" / continued.FILE).write_text("{")
+    with pytest.raises(CourseError, match="backbone.json or .* is damaged"):
+        zoo.load(str(out))
+    resume.save(out / "state" / "pretrain.safetensors", {"a": torch.zeros(1)}, {})
+    with pytest.raises(CourseError, match="no checkpoint of this job"):
+        pretrain_job.run(SETTINGS, pool, out, progress=False)
+    (out / "state" / "job.json").write_text("[]")
+    with pytest.raises(CourseError, match=r"job.json is damaged(.|\n)*--again"):
+        pretrain_job.run(SETTINGS, pool, out, progress=False)
+    pretrain_job.run(SETTINGS, pool, out, again=True, progress=False)
+    assert weights(out) == weights(job)
 
 
 def test_bad_folders_are_told(pool, tmp_path, capsys):

@@ -47,7 +47,7 @@ def train(typed: command_options.Train) -> int:
             "job.yaml` writes a configuration to begin with."
         )
     values = configuration.read(typed.config) if typed.config else {}
-    where = typed.config or "course train"
+    where = typed.config or "the command line"
     if typed.task == "anomaly" or values.get("task") == "anomaly":
         config = _anomaly(typed, values, where)
         return tasks.run("anomaly_commands.train", typed, config)
@@ -114,7 +114,7 @@ def pretrain(typed: command_options.Pretrain) -> int:
         )
     example = "course pretrain --example"
     values = configuration.read(typed.config, example) if typed.config else {}
-    where = typed.config or "course pretrain"
+    where = typed.config or "the command line"
     named = dict(model=typed.backbone, minutes=typed.minutes, epochs=typed.epochs)
     config = pretrain_configuration.from_dict(_with_typed(values, named, where), where)
     return tasks.run("pretrain_commands.go_on", typed, config)
