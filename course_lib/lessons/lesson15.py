@@ -1,5 +1,7 @@
 """Lesson 15: the figures, and what they take from the grids."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 
@@ -248,6 +250,18 @@ def show_remembering(found):
     )
 
 
+@contextmanager
+def one_thread():
+    """Networks this small train no faster on two threads, far slower beside others."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def distilled(labels, student, shrunk):
     """{who: accuracy (S,), one a draw} with so many labels a class of the digits.
 
