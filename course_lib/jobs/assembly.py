@@ -29,13 +29,10 @@ EPOCHS, UPDATES = 20, 200  # where the configuration does not say how long: the 
 MOST_TOKENS = 512  # nor above unasked: attention takes memory by the square of it
 
 
-def start(config: Config):
-    """The source model that a configuration names, with its preprocessing.
-
-    Raises CourseError when there is no such model, or when it is for the other task.
-    """
+def loaded(config):
+    """The model that a configuration names; CourseError when there is no such one."""
     try:
-        backbone = zoo.load(
+        return zoo.load(
             config.model, seed=config.seed, pretrained=config.weights == "pretrained"
         )
     except CourseError as error:
@@ -46,6 +43,14 @@ def start(config: Config):
                 "works without it; its answers to photographs are worse."
             )
         raise CourseError(f"{config.where}: model: {error}{without}") from None
+
+
+def start(config: Config):
+    """The source model that a configuration names, with its preprocessing.
+
+    Raises CourseError when there is no such model, or when it is for the other task.
+    """
+    backbone = loaded(config)
     kind = {"vision": "images", "text": "text"}[backbone.kind]
     if kind != config.task:
         others = "minilm" if config.task == "text" else ", ".join(zoo.bundled())
@@ -404,16 +409,16 @@ def balanced_loss(train, smoothing):
     return loss
 
 
-def check_forward(config, backbone, parts) -> None:
-    """Can the network read these examples?"""
-    some = getattr(parts.train, parts.train.holds)[:2]
+def check_forward(config, backbone, examples) -> None:
+    """CourseError unless the network can read these pictures or texts."""
+    some, texts = examples[:2], backbone.kind == "text"
     try:
-        x = backbone.preprocess(list(some) if config.task == "text" else some)
+        x = backbone.preprocess(list(some) if texts else some)
         with torch.no_grad():
             forward(backbone.model, to_device(x, "cpu"))
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        key = "image_size" if config.task == "images" else "max_length"
+        key = "max_length" if texts else "image_size"
         own = backbone.card.get("input_size")  # channels, height, width
         size = f", {own[-1]} pixels a side" if own else ""
         raise config.error(

@@ -1,10 +1,10 @@
 """What a report says of weights that were combined, and shows.
 
-found: {head: {loss, accuracy, epochs}, runs: [{run, seed, factor, rate, epochs, loss,
-accuracy, taken}], batchnorm: is there any}; of a soup {soup: {loss, accuracy},
-best_run: {run, rate, validation, test}, gain: {mean, low, high} of the result over that
-run}; of WiSE-FT {alphas: [{alpha, loss, accuracy}], alpha}.  Losses (nats) and
-accuracies are of the validation part.
+found: {head: {loss, accuracy, epochs or, of a fitted one, C}, runs: [{run, seed,
+factor, rate, epochs, loss, accuracy, taken}], batchnorm: is there any}; of a soup
+{soup: {loss, accuracy}, best_run: {run, rate, validation, test}, gain: {mean, low,
+high} of the result over that run}; of WiSE-FT {alphas: [{alpha, loss, accuracy}],
+alpha}.  Losses (nats) and accuracies are of the validation part.
 """
 
 from course_lib.show import plots
@@ -14,9 +14,12 @@ from course_lib.show.pages import Picture, Table, percent
 def said(found, config) -> list[str]:
     """How the weights came about, in sentences."""
     head = found["head"]
+    how = f"{head['epochs']} epochs" if "epochs" in head else "a logistic regression"
+    if "C" in head:
+        how += f" with C = {head['C']:g}"
     lines = [
         "The head learned alone first, on the frozen network "
-        f"({head['epochs']} epochs, {_numbers(head)}), and training went on from there "
+        f"({how}, {_numbers(head)}), and training went on from there "
         "(LP-FT, Kumar et al. 2022, arXiv:2202.10054)."
     ]
     if "soup" in found:

@@ -97,7 +97,10 @@ def trained(config, backbone, parts, place: Place):
         found["gain"] = statistics.paired_accuracies(*pair)
     layers = network(backbone).modules()
     found["batchnorm"] = any(isinstance(layer, _BatchNorm) for layer in layers)
-    found["head"]["epochs"] = len(head["history"]["step"])
+    if head["history"]:
+        found["head"]["epochs"] = len(head["history"]["step"])
+    else:
+        found["head"]["C"] = head["fit"]["C"]
     for run in runs:
         run["epochs"] = len(run.pop("history")["step"])
         run.pop("seconds")

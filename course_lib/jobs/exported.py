@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import os
+import shlex
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from torch import nn
 from course_lib import files, training
 from course_lib.errors import CourseError
 from course_lib.jobs import assembly
-from course_lib.models import zoo
+from course_lib.models import continued, zoo
 from course_lib.models.encoders import text_encoder
 from course_lib.models.preprocessing import Preprocess
 
@@ -234,6 +235,13 @@ def load(folder: str | Path) -> Exported:
     folder = Path(folder)
     if (folder / "model" / "model.json").exists():  # the folder of the whole job
         folder = folder / "model"
+    if continued.holds(folder):
+        raise CourseError(
+            f"{folder} holds a start for training, not a model: it has learned without "
+            "labels and knows no classes.\nExpected: the folder of a job of course "
+            "train.\nDo: train from it with `course train --data LABELLED --backbone "
+            f"{shlex.quote(str(folder))} --out trained`, and name that folder here."
+        )
     if not (folder / "model.json").exists():
         raise CourseError(
             f"{folder} holds no exported model.\nExpected: a folder with model.json "

@@ -1,5 +1,6 @@
 """One training run of a job, what it gives, and the same network from scratch."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -8,9 +9,10 @@ import numpy as np
 from course_lib import training
 from course_lib.analysis import calibration, statistics
 from course_lib.errors import CourseError
-from course_lib.jobs import assembly
+from course_lib.jobs import assembly, head_fit
 from course_lib.jobs.storage import JobFolder
 from course_lib.jobs.stored_stages import Stored, stored
+from course_lib.training import History
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ def single(config, backbone, parts, place: Place, recipe, once=None):
     recipe = replace(recipe, runtime=place.of("transfer", "training"))
     backbone.model.to(place.runtime.device)
     once = once or run_once(config, backbone, parts, recipe)
-    said = [once.said(config.augment)] if once else []
-    return trained(config, backbone, parts, recipe, once), None, said
+    found = trained(config, backbone, parts, recipe, once)
+    return found, None, [*told(config, once), *fit_said(found)]
 
 
 def run_once(config, backbone, parts, recipe) -> Stored | None:
@@ -53,7 +55,32 @@ def run_once(config, backbone, parts, recipe) -> Stored | None:
     if config.task == "text" or config.strategy in ("full", "scratch"):
         return None
     opened = assembly.opened(config, backbone)
-    return stored(backbone, parts, opened, recipe.augment, config.seed)
+    augment = head_fit.views(config, backbone, recipe.augment)
+    return stored(backbone, parts, opened, augment, config.seed)
+
+
+def told(config, once) -> list[str]:
+    """What was stored, in sentences."""
+    return [once.said(config.augment)] if once else []
+
+
+def fit_said(found) -> list[str]:
+    """How a head was fitted, in sentences; none where it was trained."""
+    if not (fit := found.get("fit")):
+        return []
+    chosen = "a class has too few examples to compare penalties"
+    if fit["folds"]:
+        tried = ", ".join(f"{C} {loss:.3f}" for C, loss in fit["tried"].items())
+        chosen = (
+            f"chosen by {fit['folds']}-fold cross-validation inside the training part, "
+            f"with a loss of: {tried}"
+        )
+    return [
+        "The head is linear, on stored features: it was fitted to the end as a "
+        f"multinomial logistic regression, inverse penalty C = {fit['C']:g} ({chosen})."
+        " Rates, schedule, epochs, patience, batch size, weight decay, dropout and "
+        "augment had no part in it, nor had the validation part."
+    ]
 
 
 def trained(config, backbone, parts, recipe, once=None, rate=None) -> dict:
@@ -63,10 +90,13 @@ def trained(config, backbone, parts, recipe, once=None, rate=None) -> dict:
 
 
 def learned(config, backbone, parts, recipe, once=None, rate=None) -> dict:
-    """Train in place: {rate, history, seconds}.
+    """Train in place: {rate, history, seconds}; a fitted head has {fit}, too.
 
-    once: the stored output that training reads instead of pictures.
+    once: the stored output that training reads instead of pictures.  rate and history
+    of a fitted head are None.
     """
+    if config.strategy == "frozen" and once and head_fit.linear(backbone):
+        return _fitted(config, backbone, parts, recipe, once)
     if rate is None:
         head = config.strategy == "frozen"
         rate = config.head_rate if head else config.backbone_rate
@@ -86,6 +116,17 @@ def learned(config, backbone, parts, recipe, once=None, rate=None) -> dict:
     backbone.model.eval()
     seconds, history.seconds = history.seconds, 0.0
     return {"rate": rate, "history": history.to_dict(), "seconds": round(seconds, 2)}
+
+
+def _fitted(config, backbone, parts, recipe, once) -> dict:
+    """The same of a linear head on stored features."""
+    began = time.perf_counter()
+    found = head_fit.fitted(config, backbone, parts, once, recipe.objective)
+    if advance := recipe.runtime.progress:
+        advance(1, 1, History())
+    backbone.model.eval()
+    seconds = round(time.perf_counter() - began, 2)
+    return {"rate": None, "history": None, "fit": found.to_dict(), "seconds": seconds}
 
 
 def measured(backbone, parts) -> dict:

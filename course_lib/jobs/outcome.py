@@ -23,9 +23,10 @@ class Result:
 
     transfer and baseline: {rate, history, validation, test}, where test holds loss,
     accuracy, balanced_accuracy, low and high (95 % Wilson interval of the accuracy),
-    calibration_error, predictions and confidence; baseline is None where none was
-    trained.  gain: {mean, low, high} of the difference in test accuracy.  combined: how
-    the weights of several runs became one (`combined_report`), None for a single run.
+    calibration_error, predictions and confidence; of a fitted head rate and history are
+    None, and fit is that of `head_fit.Fit`.  baseline is None where none was trained.
+    gain: {mean, low, high} of the difference in test accuracy.  combined: how the
+    weights of several runs became one (`combined_report`), None for a single run.
     backbone: the trained model, with ``classes``.  Everything but ``seconds`` is the
     same however often the job was interrupted.
     """

@@ -37,7 +37,7 @@ from course_lib.jobs import (
 from course_lib.jobs.configuration import COMBINING, Config
 from course_lib.jobs.outcome import Result, concluded
 from course_lib.jobs.own_data import Parts
-from course_lib.jobs.storage import JobFolder
+from course_lib.jobs.storage import JobFolder, check_apart
 from course_lib.models.features import forward
 from course_lib.show.console import training_bars
 from course_lib.training import distributed
@@ -86,8 +86,8 @@ def run(
     if on_data is not None and distributed.current().rank == 0:
         on_data(parts)
     first = assembly.before_choice(settled, parts, first)
-    assembly.check_forward(settled, first, parts)
-    folder = JobFolder(out, _key(settled, parts), again)
+    assembly.check_forward(settled, first, getattr(parts.train, parts.train.holds))
+    folder = JobFolder(out, _key(settled, parts, first), again)
     made = head_choice.settled(settled, first, parts, device, folder.choice)
     settled, once, choice = made
     tuned = combined_weights.tuned(settled)
@@ -96,12 +96,13 @@ def run(
     folder.begin(choice)
     together = distributed.current()
     notes = [*parts.notes, *_notes(tuned, first, recipe, choice)]
+    rates = _rates_note(first, recipe.optimization.param_groups)
     runtime = training.Runtime(device=device, amp=precision)
     with training_bars(progress and together.rank == 0) as bar:
         place = job_runs.Place(runtime, folder, bar)
         found = _trained(settled, first, parts, place, recipe, once)
         transfer, combined, said, baseline = found
-    notes += said
+    notes += [*([rates] if transfer["history"] else []), *said]
     result = concluded(settled, parts, first, transfer, baseline, findings, notes)
     result.combined = combined
     result.data |= {"columns": parts.columns, "tokens": tokens}
@@ -153,14 +154,7 @@ def _parts(config, data, size, out, skip_unreadable) -> Parts:
     if isinstance(data, (tuple, list)) and len(data) == 3:
         return own_data.from_parts(*data, config=config)
     path = Path(data)
-    if out is not None and path.is_dir():
-        inside, outside = Path(out).resolve(), path.resolve()
-        if inside == outside or inside.is_relative_to(outside):
-            raise CourseError(
-                f"The output {out} lies in the data folder {path}.\nExpected: a folder "
-                "elsewhere: the job would take its own output for a class.\n"
-                "Do: name another one with --out."
-            )
+    check_apart(path, out)
     return own_data.read(path, config, size, skip_unreadable)
 
 
@@ -248,8 +242,7 @@ def _notes(config, backbone, recipe, choice) -> list[str]:
         notes.append(
             f"The head learned alone for {epochs}, and then all layers did (LP-FT)."
         )
-    notes += [choice.said] if choice.said else []
-    return [*notes, _rates_note(backbone, recipe.optimization.param_groups)]
+    return [*notes, choice.said] if choice.said else notes
 
 
 def _rates_note(backbone, groups) -> str:
@@ -267,13 +260,14 @@ def _rates_note(backbone, groups) -> str:
     return f"Learning rates that the schedule starts from: {'; '.join(said)}."
 
 
-def _key(config, parts) -> str:
+def _key(config, parts, backbone) -> str:
     """sha256 of all that the weights depend on."""
     values = {k: v for k, v in config.to_dict().items() if k not in WITHOUT_EFFECT}
     if not config.combines:  # as before these settings existed
         values = {k: v for k, v in values.items() if k not in COMBINING}
     values["unfreeze"] = {str(k): list(v) for k, v in config.unfreeze.items()}
-    text = json.dumps([FORMAT, values, parts.key])
+    start = [backbone.card["continued"]["sha256"]] if backbone.went_on else []
+    text = json.dumps([FORMAT, values, parts.key, *start])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -285,6 +279,6 @@ def _trained(config, backbone, parts, place, recipe, once):
         found = job_runs.single(config, backbone, parts, place, recipe, once)
     baseline, transfer = None, found[0]
     if config.baseline and config.weights == "pretrained":
-        ran = len(transfer["history"]["step"])
+        ran = len((transfer["history"] or {"step": ()})["step"])
         baseline = job_runs.from_scratch(config, parts, place, ran)
     return *found, baseline

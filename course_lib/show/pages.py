@@ -5,12 +5,13 @@ scopes, figures with alternative text; every text from outside is escaped (jinja
 autoescape).  `course train` and `course diagnose` make their pages here.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from course_lib.show import plots
 
@@ -72,6 +73,11 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def commands(text: str) -> Markup:
+    """The text escaped, with what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def interval(row: Mapping) -> str:
     """The ends of an interval of shares, as percentages."""
     return f"{percent(row['low'])} to {percent(row['high'])}"
@@ -114,7 +120,7 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_TEMPLATES.filters |= {"percent": percent, "interval": interval}
+_TEMPLATES.filters |= {"commands": commands, "percent": percent, "interval": interval}
 _TEMPLATES.tests |= {
     "numeric": lambda cell: str(cell)[:1].isdigit() or str(cell)[:1] in "+-",
     "picture": lambda piece: isinstance(piece, Picture),

@@ -159,6 +159,9 @@ class Run:
     def _validate(self) -> None:
         inner = self.processes.inner(self.net)
         loss, accuracy = score(inner, self.val, self.device, processes=self.processes)
+        self._finite(
+            torch.tensor(loss), self.history.step[-1], " on the validation part"
+        )
         self.history.val_loss.append(loss)
         self.history.val_accuracy.append(accuracy)
         if loss < self.best_loss:
@@ -167,17 +170,17 @@ class Run:
             self.best_loss = loss
         self.history.best_epoch = int(np.argmin(self.history.val_loss))
 
-    def _finite(self, loss: torch.Tensor, step: int) -> float:
+    def _finite(self, loss: torch.Tensor, step: int, part: str = "") -> float:
         """The number that a loss holds.  Raises CourseError unless it is finite."""
         number = float(loss.detach())
         if math.isfinite(number):
             return number
         rate = self.optimizer.param_groups[0]["lr"]
         raise CourseError(
-            f"The loss is {number} at step {step}, at a learning rate of {rate:.3g}.\n"
-            "Expected: a finite number.\nDo: lower lr by a factor of 3 to 10, lengthen "
-            "the warm-up or pass clip_norm=1.0; if it happens at step 0, look for NaN "
-            "in the inputs and the weights."
+            f"The loss is {number}{part} at step {step}, at a learning rate of "
+            f"{rate:.3g}.\nExpected: a finite number.\nDo: lower lr by a factor of 3 "
+            "to 10, lengthen the warm-up or pass clip_norm=1.0; if it happens at step "
+            "0, look for NaN in the inputs and the weights."
         )
 
     def _check_head(self) -> None:

@@ -97,13 +97,13 @@ def test_training_on_the_stored_output_is_training_the_network():
 
 
 def test_an_epoch_has_as_many_updates_and_draws_from_all_copies():
-    chosen = config(strategy="frozen", augment="shift")
+    chosen = config(strategy="last_stage", augment="shift")
     backbone, read, recipe = made(chosen)
     opened = assembly.opened(chosen, backbone)
     found = stored(backbone, read, opened, training.AUGMENTATIONS["shift"](32), 0)
     outputs, labels = found.train
     assert len(outputs) == len(labels) == COPIES * 24
-    copies = outputs.view(COPIES, 24, -1)
+    copies = outputs.reshape(COPIES, 24, -1)
     assert not torch.equal(copies[0], copies[1])
     run = job_runs.trained(chosen, backbone, read, recipe, found)
     assert run["history"]["step"] == [3, 6, 9]

@@ -19,6 +19,7 @@ from course_lib.jobs import (
     assembly,
     configuration,
     language_configuration,
+    pretrain_configuration,
 )
 from course_lib.training import AUGMENTATIONS, schedules
 
@@ -217,6 +218,10 @@ OTHERS = {
         language_configuration.from_dict,
     ),
     "anomaly": (anomaly_configuration.AnomalyConfig, anomaly_configuration.from_dict),
+    "pretrain": (
+        pretrain_configuration.PretrainConfig,
+        pretrain_configuration.from_dict,
+    ),
 }
 
 

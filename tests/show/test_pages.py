@@ -40,6 +40,12 @@ def test_pieces_stand_in_their_order_with_their_elements():
     assert places == sorted(places)
 
 
+def test_what_stands_between_backticks_is_code_and_escaped():
+    said = page(First=["Type `course claims C72`.", ["`<b>` & `"]])
+    assert "<p>Type <code>course claims C72</code>.</p>" in said
+    assert "<li><code>&lt;b&gt;</code> &amp; `</li>" in said
+
+
 def test_a_section_without_a_heading_has_none():
     assert "<h2>" not in page(**{"": ["Text."]})
 
@@ -64,6 +70,7 @@ def test_plain_text_is_not_escaped_and_a_bar_does_not_end_a_cell():
         verdict="Good & cheap.",
         counts=table,
         notes=[],
+        combined={},
         source_licence="MIT",
         test=dict(
             accuracy=0.5, low=0.25, high=0.75, balanced_accuracy=1, loss=0.1,

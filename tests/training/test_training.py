@@ -484,6 +484,12 @@ def test_a_group_of_the_recipe_is_no_plain_value():
         Recipe(optimization="sgd")
 
 
+def test_a_last_update_that_ruins_the_weights_is_told(tmp_path):
+    net, recipe = tiny.mlp(), Recipe(runtime=Runtime(checkpoint=tmp_path / "run"))
+    with pytest.raises(CourseError, match="The loss is .* on the validation part"):
+        training.fit(net, tiny.blobs(), tiny.blobs(), steps=1, lr=1e38, recipe=recipe)
+
+
 def test_a_loss_that_is_not_finite_stops_at_once():
     bad = X.copy()
     bad[0] = np.inf
