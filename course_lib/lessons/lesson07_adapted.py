@@ -174,7 +174,7 @@ def gain_figure(grid):
         ax.set_xlabel(f"{n} labels")
     axes[0].set_ylabel("points gained")
     axes[1].sharey(axes[0])
-    plots.clear_legend(axes[0])
+    plots.clear_legend(axes[1])
     return fig
 
 
