@@ -1,8 +1,9 @@
-"""Lesson 07: grids of the small world, tickets with 50 to 500 labels, and all figures.
+"""Lesson 07: grids of the small world, tickets with 50 to 500 labels, and figures.
 
-The real world's grids are in `opinions_world`.  Every way that trains by gradient gets
-rates to choose from, chosen by validation accuracy with the first seed; the lesson
-reports the test accuracy of that rate over all seeds.
+The real world's grids are in `opinions_world`, continued pre-training is in
+`lesson07_adapted`.  Every way that trains by gradient gets rates to choose from, chosen
+by validation accuracy with the first seed; the lesson reports the test accuracy of that
+rate over all seeds.
 """
 
 import numpy as np

@@ -2,16 +2,17 @@
 
 Fixed before any cell was scored.  The encoder goes on learning from the unlabelled
 texts of its target's training part (tickets: 4,800 of the pool), in batches of 16 of
-like length, cut at 40 word pieces.  Then it is frozen, all pieces are read, and a
-logistic regression learns from 400 labels in all, or from 50 (the mean over eight parts
-of the 400).  Its penalty comes from cross-validation inside these labels.  Each of five
-seeds draws the labels, the test texts (800, classes equal) and the new head anew, and
-every way shares the labels and test texts of its seed.
+like length, cut at 40 word pieces.  A new head learns alone for 120 updates, then both
+learn for 120.  The rate is the library's own, 1e-4; no label chose it.  While the
+encoder learns, matrix products are in bfloat16 where the processor has it: the first
+losses agree in three digits.
 
-Ways: the encoder as it is; a warm head, which learns alone for 120 updates before both
-learn for 120; a random head, where both learn from the first of 240.  The rate is the
-library's own, 1e-4; no label chose it.  While the encoder learns, matrix products are
-in bfloat16 where the processor has it: the losses differ in the fourth digit.
+Then the encoder is frozen, all pieces are read, and a logistic regression learns from
+400 labels in all, or from 50 (the mean over eight parts of the 400).  Its penalty comes
+from cross-validation inside these labels.  Each seed draws the labels, the test texts
+(800, classes equal) and the new head anew, and the encoder as it is shares the labels
+and test texts.  Five seeds were planned; the time allowed three, which was decided by
+the clock.  A head that learns with the encoder from the first update was planned too.
 
 Verdict (C47), by 95 % intervals of warm head minus as it is, with 400 labels: confirmed
 where the mean of the five targets lies above zero, and so do four of five and none
@@ -32,14 +33,13 @@ from course_lib.show import plots
 
 FILES = (*opinions_world.FILES, "tickets.csv")
 TARGETS = (*opinions_world.DOMAINS, "tickets")
-SEEDS = range(5)
+SEEDS = range(3)
 LABELS, FEW, TESTED, POOL = 400, 50, 800, 4_800  # of all classes together
 LONGEST = 40  # word pieces while the encoder learns
 STEPS, RATE = 240, 1e-4
 WAYS = {  # updates, and how many of them train the head alone
     "as it is": dict(steps=0, warm=0, lr=0.0),
     "warm head": dict(steps=STEPS, warm=STEPS // 2, lr=RATE),
-    "random head": dict(steps=STEPS, warm=0, lr=RATE),
 }
 
 
@@ -87,16 +87,13 @@ def adapted(target, steps, warm, lr, seed):
 
 
 def cells():
-    """Every seed of the two ways that decide; of the mistake on two targets."""
-    grid = [
-        dict(target=target, seed=seed, **WAYS[way])
+    """Every way of every seed and target."""
+    return [
+        dict(target=target, seed=seed, **way)
         for seed in SEEDS
         for target in TARGETS
-        for way in ("as it is", "warm head")
+        for way in WAYS.values()
     ]
-    for target in ("films", "tickets"):
-        grid += [dict(target=target, seed=s, **WAYS["random head"]) for s in SEEDS]
-    return grid
 
 
 @experiment(
@@ -132,18 +129,15 @@ def texts_adapted(target, steps, warm, lr, seed, fraction=1.0):
 ALL = "all five"
 
 
-def gains(grid, way, over="as it is", number="accuracy"):
-    """{target: points gained}, paired by seed; and of their mean where all five ran."""
+def gains(grid, number="accuracy"):
+    """{target: points that the warm head gains}, paired by seed; and of their mean."""
     found, each = {}, []
     for target in TARGETS:
         rows = grid.select(target=target)
-        ours, theirs = (rows.select(**WAYS[name]) for name in (way, over))
-        if ours and theirs:
-            each.append(100 * (ours.values(number) - theirs.values(number)))
-            found[target] = statistics.mean_and_interval(each[-1])
-    if len(each) == len(TARGETS):
-        found[ALL] = statistics.mean_and_interval(np.mean(each, axis=0))
-    return found
+        before, after = (rows.select(**way).values(number) for way in WAYS.values())
+        each.append(100 * (after - before))
+        found[target] = statistics.mean_and_interval(each[-1])
+    return found | {ALL: statistics.mean_and_interval(np.mean(each, axis=0))}
 
 
 def beyond(found):
@@ -163,43 +157,38 @@ def verdict(found):
 
 
 def gain_figure(grid):
-    """Dots with 95 % intervals, a panel a number of labels, and a line at zero."""
-    fig, axes = plots.new(width=8.4, height=3.4, columns=2)
-    for ax, number, n in zip(axes, ("accuracy", "accuracy_few"), (LABELS, FEW)):
-        for i, way in enumerate(("warm head", "random head")):
-            found = gains(grid, way, number=number)
-            at = [[*TARGETS, ALL].index(target) - 0.1 + 0.2 * i for target in found]
-            ax.errorbar(
-                at,
-                [gain.mean for gain in found.values()],
-                [gain.half_width for gain in found.values()],
-                color=plots.COLOURS[i],
-                fmt=plots.MARKERS[i],
-                capsize=3,
-                label=way,
-            )
-        ax.axhline(0, color="#333333", linewidth=0.8)
-        ax.set_xticks(range(len(TARGETS) + 1), [*TARGETS, ALL], rotation=20)
-        ax.set_xlabel(f"{n} labels")
-    axes[0].set_ylabel("points gained")
-    axes[1].sharey(axes[0])
-    plots.clear_legend(axes[1])
+    """Dots with 95 % intervals for both numbers of labels, and a line at zero."""
+    fig, ax = plots.new(height=3.4)
+    for i, (number, n) in enumerate((("accuracy", LABELS), ("accuracy_few", FEW))):
+        found = gains(grid, number).values()
+        ax.errorbar(
+            np.arange(len(found)) - 0.1 + 0.2 * i,
+            [gain.mean for gain in found],
+            [gain.half_width for gain in found],
+            color=plots.COLOURS[i],
+            fmt=plots.MARKERS[i],
+            capsize=3,
+            label=f"{n} labels",
+        )
+    ax.axhline(0, color="#333333", linewidth=0.8)
+    ax.set_xticks(range(len(TARGETS) + 1), [*TARGETS, ALL])
+    ax.set(ylabel="points gained", xlabel="95 % intervals over the seeds")
+    plots.clear_legend(ax)
     return fig
 
 
 def show_gains(grid):
-    """Points gained over the encoder as it is, by target, way and number of labels."""
-    fig, found = gain_figure(grid), gains(grid, "warm head")
+    """Points gained over the encoder as it is, by target and number of labels."""
+    fig, found = gain_figure(grid), gains(grid)
     up, down = beyond(found)
-    fig.suptitle(
-        f"Warm head, {LABELS} labels: {found[ALL].mean:+.1f} points over all. An "
-        f"interval lies above zero on {len(up)} of {len(TARGETS)}, below on {len(down)}"
-    )
+    shown = [f"a gain is shown on {' and '.join(up) or 'no target'}"]
+    if down:
+        shown.append(f"a loss on {' and '.join(down)}")
+    fig.axes[0].set_title(f"With {LABELS} labels {', '.join(shown)}")
     plots.show(
         fig,
-        alt="Points of balanced accuracy gained over the encoder as it is, five seeds "
-        "with 95 % intervals, on " + ", ".join(found) + f", with {LABELS} and {FEW} "
-        "labels, for a warm and for a random head. Warm, with the more labels: "
+        alt="Points of balanced accuracy gained by continued pre-training, with "
+        f"{LABELS} and {FEW} labels. With {LABELS}: "
         + ", ".join(f"{name} {gain.mean:+.1f}" for name, gain in found.items())
         + ".",
     )
