@@ -11,8 +11,8 @@ Then the encoder is frozen, all pieces are read, and a logistic regression learn
 400 labels in all, or from 50 (the mean over eight parts of the 400).  Its penalty comes
 from cross-validation inside these labels.  Each seed draws the labels, the test texts
 (800, classes equal) and the new head anew, and the encoder as it is shares the labels
-and test texts.  Five seeds were planned; the time allowed three, which was decided by
-the clock.  A head that learns with the encoder from the first update was planned too.
+and test texts.  Five seeds were planned, and a head that learns with the encoder from
+the first update.  At an hour fixed beforehand three seeds of the rest were complete.
 
 Verdict (C47), by 95 % intervals of warm head minus as it is, with 400 labels: confirmed
 where the mean of the five targets lies above zero, and so do four of five and none
