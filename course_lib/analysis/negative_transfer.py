@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+LEAST_ERRORS = 10  # fewer are not tested
+
 
 def falls_and_rises(history: Mapping | None) -> bool:
     """Does the training loss fall while validation loss rises from the start on?
@@ -34,11 +36,12 @@ def errors_follow_source(
     true class, in nats; for the null, source classes change places within the true
     class, which keeps what pictures of one class have in common.  Returns {pictures,
     information, expected: its mean under the null, p, cramers_v: of the whole table,
-    Cramer 1946}; None for all but pictures when fewer than 10 are given.
+    Cramer 1946}; None for all but pictures when fewer than
+    ``LEAST_ERRORS`` are given.
     """
     s, y, p = (np.asarray(column) for column in (source_classes, labels, predictions))
     names = ("information", "expected", "p", "cramers_v")
-    if len(y) < 10:
+    if len(y) < LEAST_ERRORS:
         return {"pictures": len(y)} | dict.fromkeys(names)
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(y == c) for c in np.unique(y)]

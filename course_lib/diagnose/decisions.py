@@ -19,8 +19,9 @@ from course_lib.show import plots
 MODALITIES = ("images", "texts", "writing")
 # Labels a class, set before the tree was tested.  Fine-tuning passes a probe on a near
 # source between 20 and 100: their geometric mean.  Far from the source the border was 7
-# at first, from generated targets alone; on real ones fine-tuning with 20 labels a
-# class lost to no transfer by far (lesson 13), and since then the border is the same.
+# at first, from generated targets alone; on two real ones the last stage tuned with 20
+# labels a class lost to no transfer by far (all layers were not tried, lesson 13), and
+# since then the border is the same.
 FEW = 45
 
 
@@ -221,7 +222,7 @@ DUTIES = (
     "record seeds, versions and sha256 of data and weights with every result",
     "keep the baseline's result beside the model's",
     "check the licence of the weights, and of what they were trained on",
-    "report accuracy and calibration by subgroup; a source hands its bias on",
+    "report accuracy and calibration by subgroup; a source may hand its bias on",
     "write a model card with intended use and limits",
 )
 

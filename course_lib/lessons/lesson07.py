@@ -358,8 +358,11 @@ def show_tickets(curves, zero_shot):
         f"{LABELS[0]},\n{lead[1]:.0f} with {LABELS[1]}, {lead[2]:.0f} with {LABELS[2]}",
         log_x=True,
     )
-    fig.axes[0].axhline(0.2, color="#333333", linestyle=":")
-    fig.axes[0].axhline(zero_shot, color="#333333", linestyle="--", linewidth=0.8)
+    ax = fig.axes[0]
+    for y, name, dashes in ((0.2, "guessing", ":"), (zero_shot, "zero-shot", "--")):
+        ax.axhline(y, color="#333333", linestyle=dashes, linewidth=0.8)
+        at = dict(ha="right", va="bottom", fontsize="small")
+        ax.annotate(name, (0.99, y), xycoords=("axes fraction", "data"), **at)
     plots.show(
         fig,
         alt=f"Test accuracy against labelled tickets for {', '.join(curves)}, with "

@@ -286,13 +286,17 @@ def show_first_steps(ranks, steps):
     return slopes
 
 
-def show_ranks(trained, cut, full):
-    """Accuracy on tickets; trained, cut: {rank: accuracies}; full: accuracies."""
+def show_ranks(trained, cut, full, none):
+    """Accuracy on tickets; trained, cut: {rank: accuracies}; full, none: accuracies.
+
+    none: of full fine-tuning with the updates of all these matrices taken out.
+    """
     fig, ax = plots.new(height=3.6)
     series = {"LoRA, trained at this rank": trained, "full update, cut": cut}
     for i, (label, values) in enumerate(series.items()):
         _points(ax, values, label, i)
     ax.axhline(full.mean(), color="black", ls=":", label="full fine-tuning")
+    ax.axhline(none.mean(), color="black", ls="--", lw=0.8, label="cut to rank 0")
     ax.set(xscale="log", xlabel="rank", ylabel="test accuracy, 500 tickets")
     ax.set_xticks(list(trained), list(trained))
     ax.minorticks_off()
@@ -302,7 +306,7 @@ def show_ranks(trained, cut, full):
     )
     plots.clear_legend(ax, title="mean and range of 3 seeds", title_fontsize="small")
     alt = "Test accuracy against the rank, for LoRA trained at that rank, for the full "
-    plots.show(fig, alt=alt + "update cut to it, and for full fine-tuning as a line.")
+    plots.show(fig, alt=alt + "update cut to it, and as lines for all of it and none.")
 
 
 def _points(ax, values, label, i):
@@ -347,7 +351,9 @@ def explore_cut(accuracy_at, shown, n):
         y = np.array([accuracy_at(r) for r in shown])
         error = np.sqrt(y * (1 - y) / n)
         look = dict(color=plots.COLOURS[0], capsize=3)
-        ax.errorbar(shown, y, error, fmt="o", label="one standard error", **look)
+        ax.errorbar(
+            shown, y, error, fmt="o", label="one standard error of each", **look
+        )
         reached = accuracy_at(rank)
         ax.plot(rank, reached, "*", color=plots.COLOURS[1], markersize=15)
         ax.set_xscale("symlog", base=2, linthresh=1)
@@ -372,9 +378,9 @@ def explore_cut(accuracy_at, shown, n):
 
 
 def show_rates(grid, methods):
-    """Validation loss by rate, {label: method}; the title compares the best rates."""
+    """Validation loss by rate, {label: method}; the title has the best rates."""
     fig, ax = plots.new(height=3.6)
-    lowest = []
+    lowest, by_seed = [], []
     for i, (label, method) in enumerate(methods.items()):
         rates, lines = grid.select(method=method).curves("val_loss", "lr", "method")
         mean, spread = lines[method].mean(0), lines[method]
@@ -383,10 +389,14 @@ def show_rates(grid, methods):
         band = dict(color=colour, alpha=0.18, linewidth=0)
         ax.fill_between(rates, spread.min(0), spread.max(0), **band)
         lowest.append(rates[mean.argmin()])
+        by_seed.append(rates[spread.argmin(1)])
     ax.set(xscale="log", xlabel="learning rate", ylabel="validation loss (nats)")
     names = list(methods)
-    times = lowest[1] / lowest[0]
-    ax.set_title(f"{names[1]}'s best rate is {times:.0f} times that of {names[0]}")
+    times = by_seed[1] / by_seed[0]
+    ax.set_title(
+        f"Lowest mean loss: {names[1]} at {lowest[1]:g}, {names[0]} at {lowest[0]:g}.\n"
+        f"Seed by seed the ratio runs from {times.min():.0f} to {times.max():.0f}"
+    )
     note = f"mean and range of {len(spread)} seeds"
     plots.clear_legend(ax, title=note, title_fontsize="small")
     alt = f"Validation loss against learning rate for {names[0]} and {names[1]}, with "

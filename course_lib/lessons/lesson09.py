@@ -205,6 +205,12 @@ def show_rates(rows, methods):
     plots.show(fig, alt=alt + f"{', '.join(methods)}, one seed; chosen rates ringed.")
 
 
+BESIDE = {  # labels of two points that lie close together: (offset, alignment)
+    ("lora", 3e-4): ((0, 6), "center"),
+    ("lora", 1e-3): ((-6, -11), "right"),
+}
+
+
 def show_real(grid):
     """What is left of the source task against the accuracy on film reviews, by rate."""
     fig, ax = plots.new(height=3.8)
@@ -216,17 +222,21 @@ def show_real(grid):
         look = dict(color=plots.COLOURS[i], marker=plots.MARKERS[i], ls=plots.DASHES[i])
         ax.plot(points["accuracy"], points["source"], label=label, **look)
         for rate, x, y in zip(rates, *points.values()):
-            where = dict(textcoords="offset points", xytext=(5, 4 - 14 * i))
-            ax.annotate(
-                f"{rate:g}", (x, y), color=plots.COLOURS[i], fontsize="small", **where
-            )
+            at, align = BESIDE.get((method, rate), ((5, 4 - 14 * i), "left"))
+            where = dict(textcoords="offset points", xytext=at, ha=align)
+            look = dict(color=plots.COLOURS[i], fontsize="small")
+            ax.annotate(f"{rate:g}", (x, y), **where, **look)
     probe = opinions.best("probe")
     start = (100 * probe.values(n).mean() for n in ("accuracy", "source"))
     ax.plot(*start, "k*", markersize=13, label="frozen")
-    kept = 100 * opinions.best("lora").minus(opinions.best("full"), "source").mean
+    kept = opinions.best("lora").minus(opinions.best("full"), "source")
     ax.set(xlabel="target: balanced test accuracy on film reviews (%)")
     ax.set(ylabel="source: nearest sentence is\nof the same review (%)")
-    ax.set_title(f"At the best rates LoRA keeps {kept:+.1f} points of the source")
+    ax.margins(y=0.1)
+    ax.set_title(
+        f"At the best rates LoRA minus full: source {100 * kept.mean:+.1f} ± "
+        f"{100 * kept.half_width:.1f} points"
+    )
     plots.clear_legend(ax, title="mean of 5 draws, by rate", title_fontsize="small")
     alt = "What is left of the source task against the accuracy on film reviews, for "
     plots.show(fig, alt=alt + "full fine-tuning and LoRA at several rates, and frozen.")

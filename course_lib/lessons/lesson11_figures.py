@@ -84,6 +84,7 @@ def show_matrix(grid):
         TEXTS,
         title=f"In another domain a probe loses {lost:.0f} points",
     )
+    fig.axes[0].set_xlabel("tested on")
     plots.show(
         fig,
         alt="Balanced accuracy of a probe on frozen MiniLM features, trained on one "
@@ -239,8 +240,11 @@ def passed(grid, number, **params):
     return np.stack([grid.values(f"{number}_{k}", **params) for k in passes], axis=1)
 
 
-def show_tent(grid):
-    """Accuracy and answers over the passes of TENT, beside batch statistics alone."""
+def show_tent(grid, natural):
+    """Accuracy and answers over the passes of TENT, beside batch statistics alone.
+
+    natural: the share of defective cells in the natural mix.
+    """
     passes = lesson11_cells.PASSES
     cases = {
         "natural mix": dict(way="tent", rare=False),
@@ -266,6 +270,9 @@ def show_tent(grid):
             ax=ax,
         )
         ax.set_xticks([0, *passes])
+    for i, true in enumerate((natural, lesson11_cells.RARE)):
+        axes[1].axhline(true, color=plots.COLOURS[i], linestyle=":")
+        axes[1].text(6, true, f"true share {true:.2f}", ha="right", va="bottom")
     axes[0].get_legend().remove()
     change = 100 * (
         passed(grid, "pass", **cases["natural mix"])
@@ -373,7 +380,7 @@ def show_imitation(cells, changed, reached):
     gain, cells = reached["light"] - reached["nothing"], reached["poly, matched"]
     axes[1].set(
         xlabel="accuracy in %, mean and 95 %",
-        title=f"Light {gain.mean():+.0f}; matched cells {cells.mean():.0f} %",
+        title=f"Light {gain.mean():+.0f}; cells {cells.mean():.0f} %",
     )
     plots.show(
         fig,
@@ -388,7 +395,11 @@ def gap_of(rows):
 
 
 def show_bias(grid):
-    """Gap between pictures on which the mark helps and misleads, by both jobs."""
+    """Gap between pictures on which the mark helps and misleads, by both jobs.
+
+    Returns frozen features' {"inherited": gap brought to a clean target, "amplified":
+    what a biased target adds to that}, in points, one a seed.
+    """
     gaps = {}
     for strategy in ("frozen", "full"):
         for source in ("clean", "biased"):
@@ -401,7 +412,7 @@ def show_bias(grid):
     fig = plots.bars_with_spread(
         gaps,
         ylabel="gap (points)",
-        title=f"A biased source brings {brought.mean():.0f} points to a clean target",
+        title=f"Frozen, a biased source brings {brought.mean():.0f} points",
         digits=1,
         spread="range",
     )
@@ -410,13 +421,14 @@ def show_bias(grid):
         alt="Gap in points between pictures on which the mark agrees with the class "
         "and those on which it does not, by bias of the first and the second job.",
     )
+    return {"inherited": brought, "amplified": interaction(grid, "frozen", gap_of)}
 
 
 def interaction(grid, strategy, number):
     """Points by which a biased source widens what the biased target teaches.
 
     number: f(rows) -> one gap a seed.  (biased, biased) - (clean, biased) - (biased,
-    clean) + (clean, clean), as an Interval over seeds.
+    clean) + (clean, clean), one a seed.
     """
     little = "biased a little"
 
@@ -424,6 +436,4 @@ def interaction(grid, strategy, number):
         return number(grid.select(source=source, target=target, strategy=strategy))
 
     wider = gap("biased", little) - gap("clean", little)
-    return statistics.mean_and_interval(
-        wider - gap("biased", "clean") + gap("clean", "clean")
-    )
+    return wider - gap("biased", "clean") + gap("clean", "clean")

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from course_lib.analysis import statistics
+from course_lib import datasets
+from course_lib.analysis import negative_transfer, statistics
 from course_lib.datasets import from_arrays
 from course_lib.lessons import (
     lesson06,
@@ -159,7 +160,7 @@ def picked_again(pairs, rival="random"):
         }
         for one in chosen
     }
-    return pd.DataFrame(rows).T
+    return pd.DataFrame(rows).T.rename_axis(f"over {RIVALS[rival]}")
 
 
 def show_pictures(data, each=4):
@@ -237,6 +238,16 @@ def grey_targets(pairs, gains):
 # -- warning signs -----------------------------------------------------------------
 
 
+def testable(confident, tested):
+    """In how many runs the third sign could ring.
+
+    confident: shares of the test pictures that are wrong and sure, one a seed; tested:
+    number of test pictures.
+    """
+    counts = np.round(confident * tested)
+    return int((counts >= negative_transfer.LEAST_ERRORS).sum())
+
+
 def counted_signs():
     """A table of the real world: in how many seeds each sign rang.
 
@@ -255,6 +266,9 @@ def counted_signs():
                 "1 below": below.sum(),
                 "2 rises": int(ours.values("rises").sum()),
                 "3 follows": (ours.values("follow") < lesson12_tuned.ALPHA).sum(),
+                "3 testable": testable(
+                    ours.values("confident"), len(lesson12_tuned.test_pictures(target))
+                ),
                 "seeds": len(below),
             }
         )
@@ -264,7 +278,7 @@ def counted_signs():
 def small_signs():
     """The same of the small world, where all layers were trained."""
     grid, found = results.load("warning_signs"), []
-    for pair in lesson12_remedies.SEEN:
+    for pair, (target, _) in lesson12_remedies.SEEN.items():
         one = grid.select(pair=pair)
         found.append(
             {
@@ -273,6 +287,9 @@ def small_signs():
                 "1 below": (one.values("val_gain") < 0).sum(),
                 "2 rises": int(one.values("rises_tuned").sum()),
                 "3 follows": (one.values("follow_tuned") < 0.01).sum(),
+                "3 testable": testable(
+                    one.values("confident_tuned"), len(datasets.load(target, "test"))
+                ),
                 "seeds": len(one),
             }
         )

@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from course_lib import datasets, training
 from course_lib.analysis import probes
@@ -211,6 +212,16 @@ def regret(rows, adviser):
     return np.mean(list(lost(rows, adviser).values()), axis=0)
 
 
+def by_kind(rows, advisers):
+    """A table: mean points lost by each adviser, on pictures and on texts."""
+    found = {}
+    for kind in dict.fromkeys(known.modality for known in rows):
+        own = [known for known in rows if known.modality == kind]
+        title = f"{len({known.name for known in own})} of {kind}"
+        found[title] = {n: regret(own, one).mean() for n, one in advisers.items()}
+    return pd.DataFrame(found).round(1)
+
+
 def show_regret(rows, advisers, world):
     """Bars of the regret of several advisers."""
     reached = {name: regret(rows, one) for name, one in advisers.items()}
@@ -229,7 +240,11 @@ def show_regret(rows, advisers, world):
 
 
 LOOKS = {"baseline": ("s", 4), "probe": ("o", 0), "tuned": ("^", 1)}
-SAID = {"baseline": "without transfer", "probe": "frozen probe", "tuned": "fine-tuned"}
+SAID = {
+    "baseline": "without transfer",
+    "probe": "frozen probe",
+    "tuned": "last stage or all layers tuned",
+}
 
 
 def show_situations(rows, adviser):

@@ -7,7 +7,7 @@ import torch
 from course_lib.analysis import statistics
 from course_lib.analysis.effective_rank import rankme
 from course_lib.lessons import lesson14_drawn, lesson14_pictures
-from course_lib.lessons.lesson14_pictures import COUNTS, LIVE, MIDDLE
+from course_lib.lessons.lesson14_pictures import COUNTS, FIRST, MIDDLE
 from course_lib.lessons.lesson14_tables import LABELS
 from course_lib.show import plots
 
@@ -95,9 +95,9 @@ def show_erased(found):
 
 
 def arm(grid, target, name):
-    """The rows of an arm, one each of five seeds, at the rate validation prefers."""
+    """The rows of an arm, one a seed, at the rate validation prefers."""
     start, way = ARMS[name]
-    return grid.best(target=target, start=start, way=way, seed=LIVE)
+    return grid.best(target=target, start=start, way=way)
 
 
 def curve(rows, target):
@@ -196,7 +196,7 @@ KINDS = {  # {(start, way): kind of network}
 
 
 def networks(grid, target, starts):
-    """(kind of each network, its RankMe, its accuracy), a network a run.
+    """(kind of each network, its RankMe, its accuracy), a run of the first five seeds.
 
     ImageNet's weights as they are, are one network: the mean of its draws of labels.
     """
@@ -207,7 +207,7 @@ def networks(grid, target, starts):
         mean = float(np.mean([row[number] for row in same]))
         found.append(("ImageNet, frozen", same[0]["rankme"], mean))
     for row in rows:
-        if row not in same and row["seed"] in LIVE:
+        if row not in same and row["seed"] in FIRST:
             kind = KINDS[row["start"], row["way"]]
             found.append((kind, row["rankme"], row[number]))
     return tuple(zip(*found))
@@ -220,14 +220,17 @@ def correlation(ranks, accuracies):
     return float(spearmanr(ranks, accuracies).statistic)
 
 
-def within_rates(grid, target):
-    """The correlation among ImageNet's networks continued at one rate, a rate each."""
-    found = []
-    for lr in lesson14_pictures.RATES["imagenet"]:
-        rows = grid.select(target=target, start="imagenet", way="simclr", lr=lr)
-        accuracies = rows.values(f"accuracy_{MIDDLE[target]}")
-        found.append(correlation(rows.values("rankme"), accuracies))
-    return found
+def within_method(grid, target):
+    """Interval of the correlation among ImageNet's networks continued at one rate.
+
+    By Fisher's transformation, with the error of Bonett & Wright 2000.
+    """
+    rows = arm(grid, target, "ImageNet, continued")
+    ranks, n = rows.values("rankme"), len(rows)
+    r = correlation(ranks, rows.values(f"accuracy_{MIDDLE[target]}"))
+    half = statistics.Z95 * np.sqrt((1 + r**2 / 2) / (n - 3))
+    low, high = np.tanh(np.arctanh(r) + np.array([-half, half]))
+    return statistics.Interval(r, float(low), float(high), n)
 
 
 def show_ranks(grid):
@@ -244,7 +247,9 @@ def show_ranks(grid):
                 ax.scatter(ranks[own], accuracies[own], label=kind, **look)
         r = correlation(ranks, accuracies)
         where = WHERE[target].split(": ")[1]
-        ax.set(title=f"{size},\n{where}: {r:+.2f}", xlabel="RankMe")
+        title = f"{size}, {where},\n{MIDDLE[target]} labels a class: {r:+.2f}"
+        ax.set_title(title, fontsize="small")
+        ax.set(xlabel="RankMe")
     axes[0].set(ylabel="balanced test accuracy")
     handles = {}
     for ax in axes:
@@ -360,11 +365,11 @@ def worth(grid, tables):
         labels, values = curve(arm(grid, target, other), target)
         one = gain(grid, target, name, other, n)
         worth = bought(labels, values.mean(axis=0), n, one)
-        rows.append((what, f"{n} a class", said(one), worth))
+        rows.append((what, f"{n} a class", said(one), f"{worth} a class"))
     labels, own = LABELS["digits"], tables.select(table="digits", way="from scratch")
     plain = [own.values("precision", labels=n).mean() for n in labels]
     n, one = labels[0], table_gain(tables, "digits", labels[0])
     worth = bought(labels, plain, n, one)
-    rows.append(("rare eights, SCARF", f"{n} rows", said(one), worth))
+    rows.append(("rare eights, SCARF", f"{n} rows", said(one), f"{worth} rows"))
     columns = ["pre-training", "labels", "gain in points", "worth in labels"]
     return pd.DataFrame(rows, columns=columns).set_index("pre-training")

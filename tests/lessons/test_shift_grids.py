@@ -94,8 +94,8 @@ def test_amplified_is_more_than_inherited():
         grid = rows(both)
         return lesson11_figures.interaction(grid, "full", lambda r: r.values("gap"))
 
-    assert found(7).mean == 0  # 5 inherited and 2 taught
-    assert found(10).mean == 3
+    assert found(7).mean() == 0  # 5 inherited and 2 taught
+    assert found(10).mean() == 3
 
 
 def test_grey_values_of_one_set_become_those_of_another():
