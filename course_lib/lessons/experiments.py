@@ -30,6 +30,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson06,
     lesson06_real,
     lesson07,
+    lesson07_adapted,
     lesson08,
     lesson08_opinions,
     lesson09,

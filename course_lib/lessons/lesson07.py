@@ -1,11 +1,10 @@
-"""Lesson 07: grids of the small world, tickets with 50 to 500 labels, and all figures.
+"""Lesson 07: grids of the small world, tickets with 50 to 500 labels, and figures.
 
-The real world's grids are in `opinions_world`.  Every way that trains by gradient gets
-rates to choose from, chosen by validation accuracy with the first seed; the lesson
-reports the test accuracy of that rate over all seeds.
+The real world's grids are in `opinions_world`, continued pre-training is in
+`lesson07_adapted`.  Every way that trains by gradient gets rates to choose from, chosen
+by validation accuracy with the first seed; the lesson reports the test accuracy of that
+rate over all seeds.
 """
-
-from functools import lru_cache
 
 import numpy as np
 from scipy.special import softmax
@@ -16,7 +15,6 @@ from course_lib.analysis import probes, statistics
 from course_lib.lessons import results
 from course_lib.lessons.opinions_world import DOMAINS
 from course_lib.lessons.results import SEEDS, experiment
-from course_lib.methods import self_supervised
 from course_lib.models import features, text, zoo
 from course_lib.show import plots
 from course_lib.training import hf_trainer, layer_groups
@@ -53,7 +51,6 @@ ALPHA = 0.8  # of "by layer": rate of a layer over that of the next one
 SMALL = dict(  # an encoder that few labels may train better than a large one
     hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512
 )
-POOL = 4_800  # unlabelled tickets for continued pre-training, one pass in 300 steps
 
 
 def labelled(n, seed):
@@ -191,56 +188,6 @@ def tickets(labels, method, lr, seed, fraction=1.0):
     if method == "by layer":
         groups = layer_groups.decayed_groups(backbone, lr=lr, alpha=ALPHA)
     return fine_tuned(backbone, data, STEPS[labels], lr, seed, groups, fraction)
-
-
-@lru_cache(maxsize=1)
-def _adapted(steps, lr, seed):
-    """The encoder after continued pre-training; its state, and its last losses."""
-    backbone = zoo.load("minilm")
-    pool = datasets.load("tickets", "pool", n=POOL, seed=seed)
-    options = dict(steps=steps, lr=lr, batch_size=16, seed=seed, warm_head=0)
-    losses = self_supervised.continue_on_texts(backbone, pool.texts, **options)
-    return backbone.model, float(np.mean(losses[-20:]))
-
-
-def adapted_cells():
-    """Frozen heads after three ways to adapt, and fine-tuning after the last.
-
-    Its rate was chosen by the masked loss, which needs no labels.
-    """
-    grid = []
-    for steps, adapt_lr in ((40, 1e-4), (300, 1e-4), (300, 4e-4)):
-        one = dict(steps=steps, adapt_lr=adapt_lr)
-        grid += [one | dict(labels=n, lr=0.0, seed=0) for n in LABELS]
-    for seed in SEEDS:
-        grid += [one | dict(labels=n, lr=5e-4, seed=seed) for n in (100, 500)]
-    return grid
-
-
-@experiment(
-    "tickets_adapted",
-    grid=adapted_cells(),
-    sample=[dict(steps=40, adapt_lr=1e-4, labels=50, lr=0.0, seed=0)],
-    short=[dict(steps=40, adapt_lr=1e-4, labels=50, lr=0.0, seed=0, fraction=0.05)],
-    tolerance={"accuracy": 0.03, "masked_loss": 0.05},
-    data=FILES,
-)
-def tickets_adapted(steps, adapt_lr, labels, lr, seed, fraction=1.0):
-    """Continued pre-training on the pool, then a frozen head (lr 0) or fine-tuning.
-
-    The mistake is kept: the new head is random and learns with the encoder from the
-    first update on.
-    """
-    encoder, loss = _adapted(results.updates(steps, fraction), adapt_lr, seed)
-    data = labelled(labels, seed)
-    backbone = zoo.load("minilm")
-    backbone.model.load_state_dict(encoder.state_dict())
-    if not lr:
-        return _probed(backbone, data, fraction) | {"masked_loss": loss}
-    backbone.to_classes(5, seed)
-    options = dict(lr=lr, seed=seed, fraction=fraction)
-    numbers = fine_tuned(backbone, data, STEPS[labels], **options)
-    return numbers | {"masked_loss": loss}
 
 
 # -- what the lesson looks at -----------------------------------------------------

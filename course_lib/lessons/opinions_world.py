@@ -40,7 +40,8 @@ DESCRIBED = (  # written once, before they were scored
 def rows(data, n, seed):
     """Places of n texts of each class, drawn by the seed; the first m serve m."""
     rng = np.random.default_rng(seed)
-    drawn = [rng.permutation(np.flatnonzero(data.labels == c))[:n] for c in (0, 1)]
+    places = [np.flatnonzero(data.labels == c) for c in range(len(data.classes))]
+    drawn = [rng.permutation(at)[:n] for at in places]
     return np.stack(drawn, axis=1).ravel()  # classes take turns
 
 

@@ -214,7 +214,7 @@ def continue_on_texts(
     half of them unless told, it learns alone, at the rate 1e-3, on the frozen encoder;
     then both learn at ``lr``.  With ``warm_head=0`` the gradients of a random head
     reach the encoder from the first update on.  like_length: texts of like length share
-    a batch, which saves padding.
+    a batch, which saves padding.  Texts are cut at ``backbone.preprocess.max_length``.
     Returns the losses (nats a hidden token).  Raises CourseError where ``warm_head`` is
     not in 0 ... steps.  Gururangan et al. 2020 (DAPT, TAPT), Devlin et al. 2019; a
     head first, then both: Kumar et al. 2022.
@@ -228,7 +228,14 @@ def continue_on_texts(
             f"0 to {steps}.\nDo: leave it out: half of them train the head alone."
         )
     with isolated(seed):
-        batches = masked_batches(tokenizer, texts, batch_size, seed, like_length)
+        batches = masked_batches(
+            tokenizer,
+            texts,
+            batch_size,
+            seed,
+            like_length,
+            backbone.preprocess.max_length,
+        )
         embedding = encoder.get_input_embeddings().weight  # (V, F)
         head = WordHead(*reversed(embedding.shape)).to(embedding.device)
         losses = _predicted(encoder, head, batches, alone, HEAD_RATE, frozen=True)
@@ -265,11 +272,13 @@ def _predicted(encoder, head, batches, steps, lr, frozen) -> list[float]:
     return losses
 
 
-def masked_batches(tokenizer, texts, batch_size, seed, like_length=False):
+def masked_batches(
+    tokenizer, texts, batch_size, seed, like_length=False, max_length=128
+):
     """Batches for ever, as dicts of tensors (N, T), 15 % of the tokens hidden."""
     from transformers import DataCollatorForLanguageModeling
 
-    examples = Examples(tokenizer, texts)
+    examples = Examples(tokenizer, texts, max_length=max_length)
     collate = DataCollatorForLanguageModeling(
         tokenizer, mlm_probability=0.15, seed=seed
     )

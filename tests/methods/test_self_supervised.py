@@ -125,3 +125,16 @@ def test_each_pass_has_every_row_once_also_where_lengths_are_alike():
         assert sorted(flat) == sorted(lengths * 2)
         spread = np.mean([max(batch) - min(batch) for batch in batches])
         assert (spread < 15) == like_length
+
+
+def test_texts_are_cut_where_the_backbone_cuts_them():
+    backbone = tiny.encoder()
+    tokenizer = backbone.preprocess.tokenizer
+    texts = ["a long line scraped into the surface of the wafer"] * 4
+    widths = [
+        next(self_supervised.masked_batches(tokenizer, texts, 4, 0, max_length=length))[
+            "input_ids"
+        ].shape[1]
+        for length in (6, 128)
+    ]
+    assert widths[0] == 6 < widths[1]
