@@ -78,8 +78,8 @@ def child(data, tree, settings):
     result = pipeline.run(config, data, progress=False)
     row = {"accuracy": result.test_accuracy, "seconds": time.process_time() - began}
     row["scratch"] = result.baseline_accuracy
-    test, history = result.transfer["test"], result.transfer["history"]
-    row |= {"balanced": test["balanced_accuracy"], "steps": history["steps"]}
+    test, history = result.transfer["test"], result.transfer["history"] or {}
+    row |= {"balanced": test["balanced_accuracy"], "steps": history.get("steps")}
     print(json.dumps(row | {"notes": result.notes[:6]}))
 
 

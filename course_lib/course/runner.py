@@ -19,6 +19,7 @@ from course_lib.course import predict
 from course_lib.errors import CourseError
 from course_lib.files import atomic_write_bytes
 from course_lib.show.console import print_table
+from course_lib.show.formulas import with_mathml
 
 CHECK = "check"  # the tag of a cell that proves what the text says
 FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # JupyterLab, Colab
@@ -277,10 +278,18 @@ def _kept_outputs(outputs, count: int) -> list:
 
 
 def write_html(notebook, path: Path) -> None:
-    """Write the executed notebook as one page; its formulas need a network."""
+    """Write the executed notebook as one page that needs no network."""
     from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-    exporter = HTMLExporter()
+    def markdown(source: str) -> str:
+        renderer = with_mathml(IPythonRenderer)(escape=False)
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+    exporter = HTMLExporter(
+        mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url=""
+    )
+    exporter.register_filter("markdown2html", markdown)
     resources = {"metadata": {"name": path.stem}}
     page, _ = exporter.from_notebook_node(notebook, resources=resources)
     atomic_write_bytes(path, page.encode("utf-8"))

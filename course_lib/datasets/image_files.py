@@ -423,6 +423,52 @@ def from_folder(
     return data
 
 
+@dataclass(frozen=True)
+class Unlabelled:
+    """Pictures of which no label was read: what :func:`read_unlabelled` returns.
+
+    names (N,): below the folder; images: uint8 (N, size, size, 3); notes: sentences on
+    what is special and what was left out; skipped: pictures that could not be read.
+    """
+
+    names: list[str]
+    images: np.ndarray
+    notes: list[str]
+    skipped: int
+
+
+def read_unlabelled(path: str | Path, reader: Reader) -> Unlabelled:
+    """All pictures of a folder and the folders below it, or a single picture.
+
+    The rule is found on these pictures, unless the reader has one already.  Raises
+    CourseError for a path that does not exist, pictures that cannot be read and are not
+    to be skipped, and a folder without a picture.
+    """
+    path, left_out = Path(path), LeftOut()
+    if not path.exists():
+        raise CourseError(
+            f"The data {path} do not exist.\nExpected: a picture, or a folder of "
+            "pictures.\nDo: check the path."
+        )
+    files = layout.files_below(path, left_out) if path.is_dir() else [path]
+    root = path if path.is_dir() else path.parent
+    names = [shown(file.relative_to(root).as_posix()) for file in files]
+    reader.look(files, names)
+    reader.fit(files, "the set")
+    reader.check_memory(path, len(files))
+    images, kept = reader.read(files, names)
+    reader.check(path)
+    reader.add_left_out(left_out)
+    if not len(kept):
+        said = "".join(f"\n{sentence}" for sentence in left_out.sentences())
+        raise CourseError(
+            f"{path} holds no picture that can be read.{said}\nExpected: image files.\n"
+            "Do: name another folder."
+        )
+    notes = [*reader.notes(), *left_out.sentences()]
+    return Unlabelled([names[i] for i in kept], images, notes, len(files) - len(kept))
+
+
 # -- tables -----------------------------------------------------------------------
 
 

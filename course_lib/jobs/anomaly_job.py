@@ -87,16 +87,13 @@ def run(
     began = time.perf_counter()
     if isinstance(config, Mapping):
         config = anomaly_configuration.from_dict(config)
-    reader = image_files.Reader(
-        config.image_size,
-        skip_unreadable=skip_unreadable,
-        value_range=config.value_range,
-        option="--skip-unreadable",
-    )
+    given = dict(skip_unreadable=skip_unreadable, option="--skip-unreadable")
+    size, span = config.image_size, config.value_range
+    reader, odd = image_files.Reader(size, value_range=span, **given), None
     names, images, notes = normal = read(Path(data), reader, "normal")
-    odd = (
-        read(Path(config.defective), reader, "defective") if config.defective else None
-    )
+    if config.defective:
+        others = image_files.Reader(size, rule=reader.rule, **given)
+        odd = read(Path(config.defective), others, "defective")
     folder = JobFolder(out, _key(config, normal, odd), again)
     parts = _split(images, config)
     _check_enough(parts, config)
@@ -105,7 +102,8 @@ def run(
     stages = _stages(backbone, config)
     P = patch_memory.patches(backbone, images[parts["memory"]], stages)
     memory = PatchMemory.of(P, config.share, config.seed)
-    model = AnomalyModel(backbone, memory, stages, 0.0, config.image_size, reader.rule)
+    source = config.model if "@" in config.model else None  # weights of one's own
+    model = AnomalyModel(backbone, memory, stages, 0.0, size, reader.rule, source)
     held = model.scores(images[parts["threshold"]])
     model.threshold = threshold(held, config.false_alarms)
     result = _measured(model, config, Path(data).name, names, images, parts, odd, held)
@@ -129,17 +127,16 @@ def _key(config, *folders) -> str:
 def read(path: Path, reader, what: str) -> tuple[list[str], np.ndarray, list[str]]:
     """(names, uint8 pictures (N, size, size, 3), notes) of all pictures of a folder.
 
-    reader: of image_files; the first folder that it reads fixes its rule.  Raises
-    CourseError for a folder with several folders of pictures, because one of them may
-    hold defects, and for pictures that cannot be read.
+    reader: of image_files, one a folder.  Raises CourseError for a folder with several
+    folders of pictures, because one of them may hold defects, and for pictures that
+    cannot be read.
     """
     if not path.is_dir():
         raise CourseError(
             f"{path} is no folder.\nExpected: a folder of {what} pictures.\nDo: check "
             "the path."
         )
-    left_out = layout.LeftOut()
-    found = layout.files_below(path, left_out)
+    found = layout.files_below(path, layout.LeftOut())
     below = [file.relative_to(path).parts for file in found]
     tops = sorted({parts[0] for parts in below if len(parts) > 1})
     if len(tops) > 1 or tops and any(file.parent == path for file in found):
@@ -149,50 +146,21 @@ def read(path: Path, reader, what: str) -> tuple[list[str], np.ndarray, list[str
             f"Expected: one folder of {what} pictures, for a folder among several may "
             f"hold others.\nDo: name that one folder, for example {path / tops[0]}."
         )
-    names = [layout.shown(file.relative_to(path).as_posix()) for file in found]
-    reader.look(found, names)
-    if reader.rule is None:
-        reader.fit(found)
-    images, kept = reader.read(found, names)
-    reader.check(path)
-    if not len(kept):
-        raise CourseError(
-            f"{path} holds no picture that can be read.\nExpected: image files.\n"
-            "Do: name another folder."
-        )
-    notes = [f"{what.capitalize()} pictures: {len(kept):,}.", *left_out.sentences()]
-    return [names[row] for row in kept], images, [*notes, *reader.notes()]
+    read = image_files.read_unlabelled(path, reader)
+    notes = [f"{what.capitalize()} pictures: {len(read.names):,}.", *read.notes]
+    return read.names, read.images, notes
 
 
-def asked(path, model, skip_unreadable: bool = False):
-    """(names, pictures, notes, how many were left out) for `course predict`.
+def asked(path, model, skip_unreadable: bool = False) -> image_files.Unlabelled:
+    """The pictures of a path, as the model reads them, for `course predict`.
 
     path: a picture, or a folder with pictures at any depth.  Raises CourseError for
     anything else, and for pictures that cannot be read.
     """
-    if path is None or not Path(path).exists():
-        raise CourseError(
-            f"The data {path} do not exist.\nExpected: a picture, or a folder of "
-            "pictures.\nDo: check the path (--data)."
-        )
-    path, left_out = Path(path), layout.LeftOut()
-    found = layout.files_below(path, left_out) if path.is_dir() else [path]
-    root = path if path.is_dir() else path.parent
-    names = [layout.shown(file.relative_to(root).as_posix()) for file in found]
     reader = image_files.Reader(
         model.size, skip_unreadable, rule=model.rule, option="--skip-unreadable"
     )
-    reader.look(found, names)
-    reader.fit(found)
-    images, kept = reader.read(found, names)
-    reader.check(path)
-    if not len(kept):
-        raise CourseError(
-            f"{path} holds no picture that can be read.\nExpected: image files.\n"
-            "Do: name another folder."
-        )
-    notes = [*reader.notes(), *left_out.sentences()]
-    return [names[row] for row in kept], images, notes, len(found) - len(kept)
+    return image_files.read_unlabelled(path or "given by --data", reader)
 
 
 def _split(images, config) -> dict[str, np.ndarray]:

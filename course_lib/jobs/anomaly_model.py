@@ -17,6 +17,7 @@ from course_lib import files
 from course_lib.datasets.scaling import Rule
 from course_lib.errors import CourseError
 from course_lib.jobs.anomaly_configuration import MODEL_FILE
+from course_lib.jobs.outcome import weights_sha256
 from course_lib.methods import patch_memory
 from course_lib.methods.patch_memory import PatchMemory
 from course_lib.models import zoo
@@ -30,7 +31,8 @@ TOGETHER = 64  # pictures looked at at once
 class AnomalyModel:
     """A frozen network, what it remembers, and the score above which it alarms.
 
-    size: pixels a side of pictures; rule: how pictures become 8 bits.
+    size: pixels a side of pictures; rule: how pictures become 8 bits.  source: what
+    loads the network, where that is not its name (NAME@FILE).
     """
 
     backbone: object
@@ -39,6 +41,7 @@ class AnomalyModel:
     threshold: float
     size: int
     rule: Rule | None = None
+    source: str | None = None
 
     def scores(self, images) -> np.ndarray:
         """How strange each picture of uint8 (N, size, size, 3) is, (N,)."""
@@ -60,7 +63,8 @@ class AnomalyModel:
         return {
             "format": FORMAT,
             "kind": "anomaly",
-            "model": self.backbone.name,
+            "model": self.source or self.backbone.name,
+            "network": weights_sha256(self.backbone.model),
             "stages": list(self.stages),
             "threshold": float(self.threshold),
             "image_size": self.size,
@@ -101,4 +105,11 @@ def load(folder: str | Path) -> AnomalyModel:
             "memory as course train writes it.\nDo: train again."
         ) from None
     rule = Rule.from_dict(about["pictures"]) if about.get("pictures") else None
-    return AnomalyModel(zoo.load(about["model"]), PatchMemory(bank), *parts, rule)
+    backbone = zoo.load(about["model"])
+    if about.get("network", found := weights_sha256(backbone.model)) != found:
+        raise CourseError(
+            f"{folder} remembers what {about['model']} saw, and that has other weights "
+            "now.\nExpected: the network of the memory.\nDo: bring its weights back, "
+            "or train again."
+        )
+    return AnomalyModel(backbone, PatchMemory(bank), *parts, rule, about["model"])

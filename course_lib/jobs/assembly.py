@@ -29,13 +29,10 @@ EPOCHS, UPDATES = 20, 200  # where the configuration does not say how long: the 
 MOST_TOKENS = 512  # nor above unasked: attention takes memory by the square of it
 
 
-def start(config: Config):
-    """The source model that a configuration names, with its preprocessing.
-
-    Raises CourseError when there is no such model, or when it is for the other task.
-    """
+def loaded(config):
+    """The model that a configuration names; CourseError when there is no such one."""
     try:
-        backbone = zoo.load(
+        return zoo.load(
             config.model, seed=config.seed, pretrained=config.weights == "pretrained"
         )
     except CourseError as error:
@@ -46,6 +43,14 @@ def start(config: Config):
                 "works without it; its answers to photographs are worse."
             )
         raise CourseError(f"{config.where}: model: {error}{without}") from None
+
+
+def start(config: Config):
+    """The source model that a configuration names, with its preprocessing.
+
+    Raises CourseError when there is no such model, or when it is for the other task.
+    """
+    backbone = loaded(config)
     kind = {"vision": "images", "text": "text"}[backbone.kind]
     if kind != config.task:
         others = "minilm" if config.task == "text" else ", ".join(zoo.bundled())
@@ -155,6 +160,10 @@ def size_rule(config, backbone) -> SizeRule | None:
         once = config.strategy in ("auto", "frozen", "last_stage")
         learning = 0.0 if config.strategy == "frozen" else full * (0.25 if once else 1)
         forward = COPIES * trained if once else 0.0
+        learning *= config.soup or 1
+        if config.combines:
+            asked = 2 * (config.soup or 0) + len(config.alphas)
+            forward += COPIES * trained + asked * validated
         runs = 1
         if config.baseline and config.weights == "pretrained":
             runs += len(config.baseline_rates)
@@ -189,6 +198,12 @@ def strategy(config, parts) -> tuple[Config, str]:
         return config, ""
     if config.weights == "random" or config.task == "text":
         return config.model_copy(update={"strategy": "full"}), ""
+    if config.combines:
+        said = (
+            "Strategy last_stage, for `robust` and `soup` combine weights that were "
+            "fine-tuned; `strategy` in a configuration decides otherwise."
+        )
+        return config.model_copy(update={"strategy": "last_stage"}), said
     if config.head_reads not in ("auto", "last"):
         said = "Strategy frozen, for `head_reads` names stages."
         return config.model_copy(update={"strategy": "frozen"}), said
@@ -394,16 +409,16 @@ def balanced_loss(train, smoothing):
     return loss
 
 
-def check_forward(config, backbone, parts) -> None:
-    """Can the network read these examples?"""
-    some = getattr(parts.train, parts.train.holds)[:2]
+def check_forward(config, backbone, examples) -> None:
+    """CourseError unless the network can read these pictures or texts."""
+    some, texts = examples[:2], backbone.kind == "text"
     try:
-        x = backbone.preprocess(list(some) if config.task == "text" else some)
+        x = backbone.preprocess(list(some) if texts else some)
         with torch.no_grad():
             forward(backbone.model, to_device(x, "cpu"))
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        key = "image_size" if config.task == "images" else "max_length"
+        key = "max_length" if texts else "image_size"
         own = backbone.card.get("input_size")  # channels, height, width
         size = f", {own[-1]} pixels a side" if own else ""
         raise config.error(

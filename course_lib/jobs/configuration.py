@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -88,7 +88,7 @@ def numbers(words: str, **limits):
     return Annotated[float, strict, BeforeValidator(_number), Expected(words)]
 
 
-def _several(one, words: str, read=_listed, least: int = 1):
+def several(one, words: str, read=_listed, least: int = 1):
     """The type of lists of something, of which a single one may stand for itself."""
     many = Field(min_length=least)
     taken = one | Annotated[list[one], many]
@@ -102,16 +102,27 @@ Share = numbers("a share from 0 to 0.9", ge=0, le=0.9)
 Text = Annotated[str, Field(strict=True)]
 Name = Annotated[Text, Field(pattern=r"\S"), Expected("a name")]
 YesNo = Annotated[bool, Field(strict=True), Expected("true or false")]
-Names = _several(Text, "a list of column names, such as [tool, line]", least=0)
-Rates = _several(
+Names = several(Text, "a list of column names, such as [tool, line]", least=0)
+Rates = several(
     Rate,
     "a list of rates above 0, such as [0.001, 0.003]",
     lambda rates: _listed(_number(rates)),
 )
+Alphas = several(
+    numbers("a number from 0 to 1", ge=0, le=1),
+    "a list of weights from 0 to 1, such as [0, 0.5, 1]",
+    lambda alphas: _listed(_number(alphas)),
+)
+Factors = several(
+    numbers("a number above 0", gt=0, le=100),
+    "a list of factors above 0, such as [1, 0.3]",
+    lambda factors: _listed(_number(factors)),
+)
 Plan = Annotated[
-    dict[Count, _several(Text, "names of parts")],
+    dict[Count, several(Text, "names of parts")],
     Expected("epochs from 1 on and what is opened before them, {2: layer4, 4: all}"),
 ]
+COMBINING = ("robust", "alphas", "soup", "soup_factors")  # weights of several runs
 HELD = ("frozen", "last_stage", "head_then_full", "gradual")  # weights, for a while
 OLD = {"head": "frozen", "last": "last_stage"}  # names of strategies until 2026
 Strategy = Annotated[
@@ -157,6 +168,7 @@ class Settings(BaseModel):
     """What every kind of job has in common; made by :func:`checked`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    shown_by: ClassVar[str] = "course train --example {task}"  # prints an example
     _where: str = PrivateAttr("configuration")
 
     @property
@@ -188,6 +200,11 @@ class Config(Settings):
     Made by :func:`load` or :func:`from_dict`, which raise CourseError.
     """
 
+    @property
+    def combines(self) -> bool:
+        """Is the result made of the weights of several runs?"""
+        return self.robust != "none" or self.soup is not None
+
     task: Literal["images", "text"] = say("images", "images or text")
     model: Name = say(
         "imagenet/efficientnet-lite0",
@@ -198,10 +215,12 @@ class Config(Settings):
     weights: Literal["pretrained", "random"] = say("pretrained", "pretrained or random")
     strategy: Strategy = say(
         "auto",
-        "frozen: only the new head learns; last_stage: the last stage too; full:",
-        "everything; head_then_full: the head for a quarter of the epochs, then",
-        "everything; gradual: the head first, then one part after the other; scratch:",
-        "everything, from random weights; auto: by the number of labels, which is said",
+        "frozen: only the new head learns (of pictures, a linear one is fitted as a",
+        "logistic regression: rates, epochs and augment then have no part in it);",
+        "last_stage: the last stage too; full: everything; head_then_full: the head",
+        "for a quarter of the epochs, then everything; gradual: the head first, then",
+        "one part after the other; scratch: everything, from random weights; auto: by",
+        "the number of labels, which is said",
     )
     last_blocks: whole("a whole number >= 1", ge=1, le=1000) | None = say(
         None,
@@ -244,6 +263,31 @@ class Config(Settings):
     )
     clip_norm: numbers("a number above 0", gt=0, le=1e6) | None = say(
         None, "longest gradient"
+    )
+    robust: Literal["none", "wise-ft"] = say(
+        "none",
+        "wise-ft: the head learns alone, the strategy goes on from there (LP-FT), and",
+        "the weights are mixed between both, as validation likes best (Wortsman et al.",
+        "2022a); it can pay where the start is good under the shift: in the course it",
+        "gained nothing under five shifts and lost 5 points under one of them (C68);",
+        "LP-FT alone gained 2 points under two of them, and lost 2 without one (C67)",
+    )
+    alphas: Alphas = say(
+        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+        "with robust: wise-ft, the mixing weights that validation chooses from; 0: the",
+        "start, 1: the fine-tuned end",
+    )
+    soup: whole("a whole number from 2 to 20", ge=2, le=20) | None = say(
+        None,
+        "so many runs from one head that learned alone, N times the training; their",
+        "weights are averaged, one more as long as validation gets no worse (greedy",
+        "soup, Wortsman et al. 2022b); in the course it was no worse than the run that",
+        "validation chose, and not better beyond luck (C69)",
+    )
+    soup_factors: Factors = say(
+        (1.0, 0.3, 0.1),
+        "with soup, run by run the factor of head_rate and backbone_rate, from the",
+        "first again when all were used; runs differ in their seed, too",
     )
     epochs: Count | None = say(
         None,
@@ -341,7 +385,7 @@ def schema(kind: type[Settings] = Config) -> dict:
         one["errorMessage"] = _expected(kind.model_fields[name])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A job of course train",
+        "title": f"A job of {kind.shown_by.partition(' --')[0]}",
         "type": "object",
         "additionalProperties": False,
         "properties": found["properties"],
@@ -356,15 +400,18 @@ def load(path: str | Path) -> Config:
     return from_dict(read(path), str(path))
 
 
-def read(path: str | Path) -> dict:
-    """The keys and values of a YAML file.  Raises CourseError for any other file."""
+def read(path: str | Path, example: str = "course train --example images") -> dict:
+    """The keys and values of a YAML file.  Raises CourseError for any other file.
+
+    example: the command that prints one to begin with.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise CourseError(
-            f"There is no configuration {path}.\nExpected: a YAML file.\nDo: `course "
-            "train --example images > job.yaml` writes one to begin with."
+            f"There is no configuration {path}.\nExpected: a YAML file.\nDo: "
+            f"`{example} > job.yaml` writes one to begin with."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise CourseError(
@@ -379,7 +426,7 @@ def read(path: str | Path) -> dict:
         problem = getattr(error, "problem", None) or "it is no YAML"
         raise CourseError(
             f"{path}{place}: {problem}.\nExpected: lines `key: value`.\nDo: compare "
-            "with `course train --example images`."
+            f"with `{example}`."
         ) from None
     if values is None:
         return {}
@@ -387,7 +434,7 @@ def read(path: str | Path) -> dict:
         return values
     raise CourseError(
         f"{path} holds a {type(values).__name__}.\nExpected: lines `key: value`.\n"
-        "Do: compare with `course train --example images`."
+        f"Do: compare with `{example}`."
     )
 
 
@@ -437,9 +484,12 @@ def checked(kind: type[Settings], values: Mapping, usual: Mapping, where: str):
         if key not in fields:
             near = difflib.get_close_matches(str(key), fields, 1)
             expected = f"{near[0]!r}?" if near else f"one of {', '.join(fields)}"
+            shown = kind.shown_by.format(task=task)
+            if key in COMBINING:
+                expected = f"{key} with task: images or text, not with task: {task}."
             raise CourseError(
                 f"{where}: there is no key {key!r}.\nExpected: {expected}\nDo: correct "
-                f"the key or remove it; `course train --example {task}` shows all."
+                f"the key or remove it; `{shown}` shows all."
             )
     try:
         config = kind(**usual | dict(values))
@@ -521,6 +571,47 @@ def _misplaced(config: Config, chosen: set[str]) -> Iterator[tuple[str, str, str
         )
 
 
+def _uncombinable(
+    config: Config, chosen: set[str]
+) -> Iterator[tuple[str, str, str, str]]:
+    """The same of settings that combine the weights of several runs."""
+    strategy = config.strategy
+    if "alphas" in chosen and config.robust == "none":
+        yield (
+            "alphas",
+            "is given, and robust is none",
+            "alphas only with robust: wise-ft",
+            "set robust: wise-ft, or remove alphas",
+        )
+    if "soup_factors" in chosen and config.soup is None:
+        yield (
+            "soup_factors",
+            "is given, and soup is not",
+            "soup_factors only with soup",
+            "set soup: 3, for example, or remove soup_factors",
+        )
+    if not config.combines:
+        return
+    key = "soup" if config.robust == "none" else "robust"
+    if config.weights == "random":
+        yield (
+            key,
+            "is given, and the weights are random: the runs have no pretrained start",
+            f"{key} with weights: pretrained and another strategy than scratch",
+            f"remove {key}, or set weights: pretrained",
+        )
+    if strategy == "frozen" or "head_reads" in chosen:
+        why = "strategy is frozen" if strategy == "frozen" else "head_reads too"
+        yield (
+            key,
+            f"is given, and {why}: below the head there is nothing to mix, for only "
+            "the head learns",
+            f"{key} with strategy auto, last_stage, full, head_then_full or gradual, "
+            "whose head reads the last layer",
+            f"remove {key}, or {why.split()[0]}",
+        )
+
+
 def _contradictions(config: Config) -> Iterator[tuple[str, str, str, str]]:
     """(key, problem, expected, do) of settings that cannot stand together.
 
@@ -530,6 +621,7 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str, str]]:
     chosen = {key for key in FIELDS if getattr(config, key) != getattr(usual, key)}
     strategy = config.strategy
     yield from _misplaced(config, chosen)
+    yield from _uncombinable(config, chosen)
     if config.unfreeze and strategy != "gradual":
         yield (
             "unfreeze",

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from course_lib.analysis import probes
-from course_lib.datasets.near_duplicates import digests, merged
 from course_lib.errors import CourseError
-from course_lib.jobs import assembly
+from course_lib.jobs import assembly, head_fit
 from course_lib.jobs.stored_stages import Stored, stored
 from course_lib.models import stage_head
 
-FOLDS = 5
 C = 0.01  # inverse penalty of the regression that compares, as for the picture size
-MOST = 1000  # pictures that the candidates are compared on
 LAST = "last"
 
 
@@ -44,7 +41,7 @@ def settled(config, backbone, parts, device, known=None):
     options = _options(config, backbone)
     stages = list(dict.fromkeys(s for some in options.values() for s in some))
     opened = assembly.opened(config, backbone)
-    augment = assembly.augmentation(config, backbone)
+    augment = head_fit.views(config, backbone, assembly.augmentation(config, backbone))
     backbone.model.to(device)
     found = stored(backbone, parts, opened, augment, config.seed, stages)
     choice = known or _chosen(config, backbone, parts, options, found)
@@ -91,17 +88,11 @@ def _chosen(config, backbone, parts, options, found: Stored | None) -> Choice:
     if len(options) == 1:
         ((name, some),) = options.items()
         return Choice(some, f"The head reads {name}: {', '.join(some)}.")
-    rows = _compared_on(parts.train, config.seed)
+    rows, groups = head_fit.compared_on(config, parts.train)
     X = {
-        name: found.read(some, rows) if some else found.head_inputs(backbone, rows)
+        name: found.read(some, rows) if some else found.head_inputs(rows)
         for name, some in options.items()
     }
-    groups = digests(parts.train)[rows]
-    if config.together in parts.train.metadata:
-        groups = merged(*(
-            np.unique(column, return_inverse=True)[1]
-            for column in (groups, parts.train.metadata[config.together][rows])
-        ))  # fmt: skip
     name, said = compared(X, parts.train.labels[rows], groups, config.seed)
     some = options[name]
     named = f" ({', '.join(some)})" if some else ""
@@ -112,12 +103,6 @@ def _chosen(config, backbone, parts, options, found: Stored | None) -> Choice:
     )
 
 
-def _compared_on(train, seed: int) -> np.ndarray:
-    """Rows of the training part, at most MOST, in ascending order."""
-    order = np.random.default_rng(seed).permutation(len(train))
-    return np.sort(order[:MOST])
-
-
 def compared(X, labels, groups, seed: int = 0) -> tuple[str, str]:
     """(the name taken of X, why in a sentence).
 
@@ -126,16 +111,11 @@ def compared(X, labels, groups, seed: int = 0) -> tuple[str, str]:
     the simplest whose accuracy is within one standard error of the best one's (Hastie,
     Tibshirani & Friedman 2009, section 7.10).
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    classes = np.unique(labels)
-    least = min(len(np.unique(groups[labels == k])) for k in classes)
-    if least < 2 or len(classes) < 2:
+    cuts = head_fit.folds(labels, groups, seed)
+    if not cuts:
         return next(iter(X)), "a class has too few examples to compare with others."
-    folds = min(FOLDS, least)
-    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     right = {name: np.zeros(len(labels), dtype=bool) for name in X}
-    for fit, held_out in cut.split(labels, labels, groups):
+    for fit, held_out in cuts:
         for name, features in X.items():
             try:
                 found = probes.linear_probe(
@@ -151,7 +131,7 @@ def compared(X, labels, groups, seed: int = 0) -> tuple[str, str]:
     taken = next(name for name, one in score.items() if one >= best - error)
     listed = ", ".join(f"{name} {100 * one:.1f} %" for name, one in score.items())
     return taken, (
-        f"in {folds}-fold cross-validation of a logistic regression inside the training"
-        f" part, right were: {listed}. Taken is the simplest within one standard error "
-        f"({100 * error:.1f} points) of the best."
+        f"in {len(cuts)}-fold cross-validation of a logistic regression inside the "
+        f"training part, right were: {listed}. Taken is the simplest within one "
+        f"standard error ({100 * error:.1f} points) of the best."
     )

@@ -38,6 +38,7 @@ def model_card(result) -> str:
     return pages.render(
         "model_card.md",
         config=result.config,
+        combined=result.combined,
         data=result.data,
         inputs=what,
         verdict=result.verdict,
@@ -53,8 +54,11 @@ def model_card(result) -> str:
 
 def _limits(result, what) -> list[str]:
     worst = result.subgroups[0]
+    runs = "One training run"
+    if soup := result.config["soup"]:
+        runs = f"One soup of {soup} runs"
     said = [
-        "One training run, one split: the interval counts the draw of the test "
+        f"{runs}, one split: the interval counts the draw of the test "
         f"{what}, not that of seeds and splits.",
         f"It always answers with one of its classes, also for {what} of none of them.",
         f"{what.capitalize()} from another source, machine or time may be answered "

@@ -23,10 +23,12 @@ class Result:
 
     transfer and baseline: {rate, history, validation, test}, where test holds loss,
     accuracy, balanced_accuracy, low and high (95 % Wilson interval of the accuracy),
-    calibration_error, predictions and confidence; baseline is None where none was
-    trained.  gain: {mean, low, high} of the difference in test accuracy.  backbone: the
-    trained model, with ``classes``.  Everything but ``seconds`` is the same however
-    often the job was interrupted.
+    calibration_error, predictions and confidence; of a fitted head rate and history are
+    None, and fit is that of `head_fit.Fit`.  baseline is None where none was trained.
+    gain: {mean, low, high} of the difference in test accuracy.  combined: how the
+    weights of several runs became one (`combined_report`), None for a single run.
+    backbone: the trained model, with ``classes``.  Everything but ``seconds`` is the
+    same however often the job was interrupted.
     """
 
     config: dict
@@ -42,6 +44,7 @@ class Result:
     verdict: str
     versions: dict
     weights_sha256: str
+    combined: dict | None = None
     export: dict = field(default_factory=dict)
     seconds: dict = field(default_factory=dict)
     backbone: object = field(default=None, repr=False)
@@ -75,7 +78,7 @@ class Result:
         return reporting.text(self)
 
 
-def _right(run) -> np.ndarray:
+def right(run) -> np.ndarray:
     """Which test examples a run answered right, booleans (N,)."""
     return np.array(run["test"]["predictions"]) == np.array(run["test"]["labels"])
 
@@ -90,7 +93,7 @@ def concluded(config, parts, backbone, transfer, baseline, findings, notes) -> R
     columns |= {k: v for k, v in test.metadata.items() if k in config.groups}
     subgroups = subgroup_table(test.labels, predictions, columns)
     gain = (
-        statistics.paired_accuracies(_right(transfer), _right(baseline))
+        statistics.paired_accuracies(right(transfer), right(baseline))
         if baseline
         else None
     )

@@ -24,14 +24,20 @@ import torch
 from torch import nn
 
 from course_lib import training
-from course_lib.analysis import audit, calibration, statistics
+from course_lib.analysis import audit
 from course_lib.errors import CourseError
-from course_lib.jobs import assembly, configuration, head_choice, own_data
-from course_lib.jobs.configuration import Config
+from course_lib.jobs import (
+    assembly,
+    combined_weights,
+    configuration,
+    head_choice,
+    job_runs,
+    own_data,
+)
+from course_lib.jobs.configuration import COMBINING, Config
 from course_lib.jobs.outcome import Result, concluded
 from course_lib.jobs.own_data import Parts
-from course_lib.jobs.storage import JobFolder
-from course_lib.jobs.stored_stages import Stored, stored
+from course_lib.jobs.storage import JobFolder, check_apart
 from course_lib.models.features import forward
 from course_lib.show.console import training_bars
 from course_lib.training import distributed
@@ -80,28 +86,25 @@ def run(
     if on_data is not None and distributed.current().rank == 0:
         on_data(parts)
     first = assembly.before_choice(settled, parts, first)
-    assembly.check_forward(settled, first, parts)
-    folder = JobFolder(out, _key(settled, parts), again)
+    assembly.check_forward(settled, first, getattr(parts.train, parts.train.holds))
+    folder = JobFolder(out, _key(settled, parts, first), again)
     made = head_choice.settled(settled, first, parts, device, folder.choice)
     settled, once, choice = made
-    recipe = assembly.recipe(settled, first, parts)
-    findings = audited(settled, first, recipe, parts)
+    tuned = combined_weights.tuned(settled)
+    recipe = assembly.recipe(tuned, first, parts)
+    findings = audited(tuned, first, recipe, parts)
     folder.begin(choice)
     together = distributed.current()
-    notes = [*parts.notes, *_notes(settled, first, recipe, choice)]
+    notes = [*parts.notes, *_notes(tuned, first, recipe, choice)]
+    rates = _rates_note(first, recipe.optimization.param_groups)
     runtime = training.Runtime(device=device, amp=precision)
     with training_bars(progress and together.rank == 0) as bar:
-        own = _runtime(runtime, folder.state("transfer"), bar("training"))
-        recipe = replace(recipe, runtime=own)
-        once = once or _once(settled, first, parts, recipe)
-        first.model.to(device)
-        notes += [once.said(settled.augment)] if once else []
-        transfer = trained(settled, first, parts, recipe, once)
-        baseline = None
-        if settled.baseline and settled.weights == "pretrained":
-            ran = len(transfer["history"]["step"])
-            baseline = _baseline(settled, parts, runtime, ran, folder, bar)
+        place = job_runs.Place(runtime, folder, bar)
+        found = _trained(settled, first, parts, place, recipe, once)
+        transfer, combined, said, baseline = found
+    notes += [*([rates] if transfer["history"] else []), *said]
     result = concluded(settled, parts, first, transfer, baseline, findings, notes)
+    result.combined = combined
     result.data |= {"columns": parts.columns, "tokens": tokens}
     result.seconds["this session"] = round(time.perf_counter() - began, 1)
     folder.write(result, config)
@@ -151,14 +154,7 @@ def _parts(config, data, size, out, skip_unreadable) -> Parts:
     if isinstance(data, (tuple, list)) and len(data) == 3:
         return own_data.from_parts(*data, config=config)
     path = Path(data)
-    if out is not None and path.is_dir():
-        inside, outside = Path(out).resolve(), path.resolve()
-        if inside == outside or inside.is_relative_to(outside):
-            raise CourseError(
-                f"The output {out} lies in the data folder {path}.\nExpected: a folder "
-                "elsewhere: the job would take its own output for a class.\n"
-                "Do: name another one with --out."
-            )
+    check_apart(path, out)
     return own_data.read(path, config, size, skip_unreadable)
 
 
@@ -170,7 +166,7 @@ def _settled(config, backbone, parts, rule) -> tuple[Config, dict | None, list[s
     config, said = assembly.strategy(config, parts)
     epochs, patience = assembly.length(config, len(parts.train))
     config = config.model_copy(update={"epochs": epochs, "patience": patience})
-    told = [said] if said else []
+    told = [*([said] if said else []), *combined_weights.before(config)]
     if config.task == "text":
         texts = [one for part in parts for one in part.texts]
         length, tokens, said = assembly.fitted_length(config, backbone, texts)
@@ -233,7 +229,7 @@ def _notes(config, backbone, recipe, choice) -> list[str]:
     )
     if together.size > 1:
         notes.append(f"{together.size} processes shared every batch.")
-        if trained:
+        if trained and not config.combines:
             notes.append(
                 "BatchNorm layers learned: each process normalised by its own part of "
                 "the batch, so the result is not that of one process."
@@ -246,8 +242,7 @@ def _notes(config, backbone, recipe, choice) -> list[str]:
         notes.append(
             f"The head learned alone for {epochs}, and then all layers did (LP-FT)."
         )
-    notes += [choice.said] if choice.said else []
-    return [*notes, _rates_note(backbone, recipe.optimization.param_groups)]
+    return [*notes, choice.said] if choice.said else notes
 
 
 def _rates_note(backbone, groups) -> str:
@@ -265,119 +260,25 @@ def _rates_note(backbone, groups) -> str:
     return f"Learning rates that the schedule starts from: {'; '.join(said)}."
 
 
-def _key(config, parts) -> str:
+def _key(config, parts, backbone) -> str:
     """sha256 of all that the weights depend on."""
     values = {k: v for k, v in config.to_dict().items() if k not in WITHOUT_EFFECT}
+    if not config.combines:  # as before these settings existed
+        values = {k: v for k, v in values.items() if k not in COMBINING}
     values["unfreeze"] = {str(k): list(v) for k, v in config.unfreeze.items()}
-    text = json.dumps([FORMAT, values, parts.key])
+    start = [backbone.card["continued"]["sha256"]] if backbone.went_on else []
+    text = json.dumps([FORMAT, values, parts.key, *start])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# -- training ---------------------------------------------------------------------
-
-
-def _runtime(runtime, state, bar) -> training.Runtime:
-    """The same with a file for the state of the run and a bar that advances."""
-
-    def advance(step, steps, history):
-        accuracy = history.val_accuracy[-1:]
-        said = f"validation accuracy {accuracy[0]:.3f}" if accuracy else ""
-        bar(step, steps, said)
-
-    return replace(runtime, checkpoint=state, progress=advance if bar else False)
-
-
-def _once(config, backbone, parts, recipe) -> Stored | None:
-    """What the frozen layers give, stored; None where all layers learn."""
-    if config.task == "text" or config.strategy in ("full", "scratch"):
-        return None
-    backbone.model.to(recipe.runtime.device)
-    opened = assembly.opened(config, backbone)
-    return stored(backbone, parts, opened, recipe.augment, config.seed)
-
-
-def trained(config, backbone, parts, recipe, once=None, rate=None) -> dict:
-    """Train in place; the history and what validation and test part say.
-
-    once: the stored output that training reads instead of pictures.
-    """
-    if rate is None:
-        head = config.strategy == "frozen"
-        rate = config.head_rate if head else config.backbone_rate
-    net, train, validation = backbone, parts.train, parts.validation
-    length = {"epochs": config.epochs}
-    if once is not None:
-        net, train, validation = once.upper, once.train, once.validation
-        recipe, updates = once.recipe(recipe, config.batch_size)
-        length = {"steps": config.epochs * updates}
-    history = training.fit(
-        net, train, validation, lr=rate, seed=config.seed, recipe=recipe, **length
-    )
-    if once is not None:  # counted in passes over the pictures, not over their copies
-        history.epoch = [step / updates for step in history.step]
-    if advance := recipe.runtime.progress:  # finished before: it shows a full bar
-        advance(history.steps, history.steps, history)
-    backbone.model.eval()
-    seconds, history.seconds = history.seconds, 0.0
-    return {
-        "rate": rate,
-        "history": history.to_dict(),
-        "validation": _tested(backbone, parts.validation),
-        "test": _tested(backbone, parts.test),
-        "seconds": round(seconds, 2),
-    }
-
-
-def _tested(backbone, data) -> dict:
-    """Measures of one part, and every answer."""
-    found = training.evaluate(backbone, data)
-    P, labels = found["probabilities"], found["labels"]
-    right = int((found["predictions"] == labels).sum())
-    low, high = statistics.wilson_interval(right, len(labels))
-    return {
-        "n": len(labels),
-        "loss": found["loss"],
-        "accuracy": found["accuracy"],
-        "low": low,
-        "high": high,
-        "balanced_accuracy": found["balanced_accuracy"],
-        "calibration_error": calibration.expected_calibration_error(P, labels, 10),
-        "reliability": calibration.reliability(P, labels, 10),
-        "predictions": found["predictions"].tolist(),
-        "confidence": np.round(P.max(axis=1), 6).tolist(),
-        "labels": labels.tolist(),
-    }
-
-
-def _baseline(config, parts, runtime, ran, folder, bar) -> dict | None:
-    """The same network from scratch, at the rate that validation prefers.
-
-    ran: epochs of the transferred run; it stops no earlier, so it has at least as many
-    updates.
-    """
-    tried = []
-    changed = {"weights": "random", "strategy": "scratch", "head_reads": "last"}
-    fresh = config.model_copy(update=changed)
-    for rate in config.baseline_rates:
-        net = assembly.model(fresh, len(parts.classes))
-        name = f"scratch-{rate:g}"
-        where = _runtime(runtime, folder.state(name), bar(name))
-        recipe = replace(assembly.common(config, net, parts), runtime=where)
-        if config.patience is not None:
-            recipe = replace(recipe, patience=max(config.patience, ran))
-        try:
-            found = trained(fresh, net, parts, recipe, rate=rate)
-        except CourseError as error:
-            if not str(error).startswith("The loss is"):
-                raise
-            continue  # diverged at this rate
-        tried.append(found)
-    if not tried:
-        return None
-    best = min(tried, key=lambda one: one["validation"]["loss"])
-    others = [
-        {"rate": one["rate"], "validation_loss": one["validation"]["loss"]}
-        for one in tried
-    ]
-    spent = round(sum(one["seconds"] for one in tried), 2)
-    return best | {"tried": others, "seconds": spent}
+def _trained(config, backbone, parts, place, recipe, once):
+    """The run, how it was combined of several or None, sentences, the baseline."""
+    if config.combines:
+        found = combined_weights.trained(config, backbone, parts, place)
+    else:
+        found = job_runs.single(config, backbone, parts, place, recipe, once)
+    baseline, transfer = None, found[0]
+    if config.baseline and config.weights == "pretrained":
+        ran = len((transfer["history"] or {"step": ()})["step"])
+        baseline = job_runs.from_scratch(config, parts, place, ran)
+    return *found, baseline

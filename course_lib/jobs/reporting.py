@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+from course_lib.jobs import combined_report
 from course_lib.show import pages, plots
 from course_lib.show.pages import Picture, Table, interval, percent, shortened
 from course_lib.training import History
@@ -72,21 +73,20 @@ def text(result, told: Collection[str] = ()) -> str:
 def done(result) -> list[str]:
     """What was done, in sentences."""
     config, sizes, what = result.config, result.data["sizes"], inputs(result)
-    history = History.from_dict(result.transfer["history"])
+    run = ""
+    if best := (result.combined or {}).get("best_run"):
+        run = f"run {best['run']}, the best by validation: "
     said = [
         f"{sum(sizes.values()):,} {what} of {len(result.classes)} classes: "
         f"{sizes['train']:,} to train on, {sizes['validation']:,} to choose by, "
         f"{sizes['test']:,} to test on.",
         f"Trained: {HOW[config['strategy']]}, from {config['weights']} weights; "
-        f"{len(history.val_loss)} of {config['epochs']} epochs"
-        + (", stopped early" if history.stopped_early else "")
-        + f"; kept are the weights after epoch {history.best_epoch + 1}, where the "
-        f"validation loss was lowest ({min(history.val_loss):.3f}).",
+        f"{run}{_length(result)}.",
     ]
     if _unfinished(result.transfer):
         said.append("The last epoch was the best one: more epochs might help.")
     if result.baseline:
-        said.append(_scratch(result, history))
+        said.append(_scratch(result))
         if _unfinished(result.baseline):
             said.append(
                 "From scratch, the validation loss was lowest in the last epoch: it "
@@ -104,8 +104,24 @@ def done(result) -> list[str]:
     return said + list(result.notes)
 
 
-def _scratch(result, transferred: History) -> str:
+def _length(result) -> str:
+    """How long the transferred run was."""
+    if result.transfer["history"] is None:
+        return f"a logistic regression with C = {result.transfer['fit']['C']:g}"
+    history = History.from_dict(result.transfer["history"])
+    return (
+        f"{len(history.val_loss)} of {result.config['epochs']} epochs"
+        + (", stopped early" if history.stopped_early else "")
+        + f"; kept are the weights after epoch {history.best_epoch + 1}, where the "
+        f"validation loss was lowest ({min(history.val_loss):.3f})"
+    )
+
+
+def _scratch(result) -> str:
     """What the run from scratch was, in a sentence."""
+    had = "had none: its head was fitted"
+    if result.transfer["history"]:
+        had = f"had {result.transfer['history']['steps']:,}"
     config, history = result.config, History.from_dict(result.baseline["history"])
     ended = "stopped early" if history.stopped_early else "all that were allowed"
     tried = ", ".join(f"{one['rate']:g}" for one in result.baseline["tried"])
@@ -113,7 +129,7 @@ def _scratch(result, transferred: History) -> str:
         f"From scratch: all layers of the same network from random weights, the same "
         f"batches and augment: {config['augment']}, anew in each epoch; "
         f"{len(history.val_loss)} of {config['epochs']} epochs, {ended}, "
-        f"{history.steps:,} updates (the transferred run had {transferred.steps:,}); "
+        f"{history.steps:,} updates (the transferred run {had}); "
         f"rates tried {tried}; by validation loss {result.baseline['rate']:g} was taken"
         "."
     )
@@ -121,6 +137,8 @@ def _scratch(result, transferred: History) -> str:
 
 def _unfinished(run) -> bool:
     """Was the last epoch the best, so that more of them might help?"""
+    if run["history"] is None:
+        return False
     history = History.from_dict(run["history"])
     last = history.best_epoch == len(history.val_loss) - 1
     return last and not history.stopped_early
@@ -138,7 +156,11 @@ def seconds_line(result) -> str:
 def figures(result) -> list[tuple]:
     """(name, figure, alternative text) of each figure."""
     made = [
-        ("training", *training_figure(result)),
+        ("training", *shown)
+        for shown in (fit_figure(result), training_figure(result))
+        if shown
+    ]
+    made += [
         ("confusion", *confusion_figure(result)),
         ("calibration", *calibration_figure(result)),
     ]
@@ -147,18 +169,40 @@ def figures(result) -> list[tuple]:
     return made
 
 
+def fit_figure(result):
+    """The same of a head that was fitted: loss by penalty; None where there is none."""
+    tried = result.transfer.get("fit", {}).get("tried")
+    if not tried:
+        return None
+    figure, ax = plots.new(width=4.4, height=3.0)
+    Cs, chosen = [float(C) for C in tried], result.transfer["fit"]["C"]
+    ax.semilogx(Cs, tried.values(), color=plots.COLOURS[0], marker=plots.MARKERS[0])
+    ax.plot(chosen, tried[f"{chosen:g}"], marker="o", markersize=10, fillstyle="none",
+            color=plots.COLOURS[0])  # fmt: skip
+    ax.set(xlabel="inverse penalty C", ylabel="cross-entropy (nats), left out")
+    ax.set_title("A ring marks the penalty that was taken")
+    listed = "; ".join(f"{C}: {loss:.3f}" for C, loss in tried.items())
+    return figure, f"Loss of the training pictures left out, by C: {listed}."
+
+
 def training_figure(result):
-    """(figure, alternative text): loss and accuracy over training."""
-    runs = {"pretrained": History.from_dict(result.transfer["history"])}
-    if result.config["weights"] == "random":
-        runs = {"random": runs["pretrained"]}
+    """(figure, alternative text): loss and accuracy over training; None without."""
+    runs = {}
+    if result.transfer["history"]:
+        start = "random" if result.config["weights"] == "random" else "pretrained"
+        runs[start] = History.from_dict(result.transfer["history"])
     if result.baseline:
         runs["scratch"] = History.from_dict(result.baseline["history"])
+    if not runs:
+        return None
     ends = ", ".join(
         f"{name} {percent(h.val_accuracy[h.best_epoch])} at epoch {h.best_epoch + 1}"
         for name, h in runs.items()
     )
-    figure = plots.history(runs, title="A ring marks the weights that were kept")
+    kept = "the weights that were kept"
+    if result.combined is not None:
+        kept = "the lowest validation loss"
+    figure = plots.history(runs, title=f"A ring marks {kept}")
     return figure, (
         "Loss and accuracy by epoch on training and validation examples; validation "
         f"accuracy of the weights kept: {ends}."
@@ -223,20 +267,23 @@ def worst_figure(result):
 
 def html(result) -> str:
     """One page without external resources; every text from outside is escaped."""
-    shown = {name: Picture(figure, alt) for name, figure, alt in figures(result)}
+    shown = {}
+    for name, figure, alt in figures(result):
+        shown.setdefault(name, []).append(Picture(figure, alt))
     kind = {"better": "helps", "worse": "hurts"}.get(
         judgement(result.gain) if result.gain else "", "open"
     )
     name, model = result.data["name"], result.config["model"]
-    worst = [shown["worst"]] if "worst" in shown else []
+    worst = shown.get("worst", [])
     sections = {
         "": [runs_table(result)],
         "What was done": [done(result)],
         "The check before training": [result.findings or "It found no mistake."],
-        "Training": [shown["training"]],
-        "Which classes are confused": [shown["confusion"]],
+        "Training": shown.get("training", ["There was one fit, and no choice."]),
+        "Combined weights": combined_report.pieces(result.combined or {}),
+        "Which classes are confused": shown["confusion"],
         "Worst errors": [*worst, worst_table(result)],
-        "Calibration": [shown["calibration"]],
+        "Calibration": shown["calibration"],
         "Who bears the errors": pages.group_tables(result.subgroups, inputs(result)),
         "The data": [counts_table(result)],
         "The exported model": [result.export.get("said", [])],
@@ -244,6 +291,8 @@ def html(result) -> str:
     }
     if not result.export:
         del sections["The exported model"]
+    if result.combined is None:
+        del sections["Combined weights"]
     return pages.report(
         f"Training: {model} on {name}",
         f"{model} trained on {name}",
@@ -256,6 +305,9 @@ def html(result) -> str:
 def runs_table(result) -> Table:
     """Accuracy and loss of the network and its baseline."""
     named = {f"{result.config['weights']} weights": result.transfer}
+    if best := (result.combined or {}).get("best_run"):
+        named = {"pretrained, combined": result.transfer}
+        named[f"pretrained, run {best['run']} alone"] = best
     if result.baseline:
         named["from scratch"] = result.baseline
     rows = [
@@ -266,7 +318,7 @@ def runs_table(result) -> Table:
             percent(run["test"]["balanced_accuracy"]),
             f"{run['test']['loss']:.3f}",
             percent(run["validation"]["accuracy"]),
-            f"{run['rate']:g}",
+            "fitted" if run["rate"] is None else f"{run['rate']:g}",
         )
         for name, run in named.items()
     ]

@@ -9,7 +9,21 @@ from course_lib.jobs import exported, model_card
 from course_lib.jobs.configuration import Config
 from course_lib.jobs.head_choice import Choice
 from course_lib.jobs.outcome import Result
+from course_lib.models import continued
 from course_lib.training import distributed
+
+
+def check_apart(data: Path, out) -> None:
+    """CourseError where a job would write into the folder that it reads."""
+    if out is None or not data.is_dir():
+        return
+    inside, outside = Path(out).resolve(), data.resolve()
+    if inside == outside or inside.is_relative_to(outside):
+        raise CourseError(
+            f"The output {out} lies in the data folder {data}.\nExpected: a folder "
+            "elsewhere: the job would take its own output for data.\n"
+            "Do: name another one with --out."
+        )
 
 
 class JobFolder:
@@ -63,7 +77,9 @@ class JobFolder:
             getattr(test, test.holds),
             onnx=config.onnx,
             about={
-                "model": config.model,
+                "model": continued.origin(result.backbone)
+                if config.task == "images"
+                else config.model,
                 "task": config.task,
                 "dropout": config.dropout,
                 "head_reads": result.config["head_reads"],

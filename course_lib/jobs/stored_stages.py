@@ -28,6 +28,7 @@ class Stored:
     """What a run trains instead of the whole network, and on what.
 
     upper: the layers behind ``place``, which share their weights with the backbone.
+    head: name of the classifier in it.
     train, validation: (outputs of ``place``, labels); train holds ``copies`` of each
     picture.  pictures: how many there are to train on.  stages: {stage: (vectors of
     training, of validation)}, mean and deviation over space, in the same order.
@@ -39,16 +40,17 @@ class Stored:
     place: str
     copies: int
     pictures: int
+    head: str
     stages: dict[str, tuple] = field(default_factory=dict)
 
     def read(self, stages, rows=slice(None), part: int = 0) -> torch.Tensor:
         """What a head that reads these stages gets, (rows, F)."""
         return torch.cat([self.stages[stage][part][rows] for stage in stages], dim=1)
 
-    def head_inputs(self, backbone, rows, batch_size: int = 64) -> torch.Tensor:
+    def head_inputs(self, rows, batch_size: int = 64) -> torch.Tensor:
         """What the classifier at the end of the network gets, (rows, F)."""
-        net, seen = self.upper.net, []
-        hook = net.get_submodule(backbone.heads[0]).register_forward_pre_hook(
+        net, seen = self.upper, []
+        hook = net.get_submodule(self.head).register_forward_pre_hook(
             lambda _, inputs: seen.append(as_vectors(inputs[0]).float().cpu())
         )
         outputs, device = self.train[0], features.device_of(net)
@@ -56,7 +58,7 @@ class Stored:
             with torch.no_grad(), features.eval_mode(net):
                 for start in range(0, len(rows), batch_size):
                     some = outputs[rows[start : start + batch_size]]
-                    self.upper(some.to(device))
+                    net(some.to(device))
         finally:
             hook.remove()
         return torch.cat(seen)
@@ -74,6 +76,7 @@ class Stored:
             train=(X[0], self.train[1]),
             validation=(X[1], self.validation[1]),
             place=stages[-1],
+            head="1",
             stages={},
         )
 
@@ -168,7 +171,8 @@ def stored(backbone, parts, opened, augment, seed: int, stages=()) -> Stored | N
     fit = watched[0].vectors(len(views), n)
     val = watched[1].vectors(1, len(parts.validation))
     both = {stage: (fit[stage], val[stage]) for stage in fit if stage in val}
-    return Stored(frozen.upper, train, validation, place, len(views), n, both)
+    head = f"net.{backbone.heads[0]}"
+    return Stored(frozen.upper, train, validation, place, len(views), n, head, both)
 
 
 def _cut(backbone, opened, images) -> FrozenStages | None:

@@ -77,15 +77,49 @@ def copy_stages(target, origin, k):
 )
 def copied_stages(origin, k, mode, seed, fraction=1.0):
     """Copy k stages, freeze or tune them, train the rest on 500 labels."""
+    backbone = with_copies(origin, k, mode, seed, fraction)
+    data = labelled(500, seed)
+    options = dict(lr=1e-3, steps=200, evaluations=5, fraction=fraction)
+    train(backbone, data, seed=seed, **options)
+    return scored(backbone, fraction)
+
+
+def with_copies(origin, k, mode, seed, fraction):
+    """A network whose first k stages are another one's, frozen or not."""
     donor = zoo.load(BACKBONE)
     if origin == "target":
         donor = trained_on_target(seed, fraction)
     backbone = copy_stages(adapted("scratch", seed), donor, k)
     if mode == "frozen":
         freezing.freeze_until(backbone, STAGES[k - 1])
-    data = labelled(500, seed)
-    options = dict(lr=1e-3, steps=200, evaluations=5, fraction=fraction)
-    train(backbone, data, seed=seed, **options)
+    return backbone
+
+
+# The control again by the protocol: 640 updates at the rate that validation preferred,
+# of three, for the network with nothing copied, which is "scratch" of the grid
+# `from_scratch`.  Fixed before it was seen:
+# - The control dips if at some depth it lies below scratch (paired by seed, 95 %
+#   interval below zero).  "No dip" needs every interval to end above -3 points, else
+#   the lesson says that it cannot be told, and how large a dip there is room for.
+# - The gradient stands if freezing costs more up to layer4 than for the stem; C35 is
+#   qualified if frozen copies get better with depth first.
+# Planned as well, and not computed for want of time: the copies of the source.
+CONTROL_DEPTHS = range(1, 4)
+
+
+@experiment(
+    "copied_longer",
+    grid=[dict(k=k, seed=seed) for seed in SEEDS for k in CONTROL_DEPTHS],
+    sample=[dict(k=2, seed=0)],
+    short=[dict(k=2, seed=0, fraction=0.02)],
+    tolerance={"accuracy": 0.04},
+    data=FILES,
+)
+def copied_longer(k, seed, fraction=1.0):
+    """Copy k stages of a network of the target, frozen; train the rest for longer."""
+    backbone = with_copies("target", k, "frozen", seed, fraction)
+    options = dict(lr=RATES["scratch"], steps=STEPS[500], fraction=fraction)
+    train(backbone, labelled(500, seed), seed=seed, **options)
     return scored(backbone, fraction)
 
 
@@ -483,24 +517,34 @@ def show_moved(moved):
     _two_worlds(worlds, title, "CKA with the start", alt)
 
 
+CONTROLS = ("target, frozen", "target, frozen, 640 updates")
+
+
 def copied():
     """Accuracy by number of copied stages, {label: (3 seeds, 6)}; column 0 copies none.
 
-    200 updates each, from the grid `copied_stages`.
+    200 updates each, from the grid `copied_stages`, and the control with the 640 of
+    `copied_longer`, NaN where it was not computed.
     """
     rows = results.load("copied_stages")
     scratch = rows.values("accuracy", k=0)
     curves = {}
-    for label in ("source, tuned", "source, frozen", "target, frozen"):
+    for label in ("source, tuned", "source, frozen", CONTROLS[0]):
         origin, mode = label.split(", ")
         ours = rows.select(origin=origin, mode=mode, k=range(1, 6))
         runs = ours.curves("accuracy", x="k", series="mode")[1][mode]  # (3, 5)
         curves[label] = np.c_[scratch, runs]
+    rows, runs = results.load("copied_longer"), np.full((len(SEEDS), 6), np.nan)
+    same = dict(labels=500, lr=RATES["scratch"], seed=SEEDS)
+    runs[:, 0] = results.load("from_scratch").values("accuracy", **same)
+    for k in CONTROL_DEPTHS:
+        runs[:, k] = rows.values("accuracy", k=k)
+    curves[CONTROLS[1]] = runs
     return curves
 
 
-def show_copied(curves, longer):
-    """Accuracy by stages copied; longer: of a network from scratch, 640 updates."""
+def show_copied(curves):
+    """Accuracy by stages copied."""
     freezing_costs = curves["source, tuned"] - curves["source, frozen"]
     points = 100 * freezing_costs.mean(0)
     title = f"Points that freezing costs: {points[1]:.0f} for the stem, "
@@ -508,15 +552,14 @@ def show_copied(curves, longer):
     where = ["none", *STAGES]
     fig = plots.by_stage(curves, where, title, "test accuracy", legend="outside")
     ax = fig.axes[0]
-    ax.axhline(longer, color="grey", linestyle=":")
-    ax.annotate("from scratch, 640 updates", (0, longer + 0.01), fontsize="small")
+    ax.axhline(curves[CONTROLS[1]][:, 0].mean(), color="grey", linestyle=":")
     ax.set_xlabel("copied up to and including")
     plots.show(
         fig,
         alt="Test accuracy by number of stages copied. Tuned source copies rise. "
         "Frozen ones rise up to layer3 and fall at layer4. Frozen copies of a network "
-        "trained on the target lie far below and end at a dotted line, which is 640 "
-        "updates from scratch.",
+        "trained on the target lie far below. They rise with 200 updates; with "
+        "640 they do not. A dotted line is 640 updates from scratch.",
     )
 
 

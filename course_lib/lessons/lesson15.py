@@ -9,7 +9,7 @@ from course_lib.lessons import lesson15_opinions as opinions
 from course_lib.lessons import lesson15_solar, results
 from course_lib.show import plots
 
-CELLS = {"in": "same kind", "camera": "another camera", "out": "other kind"}
+CELLS = {"in": "same kind", "camera": "imitated camera", "out": "other kind"}
 TEXTS = {"in": "products", "tweets": "tweets", "films": "films"}
 TEXTS |= {"editorials": "editorials"}
 SHIFTED = ("tweets", "films", "editorials")
@@ -115,11 +115,11 @@ def against(ways, other, title, alt):
 def show_starts():
     """What a fitted head before fine-tuning changes, in each place."""
     _, grid, _, column = worlds()[0]
-    found = gain(grid, "LP-FT", "FT", column % "out").mean
+    found = gain(grid, "LP-FT", "FT", column % "out")
     against(
         {"LP": "head only (LP)", "LP-FT": "LP-FT"},
         "FT",
-        f"On the other kind of cells LP-FT is {found:+.1f} points from FT",
+        f"LP-FT minus FT, other kind of cells: {said(found)} points",
         "Gains of the linear probe and of LP-FT over plain fine-tuning, by place of "
         "the test, for solar cells and for product reviews, with intervals.",
     )
@@ -130,7 +130,7 @@ def show_alphas():
     (_, cells, _, auroc), (_, texts, _, accuracy) = worlds()
     lines = {
         "other kind of cells": (cells, auroc, "out"),
-        "other camera": (cells, auroc, "camera"),
+        "imitated camera": (cells, auroc, "camera"),
         "other domains of text": (shifted(texts), accuracy, "out"),
     }
     fig, ax = plots.new(height=3.8)
@@ -171,7 +171,7 @@ def show_alphas():
 def show_soups():
     """Soups and the ensemble against the best member by validation."""
     _, grid, _, column = worlds()[0]
-    found = gain(grid, "uniform", "best member", column % "in").mean
+    found = gain(grid, "uniform", "best member", column % "in")
     ways = {"greedy": "greedy soup", "uniform": "uniform soup"}
     lines = {
         label: [gain(grid, way, "best member", column % p) for p in CELLS]
@@ -180,44 +180,18 @@ def show_soups():
     fig, ax = plots.new(height=3.4)
     dots(ax, lines, list(CELLS.values()))
     ax.set(
-        ylabel="points of AUROC over the member chosen",
-        title=f"In domain the uniform soup is {found:+.1f} points from the one chosen",
+        ylabel="AUROC, points over the run chosen",
+        title=f"Uniform soup minus the run chosen, same kind: {said(found)} points",
     )
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="mean, 95 %")
     plots.show(
         fig,
-        alt="Differences in AUROC of two soups and an ensemble to the member chosen by "
-        "validation, in domain, by another camera and on the other kind of cells.",
+        alt="Differences in AUROC of two soups and an ensemble to the run chosen by "
+        "validation, in domain, by an imitated camera and on the other kind of cells.",
     )
 
 
 # -- adapters ----------------------------------------------------------------------
-
-
-def gains_of(grid, way):
-    """(S, 3) accuracy of a way above the frozen encoder, one column a domain."""
-    return np.stack(
-        [grid.values(f"{way} {d}") - grid.values(f"base {d}") for d in opinions.MERGED],
-        axis=1,
-    )
-
-
-def kept(grid, way):
-    """Mean gain of a merged network over the mean gain of the three adapters alone.
-
-    (share, low, high), the limits by Fieller's theorem for the ratio of two means that
-    are paired by seed (1954); infinite where the gain alone is not told from 0.
-    """
-    from scipy.stats import t
-
-    pair = np.stack([gains_of(grid, name).mean(1) for name in (way, "own")])
-    (a, b), V = pair.mean(1), np.cov(pair) / pair.shape[1]
-    q = t.ppf(0.975, pair.shape[1] - 1) ** 2
-    square, middle, rest = b**2 - q * V[1, 1], a * b - q * V[0, 1], a**2 - q * V[0, 0]
-    inside = middle**2 - square * rest
-    if square <= 0 or inside < 0:
-        return a / b, -np.inf, np.inf
-    return a / b, *((middle + side * inside**0.5) / square for side in (-1, 1))
 
 
 def show_merged(grid):
@@ -236,7 +210,7 @@ def show_merged(grid):
         matrix,
         list(rows),
         list(opinions.MERGED),
-        title=f"Films, products: all within {100 * near:.1f} points of the own adapter",
+        title=f"Films, products: merged within {100 * near:.1f} points of own (means)",
     )
     plots.show(
         fig,
@@ -275,14 +249,14 @@ def show_remembering(found):
 
 
 def distilled(labels, student, shrunk):
-    """{who: mean accuracy over draws} with so many labels a class of the digits.
+    """{who: accuracy (S,), one a draw} with so many labels a class of the digits.
 
     student(x, logits, T) gives a network of shrunk(x).  "sure" is the mean largest
     probability of the teacher, no accuracy.
     """
     X, every, test, t = keeping.digits()
-    found = {name: [] for name in ("teacher", "sure")}
-    for seed in keeping.SEEDS:
+    found = {}
+    for seed in keeping.DISTILLED:
         x, y = keeping.drawn(X, every, labels, seed)
         teacher = keeping.Tasks(seed).network()
         keeping.learn(teacher, (x, y), seed)
@@ -296,12 +270,28 @@ def distilled(labels, student, shrunk):
         }
         with torch.no_grad():
             logits = {name: net(shrunk(test)) for name, net in nets.items()}
-        for name, z in (logits | {"teacher": tested}).items():
+        for name, z in ({"teacher": tested} | logits).items():
             right = float((z.argmax(1) == t).float().mean())
             found.setdefault(name, []).append(right)
-        found["sure"].append(float(answers.softmax(1).amax(1).mean()))
-    return {name: round(float(np.mean(v)), 3) for name, v in found.items()}
+        sure = float(answers.softmax(1).amax(1).mean())
+        found.setdefault("sure", []).append(sure)
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def over_alone(found):
+    """What `distilled` found in words: two means, and points over the student alone."""
+    alone, sure = (round(float(found[name].mean()), 2) for name in ("alone", "sure"))
+    words = {"accuracy alone": alone, "teacher's largest probability": sure}
+    for name in ("teacher", "distilled", "T = 4", "hard answers"):
+        words[name] = said(gained(found, name))
+    return words
+
+
+def gained(found, name):
+    """Points of a student over the one alone, paired by draw, with the interval."""
+    return statistics.paired_difference(100 * found[name], 100 * found["alone"])
 
 
 def _certain(y):
+    """Logits of labels that leave no doubt."""
     return 60.0 * torch.nn.functional.one_hot(y, 10)

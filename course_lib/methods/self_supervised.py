@@ -5,7 +5,7 @@ masked tokens.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ from course_lib.methods.unlabelled import (
 from course_lib.methods.view_losses import barlow_twins_loss
 from course_lib.models.features import network, preprocess_of, to_device
 from course_lib.models.text import required
-from course_lib.training import photometric
+from course_lib.training import photometric, resume
 from course_lib.training.freezing import train_mode
 from course_lib.training.hf_trainer import Examples, isolated
 
@@ -36,6 +36,22 @@ def default_views() -> Callable:
         photometric.random_blur(1.0),
         photometric.random_noise(0.2),
     )
+
+
+VIEWS = {  # {name: what it changes}, in the order in which they are applied
+    "flip": training.random_flips(),
+    "turn": training.random_dihedral(),
+    "crop": training.random_resized_crop(0.4),
+    "colour": photometric.random_colour(0.5),
+    "grey": photometric.random_grey(0.2),
+    "blur": photometric.random_blur(1.0),
+    "noise": photometric.random_noise(0.3),
+}
+
+
+def views(names: Collection[str]) -> Callable:
+    """The changes of VIEWS with these names, one after the other: f(x, generator)."""
+    return training.compose(*(one for name, one in VIEWS.items() if name in names))
 
 
 class ViewTraining:
@@ -79,6 +95,27 @@ class ViewTraining:
         self.optimizer.step()
         self.step += 1
         return self.losses[-1]
+
+    def state(self) -> tuple[dict, dict]:
+        """(named tensors, JSON-ready values) from which `restore` goes on."""
+        moments, groups = resume.optimizer_state(self.optimizer)
+        parts = {"net": self.net.state_dict(), "optimizer": moments}
+        parts["projector"] = self.projector.state_dict()
+        tensors = {
+            f"{p}.{n}": t for p, named in parts.items() for n, t in named.items()
+        }
+        return tensors, {"step": self.step, "losses": self.losses, "optimizer": groups}
+
+    def restore(self, tensors: dict, values: dict) -> None:
+        """The inverse of `state`, in place, for a training of the same set-up."""
+        parts: dict = {"net": {}, "optimizer": {}, "projector": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self.net.load_state_dict(parts["net"])
+        self.projector.load_state_dict(parts["projector"])
+        resume.load_optimizer(self.optimizer, parts["optimizer"], values["optimizer"])
+        self.step, self.losses = values["step"], list(values["losses"])
 
 
 def continue_pretraining(

@@ -59,6 +59,11 @@ class Backbone:
     def head(self, name: str):
         self.heads = (name,) if name else ()
 
+    @property
+    def went_on(self) -> bool:
+        """Are these weights from the folder of a job that went on without labels?"""
+        return "continued" in self.card
+
     def features(self, x):
         """What the classifier reads, one vector an example: (N, num_features).
 

@@ -45,7 +45,8 @@ def unknown(name):
     return CourseError(
         f"There is no model called {name!r}. Bundled: {', '.join(names())}. Public "
         "ones are written torchvision/NAME, timm/NAME or hf/NAME, for example "
-        "torchvision/resnet50; torchvision/resnet50@FILE reads a weight file of yours."
+        "torchvision/resnet50; torchvision/resnet50@FILE reads a weight file of yours, "
+        "and a folder that `course pretrain --on` left is named by its path."
     )
 
 

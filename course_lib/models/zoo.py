@@ -6,14 +6,16 @@
 The same call takes `imagenet/efficientnet-lite0`, real weights that are there without
 a network, `torchvision/resnet50`, `timm/NAME`, `hf/NAME` and `minilm`;
 `torchvision/NAME@FILE` and `timm/NAME@FILE` read weights of one's own, `hf/FOLDER` a
-local folder.
+local folder, and FOLDER what `course pretrain --on` left there.
 """
+
+from pathlib import Path
 
 import torch
 
 from course_lib import profiles
 from course_lib.models import bundled as own
-from course_lib.models import encoders, public
+from course_lib.models import continued, encoders, public
 from course_lib.models.bundled import bundled, card, names  # noqa: F401
 
 LOADERS = {  # what stands before the slash of a name: f(rest of it, pretrained)
@@ -40,6 +42,11 @@ def load(name=None, num_classes=None, seed=0, pretrained=True):
             backbone = encoders.load_minilm(pretrained)
         elif source in LOADERS and rest:
             backbone = LOADERS[source](rest, pretrained)
+        elif Path(name).is_dir():
+            about = continued.description(name)
+            backbone = load(about["model"], seed=seed, pretrained=False)
+            if pretrained:
+                continued.fill(backbone, name, about)
         else:
             raise own.unknown(name)
     if num_classes is not None:

@@ -21,6 +21,29 @@ def mathml(latex: str, display: bool) -> str:
     return made.replace("<math ", f'<math alttext="{escape(text)}" ', 1)
 
 
+def with_mathml(renderer: type) -> type:
+    """A renderer of nbconvert's for Markdown, with its formulas as MathML."""
+
+    class Renderer(renderer):
+        def _formula(self, latex: str, display: bool) -> str:
+            latex = latex.replace("&lt;", "<")  # as nbconvert and `harmless` write it
+            try:
+                return mathml(latex, display)
+            except Exception:  # no LaTeX that has a meaning: read as it stands
+                return f"<code>{escape(latex)}</code>"
+
+        def block_math(self, body):
+            return self._formula(body, True)
+
+        def inline_math(self, body):
+            return self._formula(body, False)
+
+        def latex_environment(self, name, body):
+            return self._formula(rf"\begin{{{name}}}{body}\end{{{name}}}", True)
+
+    return Renderer
+
+
 def unread(made: str) -> list[str]:
     """The LaTeX commands that were left in a <math> element."""
     return re.findall(r">\s*(\\[a-zA-Z]+)", made)

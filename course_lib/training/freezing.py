@@ -5,6 +5,7 @@ BatchNorm layer: its running mean and variance are no parameters, and they move 
 every batch that passes in train mode.
 """
 
+from contextlib import contextmanager
 from types import MethodType
 
 from torch import nn
@@ -140,6 +141,23 @@ def freeze_batchnorm(model) -> list[str]:
         layer.train = MethodType(lambda layer, mode=True: layer, layer)
         names.append(name)
     return names
+
+
+@contextmanager
+def statistics_frozen(model):
+    """All BatchNorm layers keep running mean and variance meanwhile, and use them.
+
+    Scale and shift learn as before.  `train` reaches the layers again afterwards.
+    """
+    layers = [one for one in network(model).modules() if isinstance(one, _BatchNorm)]
+    for layer in layers:
+        layer.eval()
+        layer.train = MethodType(lambda layer, mode=True: layer, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("train", None)
 
 
 def frozen_in_train_mode(model) -> list[str]:

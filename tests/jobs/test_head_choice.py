@@ -99,6 +99,8 @@ def test_the_standardisation_is_that_of_the_training_part():
         X = backbone.model.reader(backbone.preprocess(read[0].images))
     mean = backbone.model.standardise.mean
     assert torch.allclose(mean, X.mean(0), atol=2e-3)
+    said = " ".join(result.notes)
+    assert "logistic regression" in said and "Learning rates" not in said
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from PIL import Image
 
 from course_lib import training
 from course_lib.course import cli
-from course_lib.jobs import assembly, configuration, exported, own_data, pipeline
+from course_lib.jobs import (
+    assembly,
+    configuration,
+    exported,
+    job_runs,
+    own_data,
+    pipeline,
+)
 from course_lib.jobs.stored_stages import COPIES, stored
 from course_lib.models import zoo
 
@@ -80,7 +87,7 @@ def test_training_on_the_stored_output_is_training_the_network():
         if way == "stored":
             opened = assembly.opened(chosen, backbone)
             once = stored(backbone, read, opened, None, 0)
-        run = pipeline.trained(chosen, backbone, read, recipe, once)
+        run = job_runs.trained(chosen, backbone, read, recipe, once)
         results[way] = run["history"]["val_loss"], tiny.state(backbone)
         assert all(n.startswith(("layer4", "fc")) for n in tiny.moved(before, backbone))
     losses = [np.array(losses) for losses, _ in results.values()]
@@ -90,15 +97,15 @@ def test_training_on_the_stored_output_is_training_the_network():
 
 
 def test_an_epoch_has_as_many_updates_and_draws_from_all_copies():
-    chosen = config(strategy="frozen", augment="shift")
+    chosen = config(strategy="last_stage", augment="shift")
     backbone, read, recipe = made(chosen)
     opened = assembly.opened(chosen, backbone)
     found = stored(backbone, read, opened, training.AUGMENTATIONS["shift"](32), 0)
     outputs, labels = found.train
     assert len(outputs) == len(labels) == COPIES * 24
-    copies = outputs.view(COPIES, 24, -1)
+    copies = outputs.reshape(COPIES, 24, -1)
     assert not torch.equal(copies[0], copies[1])
-    run = pipeline.trained(chosen, backbone, read, recipe, found)
+    run = job_runs.trained(chosen, backbone, read, recipe, found)
     assert run["history"]["step"] == [3, 6, 9]
     assert run["history"]["epoch"] == [1, 2, 3]
     assert "4 fixed views" in found.said("shift")

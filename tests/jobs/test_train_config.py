@@ -19,6 +19,7 @@ from course_lib.jobs import (
     assembly,
     configuration,
     language_configuration,
+    pretrain_configuration,
 )
 from course_lib.training import AUGMENTATIONS, schedules
 
@@ -123,6 +124,22 @@ BAD = {
     "weights: random\nstrategy: frozen": ("weights is random", "strategy: full"),
     "strategy: scratch\nweights: pretrained": ("weights is pretrained", "random"),
     "task: text\naugment: flip": ("augment is flip", "none"),
+    "robust: wise_ft": ("robust is 'wise_ft'", "write robust: wise-ft"),
+    "robust: true": ("robust is True", "one of none, wise-ft"),
+    "robust: wise-ft\nstrategy: frozen": ("strategy is frozen", "last_stage, full"),
+    "robust: wise-ft\nstrategy: scratch": ("weights are random", "pretrained"),
+    "robust: wise-ft\nhead_reads: stages": ("head_reads too", "reads the last layer"),
+    "robust: wise-ft\nalphas: [0, 1.5]": ("alphas is [0, 1.5]", "weights from 0 to 1"),
+    "alphas: [0.5]": ("alphas is given", "robust: wise-ft"),
+    "soup: 1": ("soup is 1", "from 2 to 20"),
+    "soup: all": ("soup is 'all'", "from 2 to 20"),
+    "soup: 3\nstrategy: frozen": ("soup is given", "nothing to mix"),
+    "soup: 3\nweights: random\nstrategy: full": (
+        "soup is given",
+        "no pretrained start",
+    ),
+    "soup: 3\nsoup_factors: [0]": ("soup_factors is [0]", "factors above 0"),
+    "soup_factors: [1, 2]": ("soup_factors is given", "set soup: 3"),
     "task: sound": ("task is 'sound'", "images, text"),
     "batch_size: 1": ("batch_size is 1", "2 or more"),
     "image_size: 4": ("image_size is 4", "16 to 1024"),
@@ -201,6 +218,10 @@ OTHERS = {
         language_configuration.from_dict,
     ),
     "anomaly": (anomaly_configuration.AnomalyConfig, anomaly_configuration.from_dict),
+    "pretrain": (
+        pretrain_configuration.PretrainConfig,
+        pretrain_configuration.from_dict,
+    ),
 }
 
 
@@ -229,7 +250,8 @@ WRONG = [
     "strategy: gradual\nunfreeze: {0: layer4}", "strategy: gradual\nunfreeze: [stem]",
     "strategy: gradual\nunfreeze: {2: []}", "task: sound", "image_size: 4",
     "seed: -1", "model: 3", "model: ' '", "groups: [1]", "value_range: [1, 2, 3]",
-    "value_range: x", "clip_norm: 0", "patience: 0", "onnx: 'yes'",
+    "robust: wise", "soup: 1", "soup: 2.5", "alphas: [2]", "alphas: []",
+    "soup_factors: [0]", "value_range: x", "clip_norm: 0", "patience: 0", "onnx: 'yes'",
 ]  # fmt: skip
 
 
@@ -250,6 +272,8 @@ def test_what_a_reader_takes_beside_a_list_the_schema_takes_too():
         "strategy: gradual\nunfreeze: {2: layer4, 3: [layer3, stem]}",
         "value_range: [0, 4095]",
         "weight_decay: 0",
+        "robust: wise-ft\nalphas: 0.5",
+        "soup: 3\nsoup_factors: [1, 0.1]",
     ):
         values = yaml.safe_load(text)
         assert known_to_the_schema(values), text
@@ -324,6 +348,13 @@ def test_the_command_says_how_to_go_on_and_how_to_use_several_gpus(capsys):
 
 def test_no_error_is_raised_for_patience_beyond_the_epochs():
     assert configuration.from_dict({"epochs": 2, "patience": 9}).patience == 9
+
+
+@pytest.mark.parametrize("task", OTHERS)
+def test_weights_are_combined_in_jobs_that_classify_alone(task):
+    _, read = OTHERS[task]
+    with pytest.raises(CourseError, match=f"(?s)images or text, not with task: {task}"):
+        read({"task": task, "soup": 3})
 
 
 def test_an_unknown_task_of_an_example():

@@ -100,3 +100,15 @@ def test_a_plain_module_does_not_say_its_head(resnet):
         freezing.freeze_backbone(resnet.model)
     with pytest.raises(CourseError, match="layer7"):
         freezing.freeze_until(resnet, "layer7")
+
+
+def test_statistics_stay_while_scale_and_shift_learn(resnet):
+    before, layer = tiny.state(resnet), resnet.model.layer1[0].bn1
+    with freezing.statistics_frozen(resnet):
+        freezing.train_mode(resnet)
+        assert resnet.model.training and not layer.training
+        resnet.model(torch.rand(4, 3, 32, 32)).sum().backward()
+    assert layer.weight.grad.abs().sum() > 0 and not tiny.moved(before, resnet)
+    freezing.train_mode(resnet)
+    resnet.model(torch.rand(4, 3, 32, 32))
+    assert layer.training and "layer1.0.bn1.running_mean" in tiny.moved(before, resnet)

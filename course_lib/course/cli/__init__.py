@@ -41,7 +41,15 @@ COMMANDS = {
     "data fetch": Command(command_options.DataFetch, "data_commands.fetch"),
     "data verify": Command(command_options.DataVerify, "data_commands.verify"),
     "data rebuild": Command(command_options.DataRebuild, "data_commands.rebuild"),
-    "pretrain": Command(command_options.Pretrain, "model_commands.pretrain"),
+    "pretrain": Command(
+        command_options.Pretrain,
+        "job_checks.pretrain",
+        epilog="Interrupted at any moment, the same command with --on goes on and ends "
+        "with the same weights. The objective is SimCLR unless a configuration says "
+        "otherwise: lesson 14 measured no other on real pictures, and there going on "
+        "from ImageNet's weights gained nothing on solar cells and lost on speech "
+        "(`course claims C72`). Compare with the plain weights before you rely on it.",
+    ),
     "memory": Command(command_options.Memory, "model_commands.plan_memory"),
     "diagnose": Command(command_options.Diagnose, "job_commands.diagnose"),
     "train": Command(

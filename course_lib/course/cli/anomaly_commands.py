@@ -30,10 +30,8 @@ def train(typed: command_options.Train, config) -> int:
 def predict(typed: command_options.Predict) -> int:
     """Score and alarm of each picture; 3 where some were left out, else 0."""
     model = anomaly_model.load(typed.model)
-    names, images, notes, left_out = anomaly_job.asked(
-        typed.data, model, typed.skip_unreadable
-    )
-    for note in notes:
+    found = anomaly_job.asked(typed.data, model, typed.skip_unreadable)
+    for note in found.notes:
         print(note, file=sys.stderr)
     rows = [
         {
@@ -41,7 +39,7 @@ def predict(typed: command_options.Predict) -> int:
             "score": f"{score:.4f}",
             "alarm": bool(score > model.threshold),
         }
-        for name, score in zip(names, model.scores(images))
+        for name, score in zip(found.names, model.scores(found.images))
     ]
     if typed.json:
         text = json.dumps(
@@ -55,4 +53,4 @@ def predict(typed: command_options.Predict) -> int:
         print(f"{len(rows)} answers in {path}")
     else:
         print(text, end="")
-    return 3 if left_out else 0
+    return 3 if found.skipped else 0

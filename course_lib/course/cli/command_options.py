@@ -231,12 +231,38 @@ class DataRebuild:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain:
-    """Train a bundled backbone yourself."""
+    """Train a bundled backbone yourself, or go on with one on unlabelled pictures."""
 
-    name: str | None = typer.Argument(None, metavar="NAME", help="(none: list them)")
-    minutes: float | None = option(None, "MINUTES", "stop after this long")
-    out: str | None = option(None, "FILE", "where the weights go")
+    name: str | None = typer.Argument(
+        None, metavar="NAME", help="of a recipe (none, and no --on: list them)"
+    )
+    on: str | None = option(
+        None,
+        "FOLDER",
+        "instead of a recipe: go on training on the pictures of this folder, without "
+        "labels, as a start for `course train --backbone`",
+    )
+    backbone: str | None = option(
+        None, "NAME", "with --on: what goes on (default: imagenet/efficientnet-lite0)"
+    )
+    config: str | None = option(
+        None, "FILE", "with --on: YAML, for settings of your own; --example prints one"
+    )
+    minutes: float | None = option(
+        None, "MINUTES", "stop after this long (default with --on: 20)"
+    )
+    epochs: int | None = option(
+        None, "N", "with --on: passes over the pictures (default: 10, or by minutes)"
+    )
+    out: str | None = option(
+        None, "FOLDER", "for the results (default with --on: pretrained)"
+    )
     threads: int | None = option(None, "N", "CPU threads to use")
+    again: bool = flag("--again", "with --on: replace another job in FOLDER")
+    skip_unreadable: bool = SKIP_UNREADABLE
+    example: bool = flag("--example", "print a configuration for --on and stop")
+    schema: bool = flag("--schema", "print its JSON Schema and stop")
+    json: bool = flag("--json", "with --on: print result.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,6 +370,12 @@ class Train:
         "JSON lines",
     )
     out: str = option("trained", "FOLDER", "for results")
+    backbone: str | None = option(
+        None,
+        "NAME",
+        "the source model, as `model` in a configuration; also a folder that `course "
+        "pretrain --on` left",
+    )
     task: str | None = option(
         None,
         "TASK",

@@ -1,4 +1,5 @@
-"""What `course train`, `predict` say before torch is loaded, as of most mistakes."""
+"""What `course train`, `pretrain`, `predict` say before torch is loaded, as of most
+mistakes."""
 
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from course_lib.jobs import (
     configuration,
     language_configuration,
     own_data,
+    pretrain_configuration,
 )
 from course_lib.show.console import print_json
 
@@ -57,6 +59,7 @@ def train(typed: command_options.Train) -> int:
         )
     if typed.config is None:
         values = {"task": own_data.task_of(typed.data)}
+    values = _with_typed(values, {"model": typed.backbone}, where)
     if values.get("task") == "language":
         config = language_configuration.from_dict(values, typed.config)
         return tasks.run("language_commands.train", typed, config)
@@ -66,15 +69,55 @@ def train(typed: command_options.Train) -> int:
 
 def _anomaly(typed: command_options.Train, values, where):
     """The configuration of an anomaly job, with what was typed beside it."""
-    typed_too = {"task": typed.task, "defective": typed.defective}
-    for key, value in typed_too.items():
-        if value and values.get(key, value) != value:
+    named = {"task": typed.task, "defective": typed.defective, "model": typed.backbone}
+    return anomaly_configuration.from_dict(_with_typed(values, named, where), where)
+
+
+def _with_typed(values, typed: dict, where) -> dict:
+    """Values of a configuration, and those that were typed beside it.
+
+    Raises CourseError where both say something else.
+    """
+    for key, value in typed.items():
+        if value is not None and values.get(key, value) != value:
+            option = {"model": "backbone"}.get(key, key)
             raise CourseError(
-                f"--{key} {value}, and {where} says {key}: {values[key]}.\nExpected: "
-                "the same, or one of the two.\nDo: remove one."
+                f"--{option} {value}, and {where} says {key}: {values[key]}.\n"
+                "Expected: the same, or one of the two.\nDo: remove one."
             )
-    typed_too = {key: value for key, value in typed_too.items() if value}
-    return anomaly_configuration.from_dict({**values, **typed_too}, where)
+    return {**values, **{k: v for k, v in typed.items() if v is not None}}
+
+
+def pretrain(typed: command_options.Pretrain) -> int:
+    """Pictures without labels, a recipe, or what can be configured."""
+    if typed.schema:
+        print_json(configuration.schema(pretrain_configuration.PretrainConfig))
+        return 0
+    if typed.example:
+        print(pretrain_configuration.example())
+        return 0
+    if typed.on is None:
+        lost = ("backbone", "config", "epochs", "again", "skip_unreadable", "json")
+        for name in lost:
+            if getattr(typed, name):
+                raise CourseError(
+                    f"--{name.replace('_', '-')} belongs to --on.\nExpected: course "
+                    "pretrain --on FOLDER, or the name of a recipe.\nDo: name the "
+                    "folder of pictures with --on, or leave it out."
+                )
+        return tasks.run("model_commands.pretrain", typed)
+    if typed.name is not None:
+        raise CourseError(
+            f"{typed.name!r} and --on {typed.on} were given.\nExpected: a recipe, or "
+            "--on FOLDER with pictures.\nDo: name the network that goes on with "
+            f"--backbone, for example bundled/{typed.name}; or leave out --on."
+        )
+    example = "course pretrain --example"
+    values = configuration.read(typed.config, example) if typed.config else {}
+    where = typed.config or "course pretrain"
+    named = dict(model=typed.backbone, minutes=typed.minutes, epochs=typed.epochs)
+    config = pretrain_configuration.from_dict(_with_typed(values, named, where), where)
+    return tasks.run("pretrain_commands.go_on", typed, config)
 
 
 def predict(typed: command_options.Predict) -> int:

@@ -27,7 +27,7 @@ from html import escape, unescape
 from pathlib import Path
 
 from course_lib.errors import CourseError
-from course_lib.show.formulas import mathml
+from course_lib.show.formulas import with_mathml
 
 SECONDS = 10  # of processor time for one learner's page; a busy machine does not count
 WAIT_SECONDS = 60.0  # for it by the clock
@@ -150,7 +150,7 @@ def markdown(source: str, links: bool) -> str:
     """
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-    class Renderer(IPythonRenderer):
+    class Renderer(with_mathml(IPythonRenderer)):
         def link(self, text, url, title=None):
             if not LINK.fullmatch(unescape(url).strip()):
                 return f"{text} [address not shown]"
@@ -166,22 +166,6 @@ def markdown(source: str, links: bool) -> str:
 
         def block_mermaidjs(self, code):
             return f"<pre>{escape(code)}</pre>"
-
-        def _formula(self, latex: str, display: bool) -> str:
-            latex = latex.replace("&lt;", "<")  # see submission.harmless
-            try:
-                return mathml(latex, display)
-            except Exception:  # a learner's LaTeX: read as it stands
-                return f"<code>{escape(latex)}</code>"
-
-        def block_math(self, body):
-            return self._formula(body, True)
-
-        def inline_math(self, body):
-            return self._formula(body, False)
-
-        def latex_environment(self, name, body):
-            return self._formula(rf"\begin{{{name}}}{body}\end{{{name}}}", True)
 
     renderer = Renderer(escape=False, exclude_anchor_links=True)
     return sanitised(MarkdownWithMath(renderer=renderer).render(source), links)

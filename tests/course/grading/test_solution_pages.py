@@ -21,7 +21,7 @@ def lesson(tmp_path):
     folder = tmp_path / "03_small"
     folder.mkdir()
     cells = [
-        nbformat.v4.new_markdown_cell("# 03 Small"),
+        nbformat.v4.new_markdown_cell("# 03 Small\n\nHere $a < b$ holds."),
         nbformat.v4.new_code_cell(ANSWER),
     ]
     notebook = nbformat.v4.new_notebook(cells=cells)
@@ -36,6 +36,7 @@ def test_a_solution_is_shown_with_its_output_and_left_as_it_is(lesson, tmp_path)
     page = (tmp_path / "pages" / "03_small.html").read_text("utf-8")
     assert run.failure is None and ">42<" in page.replace("\n", "")
     assert "BEGIN SOLUTION" not in page and "return" in page
+    assert "<math " in page and 'src="http' not in page  # offline, too
     assert (lesson / "03_small.ipynb").read_bytes() == before
 
 
