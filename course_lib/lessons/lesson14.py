@@ -142,7 +142,7 @@ def show_curves(grid):
     own = gain(grid, "speech", "ResNet-10, without labels", "ResNet-10, random")
     fig.suptitle(
         f"Speech, {MIDDLE['speech']} labels a class: random weights {free:+.0f} points "
-        f"over ImageNet,\ntraining them without labels {100 * own.mean:+.0f}"
+        f"over ImageNet,\ntraining them without labels {100 * own.mean:+.1f}"
     )
     plots.show(
         fig,

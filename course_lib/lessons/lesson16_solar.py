@@ -6,7 +6,7 @@ patch in a hundred remembered.  No defective cell was used for any choice.
 
 An extension: five draws were seen, where the probe with 10 and 25 labels minus patches
 had half-widths of 6 and 7 points.  By their spread 17 draws would have brought both to
-3, so 24 were set for every way.
+3, so 24 were set for every way.  With 10 labels the spread turned out larger.
 """
 
 from functools import lru_cache
