@@ -37,6 +37,7 @@ def test_a_site_of_one_lesson(tmp_path):
     the_lesson_has_its_formulas_figures_and_cells(site.folder)
     a_claim_and_its_cell_lead_to_each_other(site.folder)
     it_asks_nothing_of_other_hosts(site.folder)
+    it_can_be_heard(site.folder)
     website.check_folder(site.folder)  # it may be replaced: no error
     it_gives_no_solution_away(site.folder)
 
@@ -47,6 +48,28 @@ def it_is_whole(folder):
     for name in ("index", "claims", "notebooks/08_lora", "data/index", "search"):
         assert (folder / f"{name}.html").is_file(), name
     assert (folder / "searchindex.js").stat().st_size > 10_000
+
+
+def it_can_be_heard(folder):
+    """What axe-core found once: a link in a link, heads and names without words."""
+    for path in sorted(folder.rglob("*.html")):
+        page = path.read_text("utf-8")
+        for link in re.findall(r"<a\b[^>]*>(.*?)</a>", page, re.DOTALL):
+            assert "<a " not in link, f"{path.name}: a link in a link: {link[:80]}"
+        assert not re.search(r"<th[^>]*>\s*</th>", page), f"{path.name}: an empty head"
+        assert "<summary aria-label" not in page, f"{path.name}: a name of other words"
+
+
+@with_extra
+def test_a_link_in_html_is_known_as_one():
+    from docutils import nodes
+
+    from course_lib.course.web import extension
+
+    texts = [nodes.Text("Lesson 04") for _ in range(3)]
+    tags = [nodes.raw("", tag, format="html") for tag in ('<a href="x">', "</a>")]
+    nodes.paragraph("", "", texts[0], tags[0], texts[1], tags[1], texts[2])
+    assert [extension.inside_link(text) for text in texts] == [False, True, False]
 
 
 def the_lesson_has_its_formulas_figures_and_cells(folder):

@@ -106,8 +106,30 @@ class Links(SphinxPostTransform):
 
 
 def inside_link(node) -> bool:
-    """Does a link hold this node already?"""
-    return has_parent(node, (nodes.reference, addnodes.pending_xref))
+    """Does a link hold this node already, one of the document or one in HTML?"""
+    kinds = (nodes.reference, addnodes.pending_xref)
+    return has_parent(node, kinds) or inside_html_link(node)
+
+
+def inside_html_link(node) -> bool:
+    """Is there an ``<a>`` before this node that its ``</a>`` has not closed?"""
+    while node.parent is not None:
+        is_open = False
+        for sibling in node.parent.children:
+            if sibling is node:
+                break
+            if isinstance(sibling, nodes.raw):
+                is_open = opened(sibling.astext(), is_open)
+        if is_open:
+            return True
+        node = node.parent
+    return False
+
+
+def opened(markup: str, before: bool) -> bool:
+    """Is a link open after this markup, if one was, or was not, before it?"""
+    start, end = markup.rfind("<a "), markup.rfind("</a>")
+    return before if start == end else start > end
 
 
 def in_heading(node) -> bool:
@@ -154,7 +176,8 @@ class Tables(SphinxPostTransform):
                     group.remove(head)
 
 
-EMPTY_HEAD = re.compile(r'<th class="head([^"]*)">(?:\s*<p>\s*</p>)?\s*</th>')
+EMPTY_HEAD = re.compile(r'<th(?: class="head([^"]*)")?>(?:\s*<p>\s*</p>)?\s*</th>')
+FOLDED = re.compile(r'<summary aria-label="[^"]*">')  # the words seen name it better
 STUB = re.compile(r'<th class="stub([^"]*)">')
 FORMULA_HEAD = re.compile(
     r'<th class="head([^"]*)">(<p><math alttext="([^"]*)"[^>]*>'
@@ -166,6 +189,7 @@ def repair_html(app, pagename, templatename, context, doctree) -> None:
     """The last strokes, on a page's HTML."""
     if "body" in context:
         body = EMPTY_HEAD.sub(r'<td class="corner\1"></td>', context["body"])
+        body = FOLDED.sub("<summary>", body)
         body = FORMULA_HEAD.sub(spoken, body)
         context["body"] = STUB.sub(r'<th scope="row" class="stub\1">', body)
 

@@ -25,6 +25,7 @@ from course_lib.lessons import claims
 EXTRA = "extra"  # copied to the site as it is: figures and notebooks to download
 IMAGE = re.compile(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]+)">')
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
+PLACE = re.compile(r"(?<!!)\[([^\]]*)\]\(#([^)\s]+)\)")  # a link within a page
 SECTIONS = {  # of the site, in the order of its navigation: {page: title}
     "lessons": "Lessons",
     "exercises/index": "Exercises",
@@ -159,6 +160,16 @@ def with_links(text: str, path: Path, known: dict) -> str:
     return LINK.sub(replaced, text)
 
 
+def within(text: str, places: set[str]) -> str:
+    """Links to ``places``, anchors that are HTML, as HTML too: MyST knows none such."""
+
+    def replaced(match):
+        words, place = match.groups()
+        return f'<a href="#{place}">{words}</a>' if place in places else match[0]
+
+    return PLACE.sub(replaced, text)
+
+
 def page_of(path: Path) -> str:
     """The page that a file of the repository becomes."""
     if path == paths.ROOT / "README.md":
@@ -191,7 +202,9 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
         )
     notebook = runner.normalise(notebook)
     page = page_of(path)
-    cells = []
+    cells, places = [], set()
+    for cell in notebook.cells:
+        places |= set(re.findall(r'<a id="([^"]+)"', cell.source))
     for cell in notebook.cells:
         folded = runner.CHECK in cell.metadata.get("tags", [])
         cell.metadata = {"tags": [f"cell-{cell.id}"] + ["hide-input"] * folded}
@@ -201,7 +214,7 @@ def notebook_page(path: Path, source: Path, known: dict, executed: bool = True) 
             continue
         cells.append(cell)
         if cell.cell_type == "markdown":
-            cell.source = with_links(cell.source, path, known)
+            cell.source = within(with_links(cell.source, path, known), places)
             continue
         if not executed:
             cell.outputs, cell.execution_count = [], None
