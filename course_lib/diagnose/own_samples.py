@@ -17,10 +17,10 @@ from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
 
 LEAST = 8  # examples of a class: to train on, to choose by and to test on
-LEAST_TEST = 200  # examples below which every repeat has a test set of its own
+LEAST_TEST = 200  # examples from which on all repeats have one test set
 MOST_TEST, MOST_VALIDATION = 1000, 500
 UNEQUAL = 1.5  # largest class over smallest: from here on balanced accuracy
-FORMAT = 2  # of the stored steps
+FORMAT = 3  # of the stored steps
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ def splits(
     chooses on n / 2 more (2 at least): nobody who has few labels has many to validate
     with.  Without one it trains on four fifths of what is not held out and chooses on
     the rest, at most 500.  Half of the examples (a quarter without a budget), at most
-    1,000, are held out as one test part for all repeats, if these are at least 200.
+    1,000, are held out as one test part for all repeats, if these are at least 200, or
+    with a budget at least as many as a repeat trains on: test parts that overlap and
+    are larger than that have an interval of no use (statistics.resampled_interval).
     With fewer examples every repeat has a test part of its own: all that is left over
     with a budget, a quarter without.  ``test``: rows that are the test part.
     Raises CourseError where the smallest class has too few examples for n.
@@ -93,7 +95,8 @@ def splits(
         if n is not None:  # never what a repeat trains on and chooses by
             sizes = np.minimum(counts // 2, counts - n - chosen_on)
         sizes = _levelled(np.maximum(sizes, 2), MOST_TEST)
-        shared = bool(sizes.sum() >= LEAST_TEST)
+        enough = LEAST_TEST if n is None else min(LEAST_TEST, n * len(counts))
+        shared = bool(sizes.sum() >= enough)
         held_out = np.concatenate([m[:k] for m, k in zip(members, sizes)])
         if shared:
             members = [m[k:] for m, k in zip(members, sizes)]

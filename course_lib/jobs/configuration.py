@@ -269,7 +269,7 @@ class Config(Settings):
         "wise-ft: the head learns alone, the strategy goes on from there (LP-FT), and",
         "the weights are mixed between both, as validation likes best (Wortsman et al.",
         "2022a); it can pay where the start is good under the shift: in the course it",
-        "gained nothing under five shifts and lost 5 points under one of them (C68);",
+        "gained nothing under five shifts and lost 3 points under one of them (C68);",
         "LP-FT alone gained 2 points under two of them, and lost 2 without one (C67)",
     )
     alphas: Alphas = say(
@@ -281,8 +281,8 @@ class Config(Settings):
         None,
         "so many runs from one head that learned alone, N times the training; their",
         "weights are averaged, one more as long as validation gets no worse (greedy",
-        "soup, Wortsman et al. 2022b); in the course it was no worse than the run that",
-        "validation chose, and not better beyond luck (C69)",
+        "soup, Wortsman et al. 2022b); in the course it gained a point over the run that",
+        "validation chose in one of three places, and lost nowhere (C69)",
     )
     soup_factors: Factors = say(
         (1.0, 0.3, 0.1),

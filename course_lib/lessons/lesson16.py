@@ -75,16 +75,6 @@ def crossing(grid, way="patches", number="auroc"):
     return (labels[at - 1] if at else np.nan), labels[at]
 
 
-def draws_for(gap, half=0.03):
-    """How many draws would bring an interval to this half-width, by its spread."""
-    spread = gap.half_width / statistics.t_half_width(gap.n**-0.5, gap.n - 1)
-    return next(
-        n
-        for n in range(2, 1000)
-        if statistics.t_half_width(spread * n**-0.5, n - 1) <= half
-    )
-
-
 def show_defects(grid):
     """AUROC of the supervised probe over labels, and of the ways without labels."""
     labels, lines = grid.select(method="supervised").curves("auroc", "labels", "method")

@@ -64,11 +64,20 @@ def found(tmp_path_factory):
 # -- splits -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n, size", [(None, 900), (20, 900), (None, 75), (8, 75)])
-def test_parts_are_stratified_disjoint_and_follow_the_seed(n, size):
+@pytest.mark.parametrize(
+    "n, size, one_test_part",
+    [
+        (None, 900, True),
+        (20, 900, True),
+        (None, 75, False),
+        (8, 75, True),  # tests on 36, trains on 24
+        (12, 75, False),  # 21 would be left for a test part, 36 to train on
+    ],
+)
+def test_parts_are_stratified_disjoint_and_follow_the_seed(n, size, one_test_part):
     labels = np.random.default_rng(0).permutation(np.arange(size) % 3)
     parts, shared = splits(labels, n, repeats=4, seed=1)
-    assert shared == (size == 900)
+    assert shared == one_test_part
     for train, validation, test in parts:
         together = np.concatenate([train, validation, test])
         assert len(set(together)) == len(together)
@@ -151,7 +160,7 @@ def test_a_changed_architecture_is_not_taken_from_the_zoo():
 @pytest.mark.slow
 def test_the_parts_of_a_diagnosis_fit_together(found):
     assert found.plan["repeats"] == 3 and found.plan["steps"] == 8
-    assert found.metric == "accuracy" and found.data["shared_test"] is False
+    assert found.metric == "accuracy" and found.data["shared_test"] is True
     for arm in found.arms.values():
         assert len(arm["test"]) == len(arm["validation"]) == len(arm["taken"]) == 3
     assert found.depth["stages"][-1] == "all stages"
