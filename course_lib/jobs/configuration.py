@@ -281,8 +281,8 @@ class Config(Settings):
         None,
         "so many runs from one head that learned alone, N times the training; their",
         "weights are averaged, one more as long as validation gets no worse (greedy",
-        "soup, Wortsman et al. 2022b); in the course it gained a point over the run that",
-        "validation chose in one of three places, and lost nowhere (C69)",
+        "soup, Wortsman et al. 2022b); in the course it gained a point over the run",
+        "that validation chose in one of three places, and lost nowhere (C69)",
     )
     soup_factors: Factors = say(
         (1.0, 0.3, 0.1),
