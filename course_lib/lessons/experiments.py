@@ -260,44 +260,62 @@ def check_sample(name: str, evidence: bool = False) -> list[str]:
     compared too, which see what no picture sees: within ``LOSS_TOLERANCE``.
     """
     one = get(name)
-    stored = (*load(name), *table(name).get("short", ()))
-    stored = {cell_key(one.params(row)): row for row in stored}
+    stored = {cell_key(row) for row in map(one.params, _stored(one))}
     grid = {cell_key(params) for params in (*one.grid, *_shortened(one))}
-    problems = [f"{name}: no row for {key}" for key in sorted(grid - set(stored))]
-    problems += [f"{name}: {key} is in no grid" for key in sorted(set(stored) - grid)]
+    problems = [f"{name}: no row for {key}" for key in sorted(grid - stored)]
+    problems += [f"{name}: {key} is in no grid" for key in sorted(stored - grid)]
     compared = set()
-    for params in one.sample if evidence else one.short or one.sample:
-        row = stored.get(cell_key(params))
-        if row is None:
-            continue
-        values, _ = run_cell(one.cell.__module__, name, params)
-        comparable = list(one.tolerance)
-        if FRACTION in params:
-            comparable += [n for n in row if "loss" in n and n not in one.tolerance]
-        for number in comparable:
-            if number not in values and number not in row:
-                continue  # another kind of cell has it
-            compared.add(number)
-            if number not in values or number not in row:
-                problems.append(f"{name}: {cell_key(params)} lacks {number}")
-            else:
-                problems += _differences(one, params, row, {number: values[number]})
+    for params, row, values in recomputed(name, evidence):
+        numbers = comparable(one, params, row, values)
+        compared.update(numbers)
+        lacking = [n for n in numbers if n not in values or n not in row]
+        problems += [f"{name}: {cell_key(params)} lacks {n}" for n in lacking]
+        both = {n: values[n] for n in numbers if n not in lacking}
+        problems += _differences(one, params, row, both)
     compared.update(number for numbers in one.live.values() for number in numbers)
     unseen = sorted(set(one.tolerance) - compared)
     problems += [f"{name}: no cell of the sample has {number}" for number in unseen]
     return problems
 
 
+def recomputed(name: str, evidence: bool = False) -> Iterator[tuple[dict, dict, dict]]:
+    """(params, stored row, numbers now) of each cell that :func:`check_sample` sees."""
+    one = get(name)
+    stored = {cell_key(one.params(row)): row for row in _stored(one)}
+    for params in one.sample if evidence else one.short or one.sample:
+        row = stored.get(cell_key(params))
+        if row is not None:
+            yield params, row, run_cell(one.cell.__module__, name, params)[0]
+
+
+def _stored(one: Experiment) -> tuple[dict, ...]:
+    """The stored rows of a grid, those of the short cells among them."""
+    return (*load(one.name), *table(one.name).get("short", ()))
+
+
+def comparable(one: Experiment, params, row, values) -> list[str]:
+    """The numbers that a recomputed cell and its row are compared in."""
+    numbers = list(one.tolerance)
+    if FRACTION in params:
+        numbers += [n for n in row if "loss" in n and n not in one.tolerance]
+    return [n for n in numbers if n in values or n in row]  # others: of another kind
+
+
+def allowed(one: Experiment, number: str, stored: float) -> float:
+    """How far a recomputed number may be from the stored one."""
+    loss = LOSS_TOLERANCE * max(1.0, abs(stored))
+    return one.tolerance.get(number, loss)
+
+
 def _differences(one, params, row, values) -> list[str]:
     """The numbers that are further from the stored row than their tolerance."""
     found = []
     for number, value in values.items():
-        loss = LOSS_TOLERANCE * max(1.0, abs(row[number]))
-        allowed = one.tolerance.get(number, loss)
-        if not abs(value - row[number]) <= allowed:
+        most = allowed(one, number, row[number])
+        if not abs(value - row[number]) <= most:
             found.append(
                 f"{one.name}: {cell_key(params)}: {number} is {row[number]} in the "
-                f"file, {value} when computed again (tolerance {allowed})"
+                f"file, {value} when computed again (tolerance {most})"
             )
     return found
 

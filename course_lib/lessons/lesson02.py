@@ -87,7 +87,7 @@ def trained_cell(strategy, labels, lr, seed, fraction=1.0):
     grid=cells(["scratch"]),
     sample=[dict(strategy="scratch", labels=25, lr=RATES["scratch"], seed=0)],
     short=[
-        dict(strategy="scratch", labels=25, lr=RATES["scratch"], seed=0, fraction=0.05)
+        dict(strategy="scratch", labels=25, lr=RATES["scratch"], seed=0, fraction=0.007)
     ],
     tolerance={"accuracy": 0.04},
     data=FILES,
@@ -112,9 +112,9 @@ def from_scratch(strategy, labels, lr, seed, fraction=1.0):
             labels=500,
             lr=RATES["frozen_mlp"],
             seed=0,
-            fraction=0.05,
+            fraction=0.01,
         ),
-        dict(strategy="full", labels=100, lr=RATES["full"], seed=1, fraction=0.05),
+        dict(strategy="full", labels=100, lr=RATES["full"], seed=1, fraction=0.01),
     ],
     tolerance={"accuracy": 0.04},
     models=(BACKBONE,),

@@ -91,7 +91,7 @@ def opened(backbone, lr, alpha, gradual, head_factor=1.0, plan=None):
     grid=rate_cells(),
     sample=[dict(labels=25, **METHODS["gradual by layer"], lr=3e-3, seed=0)],
     short=[
-        dict(labels=25, **METHODS["gradual by layer"], lr=3e-3, seed=0, fraction=0.05)
+        dict(labels=25, **METHODS["gradual by layer"], lr=3e-3, seed=0, fraction=0.01)
     ],
     tolerance={"accuracy": 0.04},
     models=(BACKBONE,),
@@ -146,7 +146,7 @@ def kept_cells():
     "kept_textures",
     grid=kept_cells(),
     sample=[dict(way="gradual", lr=1e-3, seed=0)],
-    short=[dict(way="gradual", lr=1e-3, seed=0, fraction=0.05)],
+    short=[dict(way="gradual", lr=1e-3, seed=0, fraction=0.01)],
     tolerance={"accuracy": 0.04, "val_accuracy": 0.04} | lesson03.KEPT,
     models=(BACKBONE,),
     data=FILES,
@@ -178,7 +178,7 @@ SHAPES = {  # "warm-up, cosine" is the flat rate of the grid above
         for lr in TRIED
     ],
     sample=[dict(schedule="slanted triangle", lr=3e-4, seed=0)],
-    short=[dict(schedule=name, lr=3e-4, seed=0, fraction=0.03) for name in SHAPES],
+    short=[dict(schedule=name, lr=3e-4, seed=0, fraction=0.01) for name in SHAPES],
     tolerance={"accuracy": 0.04},
     models=(BACKBONE,),
     data=FILES,

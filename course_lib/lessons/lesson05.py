@@ -281,7 +281,7 @@ SETUPS = {
     grid=[dict(setup=setup, seed=seed) for seed in range(5) for setup in SETUPS],
     sample=[dict(setup=s, seed=0) for s in ("frozen", "head, train mode")],
     short=[
-        dict(setup=setup, seed=0, fraction=0.05)
+        dict(setup=setup, seed=0, fraction=0.01)
         for setup in ("frozen", "head, train mode", "stale head")
     ],
     tolerance={"accuracy": 0.04, "drift": 0.02}

@@ -118,13 +118,13 @@ def chosen_rate(name, target):
     ],
     sample=[dict(source="random", target="digits", lr=3e-3, seed=0)],
     short=[
-        dict(source="random", target="digits", lr=3e-3, seed=0, fraction=0.05),
+        dict(source="random", target="digits", lr=3e-3, seed=0, fraction=0.01),
         dict(
             source="bundled/resnet10-silhouettes",
             target="spectrograms",
             lr=3e-3,
             seed=0,
-            fraction=0.05,
+            fraction=0.01,
         ),
     ],
     tolerance={"accuracy": 0.05},
@@ -168,7 +168,7 @@ TRIED = {  # by architecture and start; the ViT from scratch may choose
             seed=0,
             fraction=fraction,
         )
-        for model, start, fraction in ((CNN, True, 0.05), (VIT, False, 0.02))
+        for model, start, fraction in ((CNN, True, 0.01), (VIT, False, 0.01))
     ],
     tolerance={"accuracy": 0.04},
     models=(CNN, VIT),

@@ -156,7 +156,7 @@ def last_stage_tuned(source, target, seed, fraction=1.0):
         for seed in (FROZEN if source in LITES else TUNED)
     ],
     sample=[dict(source=SOURCES[-1], target="leaves", seed=0)],
-    short=[dict(source=SOURCES[-1], target="leaves", seed=0, fraction=0.2)],
+    short=[dict(source=SOURCES[-1], target="leaves", seed=0, fraction=0.1)],
     tolerance={"accuracy": 0.06, "frozen": 0.03, "LogME": 0.01, "kNN": 0.02},
     models=[name for name in SOURCES if name.startswith("bundled")],
     data=FILES,

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from course_lib import datasets
-from course_lib.lessons import results
+from course_lib.lessons import lesson07, results
 from course_lib.lessons.lesson07 import FILES, STEPS, labelled, scored
 from course_lib.lessons.results import SEEDS, experiment
 from course_lib.methods import lora, peft_family
@@ -175,7 +175,7 @@ def full_updates(steps, seed, fraction=1.0):
     numbers = {f"energy_{r}": float(energy[r - 1]) for r in (1, 8, 64)}
     largest = max((end[n] - start[n]).norm() / start[n].norm() for n in names)
     numbers["relative_size"] = float(largest)
-    test = results.part(datasets.load("tickets", "test"), fraction)
+    test = results.part(datasets.load("tickets", "test"), fraction, lesson07.SHORT)
     for rank in (*KEPT, None) if fraction == 1 else (8,):
         cut = {} if rank is None else truncated(start, end, names, rank)
         backbone.model.load_state_dict(end | cut)

@@ -44,11 +44,17 @@ PENALTIES = tuple(10.0**k for k in range(-4, 2))  # C of the logistic regression
 
 
 @lru_cache(maxsize=3)
-def short(split):
-    """(sentences of at most LONGEST tokens, their frozen features (N, 384))."""
+def sentences(split):
+    """The sentences of at most LONGEST tokens."""
     data, encoder = datasets.load("opinions/films", split), zoo.load("minilm")
-    data = data.subset(np.flatnonzero(lengths(encoder, data) <= LONGEST))
-    return data, features.extract(encoder, data.texts)
+    return data.subset(np.flatnonzero(lengths(encoder, data) <= LONGEST))
+
+
+@lru_cache(maxsize=2)
+def short(split):
+    """(these sentences, their frozen features (N, 384))."""
+    data = sentences(split)
+    return data, features.extract(zoo.load("minilm"), data.texts)
 
 
 def lengths(encoder, data):
@@ -58,18 +64,18 @@ def lengths(encoder, data):
 
 def rows(split, n, seed):
     """Places of n short sentences of each class of a split, drawn by the seed."""
-    in_turn = opinions_world.rows(short(split)[0], n, seed)
+    in_turn = opinions_world.rows(sentences(split), n, seed)
     return in_turn.reshape(n, 2).T.ravel()  # one class, then the other
 
 
 def labelled(seed):
     """The training sentences of a seed."""
-    return short("train")[0].subset(rows("train", LABELS, seed))
+    return sentences("train").subset(rows("train", LABELS, seed))
 
 
 def tested(seed):
     """The test sentences of a seed."""
-    return short("test")[0].subset(rows("test", TESTED, seed))
+    return sentences("test").subset(rows("test", TESTED, seed))
 
 
 @lru_cache(maxsize=1)
@@ -87,8 +93,22 @@ def reviews():
 # -- a run ----------------------------------------------------------------------------
 
 
+def probed_on(seed, fraction=1.0):
+    """((features, labels) to fit a head on, the same of validation).
+
+    A short cell has a fifth of the first, and a part of the second.
+    """
+    if fraction == 1:
+        (data, X), (held, V) = short("train"), short("validation")
+        at = rows("train", LABELS, seed)
+        return (X[at], data.labels[at]), (V, held.labels)
+    few = sentences("train").subset(rows("train", LABELS // 5, seed))
+    held, encoder = results.part(sentences("validation"), fraction), zoo.load("minilm")
+    return [(features.extract(encoder, d.texts), d.labels) for d in (few, held)]
+
+
 @lru_cache(maxsize=8)
-def probe_head(seed):
+def probe_head(seed, fraction=1.0):
     """Weight (2, 384) and bias (2,) of a logistic regression on frozen features.
 
     Its penalty is the one of the lowest validation loss.
@@ -96,26 +116,24 @@ def probe_head(seed):
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
-    (data, X), (held, V) = short("train"), short("validation")
-    at, tried = rows("train", LABELS, seed), []
-    scale = X[at].std()  # one for all: some features hardly vary
+    (X, y), (V, v) = probed_on(seed, fraction)
+    scale, tried = X.std(), []  # one for all: some features hardly vary
     for C in PENALTIES:
         model = LogisticRegression(C=C, max_iter=2000)
-        model.fit(X[at] / scale, data.labels[at])
-        loss = log_loss(held.labels, model.predict_proba(V / scale))
-        tried.append((loss, C, model))
+        model.fit(X / scale, y)
+        tried.append((log_loss(v, model.predict_proba(V / scale)), C, model))
     model = min(tried, key=lambda one: one[:2])[2]
     w, b = model.coef_[0] / scale, model.intercept_[0]
     weight, bias = np.stack([-w, w]) / 2, np.array([-b, b]) / 2
     return tuple(torch.tensor(part, dtype=torch.float32) for part in (weight, bias))
 
 
-def started(seed):
+def started(seed, fraction=1.0):
     """MiniLM with the head that logistic regression finds on its frozen features."""
     backbone = zoo.load("minilm", 2, seed=seed)
     with torch.no_grad():
         for parameter, value in zip(
-            backbone.model.head.parameters(), probe_head(seed), strict=True
+            backbone.model.head.parameters(), probe_head(seed, fraction), strict=True
         ):
             parameter.copy_(value)
     return backbone
@@ -160,35 +178,36 @@ def loss_and_accuracy(logits, labels):
 def scored(backbone, seed, fraction=1.0):
     """Loss and balanced accuracy on test and validation sentences."""
     numbers = {}
-    for prefix, data in (("", tested(seed)), ("val_", short("validation")[0])):
+    for prefix, data in (("", tested(seed)), ("val_", sentences("validation"))):
         data = results.part(data, fraction)
         found = loss_and_accuracy(text.predict(backbone, data.texts), data.labels)
         numbers[f"{prefix}loss"], numbers[f"{prefix}accuracy"] = found
     return numbers
 
 
-def cosines(backbone):
-    """Cosines (SOURCE, SOURCE) between the sentences of product reviews."""
-    vectors = features.extract(backbone, reviews()[0].texts)
+def cosines(backbone, n=SOURCE):
+    """Cosines (n, n) between the first n sentences of product reviews."""
+    vectors = features.extract(backbone, reviews()[0].texts[:n])
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors @ vectors.T
 
 
 @lru_cache(maxsize=1)
-def original_cosines():
+def original_cosines(n=SOURCE):
     """Those of MiniLM as it came."""
-    return cosines(zoo.load("minilm"))
+    return cosines(zoo.load("minilm"), n)
 
 
-def remembered(backbone):
-    """What is left of MiniLM's own skill.
+def remembered(backbone, fraction=1.0):
+    """What is left of MiniLM's own skill; a short cell asks half the sentences.
 
     ``source``: share of sentences whose nearest neighbour is of the same review.
     ``similarity``: correlation of the cosines of all pairs with the original ones.
     """
-    now, review = cosines(backbone), reviews()[1]
-    pairs = np.triu_indices(SOURCE, 1)
-    same = np.corrcoef(now[pairs], original_cosines()[pairs])[0, 1]
+    n = SOURCE if fraction == 1 else SOURCE // 2
+    now, review = cosines(backbone, n), reviews()[1][:n]
+    pairs = np.triu_indices(n, 1)
+    same = np.corrcoef(now[pairs], original_cosines(n)[pairs])[0, 1]
     np.fill_diagonal(now, -np.inf)
     return {
         "source": (review[now.argmax(1)] == review).mean(),
@@ -262,14 +281,14 @@ def put(backbone, method, seed):
 )
 def opinions_lora(method, lr, seed, fraction=1.0):
     """One method on short film reviews: what it gains there, and what it forgets."""
-    backbone = started(seed)
+    backbone = started(seed, fraction)
     if method == "probe":
-        return scored(backbone, seed, fraction) | remembered(backbone)
+        return scored(backbone, seed, fraction) | remembered(backbone, fraction)
     put(backbone, method, seed)
     start = {k: v.clone() for k, v in backbone.model.state_dict().items()}
     plus = KINDS.get(method, {}).get("plus", 1.0)
     tuned(backbone, seed, groups(backbone, lr, plus), fraction)
-    numbers = scored(backbone, seed, fraction) | remembered(backbone)
+    numbers = scored(backbone, seed, fraction) | remembered(backbone, fraction)
     if method == "full":
         names = [f"{name}.weight" for name in peft_family.linear_layers(backbone)]
         names = names if fraction == 1 else names[:6]

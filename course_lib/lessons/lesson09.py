@@ -48,7 +48,7 @@ STEPS = 160
     grid=cells(TRIED, CHOSEN),
     sample=[dict(method="lora", lr=5e-3, seed=0)],
     short=[
-        dict(method=method, lr=CHOSEN[method], seed=0, fraction=0.05)
+        dict(method=method, lr=CHOSEN[method], seed=0, fraction=0.02)
         for method in ("lora", "ia3")
     ],
     tolerance={"accuracy": 0.04},

@@ -159,7 +159,7 @@ def trained(method, kind, seed, fraction=1.0):
         dict(method=method, shift="tool", seed=0) for method in ("coral", "source only")
     ],
     short=[
-        dict(method=method, shift="tool", seed=0, fraction=0.05)
+        dict(method=method, shift="tool", seed=0, fraction=0.01)
         for method in ("coral", "pseudo-labels", "source only")
     ],
     tolerance={"accuracy": 0.05, "batchnorm": 0.05, "tta": 0.05, "home": 0.04},
@@ -418,7 +418,7 @@ def audited(predict, test):
             strategy="frozen",
             remedy="none",
             seed=0,
-            fraction=0.05,
+            fraction=0.01,
         ),
         dict(
             source="biased",
@@ -426,7 +426,7 @@ def audited(predict, test):
             strategy="full",
             remedy="head on fresh sample",
             seed=0,
-            fraction=0.02,
+            fraction=0.01,
         ),
     ],
     tolerance={"aligned": 0.05, "conflicting": 0.05},

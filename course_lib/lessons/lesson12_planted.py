@@ -326,7 +326,7 @@ DATA = ("wafer_micrographs.npz", "wafer_maps.npz", "spectrograms.npz")
     grid=[dict(case=name, draws=DRAWS) for name in (*planted_cases(), *SPARE)]
     + [dict(case=name, draws=MORE_DRAWS) for name in MEASURED_LONGER],
     sample=[dict(case="shuffled", draws=DRAWS)],
-    short=[dict(case="shuffled", draws=DRAWS, fraction=0.2)],
+    short=[dict(case="shuffled", draws=DRAWS, fraction=0.05)],
     tolerance={"gain": 0.05},
     models=MODELS,
     data=DATA,
@@ -347,7 +347,7 @@ def planted_truth(case, draws, fraction=1.0):
         for name, c in planted_cases().items()
     ],
     sample=[dict(case="dead stem", expected=-1, repeats=REPEATS)],
-    short=[dict(case="dead stem", expected=-1, repeats=REPEATS, fraction=0.1)],
+    short=[dict(case="dead stem", expected=-1, repeats=REPEATS, fraction=0.05)],
     tolerance={"gain": 0.05, "code": 0},
     models=MODELS,
     data=DATA,

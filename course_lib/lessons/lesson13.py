@@ -51,7 +51,7 @@ WAYS = ("probe", "tuned", "scratch")
         for seed in SEEDS
     ],
     sample=[dict(target="digits", labels=50, seed=0)],
-    short=[dict(target="digits", labels=50, seed=0, fraction=0.05)],
+    short=[dict(target="digits", labels=50, seed=0, fraction=0.01)],
     tolerance={f"{part}{way}": 0.06 for way in WAYS for part in ("", "val_")},
     models=(BACKBONE,),
     data=lesson06.FILES,

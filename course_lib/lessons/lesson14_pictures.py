@@ -130,7 +130,7 @@ def read_by(head, net):
 
 
 def continued(target, lr, seed, steps):
-    """Features by split of Lite0 whose upper stages went on from ImageNet's weights."""
+    """Features by split, and the last loss, of Lite0 whose upper stages went on."""
     upper, encode, weights, outputs = stored(target)
     upper.load_state_dict(weights)
     copies, generator = outputs["copies"], torch.Generator().manual_seed(seed)
@@ -144,10 +144,11 @@ def continued(target, lr, seed, steps):
             run.update(copies[k, rows].float() for k in pair)
     upper.eval()
     with torch.no_grad():
-        return {
+        found = {
             split: np.concatenate([encode(x).numpy() for x in outputs[split].split(64)])
             for split in splits(target)
         }
+    return found, run.losses[-1]
 
 
 @lru_cache(maxsize=2)
@@ -161,12 +162,16 @@ def as_it_is(target):
 
 
 def represented(target, start, way, lr, seed, fraction=1.0):
-    """{split: features (N, F)} of a network after its pre-training, if any."""
+    """{split: features (N, F)} of a network after its pre-training, if any.
+
+    Of a short cell the loss of the last update besides, under "loss".
+    """
     steps = updates(STEPS, fraction)
     if start == "imagenet":
         if way == "frozen":
             return as_it_is(target)
-        return continued(target, lr, seed, steps)
+        found, loss = continued(target, lr, seed, steps)
+        return found if fraction == 1 else found | {"loss": loss}
     name, pretrained = STARTS[start]
     backbone = zoo.load(name, seed=seed, pretrained=pretrained)
     if way != "frozen":
@@ -189,17 +194,21 @@ def represented(target, start, way, lr, seed, fraction=1.0):
 # -- the grid ----------------------------------------------------------------------
 
 
-def probed(target, Z, seed, counts=None):
-    """{accuracy_n: of a linear probe with n labels a class}, and one on validation."""
+def probed(target, Z, seed, fraction=1.0):
+    """{accuracy_n: of a linear probe with n labels a class}, and one on validation.
+
+    A short cell has only the latter: the choice of a penalty may hang on rounding.
+    """
     train, test = (pictures(target, s).labels for s in ("train", "test"))
     held_in = "validation" if target == "solar" else "train"
     found = {}
-    for n in counts or COUNTS[target]:
+    for n in COUNTS[target]:
         rows, held = drawn(target, n, seed)
         X, y = Z["train"][rows], train[rows]
         V, v = Z[held_in][held], pictures(target, held_in).labels[held]
-        probe = probes.linear_probe(X, y, Z["test"], test, val=(V, v))
-        found[f"accuracy_{n}"] = probe.balanced_accuracy
+        if fraction == 1:
+            probe = probes.linear_probe(X, y, Z["test"], test, val=(V, v))
+            found[f"accuracy_{n}"] = probe.balanced_accuracy
         if n == MIDDLE[target]:
             probe = probes.linear_probe(X, y, V, v, C=0.01)
             found["val_accuracy"] = probe.balanced_accuracy
@@ -239,7 +248,7 @@ def cells():
             way="simclr",
             lr=1e-3,
             seed=0,
-            fraction=0.1,
+            fraction=0.05,
         )
     ],
     tolerance={
@@ -258,4 +267,5 @@ def without_labels(target, start, way, lr, seed, fraction=1.0):
         "rankme": effective_rank.rankme(Z["train"]),
         "spread": effective_rank.spread(Z["train"]),
     }
-    return probed(target, Z, seed) | signs
+    losses = {"loss": Z["loss"]} if "loss" in Z else {}
+    return probed(target, Z, seed, fraction) | signs | losses

@@ -129,9 +129,9 @@ def interval(number: int, evaluations: int, fraction: float) -> int:
     return max(1, updates(number, fraction) // evaluations)
 
 
-def part(data, fraction: float):
-    """What is evaluated of a data set: all, in a short cell 200 examples of it."""
-    return data if fraction == 1 or len(data) <= 200 else data.take(200, seed=0)
+def part(data, fraction: float, n: int = 200):
+    """What is evaluated of a data set: all, in a short cell n examples of it."""
+    return data if fraction == 1 or len(data) <= n else data.take(n, seed=0)
 
 
 def cell_key(params: Mapping) -> str:

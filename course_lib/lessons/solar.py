@@ -178,7 +178,7 @@ def compared():
     grid=compared(),
     sample=[dict(strategy="full", labels=100, lr=1e-3, seed=0)],
     short=[
-        dict(strategy=strategy, labels=100, lr=1e-3, seed=0, fraction=0.05)
+        dict(strategy=strategy, labels=100, lr=1e-3, seed=0, fraction=0.025)
         for strategy in ("last_stage", "full_from_probe")
     ],
     tolerance=TOLERANCE,

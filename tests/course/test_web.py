@@ -1,6 +1,7 @@
 """The web edition: whole, without a broken link, without anything from elsewhere."""
 
 import importlib.util
+import io
 import json
 import re
 import sys
@@ -30,8 +31,12 @@ def web_check():
 @with_extra
 @pytest.mark.slow
 def test_a_site_of_one_lesson(tmp_path):
-    """One test, so that parallel workers build one site."""
-    site = website.build(tmp_path / "site", runner.lessons(["08"]))
+    """One test, so that parallel workers build one site.
+
+    Of the library it has every tenth module; the test below reads the pages of all.
+    """
+    some = page_sources.library()[::10]
+    site = website.build(tmp_path / "site", runner.lessons(["08"]), some)
     assert site.warnings == [], "course web exits with 1 for these"
     it_is_whole(site.folder)
     the_lesson_has_its_formulas_figures_and_cells(site.folder)
@@ -127,6 +132,28 @@ def it_gives_no_solution_away(folder):
     assert not list(folder.rglob("*solutions*"))
     if release.solutions().is_dir():  # learners have none to compare with
         assert release.lessons() and release.leaks(folder / "files") == []
+
+
+def complaints(page):
+    """What is said of a page of Markdown when it is read."""
+    from docutils.core import publish_doctree
+    from myst_parser.docutils_ import Parser
+
+    said = io.StringIO()
+    settings = dict(warning_stream=said)
+    publish_doctree(page, parser=Parser(), settings_overrides=settings)
+    return said.getvalue()
+
+
+@pytest.mark.slow
+@with_extra
+def test_the_page_of_each_module_is_read_without_a_warning():
+    pages = {path: page_sources.module_page(path) for path in page_sources.library()}
+    found = {path: complaints(page) for path, page in pages.items()}
+    assert {path: said for path, said in found.items() if said} == {}
+    page = next(iter(pages.values()))
+    for broken in ("### no heading above", "{nosuch}`role`", "```{nosuch}\n```"):
+        assert "WARNING" in complaints(f"{page}\n\n{broken}\n"), broken
 
 
 @pytest.mark.slow

@@ -194,7 +194,7 @@ def executed(path, environment):
 
 
 # How many times as long as on two cores a lesson may take on one.  Those whose matrices
-# are large gain by a second core, 07 1.6, 08 1.5, 10 1.4 and 09 1.3 times; the others
+# are large gain by a second core, 07 1.6, 08 1.5, 09 1.3 and 10 1.4 times; the others
 # get nothing.
 ONE_CORE = {"07": 1.5, "08": 1.4, "09": 1.2, "10": 1.3}
 

@@ -121,8 +121,8 @@ def test_the_loss_ignores_what_cannot_be_seen():
 @pytest.mark.slow
 def test_a_short_run_learns_the_source_task(tmp_path):
     """Two hundred steps bring the loss clearly below that of guessing."""
-    recipe = replace(recipes.RECIPES["resnet10-silhouettes"], passes=13, batch_size=32)
-    pool = recipes.render_pool(recipe.source, 512, seed=0, jobs=1)
+    recipe = replace(recipes.RECIPES["resnet10-silhouettes"], passes=13, batch_size=16)
+    pool = recipes.render_pool(recipe.source, 256, seed=0, jobs=1)
     torch.manual_seed(0)
     model = recipes.build(recipe)
     history = recipes.pretrain(model, pool, recipe, report=lambda text: None)

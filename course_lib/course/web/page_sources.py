@@ -46,19 +46,28 @@ FOLDERS = {  # of the repository: the page that shows them
 LISTED = ("tests", "benchmarks", "tools")  # folders of scripts, on the page "files"
 
 
-def write(source: Path, lessons: list[Path] | None = None) -> None:
-    """Write all sources to the new folder ``source``.
-
-    lessons: paths of notebooks (default: all).  Raises CourseError for one without
-    stored outputs.
-    """
-    lessons = runner.lessons() if lessons is None else lessons
-    questions = exercises.notebooks()
-    modules = sorted(
+def library() -> list[Path]:
+    """The modules that have a page."""
+    return sorted(
         path
         for path in (paths.ROOT / "course_lib").rglob("*.py")
         if path.name != "__init__.py" or path.parent.name != "course_lib"
     )
+
+
+def write(
+    source: Path,
+    lessons: list[Path] | None = None,
+    modules: list[Path] | None = None,
+) -> None:
+    """Write all sources to the new folder ``source``.
+
+    lessons, modules: paths of those that get a page (default: all).  Raises CourseError
+    for a lesson without stored outputs.
+    """
+    lessons = runner.lessons() if lessons is None else lessons
+    modules = library() if modules is None else modules
+    questions = exercises.notebooks()
     cards = sorted([*paths.DATA.glob("cards/*.md"), *paths.MODELS.rglob("*.md")])
     documents = sorted((paths.ROOT / "docs").glob("*.md"))
     known = dict(FOLDERS)

@@ -79,12 +79,17 @@ def settings() -> dict:
     }
 
 
-def build(folder: Path, lessons: list[Path] | None = None) -> Site:
+def build(
+    folder: Path,
+    lessons: list[Path] | None = None,
+    modules: list[Path] | None = None,
+) -> Site:
     """Write the site to ``folder``: whole, or not at all.
 
-    ``lessons`` are paths of notebooks (default: all).  A site that was built there
-    before is replaced; any other content is left alone.  Raises CourseError when the
-    extra is missing, when the folder holds something else, and when Sphinx fails.
+    ``lessons`` are paths of notebooks, ``modules`` those of the library that get a page
+    (default: all).  A site that was built there before is replaced; any other content
+    is left alone.  Raises CourseError when the extra is missing, when the folder holds
+    something else, and when Sphinx fails.
     """
     require_sphinx()
     folder = Path(folder).resolve()
@@ -92,7 +97,7 @@ def build(folder: Path, lessons: list[Path] | None = None) -> Site:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".web.") as work:
         source, made = Path(work) / "source", Path(work) / "site"
-        page_sources.write(source, lessons)
+        page_sources.write(source, lessons, modules)
         warnings = run_sphinx(source, made, Path(work) / "doctrees")
         (made / "_static" / "webpack-macros.html").unlink(missing_ok=True)  # no page
         (made / MARK).write_text("Made by `course web`.\n", encoding="utf-8")
