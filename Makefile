@@ -14,6 +14,10 @@ EXTRAS := test
 # Compiled tests are kept even where Python is told to keep nothing: 10 s of each run.
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE= \
 	$(BIN)/python -m pytest -p no:nbval -n $(JOBS) --dist worksteal
+# A quarter of the time a test of the library waits, for a sandbox, a limit or a process:
+# one more of them at once keeps the cores busy.  Lessons compute, and their seconds are
+# compared with what they state: no more than JOBS of them.
+MORE_JOBS := $(shell expr $(JOBS) + 1)
 FIRST_PYTHON := $(firstword $(shell for name in python3 python3.13 python3.12 \
 	python3.11 python; do $$name -c "" 2>/dev/null && echo $$name && break; done))
 
@@ -35,7 +39,7 @@ test: EXTRAS := test,instructor,web
 test: env
 	@$(BIN)/course data fetch --quiet
 	$(BIN)/ruff check .
-	$(PYTEST) -m "not notebook and not evidence"
+	$(PYTEST) -n $(MORE_JOBS) -m "not notebook and not evidence"
 	$(PYTEST) --dist load --maxschedchunk 1 -m notebook tests/lessons/test_notebooks.py
 
 quick: env

@@ -68,7 +68,7 @@ def copy_stages(target, origin, k):
     ],
     sample=[dict(origin="source", k=3, mode="frozen", seed=0)],
     short=[
-        dict(origin="source", k=3, mode="frozen", seed=0, fraction=0.02),
+        dict(origin="source", k=3, mode="frozen", seed=0, fraction=0.05),
         dict(origin="target", k=2, mode="frozen", seed=0, fraction=0.003),
     ],
     tolerance={"accuracy": 0.04},

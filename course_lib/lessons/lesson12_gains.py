@@ -32,7 +32,7 @@ PAIRS = [pair for pair in lesson06.pairs() if pair[0] in SOURCES]
         if labels == 25 or name in (SOURCES[0], SOURCES[-1])
     ],
     sample=[dict(source="random", target="digits", labels=25, seed=0)],
-    short=[dict(source="random", target="digits", labels=25, seed=0, fraction=0.01)],
+    short=[dict(source="random", target="digits", labels=25, seed=0, fraction=0.02)],
     tolerance={"accuracy": 0.05},
     models=SOURCES[1:],
     data=lesson06.FILES,
