@@ -673,3 +673,26 @@ def show_architectures():
         alt="Eight bars of test accuracy with 500 labels: CNN and ViT, from scratch "
         "and pretrained, with and without augmentation.",
     )
+
+
+def long_pair():
+    """The rows of the CNN and of the ViT after LONG updates at the rates chosen."""
+    rows = results.load("cnn_vit_long")
+    return tuple(rows.select(model=m, lr=LONG_CHOSEN[m]) for m in (CNN, VIT))
+
+
+WEIGHTS = {"": "lowest validation loss", "last ": "last"}
+ASKED = {"train_accuracy": "training pictures", "accuracy": "test pictures"}
+
+
+def long_table():
+    """Accuracy of both after LONG updates, on training and on test pictures."""
+    shown = []
+    for name, rows in zip(("CNN", "ViT"), long_pair()):
+        for prefix, weights in WEIGHTS.items():
+            row = {"from scratch": name, "weights": weights}
+            for number, words in ASKED.items():
+                found = statistics.mean_and_interval(rows.values(f"{prefix}{number}"))
+                row[words] = f"{found.mean:.2f} ± {found.half_width:.2f}"
+            shown.append(row)
+    return pd.DataFrame(shown).set_index(["from scratch", "weights"])
