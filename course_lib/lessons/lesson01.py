@@ -576,7 +576,8 @@ def show_copied(curves):
     plots.show(
         fig,
         alt="Two panels of test accuracy by number of stages copied, for tuned and "
-        f"frozen copies of the source and frozen ones of the target. {'. '.join(said)}.",
+        f"frozen copies of the source and frozen ones of the target. {said[0]}. "
+        f"{said[1]}.",
     )
 
 

@@ -195,7 +195,8 @@ def cnn_vit(model, pretrained, augmented, lr, seed, fraction=1.0):
 # 1 as is usual for a ViT.  Fixed before any of it was seen:
 # - The ViT tries three rates with seed 0; validation chooses one for seeds 1 and 2.  If
 #   it lies at the edge, one rate more is tried.  The CNN has the rate that validation
-#   preferred of three in `from_scratch` (640 updates, three seeds).
+#   preferred of three in `from_scratch` (640 updates, three seeds).  Validation means
+#   the accuracy with the weights of the lowest loss (said when 3e-4 alone was seen).
 # - The CNN leads if CNN minus ViT (paired by seed, 95 % interval) lies above zero both
 #   with the weights of the lowest validation loss and with the last ones.
 # - C52 is confirmed if the CNN leads and the ViT names 9 of 10 of its training pictures
