@@ -404,6 +404,17 @@ def explore_depth(rows):
     )
 
 
+def pairs_of_rates():
+    """{labels: (rows at the lower rate, at the higher one)} of `full`; see PAIRS."""
+    grid = stored("forgetting").select(strategy="full")
+    return {
+        labels: tuple(
+            grid.select(labels=labels, lr=lr, seed=PAIRED_SEEDS[labels]) for lr in rates
+        )
+        for labels, rates in PAIRS.items()
+    }
+
+
 def forgotten():
     """Rows of a table: what FEW labels left of the source, by statistics."""
     rows = []
