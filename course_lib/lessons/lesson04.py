@@ -238,7 +238,8 @@ def fab():
 
 def kept():
     """Rows with three kinds of BatchNorm statistics: flat, by layer and gradual."""
-    flat = results.load("forgetting").select(strategy="full", labels=100, lr=TRIED[:2])
+    same = dict(strategy="full", labels=100, lr=TRIED[:2], seed=SEEDS)
+    flat = results.load("forgetting").select(**same)
     rows = [dict(row, way="flat") for row in flat]
     return results.load("kept_textures") + rows
 

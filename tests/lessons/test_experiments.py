@@ -99,6 +99,16 @@ def test_the_random_source_has_the_network_but_not_its_weights():
     assert not torch.equal(weights[0], weights[2])
 
 
+def test_the_long_vit_has_the_rate_that_validation_prefers_and_it_is_no_edge():
+    rows = results.load("cnn_vit_long")
+    chosen = rows.best(model=lesson06.VIT, seed=0)[0]["lr"]
+    assert chosen == lesson06.LONG_CHOSEN[lesson06.VIT]
+    tried = lesson06.LONG_TRIED[lesson06.VIT]
+    assert min(tried) < chosen < max(tried)
+    for of_model in lesson06.long_pair():
+        assert [row["seed"] for row in of_model] == [0, 1, 2]
+
+
 def test_the_rates_of_the_tickets_are_those_that_validation_prefers():
     rows = results.load("tickets")
     for (method, labels), rates in lesson07.CHOSEN.items():

@@ -106,6 +106,21 @@ def test_what_is_left_is_told_by_kind_of_statistics(monkeypatch):
     assert {row["as training left them"] for row in told} == {"-"}
 
 
+def test_a_pair_of_rates_has_the_same_seeds_on_both_sides(monkeypatch):
+    rows = [
+        dict(strategy=strategy, labels=n, lr=lr, seed=seed, accuracy=lr)
+        for strategy in ("full", "last_stage")
+        for n, rates in lesson03.PAIRS.items()
+        for lr in (*rates, 1e-2)
+        for seed in range(7)
+    ]
+    monkeypatch.setattr(lesson03, "stored", lambda name: Grid(rows))
+    for labels, (lower, higher) in lesson03.pairs_of_rates().items():
+        assert len(lower) == len(higher) == len(lesson03.PAIRED_SEEDS)
+        assert (lower[0]["lr"], higher[0]["lr"]) == lesson03.PAIRS[labels]
+        assert higher.minus(lower).mean > 0
+
+
 def test_a_title_names_only_who_is_surely_ahead():
     reached = {"frozen": (0.5, 0.6), "sure": (0.6, 0.71), "higher": (0.5, 0.9)}
     rows = [
