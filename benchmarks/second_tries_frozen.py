@@ -468,17 +468,17 @@ def one_try(target, between, start, seed):
     (x, y), (t, v), backbone = below(target, start != "random")
     rows = torch.tensor(rows_of(y.numpy(), 10, seed)).view(-1, 10)
     fit, held = rows[:, :7].flatten(), rows[:, 7:].flatten()
+    first = Upper(backbone, len(y.unique()), seed)
+    if start == "between":
+        (X, Y), _, _ = below(between, True)
+        width = first.head.in_features
+        first.head = fresh(width, len(Y.unique()), seed)
+        fitted(first, X, Y, 60, 3e-3, seed, body=False)
+        fitted(first, X, Y, 80, 1e-3, seed)
+        first.head = fresh(width, len(y.unique()), seed)
     tried = []
     for rate in (1e-3, 3e-3):
-        net = Upper(backbone, len(y.unique()), seed)
-        if start == "between":
-            (X, Y), _, _ = below(between, True)
-            width = net.head.in_features
-            net.head = fresh(width, len(Y.unique()), seed)
-            fitted(net, X, Y, 60, 3e-3, seed, body=False)
-            fitted(net, X, Y, 80, 1e-3, seed)
-            net.head = fresh(width, len(y.unique()), seed)
-        fitted(net, x[fit], y[fit], 60, rate, seed)
+        net = fitted(copy.deepcopy(first), x[fit], y[fit], 60, rate, seed)
         with torch.no_grad():
             answers = [net(z).argmax(1).numpy() for z in (x[held], t)]
         tried.append([recall(a, b.numpy()) for a, b in zip(answers, (y[held], v))])

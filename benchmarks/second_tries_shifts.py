@@ -1,8 +1,8 @@
-"""Second tries of what lesson 11 says about shifts: digits of 8 x 8 pixels and opinions.
+"""Second tries of what lesson 11 says about shifts, on digits and on opinions.
 
-Digits are learned as they are and answered dimmed to one side, tilted or noisy;
-opinions are read by word counts.  What would contradict a verdict was written down
-before anything was run.
+Digits of 8 x 8 pixels are learned as they are and answered dimmed to one side, tilted
+or noisy; opinions are read by word counts.  What would contradict a verdict was written
+down before anything was run.
 """
 
 from __future__ import annotations

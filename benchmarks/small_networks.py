@@ -20,6 +20,12 @@ CHANNELS = (1, 12, 24, 24, 48)
 STRIDES = (1, 2, 1, 2)  # 8 pixels a side become 8, 4, 4, 2
 
 
+def random_layer(runs, i, o, generator):
+    """[weight (runs, i, o), bias (runs, 1, o)] with random weights (He et al. 2015)."""
+    weight = torch.randn(runs, i, o, generator=generator) * math.sqrt(2 / i)
+    return [weight, torch.zeros(runs, 1, o)]
+
+
 class Networks:
     """R networks: hidden layers, each [weight (R, i, o), bias (R, 1, o)], and a head.
 
@@ -29,31 +35,29 @@ class Networks:
     memory = 0.9  # share of BatchNorm's old statistics that an update keeps
 
     def __init__(self, sizes, runs, seed=0, norms=False):
-        self.generator, self.norms = torch.Generator().manual_seed(seed), norms
-        self.layers = [self.drawn(runs, i, o) for i, o in sizes]
+        generator, self.norms = torch.Generator().manual_seed(seed), norms
+        self.layers = [random_layer(runs, i, o, generator) for i, o in sizes]
         self.running = [
             (torch.zeros(runs, 1, o), torch.ones(runs, 1, o)) for _, o in sizes
         ]
         for layer in self.layers[:-1] if norms else ():
             layer.append(torch.ones_like(layer[1]))
 
-    def drawn(self, runs, i, o):
-        """A layer with random weights (He et al. 2015)."""
-        weight = torch.randn(runs, i, o, generator=self.generator) * math.sqrt(2 / i)
-        return [weight, torch.zeros(runs, 1, o)]
-
     def select(self, rows):
         """Independent copies of some runs, in this order, with repetitions."""
+        if not isinstance(rows, slice | torch.Tensor):
+            rows = torch.tensor(list(rows))
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy.layers = [[t.detach()[rows].clone() for t in one] for one in self.layers]
         copy.running = [tuple(t[rows].clone() for t in one) for one in self.running]
         return copy
 
-    def fresh_head(self, classes):
+    def fresh_head(self, classes, seed=0):
         """A new random head for every run; returns the networks."""
         runs, width = self.layers[-1][0].shape[:2]
-        self.layers[-1] = self.drawn(runs, width, classes)
+        generator = torch.Generator().manual_seed(seed)
+        self.layers[-1] = random_layer(runs, width, classes, generator)
         return self
 
     def parameters(self):
