@@ -228,10 +228,9 @@ def c09() -> str:
             top = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
             published[f"torchvision {weights.name}"] = top
         nearest = min(published, key=lambda k: abs(published[k] - said))
-        spread = min(published.values()), max(published.values())
         told.append(
-            f"{said} is {nearest} {published[nearest]:.2f} (of {len(published)}: "
-            f"{spread[0]:.1f} to {spread[1]:.1f})"
+            f"{said} is {nearest} {published[nearest]:.2f} (weights of that name: "
+            f"{min(published.values()):.1f} to {max(published.values()):.1f})"
         )
         far += [name] if abs(published[nearest] - said) > 0.5 else []
     return f"more than half a point off: {', '.join(far) or 'none'}; {'; '.join(told)}"

@@ -321,7 +321,7 @@ def turned_targets():
     return {"which way": (x, ways), "which digit": (x, y), "maps": small.maps()}
 
 
-def learned(start, parts, layers, seeds, steps=STEPS, rates=(1e-3, 3e-3, 1e-2, 3e-2)):
+def learned(start, parts, layers, seeds, rates=(1e-3, 3e-3, 1e-2)):
     """(networks, looks at validation, fit, test) at the best rate by validation.
 
     layers: the first that learns.  The rate is one for all seeds.
@@ -336,7 +336,7 @@ def learned(start, parts, layers, seeds, steps=STEPS, rates=(1e-3, 3e-3, 1e-2, 3
         for look in looks:
             look(step)
 
-    train(nets, *fit, steps, Adam(moving, rate), watch=watch)
+    train(nets, *fit, STEPS, Adam(moving, rate), watch=watch)
     val = small.accuracy(nets, *held).reshape(len(rates), seeds)
     best = int(val.mean(1).argmax())
     rows = slice(best * seeds, (best + 1) * seeds)
@@ -381,7 +381,7 @@ def third_sign(nets, source, x, y):
 
 
 def c37() -> str:
-    """Three signs on six cases of small networks, 20 seeds, 10 labels a class.
+    """Three signs on six cases of small networks, 16 seeds, 10 labels a class.
 
     The source names digits whichever way they are turned.  Targets: which way, which
     digit, wafer maps; the head alone learns, or all layers; each start at its best
@@ -391,7 +391,7 @@ def c37() -> str:
     10 % of winning seeds (then they do show it), or none rings more often where it
     loses; and a sign that rings in 10 % of winning seeds contradicts "silent there".
     """
-    seeds, kinds, names = 20, {"loses": [], "wins": []}, []
+    seeds, kinds, names = 16, {"loses": [], "wins": []}, []
     source = whichever_way(seeds)
     for (name, data), layers in product(turned_targets().items(), (4, 0)):
         classes = len(data[1].unique())
@@ -432,14 +432,14 @@ def rung(cases):
 
 
 def c39() -> str:
-    """A near and a far intermediate task before a frozen one that loses, 20 seeds.
+    """A near and a far intermediate task before a frozen one that loses, 16 seeds.
 
     Target: which way digits 5 to 9 are turned, the head learns from 10 labels a class.
     Near: the same of digits 0 to 4; far: wafer maps; both with a warm head.
     Contradicts the verdict ("most of the loss stays"): the far one recovers half of
     the loss or more; and the near one not even half contradicts that it can.
     """
-    seeds, source = 20, whichever_way(20)
+    seeds, source = 16, whichever_way(16)
     data = turned_targets()["which way"]
     parts = drawn(data, 10, 100, 400, range(seeds))
     x, _, ways = turned(small.some(small.digits(), ZERO_TO_FOUR))

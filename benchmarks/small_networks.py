@@ -16,7 +16,7 @@ import torch
 from scipy.stats import t as student
 from torch.nn import functional as F
 
-CHANNELS = (1, 12, 24, 24, 48)
+CHANNELS = (1, 8, 16, 16, 32)
 STRIDES = (1, 2, 1, 2)  # 8 pixels a side become 8, 4, 4, 2
 
 
