@@ -145,24 +145,22 @@ def c34() -> str:
     pictures, labels = drawn_pictures(700)
     told = []
     for name in ("efficientnet-lite1", "efficientnet-lite2"):
-        tables = {}
-        for pretrained in (True, False):
-            backbone = zoo.load(f"imagenet/{name}", pretrained=pretrained)
-            features = read(backbone, pictures)
-            tables[pretrained] = {
-                question: np.array([discriminated(features[s], y) for s in STAGES])
-                for question, y in labels.items()
-            }
-        best = {q: t.mean(1).argmax() for q, t in tables[True].items()}
-        stem = tables[True]["colour"][0] - tables[False]["colour"][0]
+        bare = zoo.load(f"imagenet/{name}", pretrained=False)
+        features = read(zoo.load(f"imagenet/{name}"), pictures)
+        table = {
+            question: np.array([discriminated(features[s], y) for s in STAGES])
+            for question, y in labels.items()
+        }
+        first = read(bare, pictures, stages=STAGES[:1])["stem"]
+        stem = table["colour"][0] - discriminated(first, labels["colour"])
+        best = {q: t.mean(1).argmax() for q, t in table.items()}
         where = [
-            f"{q} {STAGES[best[q]]} ({tables[True][q].mean(1).max():.2f}, random "
-            f"{tables[False][q].mean(1).max():.2f})"
-            for q in ASKED
+            f"{q} {STAGES[best[q]]} ({table[q][best[q]].mean():.2f})" for q in ASKED
         ]
+        last = [f"{q} {points(table[q][best[q]] - table[q][-1])}" for q in ASKED]
         told.append(
-            f"{name} {', '.join(where)}, colour in the stem over random weights "
-            f"{points(stem)} points"
+            f"{name} {', '.join(where)}, over the last layer {', '.join(last)}, colour "
+            f"in the stem over random weights {points(stem)} points"
         )
     return f"best read in: {'; '.join(told)}"
 
