@@ -280,11 +280,11 @@ def recall(answers, labels):
 
 SIZED = {  # targets that the lesson did not ask, and labels a class
     "digits": 20,
-    "solar_cells": 40,
+    "solar_cells": 20,
     "wafer_micrographs": 20,
     "spectrograms": 20,
-    "series/BasicMotions": 10,
-    "series/ACSF1": 10,
+    "series/BasicMotions": 7,  # of 10, so that the draws differ
+    "series/ACSF1": 7,
 }
 
 
@@ -321,7 +321,7 @@ def c79() -> str:
 # -- lesson 12 -------------------------------------------------------------------------
 
 EARLIER = {  # target: labels a class; the last is alike, the others are far
-    "series/ACSF1": 10,
+    "series/ACSF1": 7,
     "series/OSULeaf": 10,
     "series/GunPoint": 10,
     "spectrograms": 10,
