@@ -13,6 +13,8 @@ from functools import lru_cache
 import numpy as np
 import small_networks as small
 import torch
+from scipy.stats import spearmanr
+from second_tries_trained import goes_with_source
 from small_networks import points
 from torch import nn
 
@@ -404,18 +406,26 @@ def fresh(width, classes, seed):
         return nn.Linear(width, classes)
 
 
-def fitted(net, x, y, steps, rate, seed, body=True):
-    """Train by AdamW in batches of 16; body=False: the head alone."""
+def fitted(net, x, y, steps, rate, seed, body=True, look=None):
+    """Train by AdamW in batches of 16; body=False: the head alone.
+
+    look(): called before every tenth update and at the end, in evaluation mode.
+    """
     moving = net.parameters() if body else net.head.parameters()
     optimizer = torch.optim.AdamW(moving, lr=rate)
     net.train(body)
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
+    for step in range(steps):
+        if look and step % 10 == 0:
+            look(net.eval())
+            net.train(body)
         rows = torch.randint(len(y), (16,), generator=generator)
         loss = nn.functional.cross_entropy(net(x[rows]), y[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    if look:
+        look(net.eval())
     return net.eval()
 
 
@@ -482,4 +492,72 @@ def one_try(target, between, start, seed):
     return max(tried, key=lambda pair: pair[0])[1]
 
 
-TRIES = {"C09": c09, "C34": c34, "C39 real": c39_real, "C61": c61, "C79": c79}
+def c37_real() -> str:
+    """The three signs on vowels, where ImageNet loses 17 points, Lite1, ten draws.
+
+    Lite1's last convolution and a head, seven labels a class to fit and three to
+    validate, the better of two rates by these.  Added when no case of small networks
+    had lost.  Contradicts the verdict: the first sign rings in under half of the draws,
+    or the second or third in 80 % of them.
+    """
+    signs, gains = [], []
+    for seed in range(10):
+        ours, theirs = (watched_vowels(start, seed) for start in ("imagenet", "random"))
+        gains.append(ours["test"] - theirs["test"])
+        rising = spearmanr(np.arange(len(ours["losses"])), ours["losses"]).statistic
+        p = np.nan
+        if len(ours["wrong"][0]) >= 10:
+            p = goes_with_source(*ours["wrong"])
+        falls = ours["fitting"][-1] < ours["fitting"][0]
+        signs.append((ours["val"] < theirs["val"], rising > 0.5 and falls, p))
+    first, second, p = (np.array(column) for column in zip(*signs, strict=True))
+    tested = p[~np.isnan(p)]
+    return (
+        f"vowels {points(gains)} points: 1 in {first.sum()} of 10, 2 in "
+        f"{second.sum()} of 10, 3 in {(tested < 0.01).sum()} of {len(tested)}"
+    )
+
+
+def watched_vowels(start, seed):
+    """Accuracies, histories and confident errors of one start at its better rate."""
+    (x, y), (t, v), backbone = below("series/JapaneseVowels", start != "random")
+    rows = torch.tensor(rows_of(y.numpy(), 10, seed)).view(-1, 10)
+    fit, held = rows[:, :7].flatten(), rows[:, 7:].flatten()
+    tried = []
+    for rate in (1e-3, 3e-3):
+        losses = []
+
+        def look(net, losses=losses):
+            with torch.no_grad():
+                pairs = ((net(x[part]), y[part]) for part in (held, fit))
+                losses.append([nn.functional.cross_entropy(*p).item() for p in pairs])
+
+        net = Upper(backbone, 9, seed)
+        fitted(net, x[fit], y[fit], 60, rate, seed, look=look)
+        with torch.no_grad():
+            val, chances = net(x[held]), net(t).softmax(1).numpy()
+        answers, history = chances.argmax(1), np.array(losses)
+        model, wrong = backbone.model, (chances.max(1) > 0.9) & (answers != v.numpy())
+        with torch.no_grad():
+            top = model.classifier(model.global_pool(model.bn2(model.conv_head(t))))
+        seen = np.unique(top.argmax(1).numpy(), return_inverse=True)[1]
+        tried.append(
+            {
+                "val": recall(val.argmax(1).numpy(), y[held].numpy()),
+                "test": recall(answers, v.numpy()),
+                "losses": history[:, 0],
+                "fitting": history[:, 1],
+                "wrong": (seen[wrong], v.numpy()[wrong], answers[wrong]),
+            }
+        )
+    return max(tried, key=lambda one: one["val"])
+
+
+TRIES = {
+    "C09": c09,
+    "C34": c34,
+    "C37 real": c37_real,
+    "C39 real": c39_real,
+    "C61": c61,
+    "C79": c79,
+}
