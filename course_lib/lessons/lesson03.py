@@ -228,8 +228,8 @@ KEPT = {name: 0.04 for name in ("source", "source_restored", "source_renewed")}
     grid=cells(WAYS, (25, FEW)) + pair_cells(),
     sample=[dict(strategy="full_from_probe", labels=25, lr=3e-4, seed=0)],
     short=[
-        dict(strategy="full_from_probe", labels=25, lr=3e-4, seed=0, fraction=0.03),
-        dict(strategy="statistics", labels=FEW, lr=None, seed=0, fraction=0.03),
+        dict(strategy="full_from_probe", labels=25, lr=3e-4, seed=0, fraction=0.01),
+        dict(strategy="statistics", labels=FEW, lr=None, seed=0, fraction=0.01),
     ],
     tolerance={"accuracy": 0.04, "val_accuracy": 0.04} | KEPT,
     models=(protocol.BACKBONE,),

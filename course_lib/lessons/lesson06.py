@@ -222,7 +222,7 @@ def long_cells():
     "cnn_vit_long",
     grid=long_cells(),
     sample=[dict(model=CNN, lr=3e-3, seed=0)],
-    short=[dict(model=CNN, lr=3e-3, seed=0, fraction=0.005)],
+    short=[dict(model=CNN, lr=3e-3, seed=0, fraction=0.0015)],
     tolerance={"accuracy": 0.04, "last accuracy": 0.04},
     models=(CNN, VIT),
     data=("wafer_micrographs.npz",),
