@@ -113,7 +113,7 @@ CONTROL_DEPTHS = range(1, 6)
     "copied_longer",
     grid=[dict(k=k, seed=seed) for seed in SEEDS for k in CONTROL_DEPTHS],
     sample=[dict(k=2, seed=0)],
-    short=[dict(k=2, seed=0, fraction=0.02)],
+    short=[dict(k=2, seed=0, fraction=0.003)],
     tolerance={"accuracy": 0.04},
     data=FILES,
 )
