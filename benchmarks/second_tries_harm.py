@@ -128,8 +128,8 @@ def goes_with_source(source_answers, labels, answers, seed=0, permutations=300):
     null = np.zeros(permutations)
     for k in range(permutations):
         moved = source_answers.copy()
-        for c in np.unique(labels):
-            rows = np.flatnonzero(labels == c)
+        for kind in np.unique(labels):
+            rows = np.flatnonzero(labels == kind)
             moved[rows] = moved[rng.permutation(rows)]
         null[k] = counted(moved)
     return (1 + (null >= counted(source_answers)).sum()) / (1 + permutations)
@@ -277,12 +277,12 @@ def fitted(net, x, y, steps, rate, seed, body=True, look=None):
     moving = net.parameters() if body else net.head.parameters()
     optimizer = torch.optim.AdamW(moving, lr=rate)
     net.train(body)
-    generator = torch.Generator().manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)
     for step in range(steps):
         if look and step % 10 == 0:
             look(net.eval())
             net.train(body)
-        rows = torch.randint(len(y), (16,), generator=generator)
+        rows = torch.randint(len(y), (16,), generator=order)
         loss = nn.functional.cross_entropy(net(x[rows]), y[rows])
         optimizer.zero_grad()
         loss.backward()
