@@ -24,7 +24,7 @@ FIRST_PYTHON := $(firstword $(shell for name in python3 python3.13 python3.12 \
 .PHONY: help lab test quick evidence web env clean
 help:
 	@echo "make lab     install if needed, open lesson 00 in JupyterLab"
-	@echo "make test    install if needed, check everything (about 25 minutes)"
+	@echo "make test    install if needed, check everything (about 20 minutes)"
 	@echo "make quick   the fast tests only (about 80 seconds)"
 	@echo "make evidence  recompute full cells of the stored results (longer)"
 	@echo "make web     build the web edition in site/ from the stored lessons"
