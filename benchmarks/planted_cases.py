@@ -6,7 +6,7 @@
 Cases, order, truths, settings and what counts as right were written down before any
 case was run: course_lib/lessons/lesson13_unseen.py.  The stored ones ran by the
 smallest plan that the command has; those "at all defaults" run here alone, because each
-takes the five minutes of the default.
+takes five minutes or more.
 """
 
 from __future__ import annotations
