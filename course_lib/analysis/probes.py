@@ -101,11 +101,17 @@ def _checked(which, X, y, width=None):
 
 
 def _fitted(Z, y, C, max_iter: int = MAX_ITER):
-    """Logistic regression on standardised features."""
+    """Logistic regression on standardised features.
+
+    On one thread: matrices of this size are too small to be shared, and threads that
+    wait for each other made it three times slower.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings():  # reported as Probe.converged instead
+    with warnings.catch_warnings(), threadpool_limits(1, "blas"):
+        # reported as Probe.converged instead
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression = LogisticRegression(C=C, max_iter=max_iter, solver="lbfgs")
         return regression.fit(Z, y)

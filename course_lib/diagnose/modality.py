@@ -31,8 +31,9 @@ class Modality:
     holds: field of the data set.  inputs: what people call them.  kind: of a Backbone.
     backbone: by default, and ``instead`` where its weights have not been fetched.
     rates: learning rates that are tried.  augment: by default.  most: examples that are
-    used.  baselines: {arm: f(train, validation, test) -> {candidate: probabilities of
-    validation and test}}, ways to learn without a network.
+    used.  curve: validation examples by which a learning curve is drawn.  baselines:
+    {arm: f(train, validation, test) -> {candidate: probabilities of validation and
+    test}}, ways to learn without a network.
 
     Each kind has besides:
     augmentation(name, train): f(x, generator) on preprocessed batches, or None.
@@ -51,6 +52,7 @@ class Modality:
     rates: tuple[float, ...]
     augment: str
     most: int
+    curve: int
     baselines: dict[str, Callable]
     instead: str | None = None
 
@@ -188,6 +190,7 @@ PICTURES = _Pictures(
     rates=(1e-3, 3e-3),
     augment="shift",
     most=6000,
+    curve=100,
     baselines={},
     instead="bundled/resnet10-patterns",
 )
@@ -199,6 +202,7 @@ TEXTS = _Texts(
     rates=(1e-4, 5e-4),
     augment="none",
     most=4000,
+    curve=32,
     baselines={"counts": _counts},
 )
 ALL = (PICTURES, TEXTS)

@@ -20,7 +20,8 @@ from course_lib.models.heads import inside
 from course_lib.pretraining import recipes
 
 STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
-BATCH, EVALUATIONS, MOST_CURVE = 32, 10, 100  # validation examples of the curve
+BATCH, EVALUATIONS = 32, 10
+TIMED = 2  # batches by which a run's length is planned
 SHARE = 0.96  # of the minutes; the rest is for starting, reading and the report
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # the inverse penalties C of a probe
 DIVERGED = dict(accuracy=-1.0, loss=1e9)  # what such a run counts for when choosing
@@ -58,14 +59,17 @@ def seconds_by_steps(job) -> Callable[[int, bool], float]:
     train, validation, test = job.subsets(0)
     classes = len(job.data.classes)
     net = random_start(job.backbone, 0).to_classes(classes)
-    recipe = training.Recipe(batch_size=BATCH)
+    recipe = training.Recipe(batch_size=BATCH, by_length=True)
+    rng = np.random.default_rng(job.settings.seed)
+    some = train.subset(rng.permutation(n)[: TIMED * BATCH])
     timed = [
-        training.fit(net, train, steps=steps, recipe=recipe).seconds
-        for steps in (2, 10)
-    ]
-    # The difference of both runs is 8 updates; what starting costs falls out of it.
-    one = max(timed[1] - timed[0], 1e-3) / 8 / min(BATCH, n)  # forward, backward
-    curve = (EVALUATIONS + 1) * len(_curve(validation))
+        training.fit(net, some, steps=steps, recipe=recipe).seconds
+        for steps in (TIMED, TIMED, 2 * TIMED)
+    ][1:]  # the first run also pays for what is prepared once in a process
+    # The difference of both is one pass over ``some``: batches of all lengths, and
+    # nothing of what starting costs.
+    one = max(timed[1] - timed[0], 1e-3) / TIMED / min(BATCH, n)  # forward, backward
+    curve = (EVALUATIONS + 1) * len(_curve(job, validation))
     looked = (curve + len(validation) + len(test)) / 3  # forward only
     rates, extracted = len(job.settings.rates), (n + len(validation) + len(test))
     fewest = job.settings.repeats[0]
@@ -81,11 +85,11 @@ def seconds_by_steps(job) -> Callable[[int, bool], float]:
     return needed
 
 
-def _curve(validation):
+def _curve(job, validation):
     """The validation examples by which the learning curve is drawn."""
-    return validation.subset(
-        np.unique(np.linspace(0, len(validation) - 1, MOST_CURVE).astype(int))
-    )
+    n = job.modality.curve
+    rows = np.unique(np.linspace(0, len(validation) - 1, n).astype(int))
+    return validation.subset(rows)
 
 
 def first_choice(row: dict) -> tuple[dict, list]:
@@ -171,7 +175,8 @@ def _trained(job, r: int, arm: str, start, source=None) -> dict:
             kept.append(None)
             continue
         checked, tested = (
-            training.evaluate(net, part)["probabilities"] for part in (validation, test)
+            training.evaluate(net, part, batch_size=BATCH)["probabilities"]
+            for part in (validation, test)
         )
         answers.append(_answer(job, validation.labels, checked, tested))
         kept.append(_source_accuracy(net, start, source) if source else None)
@@ -183,11 +188,11 @@ def _trained(job, r: int, arm: str, start, source=None) -> dict:
 def _fitted(job, r: int, net, lr: float) -> dict | None:
     """Train; the history with validation looked at ten times, None if it diverged."""
     train, validation, _ = job.subsets(r)
-    curve = _curve(validation)
+    curve = _curve(job, validation)
     augment, seen = job.modality.augmentation(job.settings.augment, train), []
 
     def look_at(*_):
-        found = training.evaluate(net, curve)
+        found = training.evaluate(net, curve, batch_size=BATCH)
         seen.append((found["loss"], found["accuracy"]))
 
     try:
@@ -199,6 +204,7 @@ def _fitted(job, r: int, net, lr: float) -> dict | None:
             seed=job.seed(r),
             recipe=training.Recipe(
                 batch_size=BATCH,
+                by_length=True,
                 augment=augment,
                 eval_every=max(1, job.steps // EVALUATIONS),
                 on_epoch=lambda epoch, *_: look_at() if epoch else None,

@@ -16,6 +16,7 @@ from course_lib.errors import CourseError
 from course_lib.models.features import to_device
 
 CACHE_BYTES = 1 << 29  # images whose tensors are larger are preprocessed per batch
+POOL = 16  # batches whose examples are sorted by length together
 
 
 class Examples:
@@ -56,22 +57,45 @@ class Examples:
         x = self.inputs[rows]
         return (self.prepare(x) if self.prepare else x), self.labels[rows]
 
-    def endless(self, batch_size: int, generator: torch.Generator):
-        """Training batches for ever, reshuffled at the start of each pass."""
+    def lengths(self) -> torch.Tensor | None:
+        """Tokens of each example (n,); None for inputs that are not padded."""
+        mask = self.inputs.get("attention_mask") if self._tokens() else None
+        return None if mask is None or mask.ndim != 2 else mask.sum(dim=1)
+
+    def endless(self, batch_size: int, generator, by_length: bool = False):
+        """Training batches for ever, reshuffled at the start of each pass.
+
+        by_length: those of padded inputs hold examples of like length.
+        """
         if self.loader is not None:
             passes = (self._loaded() for _ in iter(int, 1))  # for ever
             return itertools.chain.from_iterable(passes)
-        return Batches(self, batch_size, generator)
+        return Batches(self, batch_size, generator, by_length)
 
-    def once(self, batch_size: int, processes=None):
-        """Every example once, in order, for evaluation; of several processes, mine."""
+    def by_length(self) -> torch.Tensor | None:
+        """Rows from the shortest to the longest example, None without lengths.
+
+        In this order a batch has little padding.
+        """
+        lengths = self.lengths()
+        return None if lengths is None else lengths.argsort(stable=True)
+
+    def once(self, batch_size: int, processes=None, rows=None):
+        """Every example once, for evaluation; of several processes, mine.
+
+        rows: their order; as they stand by default, and always of a loader.
+        """
         if self.loader is not None:
             yield from self._loaded()
             return
-        for rows in torch.arange(self.n).split(batch_size):
+        order = torch.arange(self.n) if rows is None else rows
+        for rows in order.split(batch_size):
             own, weight = processes.share(rows) if processes else (rows, 1.0)
             if weight:
                 yield self.batch(own)
+
+    def _tokens(self) -> bool:
+        return self.loader is None and isinstance(self.inputs, Mapping)
 
     def _loaded(self):
         for x, y in self.loader:
@@ -85,19 +109,38 @@ class Batches:
 
     ``rows()`` gives the rows of the next batch alone.  ``state()`` and ``restore()``
     bring the order back in the middle of a pass: the rows still to come and the
-    generator, which augmentations share.
+    generator, which augmentations share.  by_length: batches of padded inputs hold
+    examples of like length.
     """
 
-    def __init__(self, examples: Examples, batch_size: int, generator):
+    def __init__(self, examples: Examples, batch_size: int, generator, by_length=False):
         self.examples, self.batch_size = examples, batch_size
         self.generator, self.left = generator, torch.empty(0, dtype=torch.int64)
+        self.lengths = examples.lengths() if by_length else None
 
     def rows(self) -> torch.Tensor:
         n = self.examples.n
         if len(self.left) == 0 or (len(self.left) == 1 and n > 1):
             self.left = torch.randperm(n, generator=self.generator)
+            if self.lengths is not None:
+                self.left = self._like_lengths(self.left)
         rows, self.left = self.left[: self.batch_size], self.left[self.batch_size :]
         return rows
+
+    def _like_lengths(self, rows: torch.Tensor) -> torch.Tensor:
+        """The rows of a pass, so that a batch of them has examples of like length.
+
+        Shuffled rows are sorted POOL batches at a time, then the batches are shuffled;
+        what fills no batch stands last.
+        """
+        pools = rows.split(POOL * self.batch_size)
+        rows = torch.cat([p[self.lengths[p].argsort(stable=True)] for p in pools])
+        whole = len(rows) // self.batch_size
+        batches, rest = rows.split(
+            [whole * self.batch_size, len(rows) % self.batch_size]
+        )
+        order = torch.randperm(whole, generator=self.generator)
+        return torch.cat([batches.view(whole, self.batch_size)[order].flatten(), rest])
 
     def __iter__(self):
         return self
@@ -129,14 +172,16 @@ class Batch(NamedTuple):
 class Feed:
     """Training batches as the loop takes them: augmented, on the device, shared out.
 
-    recipe: a training.Recipe, for batch size and augmentation.  Order and augmentation
+    recipe: a training.Recipe, for its batches and augmentation.  Order and augmentation
     draw from one generator, and an augmentation draws for the whole batch, so that one
     process or several see the same pictures.
     """
 
     def __init__(self, examples: Examples, recipe, seed: int, device, processes):
         self.generator = torch.Generator().manual_seed(seed)
-        self.batches = examples.endless(recipe.batch_size, self.generator)
+        self.batches = examples.endless(
+            recipe.batch_size, self.generator, recipe.by_length
+        )
         self.augment = recipe.augment
         self.device, self.processes = device, processes
 

@@ -71,12 +71,16 @@ def _logits(model, data, preprocess, batch_size):
     preprocess = preprocess_of(model, preprocess)
     examples = Examples(data, preprocess, batch_size, "evaluation", cache=False)
     device = device_of(net)
-    outputs, labels = [], []
+    outputs, labels, order = [], [], examples.by_length()
     with torch.no_grad(), eval_mode(net):
-        for x, y in examples.once(batch_size):
+        for x, y in examples.once(batch_size, rows=order):
             outputs.append(forward(net, to_device(x, device)).float().cpu())
             labels.append(y)
-    return torch.cat(outputs).numpy(), torch.cat(labels)
+    outputs, labels = torch.cat(outputs), torch.cat(labels)
+    if order is not None:
+        back = order.argsort()
+        outputs, labels = outputs[back], labels[back]
+    return outputs.numpy(), labels
 
 
 def score(net, examples: Examples, device, batch_size: int = 64, processes=ALONE):
@@ -84,7 +88,7 @@ def score(net, examples: Examples, device, batch_size: int = 64, processes=ALONE
     total, right, n = 0.0, 0, 0
     share = processes if processes.shares_evaluation else None
     with torch.no_grad(), eval_mode(net):
-        for x, y in examples.once(batch_size, share):
+        for x, y in examples.once(batch_size, share, examples.by_length()):
             logits, y = forward(net, to_device(x, device)).float(), y.to(device)
             total += float(F.cross_entropy(logits, y, reduction="sum"))
             right += int((logits.argmax(dim=1) == y).sum())

@@ -104,16 +104,18 @@ class Runtime:
 class Recipe:
     """How a network is trained, beside length, rate and seed.
 
-    augment: f(x, generator) on preprocessed batches.  preprocess: the model's own when
-    None.  eval_every: updates between evaluations; None: one pass over the data or, for
-    a length in steps, as many as give at most 20 evaluations.  patience: stop after
-    that many evaluations without a lower validation loss (Prechelt 1998).  on_epoch:
-    f(epoch, model, optimizer) before each epoch, or {epoch: f(model, optimizer)}, for
-    example to unfreeze a stage and add its parameters.
+    by_length: batches of texts of like length, which costs less padding (images: as
+    ever).  augment: f(x, generator) on preprocessed batches.  preprocess: the model's
+    own when None.  eval_every: updates between evaluations; None: one pass over the
+    data or, for a length in steps, as many as give at most 20 evaluations.  patience:
+    stop after that many evaluations without a lower validation loss (Prechelt 1998).
+    on_epoch: f(epoch, model, optimizer) before each epoch, or {epoch: f(model,
+    optimizer)}, for example to unfreeze a stage and add its parameters.
     Raises CourseError when a group is given as something else.
     """
 
     batch_size: int = 32
+    by_length: bool = False
     augment: Callable | None = None
     preprocess: Callable | None = None
     eval_every: int | None = None
