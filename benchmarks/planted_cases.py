@@ -4,9 +4,8 @@
     python benchmarks/planted_cases.py --run "NAME" ... # these now, with their cost
 
 Cases, order, truths, settings and what counts as right were written down before any
-case was run: course_lib/lessons/lesson13_unseen.py.  The stored ones ran by the
-smallest plan that the command has; those "at all defaults" run here alone, because each
-takes five minutes or more.
+case was run: course_lib/lessons/lesson13_unseen.py.  Those "at all defaults" take some
+five minutes each, the others one or two.
 """
 
 from __future__ import annotations
@@ -31,10 +30,9 @@ def shown(row) -> str:
 
 def run(name: str) -> None:
     """Run one case now, and say what it cost."""
-    case, known = unseen.CASES[name], unseen.truths()[name]
+    known = unseen.truths()[name]
     began, used = time.perf_counter(), time.process_time()
-    cell = unseen.at_defaults if case.labels is None else unseen.unseen_cases
-    found = cell(case=name)
+    found = unseen.unseen_cases(case=name)
     kind = unseen.KINDS[int(found["kind"])]
     about = dict(case=name, truth=known[0], true_gain=known[1], true_half=known[2])
     about |= dict(kind=kind, judged=unseen.judged(known[0], kind))
