@@ -268,8 +268,8 @@ def show_situations(rows, adviser):
     ax.invert_yaxis()
     ax.set_xlabel("balanced accuracy on test examples, mean of five draws")
     ax.set_title(
-        f"{sum(p < 2 for p in points.values())} of {len(names)} advices lose under two "
-        f"points; the worst loses {points[worst]:.0f}, on {worst} labels"
+        f"in {sum(p < 2 for p in points.values())} of {len(names)} the advice loses "
+        f"under two points; the worst loses {points[worst]:.0f}, on {worst} labels"
     )
     handles, labels = ax.get_legend_handles_labels()
     once = dict(zip(labels, handles))
@@ -290,7 +290,7 @@ def explore_tree():
         "not measured": (None, "nothing measured yet"),
     }
 
-    def draw(labels, near, compute, keep_base):
+    def decided(labels, near, compute, keep_base):
         probe_wins, said = heard[near]
         situation = Situation(
             "images",
@@ -302,7 +302,10 @@ def explore_tree():
         )
         decision = decide(situation)
         title = f"{round(labels)} labels in 5 classes, {said}: {decision.strategy}"
-        return framework.draw(decision, title)
+        return decision, title
+
+    def draw(**chosen):
+        return framework.draw(*decided(**chosen))
 
     widgets.explore(
         draw,
@@ -312,7 +315,7 @@ def explore_tree():
             "compute": widgets.choice("compute to train?", ["yes", "no"]),
             "keep_base": widgets.choice("base is shared?", ["no", "yes"]),
         },
-        alt=lambda **chosen: f"The decision tree; with {chosen} one path stands out.",
+        alt=lambda **chosen: f"The decision tree. Its path: {decided(**chosen)[1]}.",
     )
 
 
