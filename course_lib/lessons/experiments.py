@@ -36,6 +36,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson09,
     lesson10_reports,
     lesson11,
+    lesson11_bias,
     lesson11_cells,
     lesson11_real,
     lesson12_far,
