@@ -39,6 +39,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson11_bias,
     lesson11_cells,
     lesson11_real,
+    lesson11_told,
     lesson12_far,
     lesson12_gains,
     lesson12_planted,

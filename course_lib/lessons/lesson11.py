@@ -410,7 +410,7 @@ def audited(predict, test):
     "inherited_bias",
     grid=[
         dict(source=source, target=target, strategy=strategy, remedy="none", seed=seed)
-        for seed in SEEDS
+        for seed in range(9)  # the rule: `lesson11_bias`
         for source in ("clean", "biased")
         for target in ("clean", "biased a little")
         for strategy in ("frozen", "full")
