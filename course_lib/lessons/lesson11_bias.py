@@ -14,8 +14,8 @@ and without the frame; accuracies are balanced.
 Rule, written before anything was computed.  20 draws frozen, 10 with all upper stages;
 intervals of 95 % over draws, paired, not corrected.  Number of draws fixed here, except
 that the time allowed may cut them: then the first ones count.  In each of four cases,
-frozen and full on cells and in the small world (`lesson11.inherited_bias`, seeds 3 to
-8 added to its three), it is
+frozen and full on cells and in the small world (`lesson11.inherited_bias`, seeds 3 to 8
+added to its three, which were known; these six are told alone, too), it is
 
     shown      if the interval lies wholly above 0, reversed if wholly below 0
     bounded    if it is neither and ends below 2 points
