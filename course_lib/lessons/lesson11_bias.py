@@ -25,7 +25,8 @@ C45 says that bias is amplified.  Confirmed if shown in all four cases, refuted 
 all four bounded or reversed, else qualified, each case told.  A biased source that has
 not learned the frame tests nothing: its own gap on held-out mono cells is stored, and
 below 10 points on average the cells decide nothing.  The source's updates are the least
-of 60, 120 and 240 with such a gap at draw 100, which is not used below.
+of 60, 120 and 240 with such a gap at draw 100, which is not used below: 60, with 28
+points.
 """
 
 from functools import lru_cache
