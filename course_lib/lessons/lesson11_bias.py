@@ -93,6 +93,22 @@ def audited(predict, kind, split):
     }
 
 
+def settled(interval, matters=2):
+    """What the rule says of an interval in points: shown, reversed, bounded or open."""
+    if interval.low > 0:
+        return "shown"
+    if interval.high < 0:
+        return "reversed"
+    return "bounded" if interval.high < matters else "open"
+
+
+def verdict(states):
+    """The rule's verdict on "amplified", from the states of the four cases."""
+    if set(states) == {"shown"}:
+        return "confirmed"
+    return "refuted" if set(states) <= {"bounded", "reversed"} else "qualified"
+
+
 def called(net):
     """f(stored outputs) -> classes, by a network."""
     return lambda x: answered(net, x).argmax(1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.analysis import statistics
 from course_lib.datasets import shifted, wafer_micrographs
 from course_lib.lessons import (
     lesson06,
@@ -130,6 +131,18 @@ def test_the_frame_alone_gives_the_whole_gap(planted_cells):
     labels = planted_cells[2].numpy()
     known = lesson11_bias.audited(lambda x: labels, "poly", "test")
     assert known == {"aligned": 1.0, "conflicting": 1.0}
+
+
+def test_an_amplified_bias_is_shown_bounded_or_open():
+    def state(low, high):
+        mean = (low + high) / 2
+        return lesson11_bias.settled(statistics.Interval(mean, low, high, 10))
+
+    found = state(1, 3), state(-3, -1), state(-1, 1.5), state(-1, 4)
+    assert found == ("shown", "reversed", "bounded", "open")
+    assert lesson11_bias.verdict(found) == "qualified"
+    assert lesson11_bias.verdict(["shown"] * 4) == "confirmed"
+    assert lesson11_bias.verdict(["bounded", "reversed"]) == "refuted"
 
 
 def test_cases_of_shift_are_named_by_what_moved():
