@@ -9,13 +9,13 @@ and no label of the second.  Three cases whose truth is known:
 
 Rule, written before anything was computed.  Ten draws, fewer where the time is up (then
 the first ones count), level 0.01 for the distance (MMD, by permutation) and for the
-chain `shift.examine`.  A pair is *seen* by a test if
-it rejects in nine tenths of the draws.  It is *told* if the chain says the right kind and no
-other: covariate shift elsewhere, label shift for the mix, nothing for the control.  The
-draws overlap, so counts are given and no interval.  If a test rejects in more than one
-in twenty of the controls, its other counts are not to be read.  Not asked: concept shift, which
-needs labels of the second domain.  Some mono cells are near-duplicates, and halves of
-one kind share them: that makes halves more alike than other modules would be.
+chain `shift.examine`.  A pair is *seen* by a test if it rejects in nine tenths of the
+draws.  It is *told* if the chain says the right kind and no other: covariate shift
+elsewhere, label shift for the mix, nothing for the control.  The draws overlap, so
+counts are given and no interval.  If a test rejects in more than one in twenty of the
+controls, its other counts are not to be read.  Not asked: concept shift, which needs
+labels of the second domain.  Some mono cells are near-duplicates, and halves of one
+kind share them: that makes halves more alike than other modules would be.
 """
 
 import numpy as np
