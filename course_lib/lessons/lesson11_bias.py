@@ -28,7 +28,8 @@ below 10 points on average the cells decide nothing.  The source's updates are t
 of 60, 120 and 240 with such a gap at draw 100, which is not used below: 60, with 28
 points.
 
-The time was up before the small world's further seeds were computed: it has three.
+The time was up before the small world's further seeds were computed, which has three,
+and after ten draws of cells.
 """
 
 from functools import lru_cache
@@ -54,7 +55,7 @@ SHARES = {  # of (functional, defective) cells with the frame
 }
 LABELLED, FEW = 120, 50  # cells of each class: of the source, of the target
 STEPS, LR = {"source": 60, "target": 60}, 3e-4
-DRAWS = {"frozen": 20, "full": 10}
+DRAWS = {"frozen": 10, "full": 10}  # 20 frozen were planned
 
 
 @lru_cache(maxsize=4)
