@@ -261,6 +261,17 @@ def show_small(grid):
         ax.set(title=title, xlabel="points over the source")
         ax.set_yticks(range(len(SMALL)), list(SMALL) if ax is axes[0] else [])
         ax.invert_yaxis()
+    gains = [
+        small_gain(grid, SMALL[n][0], "lighting", SMALL[n][1]).mean
+        for n in ("weight 0", "DANN", "AdaBN")
+    ]
+    fig.suptitle(
+        f"In other lighting weight 0 adds {gains[0]:+.0f}, DANN {gains[1]:+.0f} and "
+        f"AdaBN {gains[2]:+.0f} points",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+    )
     plots.show(
         fig,
         alt="Points over the source alone in the small world, mean and 95 % of three "
@@ -295,12 +306,14 @@ def show_told(grid):
         for case in lesson11_told.RIGHT:
             rows = told_rows(grid, domains, case)
             found[group, case] = [np.mean([f(r) for r in rows]) for f in TOLD.values()]
+    right = [found[group, "elsewhere"][-1] for group in GROUPS]
     names = {"none": "same domain", "mix": "another mix", "elsewhere": "another domain"}
     fig = plots.heatmap(
         np.array(list(found.values())),
         [f"{names[case]}, {group.split()[-1]}" for group, case in found],
         list(TOLD),
-        title="What the tests say of real pairs",
+        title=f"Another domain, told rightly: opinions {right[0]:.0%}, cells "
+        f"{right[1]:.0%} of draws",
         limits=(0, 1),
     )
     plots.show(
@@ -502,6 +515,14 @@ def show_bias(worlds):
         ax.set(title=name, xlabel="points of gap")
         ax.set_yticks(range(len(rows)), [r for r, _ in rows] if ax is axes[0] else [])
         ax.invert_yaxis()
+    more = [found[name, way]["amplified"].mean for way in ("frozen", "full")]
+    fig.suptitle(
+        f"On {name}, a biased target adds {more[0]:.1f} (frozen) and {more[1]:.1f} "
+        "points (full)",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+    )
     plots.show(
         fig,
         alt="Points of gap that a biased source brings to a clean target, and that a "
