@@ -266,8 +266,8 @@ def show_small(grid):
         for n in ("weight 0", "DANN", "AdaBN")
     ]
     fig.suptitle(
-        f"In other lighting weight 0 adds {gains[0]:+.0f}, DANN {gains[1]:+.0f} and "
-        f"AdaBN {gains[2]:+.0f} points",
+        f"In other lighting weight 0 adds {gains[0]:+.1f}, DANN {gains[1]:+.1f} and "
+        f"AdaBN {gains[2]:+.1f} points",
         x=0.01,
         ha="left",
         fontsize=11,
@@ -312,8 +312,7 @@ def show_told(grid):
         np.array(list(found.values())),
         [f"{names[case]}, {group.split()[-1]}" for group, case in found],
         list(TOLD),
-        title=f"Another domain, told rightly: opinions {right[0]:.0%}, cells "
-        f"{right[1]:.0%} of draws",
+        title=f"Another domain's kind: {right[0]:.0%} and {right[1]:.0%} right",
         limits=(0, 1),
     )
     plots.show(
