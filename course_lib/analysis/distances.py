@@ -40,6 +40,31 @@ def mmd(X, Y, bandwidth: float | None = None) -> float:
     return float(alignment.mmd(torch.tensor(X), torch.tensor(Y), widths))
 
 
+def mmd_test(X, Y, seed: int = 0, permutations: int = 999) -> tuple[float, float]:
+    """(MMD^2, p value) of "X and Y come from one distribution", by permutation.
+
+    X (N, F), Y (M, F).  :func:`mmd` with the median width; its p value is the share of
+    random divisions of the pooled rows into N and M with an MMD^2 as large, the
+    observed one among them.  Exact, if rows are independent.  Raises CourseError on bad
+    features.  Gretton et al. 2012.
+    """
+    arguments.whole_number(permutations, 1, np.inf, "permutations", "mmd_test")
+    X, Y = arguments.pair(X, Y, "mmd_test", 2)
+    n, m = len(X), len(Y)
+    K = alignment.gaussian_kernel(
+        torch.tensor(X), torch.tensor(Y), _widths(X, Y, None)
+    ).numpy()
+    rng = np.random.default_rng(seed)
+    in_X = np.tile(np.repeat([1.0, 0.0], [n, m]), (permutations + 1, 1))
+    in_X[1:] = rng.permuted(in_X[1:], axis=1)
+    towards_X = in_X @ K  # (1 + P, N + M)
+    within_X = (towards_X * in_X).sum(axis=1)
+    between = towards_X.sum(axis=1) - within_X
+    within_Y = K.sum() - within_X - 2 * between
+    found = within_X / (n * (n - 1)) + within_Y / (m * (m - 1)) - 2 * between / (n * m)
+    return float(found[0]), permutation_p(found)
+
+
 # -- can a classifier tell the domains apart? -------------------------------------
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from course_lib.analysis import statistics
-from course_lib.lessons import lesson11_cells, lesson11_real
+from course_lib.lessons import lesson11_cells, lesson11_real, lesson11_told
 from course_lib.lessons.lesson11_real import CELLS, TEXTS
 from course_lib.show import plots
 
@@ -39,12 +39,17 @@ def said(interval, digits=1):
     return f"{interval.mean:+.{digits}f} ({interval.low:+.1f} to {interval.high:+.1f})"
 
 
-def small_gain(grid, method, shift, number="accuracy", over="source only"):
-    """Points in the small world over the source alone, three seeds."""
+def small_gain(grid, method, shift, number="accuracy", over=("source only", None)):
+    """Points in the small world over another method, paired by the seeds of both.
+
+    over: (method, its number); None: as trained.
+    """
     rows = grid.select(shift=shift)
-    ours, theirs = rows.select(method=method), rows.select(method=over)
+    ours, theirs = rows.select(method=method), rows.select(method=over[0])
+    seeds = {row["seed"] for row in ours} & {row["seed"] for row in theirs}
     return statistics.paired_difference(
-        100 * ours.values(number), 100 * theirs.values("accuracy")
+        100 * ours.values(number, seed=seeds),
+        100 * theirs.values(over[1] or "accuracy", seed=seeds),
     )
 
 
@@ -231,6 +236,93 @@ def show_gains(grid, share):
     )
 
 
+SMALL = {  # rows of the figure of the small world: (method, number)
+    "weight 0": ("joint", "accuracy"),
+    "DANN": ("dann", "accuracy"),
+    "MMD": ("mmd", "accuracy"),
+    "CORAL": ("coral", "accuracy"),
+    "AdaBN": ("source only", "batchnorm"),
+    "weight 0, AdaBN": ("joint", "batchnorm"),
+    "AdaBN, turned copies": ("source only", "both"),
+    "weight 0, both": ("joint", "both"),
+}
+
+
+def show_small(grid):
+    """Points over the source alone in the small world, of losses and of AdaBN."""
+    looks = {"lighting": "other lighting", "tool": "another tool", "mix": "another mix"}
+    fig, axes = plots.new(width=7.6, height=3.2, columns=len(looks))
+    for ax, (kind, title) in zip(axes, looks.items()):
+        for i, (method, number) in enumerate(SMALL.values()):
+            interval = small_gain(grid, method, kind, number)
+            look = dict(color=plots.COLOURS[i > 3], marker="o", capsize=3)
+            ax.errorbar(interval.mean, i, xerr=interval.half_width, **look)
+        ax.axvline(0, color="grey", linewidth=0.8)
+        ax.set(title=title, xlabel="points over the source")
+        ax.set_yticks(range(len(SMALL)), list(SMALL) if ax is axes[0] else [])
+        ax.invert_yaxis()
+    gains = [
+        small_gain(grid, SMALL[n][0], "lighting", SMALL[n][1]).mean
+        for n in ("weight 0", "DANN", "AdaBN")
+    ]
+    fig.suptitle(
+        f"In other lighting weight 0 adds {gains[0]:+.1f}, DANN {gains[1]:+.1f} and "
+        f"AdaBN {gains[2]:+.1f} points",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+    )
+    plots.show(
+        fig,
+        alt="Points over the source alone in the small world, mean and 95 % of three "
+        "seeds, of weight 0, DANN, MMD and CORAL, and of AdaBN and turned copies.",
+    )
+
+
+# -- which shift -----------------------------------------------------------------------
+
+TOLD = {  # name: share of rows in which it says so
+    "MMD sees": lambda row: row["p_mmd"] <= lesson11_told.LEVEL,
+    "classifier sees": lambda row: row["p_apart"] <= lesson11_told.LEVEL,
+    "predicted classes differ": lambda row: row["p_share"] <= lesson11_told.LEVEL,
+    "kind told rightly": lambda row: row["right"] == 1,
+}
+
+
+def told_rows(grid, domains, case):
+    """Rows of `told_apart` of one case among these domains."""
+    return [
+        row
+        for row in grid
+        if row["source"] in domains
+        and lesson11_told.case(row["source"], row["target"], row["mix"]) == case
+    ]
+
+
+def show_told(grid):
+    """Share of draws in which each test says so; returns {(group, case): shares}."""
+    found = {}
+    for group, domains in GROUPS.items():
+        for case in lesson11_told.RIGHT:
+            rows = told_rows(grid, domains, case)
+            found[group, case] = [np.mean([f(r) for r in rows]) for f in TOLD.values()]
+    right = [found[group, "elsewhere"][-1] for group in GROUPS]
+    names = {"none": "same domain", "mix": "another mix", "elsewhere": "another domain"}
+    fig = plots.heatmap(
+        np.array(list(found.values())),
+        [f"{names[case]}, {group.split()[-1]}" for group, case in found],
+        list(TOLD),
+        title=f"Another domain's kind: {right[0]:.0%} and {right[1]:.0%} right",
+        limits=(0, 1),
+    )
+    plots.show(
+        fig,
+        alt="Share of draws in which MMD, a classifier of domains and the predicted "
+        "classes reject, and in which the chain tells the kind of shift rightly.",
+    )
+    return found
+
+
 # -- entropy at test time --------------------------------------------------------------
 
 
@@ -394,34 +486,54 @@ def gap_of(rows):
     return 100 * (rows.values("aligned") - rows.values("conflicting"))
 
 
-def show_bias(grid):
-    """Gap between pictures on which the mark helps and misleads, by both jobs.
+def show_bias(worlds):
+    """What a biased source brings, and what a biased target adds to that.
 
-    Returns frozen features' {"inherited": gap brought to a clean target, "amplified":
-    what a biased target adds to that}, in points, one a seed.
+    worlds: {name: grid}.  Returns {(name, strategy): {"brought": Interval, "amplified":
+    Interval}} in points.
     """
-    gaps = {}
-    for strategy in ("frozen", "full"):
-        for source in ("clean", "biased"):
-            for target in ("clean", "biased a little"):
-                case = dict(source=source, target=target, strategy=strategy)
-                gaps[f"{strategy}: {source}, then {target}"] = gap_of(
-                    grid.select(**case)
-                )
-    brought = gaps["frozen: biased, then clean"] - gaps["frozen: clean, then clean"]
-    fig = plots.bars_with_spread(
-        gaps,
-        ylabel="gap (points)",
-        title=f"Frozen, a biased source brings {brought.mean():.0f} points",
-        digits=1,
-        spread="range",
+    fig, axes = plots.new(width=7.6, height=2.8, columns=len(worlds))
+    found = {}
+    for ax, (name, grid) in zip(axes, worlds.items()):
+        rows = []
+        for strategy in ("frozen", "full"):
+            parts = {
+                "brought": brought(grid, strategy, gap_of),
+                "amplified": interaction(grid, strategy, gap_of),
+            }
+            rows += [(f"{part}, {strategy}", v) for part, v in parts.items()]
+            found[name, strategy] = {
+                part: statistics.mean_and_interval(v) for part, v in parts.items()
+            }
+        for i, (_, points) in enumerate(rows):
+            interval = statistics.mean_and_interval(points)
+            ax.plot(points, np.full(len(points), i), ".", color="grey", alpha=0.5)
+            look = dict(color=plots.COLOURS[i % 2], marker="o", capsize=3)
+            ax.errorbar(interval.mean, i, xerr=interval.half_width, **look)
+        ax.axvline(0, color="grey", linewidth=0.8)
+        ax.set(title=name, xlabel="points of gap")
+        ax.set_yticks(range(len(rows)), [r for r, _ in rows] if ax is axes[0] else [])
+        ax.invert_yaxis()
+    more = [found[name, way]["amplified"].mean for way in ("frozen", "full")]
+    fig.suptitle(
+        f"On {name}, a biased target adds {more[0]:.1f} (frozen) and {more[1]:.1f} "
+        "points (full)",
+        x=0.01,
+        ha="left",
+        fontsize=11,
     )
     plots.show(
         fig,
-        alt="Gap in points between pictures on which the mark agrees with the class "
-        "and those on which it does not, by bias of the first and the second job.",
+        alt="Points of gap that a biased source brings to a clean target, and that a "
+        "biased target adds beyond that, frozen and with all layers, in both worlds.",
     )
-    return {"inherited": brought, "amplified": interaction(grid, "frozen", gap_of)}
+    return found
+
+
+def brought(grid, strategy, number):
+    """Points that a biased source brings to a clean target, one a seed."""
+    rows = grid.select(target="clean", strategy=strategy)
+    return number(rows.select(source="biased")) - number(rows.select(source="clean"))
 
 
 def interaction(grid, strategy, number):

@@ -67,6 +67,22 @@ def test_mmd_is_unbiased_between_gaussians():
         assert np.mean(values) == pytest.approx(closed, abs=4 * error)
 
 
+def test_mmd_is_tested_against_divisions_of_the_pooled_rows():
+    X, Y = two_samples(8, 12, 3, 0, 2.0)
+    found, p = distances.mmd_test(X, Y, permutations=99)
+    assert found == pytest.approx(distances.mmd(X, Y), abs=1e-12)
+    assert p == 0.01
+    Z, rng = np.concatenate([X, Y]), np.random.default_rng(0)
+    marks = rng.permuted(np.tile(np.repeat([1.0, 0.0], [8, 12]), (3, 1)), axis=1) == 1
+    width = distances._widths(X, Y, None)[0]
+    by_hand = [distances.mmd(Z[m], Z[~m], width) for m in marks]
+    assert distances.mmd_test(X, Y, permutations=3)[1] == np.mean(
+        [True, *(np.array(by_hand) >= found)]
+    )
+    p_values = [distances.mmd_test(*two_samples(15, 15, 3, s))[1] for s in range(60)]
+    assert keeps_its_level(p_values)
+
+
 def test_mmd_of_rows_that_are_alike():
     X = np.ones((4, 2))
     assert distances.mmd(X, X) == 0
@@ -549,7 +565,7 @@ def test_calibrated_probabilities_have_little_error():
 # -- bad input --------------------------------------------------------------------
 
 GOOD = np.random.default_rng(0).normal(size=(8, 3))
-NAMES = ["mmd", "proxy_a_distance", "classifier_test", "frechet_distance"]
+NAMES = ["mmd", "mmd_test", "proxy_a_distance", "classifier_test", "frechet_distance"]
 
 
 @pytest.mark.parametrize("name", NAMES)

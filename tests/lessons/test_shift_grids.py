@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 
+from course_lib.analysis import statistics
 from course_lib.datasets import shifted, wafer_micrographs
 from course_lib.lessons import (
     lesson06,
     lesson11,
+    lesson11_bias,
     lesson11_cells,
     lesson11_figures,
     lesson11_real,
+    lesson11_told,
     lesson12_gains,
     lesson12_remedies,
     results,
@@ -96,6 +100,65 @@ def test_amplified_is_more_than_inherited():
 
     assert found(7).mean() == 0  # 5 inherited and 2 taught
     assert found(10).mean() == 3
+
+
+@pytest.fixture
+def planted_cells(monkeypatch):
+    """Stored cells that are their own place, and a thousand more with the frame."""
+    labels = lesson11_real.examples("poly", "train").labels
+    plain = torch.arange(len(labels)).float()[:, None]
+    three = plain, plain + 1000, torch.as_tensor(labels)
+    monkeypatch.setattr(lesson11_bias, "stored", lambda kind, split: three)
+    return three
+
+
+@pytest.mark.parametrize("bias", lesson11_bias.SHARES)
+def test_a_bias_moves_the_frame_and_not_the_cells(planted_cells, bias):
+    x, y = lesson11_bias.job("poly", bias, 50, seed=3)
+    framed = x[:, 0] >= 1000
+    shares = [framed[y == c].float().mean().item() for c in (0, 1)]
+    assert shares == pytest.approx(lesson11_bias.SHARES[bias])
+    assert sum(shares) == pytest.approx(1)  # the frame alone is as frequent everywhere
+    clean = lesson11_bias.job("poly", "clean", 50, seed=3)[0]
+    assert torch.equal(x % 1000, clean % 1000)
+
+
+def test_the_frame_alone_gives_the_whole_gap(planted_cells):
+    found = lesson11_bias.audited(
+        lambda x: (x[:, 0] >= 1000).int().numpy(), "poly", "test"
+    )
+    assert found == {"aligned": 1.0, "conflicting": 0.0}
+    labels = planted_cells[2].numpy()
+    known = lesson11_bias.audited(lambda x: labels, "poly", "test")
+    assert known == {"aligned": 1.0, "conflicting": 1.0}
+
+
+def test_an_amplified_bias_is_shown_bounded_or_open():
+    def state(low, high):
+        mean = (low + high) / 2
+        return lesson11_bias.settled(statistics.Interval(mean, low, high, 10))
+
+    found = state(1, 3), state(-3, -1), state(-1, 1.5), state(-1, 4)
+    assert found == ("shown", "reversed", "bounded", "open")
+    assert lesson11_bias.verdict(found) == "qualified"
+    assert lesson11_bias.verdict(["shown"] * 4) == "confirmed"
+    assert lesson11_bias.verdict(["bounded", "reversed"]) == "refuted"
+
+
+def test_cases_of_shift_are_named_by_what_moved():
+    assert lesson11_told.case("films", "films", False) == "none"
+    assert lesson11_told.case("films", "films", True) == "mix"
+    assert lesson11_told.case("films", "tweets", False) == "elsewhere"
+
+
+def test_gains_of_the_small_world_pair_the_seeds_of_both():
+    rows = [
+        dict(shift="tool", method=m, seed=s, accuracy=a + s / 10, batchnorm=0.9)
+        for m, a, seeds in (("source only", 0.2, 5), ("dann", 0.3, 3))
+        for s in range(seeds)
+    ]
+    gain = lesson11_figures.small_gain(results.Grid(rows), "dann", "tool")
+    assert gain.n == 3 and gain.mean == pytest.approx(10)
 
 
 def test_grey_values_of_one_set_become_those_of_another():
