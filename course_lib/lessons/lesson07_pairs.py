@@ -1,0 +1,153 @@
+"""Do 8 labels a class, learned in pairs, match full fine-tuning on up to 3,000?
+
+Fixed before any score was looked at, but for one draw that lesson 07 had (products,
+seed 0, pairs at 3e-5: 0.80, frozen 0.67).  Domains, draws and the 600 test texts are
+those of `opinions_world`, so that its stored numbers of frozen vectors count here too.
+
+- Pairs: 8 texts a class, 30 updates on all their 120 pairs, then a logistic regression
+  on the vectors, its penalty by cross-validation in the 16 texts.
+- Full: a new head and the whole encoder, batches of 16 of like length, cut at 40 word
+  pieces; on 8 texts a class (30 updates), and on the most that a domain has with the
+  classes equal, at most 1,500 a class: films 3,000 labels, products 1,232, editorials
+  1,182, tweets 1,086.  120 updates, on films 188, one pass.  Matrix products are in
+  bfloat16 where the processor has it.  The last weights are scored, on all pieces.
+
+AdamW, warm-up over a tenth, linear decay.  Each way and number of labels has one rate
+for all domains, of three: the lowest mean validation loss on films and products with
+seed 100, 200 validation texts each.  Seed 100 gives nothing else.  Seeds 0 to 4 draw
+labels, new head and order, and count.  If time is left, full learns on 100 a class too
+(60 updates, a rate chosen the same way); nothing of the verdict hangs on that.
+
+Verdict (C78), by 95 % intervals over the seeds of pairs minus full with the most, in
+points of balanced accuracy.  A domain matches where the interval lies above -2, the
+smallest loss that would change a decision, and falls short where it lies below -2.
+Confirmed where three of four domains match and none falls short, and the interval of
+their mean lies above -2.  Refuted where three of four fall short and none matches, and
+the interval of the mean lies below -2.  Else qualified.
+"""
+
+import numpy as np
+import torch
+from sklearn.metrics import log_loss
+
+from course_lib.analysis import probes
+from course_lib.lessons import opinions_world as world
+from course_lib.lessons import results
+from course_lib.lessons.results import experiment
+from course_lib.methods.self_supervised import endless_rows
+from course_lib.models import features, text, zoo
+from course_lib.training import hf_trainer
+
+FEW = 8  # labels a class
+MOST = {"tweets": 543, "films": 1500, "products": 616, "editorials": 591}  # a class
+SEEDS, CHOOSING = range(5), 100
+CHOSEN_ON, HELD = ("films", "products"), 100  # HELD validation texts of each class
+LONGEST = 40  # word pieces while all of the encoder learns
+BATCH = 16
+TRIED = {
+    ("pairs", "few"): (1e-5, 3e-5, 1e-4),
+    ("full", "few"): (5e-5, 1.5e-4, 5e-4),
+    ("full", "most"): (5e-5, 1.5e-4, 5e-4),
+}
+CHOSEN: dict[tuple, float] = {}  # by the rule above, see `chosen`
+
+
+def count(domain, size):
+    """Labels a class."""
+    return FEW if size == "few" else MOST[domain]
+
+
+def steps_of(labels):
+    """Updates with so many labels a class: a pass, at least 30, with many 120."""
+    if labels == FEW:
+        return 30
+    return max(60 if labels <= 100 else 120, -(-2 * labels // BATCH))
+
+
+def cells():
+    """Rates are compared with one seed, the chosen ones run with five others."""
+    grid = []
+    for (way, size), rates in TRIED.items():
+        for domain in CHOSEN_ON:
+            one = dict(domain=domain, way=way, labels=count(domain, size))
+            grid += [one | dict(lr=lr, seed=CHOOSING) for lr in rates]
+    for seed in SEEDS:
+        for (way, size), lr in CHOSEN.items():
+            for domain in world.DOMAINS:
+                one = dict(domain=domain, way=way, labels=count(domain, size))
+                grid.append(one | dict(lr=lr, seed=seed))
+    return grid
+
+
+def in_pairs(data, lr, seed, steps):
+    """The encoder after updates on the pairs of the texts."""
+    pupil, y = zoo.load("minilm"), torch.as_tensor(data.labels)
+
+    def loss_of(at):
+        tokens = pupil.preprocess([data.texts[i] for i in at])
+        return world.contrastive_loss(text.mean_pooled(pupil.model, tokens), y[at])
+
+    with hf_trainer.isolated(seed):
+        batches = world.balanced_rows(data.labels, seed)
+        world.trained(pupil.model, loss_of, batches, steps, lr)
+    return pupil
+
+
+def fine_tuned(data, lr, seed, steps):
+    """The encoder and its head after updates of everything."""
+    pupil, y = zoo.load("minilm", 2, seed=seed), torch.as_tensor(data.labels)
+    lengths = text.token_lengths(pupil, data.texts)
+    usual, pupil.preprocess.max_length = pupil.preprocess.max_length, LONGEST
+
+    def loss_of(at):
+        tokens = pupil.preprocess([data.texts[i] for i in at])
+        return pupil.model(**tokens, labels=y[at]).loss
+
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with hf_trainer.isolated(seed):
+            batches = endless_rows(lengths, BATCH, seed, like_length=True)
+            world.trained(pupil.model, loss_of, batches, steps, lr)
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    pupil.preprocess.max_length = usual
+    return pupil
+
+
+def answers(way, data, asked, lr, seed, steps):
+    """Probabilities (N, 2) that one way gives to the texts asked."""
+    if way == "pairs":
+        pupil = in_pairs(data, lr, seed, steps)
+        X, T = (features.extract(pupil, part.texts) for part in (data, asked))
+        fitted = probes.linear_probe(X, data.labels, T, asked.labels, seed=seed)
+        return fitted.probabilities
+    pupil = fine_tuned(data, lr, seed, steps)
+    return torch.as_tensor(text.predict(pupil, asked.texts)).softmax(1).numpy()
+
+
+@experiment(
+    "opinions_pairs",
+    grid=cells(),
+    sample=[dict(domain="products", way="pairs", labels=FEW, lr=3e-5, seed=CHOOSING)],
+    short=[
+        dict(domain="films", way=way, labels=FEW, lr=lr, seed=CHOOSING, fraction=0.1)
+        for way, lr in (("pairs", 3e-5), ("full", 1.5e-4))
+    ],
+    tolerance={"accuracy": 0.03, "val_loss": 0.03},
+    data=world.FILES,
+)
+def opinions_pairs(domain, way, labels, lr, seed, fraction=1.0):
+    """Balanced test accuracy; of the seed that chooses rates, the validation loss."""
+    asked = world.tested(domain)
+    if seed == CHOOSING:
+        held = world.texts(domain, "validation")
+        asked = held.subset(world.rows(held, HELD, 0))
+    asked = results.part(asked, fraction, 40)
+    steps = results.updates(steps_of(labels), fraction)
+    data = world.labelled(domain, labels, seed)
+    found = answers(way, data, asked, lr, seed, steps)
+    if seed == CHOOSING:
+        return {"val_loss": log_loss(asked.labels, found)}
+    each = [np.mean(found[asked.labels == c].argmax(1) == c) for c in (0, 1)]
+    return {"accuracy": np.mean(each)}
