@@ -30,12 +30,13 @@ import numpy as np
 import torch
 from sklearn.metrics import log_loss
 
-from course_lib.analysis import probes
+from course_lib.analysis import probes, statistics
 from course_lib.lessons import opinions_world as world
 from course_lib.lessons import results
 from course_lib.lessons.results import experiment
 from course_lib.methods.self_supervised import endless_rows
 from course_lib.models import features, text, zoo
+from course_lib.show import plots
 from course_lib.training import hf_trainer
 
 FEW = 8  # labels a class
@@ -151,3 +152,128 @@ def opinions_pairs(domain, way, labels, lr, seed, fraction=1.0):
         return {"val_loss": log_loss(asked.labels, found)}
     each = [np.mean(found[asked.labels == c].argmax(1) == c) for c in (0, 1)]
     return {"accuracy": np.mean(each)}
+
+
+# -- what the lesson looks at -----------------------------------------------------
+
+ALL = "all four"
+LOSS = -100 * statistics.MATTERS  # the smallest loss that would change a decision
+
+
+def chosen(grid):
+    """{(way, size): the rate of the lowest mean validation loss}."""
+    found = {}
+    for (way, size), rates in TRIED.items():
+        losses = []
+        for lr in rates:
+            rows = grid.select(way=way, lr=lr, seed=CHOOSING)
+            each = [rows.select(domain=d, labels=count(d, size)) for d in CHOSEN_ON]
+            losses.append(np.mean([one.values("val_loss")[0] for one in each]))
+        found[way, size] = rates[int(np.argmin(losses))]
+    return found
+
+
+def scores(grid, way, domain, labels):
+    """Balanced test accuracy in per cent, one a seed."""
+    rows = grid.select(way=way, domain=domain, labels=labels, seed=SEEDS)
+    return 100 * rows.values("accuracy")
+
+
+def behind(grid):
+    """{domain: points of pairs minus full with the most}, and of their mean."""
+    found, each = {}, []
+    for domain in world.DOMAINS:
+        pair = (
+            scores(grid, "pairs", domain, FEW),
+            scores(grid, "full", domain, MOST[domain]),
+        )
+        each.append(pair[0] - pair[1])
+        found[domain] = statistics.mean_and_interval(each[-1])
+    return found | {ALL: statistics.mean_and_interval(np.mean(each, axis=0))}
+
+
+def by_standing(found):
+    """(domains that match, domains that fall short)."""
+    each = {name: gain for name, gain in found.items() if name != ALL}
+    match = [name for name, gain in each.items() if gain.low > LOSS]
+    return match, [name for name, gain in each.items() if gain.high < LOSS]
+
+
+def verdict(found):
+    """The verdict on C78 from {domain: difference in points}, by the rule above."""
+    (match, short), mean = by_standing(found), found[ALL]
+    if len(match) > 2 and not short and mean.low > LOSS:
+        return "confirmed"
+    refuted = len(short) > 2 and not match and mean.high < LOSS
+    return "refuted" if refuted else "qualified"
+
+
+def over(grid, domain, rivals, way):
+    """{labels a class of a rival: points of pairs with FEW minus it}."""
+    rows = rivals.select(way=way, domain=domain, seed=SEEDS)
+    ours, found = scores(grid, "pairs", domain, FEW), {}
+    for labels in sorted({row["labels"] for row in rows}):
+        theirs = scores(rows, way, domain, labels)
+        found[labels] = statistics.paired_difference(ours, theirs)
+    return found
+
+
+def matched(found):
+    """The most labels of a rival up to which every count is matched, or 0."""
+    most = 0
+    for labels, gain in found.items():
+        if gain.low <= LOSS:
+            break
+        most = labels
+    return most
+
+
+def pairs_figure(grid, frozen):
+    """One panel a domain: frozen and full by labels a class, and pairs with FEW."""
+    fig, axes = plots.new(width=8.4, height=3.2, columns=len(world.DOMAINS))
+    rows = {"frozen": frozen, "full": grid, "pairs": grid}
+    for ax, domain in zip(axes, world.DOMAINS, strict=True):
+        for i, (way, among) in enumerate(rows.items()):
+            there = among.select(way=way, domain=domain, seed=SEEDS)
+            labels = sorted({row["labels"] for row in there})
+            found = [
+                statistics.mean_and_interval(scores(there, way, domain, n))
+                for n in labels
+            ]
+            ax.errorbar(
+                labels,
+                [one.mean for one in found],
+                [one.half_width for one in found],
+                color=plots.COLOURS[i],
+                ls=plots.DASHES[i],
+                marker=plots.MARKERS[i],
+                capsize=3,
+                label=way,
+            )
+            if way == "pairs":
+                ax.axhline(found[0].mean, color=plots.COLOURS[i], linewidth=0.8)
+        ax.set(xscale="log", title=domain, ylim=(45, 97))
+        if ax is not axes[0]:
+            ax.set_yticklabels([])
+    axes[0].set(ylabel="balanced test accuracy, %")
+    axes[0].legend(fontsize="small", loc="lower right")
+    fig.supxlabel(f"labels a class (95 % intervals, {len(SEEDS)} seeds)")
+    return fig
+
+
+def show_pairs(grid, frozen):
+    """Pairs with 8 labels a class beside frozen vectors and full fine-tuning."""
+    fig, found = pairs_figure(grid, frozen), behind(grid)
+    each = [found[domain].mean for domain in world.DOMAINS]
+    fig.suptitle(
+        f"Pairs with {FEW} labels a class minus fine-tuning with the most: "
+        f"{min(each):+.0f} to {max(each):+.0f} points"
+    )
+    plots.show(
+        fig,
+        alt="Four panels, one a domain: balanced test accuracy against labels a class "
+        "for frozen vectors, full fine-tuning and pairs. Pairs minus full with the "
+        "most labels: "
+        + ", ".join(f"{name} {gain.mean:+.1f}" for name, gain in found.items())
+        + ".",
+    )
