@@ -15,8 +15,8 @@ those of `opinions_world`, so that its stored numbers of frozen vectors count he
 
 AdamW, warm-up over a tenth, linear decay.  Each way and number of labels has one rate
 for all domains, of three: the lowest validation loss on products with seed 100, 200
-validation texts.  Where that is the highest or lowest, one more is tried beyond it (pairs: 3e-4).
-Seed 100 gives nothing else.  Seeds 0 to 4 draw labels, new head and
+validation texts.  Where that is the highest or lowest, one more is tried beyond it
+(pairs: 3e-4).  Seed 100 gives nothing else.  Seeds 0 to 4 draw labels, new head and
 order, and count.  Domains are computed in the order products, films, tweets,
 editorials.  Where time runs out, the last are left out, never a seed.
 
