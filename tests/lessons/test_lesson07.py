@@ -26,6 +26,7 @@ def test_the_verdict_on_pairs_follows_its_written_rule():
     assert verdict(made([short, short, open_, open_], short)) == "qualified"
     assert verdict(made([short, short, open_], short)) == "qualified"
     assert verdict(made([short, short], short)) == "refuted"
+    assert verdict(made([short], short)) == "qualified"
 
 
 def test_every_count_below_is_matched_too():
