@@ -31,6 +31,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson06_real,
     lesson07,
     lesson07_adapted,
+    lesson07_pairs,
     lesson08,
     lesson08_opinions,
     lesson09,
