@@ -312,7 +312,7 @@ def show_told(grid):
         np.array(list(found.values())),
         [f"{names[case]}, {group.split()[-1]}" for group, case in found],
         list(TOLD),
-        title=f"Another domain's kind: {right[0]:.0%} and {right[1]:.0%} right",
+        title=f"Told rightly: opinions {right[0]:.0%}, cells {right[1]:.0%}",
         limits=(0, 1),
     )
     plots.show(
@@ -487,7 +487,7 @@ def gap_of(rows):
 
 
 def show_bias(worlds):
-    """What a biased source brings, and what a biased target adds to that.
+    """What a biased source brings to a clean target, and how much more to a biased one.
 
     worlds: {name: grid}.  Returns {(name, strategy): {"brought": Interval, "amplified":
     Interval}} in points.
@@ -516,8 +516,8 @@ def show_bias(worlds):
         ax.invert_yaxis()
     more = [found[name, way]["amplified"].mean for way in ("frozen", "full")]
     fig.suptitle(
-        f"On {name}, a biased target adds {more[0]:.1f} (frozen) and {more[1]:.1f} "
-        "points (full)",
+        f"On {name}, amplified by {more[0]:.1f} (frozen) and {more[1]:.1f} points "
+        "(full)",
         x=0.01,
         ha="left",
         fontsize=11,
