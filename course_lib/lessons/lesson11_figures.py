@@ -312,7 +312,7 @@ def show_told(grid):
         np.array(list(found.values())),
         [f"{names[case]}, {group.split()[-1]}" for group, case in found],
         list(TOLD),
-        title=f"Another domain's kind: {right[0]:.0%} and {right[1]:.0%} right",
+        title=f"Another domain:\nkind right in {right[0]:.0%} and {right[1]:.0%}",
         limits=(0, 1),
     )
     plots.show(
