@@ -7,8 +7,9 @@ covariance, a confidence of 0.9 for pseudo-labels.  Nothing is chosen on the tar
 Added later, for C42 and C43: the control of weight 0 ("joint"), and AdaBN and turned
 copies on top of it and of DANN, as on the source alone.  Five seeds for these three;
 seeds 3 and 4 are computed whatever the first three show, and only left out if the time
-is up.  Rule, written when a tenth of the updates of one seed in other lighting had been
-timed and nothing else seen; paired by seed, intervals of 95 %, not corrected:
+is up.  Rule, written when a tenth of the updates of seed 0 in other lighting had been
+timed, whose accuracies were printed, and nothing else seen; paired by seed, intervals
+of 95 %, not corrected:
 
 - The adversary has a gain of its own where DANN minus weight 0 lies wholly above 0; it
   has none that matters where that ends below 2 points; open otherwise.

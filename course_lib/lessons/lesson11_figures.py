@@ -524,8 +524,8 @@ def show_bias(worlds):
     )
     plots.show(
         fig,
-        alt="Points of gap that a biased source brings to a clean target, and that a "
-        "biased target adds beyond that, frozen and with all layers, in both worlds.",
+        alt="Points of gap that a biased source brings to a clean target, and how much "
+        "more it brings to a biased one, frozen and with all layers, in both worlds.",
     )
     return found
 
