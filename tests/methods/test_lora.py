@@ -262,6 +262,51 @@ def test_lora_plus_trains_b_faster_than_all_else():
         lora.plus_rates(small("encoder", 16, 2)[0], 1e-3)
 
 
+def test_lora_plus_has_the_groups_of_peft():
+    from peft import LoraConfig, get_peft_model
+    from peft.optimizers import create_loraplus_optimizer
+
+    model, targets = small("encoder", 16, 2)
+    config = LoraConfig(r=2, lora_alpha=4, target_modules=list(targets))
+    theirs = get_peft_model(copy.deepcopy(model), config)
+    optimizer = create_loraplus_optimizer(
+        theirs, torch.optim.AdamW, lr=1e-3, loraplus_lr_ratio=16
+    )
+    expected = {}
+    names = {id(p): name for name, p in theirs.named_parameters()}
+    for group in optimizer.param_groups:
+        expected |= {names[id(p)]: group["lr"] for p in group["params"]}
+    ours = lora.inject(copy.deepcopy(model), targets, 2, 4.0)
+    names = {id(p): name for name, p in ours.named_parameters()}
+    found = {}
+    for group in lora.plus_rates(ours, 1e-3):
+        for parameter in group["params"]:
+            layer, _, factor = names[id(parameter)].rpartition(".")
+            name = f"base_model.model.{layer}.lora_{factor}.default.weight"
+            found[name] = group["lr"]
+    assert found == pytest.approx(expected) and set(found.values()) == {1e-3, 1.6e-2}
+
+
+def test_rslora_is_lora_plus_of_the_ratio_sqrt_r_under_adam():
+    """A factor before B A is a faster B, as long as B begins at zero."""
+    ids, ends = torch.arange(14).view(2, 7), []
+    model, targets = small("encoder", 16, 2)
+    for stable, ratio in ((True, 1.0), (False, 4**0.5), (False, 1.0)):
+        one = lora.inject(
+            copy.deepcopy(model).double(), targets, 4, 8.0, rank_stabilised=stable
+        ).double()
+        optimizer = torch.optim.AdamW(
+            lora.plus_rates(one, 1e-3, ratio), weight_decay=0.0, eps=1e-14
+        )
+        for _ in range(5):
+            optimizer.zero_grad()
+            (one(input_ids=ids).last_hidden_state[..., 0] - 1).square().sum().backward()
+            optimizer.step()
+        ends.append(torch.stack([x.delta() for x in lora.layers(one).values()][:2]))
+    assert torch.allclose(ends[0], ends[1], rtol=1e-6, atol=1e-9)
+    assert not torch.allclose(ends[0], ends[2], rtol=0.1)
+
+
 def test_a_tied_head_is_not_merged_into_the_embeddings():
     from transformers import LlamaConfig, LlamaForCausalLM
 
