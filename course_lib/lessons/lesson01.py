@@ -574,7 +574,7 @@ def show_copied(curves):
     said = []
     for ax, (updates, runs) in zip(axes, curves.items()):
         costs = 100 * (runs[COPIES[0]] - runs[COPIES[1]]).mean(0)
-        title = f"{updates} updates: freezing costs {costs[1]:.0f} points for\n"
+        title = f"{updates} updates: points that freezing costs\n{costs[1]:.0f} for "
         title += f"the stem, {costs[4]:.0f} up to layer3, {costs[5]:.0f} up to layer4"
         plots.by_stage(runs, ["none", *STAGES], title, "test accuracy", ax=ax)
         ax.set(xlabel="copied up to and including", ylim=(0.4, 0.95))
