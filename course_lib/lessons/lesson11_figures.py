@@ -243,15 +243,17 @@ SMALL = {  # rows of the figure of the small world: (method, number)
     "CORAL": ("coral", "accuracy"),
     "AdaBN": ("source only", "batchnorm"),
     "weight 0, AdaBN": ("joint", "batchnorm"),
+    "DANN, AdaBN": ("dann", "batchnorm"),
     "AdaBN, turned copies": ("source only", "both"),
     "weight 0, both": ("joint", "both"),
+    "DANN, both": ("dann", "both"),
 }
 
 
 def show_small(grid):
     """Points over the source alone in the small world, of losses and of AdaBN."""
     looks = {"lighting": "other lighting", "tool": "another tool", "mix": "another mix"}
-    fig, axes = plots.new(width=7.6, height=3.2, columns=len(looks))
+    fig, axes = plots.new(width=7.6, height=3.6, columns=len(looks))
     for ax, (kind, title) in zip(axes, looks.items()):
         for i, (method, number) in enumerate(SMALL.values()):
             interval = small_gain(grid, method, kind, number)
