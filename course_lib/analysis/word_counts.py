@@ -38,6 +38,7 @@ def counted(
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     vectorizer = TfidfVectorizer(sublinear_tf=True, **COUNTED[what])
     try:
@@ -48,9 +49,10 @@ def counted(
             np.tile(level, (len(validation[0]), 1)), np.tile(level, (len(test), 1)), 0.0
         )
     Y, Z = vectorizer.transform(validation[0]), vectorizer.transform(test)
-    fitted = [
-        LogisticRegression(C=C, max_iter=2000).fit(X, train[1]) for C in PENALTIES
-    ]
+    with threadpool_limits(1, "blas"):  # too small to be shared by threads
+        fitted = [
+            LogisticRegression(C=C, max_iter=2000).fit(X, train[1]) for C in PENALTIES
+        ]
     right = [(model.predict(Y) == validation[1]).sum() for model in fitted]
     best = fitted[int(np.argmax(right))]
     return Counted(best.predict_proba(Y), best.predict_proba(Z), best.C)
