@@ -20,7 +20,8 @@ from course_lib.models.heads import inside
 from course_lib.pretraining import recipes
 
 STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
-BATCH, FEW, EVALUATIONS = 32, 8, 10
+BATCH, EVALUATIONS = 32, 10
+FEW = 8  # of a batch where the curve is looked at: of like length, so little padding
 TIMED = 2  # batches by which a run's length is planned
 SHARE = 0.96  # of the minutes; the rest is for starting, reading and the report
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # the inverse penalties C of a probe
@@ -192,7 +193,7 @@ def _fitted(job, r: int, net, lr: float) -> dict | None:
     augment, seen = job.modality.augmentation(job.settings.augment, train), []
 
     def look_at(*_):
-        found = training.evaluate(net, curve, batch_size=FEW)  # of like length
+        found = training.evaluate(net, curve, batch_size=FEW)
         seen.append((found["loss"], found["accuracy"]))
 
     try:

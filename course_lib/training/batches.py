@@ -59,7 +59,9 @@ class Examples:
 
     def lengths(self) -> torch.Tensor | None:
         """Tokens of each example (n,); None for inputs that are not padded."""
-        mask = self.inputs.get("attention_mask") if self._tokens() else None
+        if self.loader is not None or not isinstance(self.inputs, Mapping):
+            return None
+        mask = self.inputs.get("attention_mask")
         return None if mask is None or mask.ndim != 2 else mask.sum(dim=1)
 
     def endless(self, batch_size: int, generator, by_length: bool = False):
@@ -93,9 +95,6 @@ class Examples:
             own, weight = processes.share(rows) if processes else (rows, 1.0)
             if weight:
                 yield self.batch(own)
-
-    def _tokens(self) -> bool:
-        return self.loader is None and isinstance(self.inputs, Mapping)
 
     def _loaded(self):
         for x, y in self.loader:
@@ -136,11 +135,10 @@ class Batches:
         pools = rows.split(POOL * self.batch_size)
         rows = torch.cat([p[self.lengths[p].argsort(stable=True)] for p in pools])
         whole = len(rows) // self.batch_size
-        batches, rest = rows.split(
-            [whole * self.batch_size, len(rows) % self.batch_size]
-        )
+        end = whole * self.batch_size
+        batches = rows[:end].view(whole, self.batch_size)
         order = torch.randperm(whole, generator=self.generator)
-        return torch.cat([batches.view(whole, self.batch_size)[order].flatten(), rest])
+        return torch.cat([batches[order].flatten(), rows[end:]])
 
     def __iter__(self):
         return self
