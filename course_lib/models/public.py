@@ -12,7 +12,7 @@ from torch import nn
 
 from course_lib import files, profiles
 from course_lib.errors import CourseError
-from course_lib.models import heads, stages, weight_files
+from course_lib.models import heads, light_imports, stages, weight_files
 from course_lib.models.backbone import vision
 from course_lib.models.bundled import unknown
 from course_lib.models.hub import unavailable
@@ -24,7 +24,7 @@ def load_torchvision(rest, pretrained):
 
     `NAME@FILE` reads the weights from a file; the preprocessing stays that of NAME.
     """
-    from torchvision import models
+    models = light_imports.torchvision().models
 
     rest, own, part, notes = own_file(rest, pretrained)
     if rest not in models.list_models(module=models):
@@ -66,7 +66,7 @@ def load_timm(rest, pretrained):
 
     `NAME@FILE` reads the weights from a file; the preprocessing stays that of NAME.
     """
-    import timm
+    timm = light_imports.timm()
 
     rest, own, part, notes = own_file(rest, pretrained)
     published = pretrained and own is None
