@@ -201,10 +201,9 @@ def by_standing(found):
 def verdict(found):
     """The verdict on C78 from {domain: difference in points}, by the rule above."""
     (match, short), mean = by_standing(found), found[ALL]
-    enough = min(3, max(2, len(found) - 1))  # one domain alone decides nothing
-    if len(match) >= enough and not short and mean.low > LOSS:
+    if len(match) >= 3 and not short and mean.low > LOSS:
         return "confirmed"
-    refuted = len(short) >= enough and not match and mean.high < LOSS
+    refuted = len(short) >= 3 and not match and mean.high < LOSS
     return "refuted" if refuted else "qualified"
 
 
