@@ -51,6 +51,8 @@ from course_lib.methods import lora, peft_family
 from course_lib.show import plots
 
 RANK, ALPHA, PLUS = 8, 16.0, 16.0
+MATTERS = statistics.MATTERS  # of accuracy
+HEAD = "fitted head"  # what all begin with, not trained on
 ATTENTION, ATTENTION_RANK = ("query", "key", "value", "project"), 18
 FACTORS = {"pissa": lora.pissa_factors, "olora": lora.olora_factors}
 LABELS = {"products": 150, "films": 400}  # of each class
@@ -107,6 +109,7 @@ def cells():
                     rates = [CHOSEN[target][method]]
                 one = dict(target=target, method=method, seed=seed)
                 grid += [one | {"lr": lr} for lr in rates]
+            grid.append(dict(target=target, method=HEAD, seed=seed, lr=0.0))
     return grid
 
 
@@ -184,25 +187,26 @@ def started(target, seed, fraction=1.0):
     data=lesson15_opinions.FILES,
 )
 def lora_starts(target, method, lr, seed, fraction=1.0):
-    """Plain LoRA or a variant in the last two layers of MiniLM."""
+    """Plain LoRA or a variant in the last two layers of MiniLM, or the head alone."""
     start, data, test = started(target, seed, fraction)
-    upper = copy.deepcopy(start)
-    named = SimpleNamespace(model=upper, name="minilm")
-    variant(upper, method, peft_family.parts(named), seed, train=("head",))
-    plus = PLUS if method == "plus" else 1.0
-    moves = training.Optimization(
-        param_groups=lesson08_opinions.groups(named, lr, plus), schedule="linear"
-    )
-    recipe = training.Recipe(batch_size=16, optimization=moves)
-    steps = updates(STEPS[target], fraction)
-    training.fit(upper, data, steps=steps, seed=seed, recipe=recipe)
-    numbers = {}
+    upper, learns = copy.deepcopy(start), 0
+    if method != HEAD:
+        named = SimpleNamespace(model=upper, name="minilm")
+        variant(upper, method, peft_family.parts(named), seed, train=("head",))
+        plus = PLUS if method == "plus" else 1.0
+        moves = training.Optimization(
+            param_groups=lesson08_opinions.groups(named, lr, plus), schedule="linear"
+        )
+        recipe = training.Recipe(batch_size=16, optimization=moves)
+        steps = updates(STEPS[target], fraction)
+        training.fit(upper, data, steps=steps, seed=seed, recipe=recipe)
+        learns = sum(p.numel() for p in upper.parameters() if p.requires_grad)
+    numbers = {"trainable": learns}
     for prefix, part in (("", test), ("val_", validation(target, fraction))):
         found = training.evaluate(upper, part)
         numbers[f"{prefix}loss"] = found["loss"]
         numbers[f"{prefix}accuracy"] = found["balanced_accuracy"]
-    learns = (p.numel() for p in upper.parameters() if p.requires_grad)
-    return numbers | {"trainable": sum(learns)}
+    return numbers
 
 
 # -- what the lesson reads and draws --------------------------------------------------
@@ -229,12 +233,13 @@ def chosen_rate(target, method):
     return min(means, key=means.get)
 
 
-def gain(target, method, other="lora", confidence=0.95):
-    """Test accuracy of a method minus another's, each at its rate; paired by seed."""
+def gain(target, method, other="lora", confidence=0.95, number="accuracy"):
+    """A test number of a method minus another's, each at its rate; paired by seed."""
     pair = []
     for one in (method, other):
-        found = rows(target, one).select(lr=chosen_rate(target, one))
-        pair.append({row["seed"]: row["accuracy"] for row in found})
+        lr = 0.0 if one == HEAD else chosen_rate(target, one)
+        found = rows(target, one).select(lr=lr)
+        pair.append({row["seed"]: row[number] for row in found})
     seeds = sorted(set(pair[0]) & set(pair[1]))
     ours, theirs = ([values[seed] for seed in seeds] for values in pair)
     return statistics.paired_difference(ours, theirs, confidence)
@@ -260,7 +265,7 @@ def verdict(intervals):
     kinds = {statistics.judge(one._asdict())[0] for one in intervals}
     if kinds == {"helps"}:
         return "confirmed"
-    if all(one.high < statistics.MATTERS for one in intervals):
+    if all(one.high < MATTERS for one in intervals):
         return "refuted"
     return "qualified"
 
@@ -281,7 +286,7 @@ def show_gains(found):
             label=f"{target}, {known['pissa'].n} seeds",
         )
     ax.axhline(0, color="black", linewidth=0.8)
-    matters = 100 * statistics.MATTERS
+    matters = 100 * MATTERS
     ax.axhspan(-matters, matters, color=plots.BAR, alpha=0.18, linewidth=0)
     ax.set_xticks(range(len(NAMES)), NAMES.values())
     ax.set_ylabel("points over plain LoRA")
