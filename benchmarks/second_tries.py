@@ -18,6 +18,7 @@ import warnings
 import numpy as np
 import second_tries_frozen
 import second_tries_harm
+import second_tries_pairs
 import second_tries_served
 import second_tries_shifts
 import second_tries_trained
@@ -184,6 +185,7 @@ MODULES = (
     second_tries_shifts,  # 11
     second_tries_served,  # 11
     second_tries_harm,  # 12
+    second_tries_pairs,  # 07, refuted and too long for the list above
 )
 
 
