@@ -300,8 +300,8 @@ def show_gains(found):
     four = [known[method] for known in found.values() for method in FOUR]
     ahead = sum(one.low > 0 for one in four)
     ax.set_title(
-        f"Each at its own rate, {ahead} of {len(four)} gains of the four variants are above "
-        f"zero\n(98.75 % each; attention only, 95 %; grey: less than {matters:.0f} points)"
+        f"Each at its own rate, {ahead} of {len(four)} gains of the four variants are "
+        f"above zero\n(98.75 %; attention only 95 %; grey: under {matters:.0f} points)"
     )
     plots.clear_legend(ax)
     plots.show(
