@@ -95,6 +95,7 @@ CHOSEN = {  # of these by validation, then more seeds
         "plus": 1e-3,
     },
 }
+NEAR = {("products", "lora"): 3e-3}  # nearly as good by validation, see above
 CHOOSING = range(3)  # seeds that compare rates
 SEEDS = {"products": 20, "films": 20}  # at the chosen rates
 
@@ -106,7 +107,8 @@ def cells():
         for seed in range(seeds):
             for method, rates in RATES[target].items():
                 if seed not in CHOOSING:
-                    rates = [CHOSEN[target][method]]
+                    rates = {CHOSEN[target][method], NEAR.get((target, method))}
+                    rates = sorted(rates - {None})
                 one = dict(target=target, method=method, seed=seed)
                 grid += [one | {"lr": lr} for lr in rates]
             grid.append(dict(target=target, method=HEAD, seed=seed, lr=0.0))
@@ -233,12 +235,17 @@ def chosen_rate(target, method):
     return min(means, key=means.get)
 
 
-def gain(target, method, other="lora", confidence=0.95, number="accuracy"):
-    """A test number of a method minus another's, each at its rate; paired by seed."""
+def gain(target, method, other="lora", confidence=0.95, number="accuracy", lr=None):
+    """A test number of a method minus another's, each at its rate; paired by seed.
+
+    lr: that of the other one, where it is not its own.
+    """
     pair = []
     for one in (method, other):
-        lr = 0.0 if one == HEAD else chosen_rate(target, one)
-        found = rows(target, one).select(lr=lr)
+        rate = 0.0 if one == HEAD else chosen_rate(target, one)
+        if lr and one == other:
+            rate = lr
+        found = rows(target, one).select(lr=rate)
         pair.append({row["seed"]: row[number] for row in found})
     seeds = sorted(set(pair[0]) & set(pair[1]))
     ours, theirs = ([values[seed] for seed in seeds] for values in pair)
@@ -293,8 +300,8 @@ def show_gains(found):
     four = [known[method] for known in found.values() for method in FOUR]
     ahead = sum(one.low > 0 for one in four)
     ax.set_title(
-        f"Each at its own rate, {ahead} of {len(four)} starts and rates are ahead\n"
-        f"beyond luck (grey: less than {matters:.0f} points)"
+        f"Each at its own rate, {ahead} of {len(four)} gains of the four variants are "
+        f"above zero\n(98.75 %; attention only 95 %; grey: under {matters:.0f} points)"
     )
     plots.clear_legend(ax)
     plots.show(
