@@ -4,6 +4,5 @@
 `public`, `hub` and `public_weights` (where weights come from), `encoders` and
 `language_models` (text), `weight_files` (weights of one's own).  What one does with a
 model: `heads`, `stages`, `features` (forward passes, activations, receptive fields),
-`preprocessing`, `text` (tokens), `quantization` (four bits).  `light_imports` keeps
-torch's compiler out of the import of torchvision and timm.
+`preprocessing`, `text` (tokens), `quantization` (four bits).
 """

@@ -8,9 +8,10 @@ import torch
 
 from course_lib import assets, files, paths
 from course_lib.errors import CourseError
-from course_lib.models import light_imports
 from course_lib.models.backbone import vision
 from course_lib.models.preprocessing import Preprocess
+from course_lib.pretraining import architectures, light_imports
+from course_lib.pretraining.recipes import RECIPES
 
 IMAGENET = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 
@@ -35,8 +36,6 @@ def card(name):
 
 def unknown(name):
     """The error for a name that is no model, with the names that are."""
-    from course_lib.pretraining.recipes import RECIPES
-
     short = name.removeprefix("bundled/")
     if short in RECIPES:
         return CourseError(
@@ -54,9 +53,6 @@ def unknown(name):
 def load_bundled(short, pretrained):
     """A model of data/models, its file checked against the manifest."""
     from safetensors.torch import load_file
-
-    light_imports.torchvision()
-    from course_lib.pretraining import architectures
 
     about = card(f"bundled/{short}")
     classes = sum(len(names) for names in about["heads"].values())

@@ -12,11 +12,12 @@ from torch import nn
 
 from course_lib import files, profiles
 from course_lib.errors import CourseError
-from course_lib.models import heads, light_imports, stages, weight_files
+from course_lib.models import heads, stages, weight_files
 from course_lib.models.backbone import vision
 from course_lib.models.bundled import unknown
 from course_lib.models.hub import unavailable
 from course_lib.models.preprocessing import Preprocess
+from course_lib.pretraining import light_imports
 
 
 def load_torchvision(rest, pretrained):

@@ -26,7 +26,7 @@ def disable(fn=None, recursive=True, **_):
 
 
 @contextmanager
-def _standing_in():
+def standing_in():
     """Two modules of the compiler's names meanwhile, with these two functions."""
     package, utils = ModuleType(COMPILER), ModuleType(ASKED)
     package.__path__, package.utils, package.disable = [], utils, disable
@@ -38,12 +38,12 @@ def _standing_in():
         del sys.modules[COMPILER], sys.modules[ASKED]
 
 
-def _imported(name: str) -> ModuleType:
+def imported(name: str) -> ModuleType:
     """The package; the compiler comes along only where it wants more of it."""
     importlib.import_module("torch")
     if name not in sys.modules and COMPILER not in sys.modules:
         try:
-            with _standing_in():
+            with standing_in():
                 return importlib.import_module(name)
         except (ImportError, AttributeError):  # of another version
             pass
@@ -52,9 +52,9 @@ def _imported(name: str) -> ModuleType:
 
 def torchvision() -> ModuleType:
     """torchvision, imported."""
-    return _imported("torchvision")
+    return imported("torchvision")
 
 
 def timm() -> ModuleType:
     """timm, imported, and torchvision with it."""
-    return _imported("timm")
+    return imported("timm")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from course_lib.models import light_imports
+from course_lib.pretraining import light_imports
 
 FINE_TUNING = """
 import sys
@@ -30,7 +30,7 @@ assert roi_align.__module__ == "torchvision.ops.roi_align"
 doubled = torch.compile(lambda x: 2 * x, backend="eager")
 assert doubled(torch.ones(2)).tolist() == [2, 2]
 from torch._dynamo.utils import is_compile_supported
-from course_lib.models import light_imports
+from course_lib.pretraining import light_imports
 assert is_compile_supported is not light_imports.is_compile_supported
 assert light_imports.is_compile_supported("cpu") == is_compile_supported("cpu")
 assert light_imports.disable(lambda x: x + 1)(1) == 2
@@ -54,9 +54,9 @@ def test_a_package_that_wants_more_of_the_compiler_gets_it(tmp_path, monkeypatch
     kept = {n: m for n, m in sys.modules.items() if n.startswith("torch._dynamo")}
     for name in kept:
         monkeypatch.delitem(sys.modules, name)
-    with light_imports._standing_in():
+    with light_imports.standing_in():
         assert sys.modules["torch._dynamo"].__spec__ is None
     assert "torch._dynamo" not in sys.modules
     for name, module in kept.items():
         monkeypatch.setitem(sys.modules, name, module)
-    assert light_imports._imported("wanting_more").counters is not None
+    assert light_imports.imported("wanting_more").counters is not None
