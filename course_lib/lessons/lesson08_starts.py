@@ -27,7 +27,7 @@ with 20 seeds.
 (A first plan had all six layers learn on films.  No cell of it was ever run, for lack
 of machine time.)
 
-Ranks (C49), added later and set before any run of theirs: on films plain LoRA of rank 1,
+Ranks (C49), set before any run of theirs: on films plain LoRA of rank 1, rank
 4 and 64 as well, each at its own rate by the same rule, with ten seeds, so that the
 numbers to learn differ and the rate does not decide.  Confirmed ("rank 4 to 8 suffices
 for simple tasks") if the intervals of rank 4 and of rank 8 minus rank 64 lie above -2
@@ -279,6 +279,20 @@ def said(found):
     """An interval in points: "+0.7 (-0.4 to +1.9)"."""
     mean, low, high = (100 * x for x in found[:3])
     return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def by_rank():
+    """{rank: accuracy of plain LoRA minus that of rank 64} on films, paired by seed."""
+    names = {1: "rank 1", 4: "rank 4", 8: "lora"}
+    return {rank: gain("films", name, "rank 64") for rank, name in names.items()}
+
+
+def suffices(found):
+    """The verdict on C49, of `by_rank`, by the rule above."""
+    if all(found[rank].low > -MATTERS for rank in (4, 8)):
+        return "confirmed"
+    lost = all(found[rank].high < -MATTERS for rank in (4, 8))
+    return "refuted" if lost else "qualified"
 
 
 def verdict(intervals):
