@@ -5,7 +5,9 @@ once at most; AdamW, warm-up and one cosine to zero; only the tokens of the repo
 its end are learned.  Every method has adapters of rank 16 beside all linear layers, but
 for full fine-tuning, whose weights are in 32 bits and whose products in bfloat16.
 Rates are compared with one seed and 20 updates by the loss on 60 validation tickets;
-the lists were fixed before any run.  100 test tickets are then answered, greedily.
+the lists were fixed before any run.  Full fine-tuning has a list of its own, where a
+rate beyond was to be tried if the best were the first or the last.  100 test tickets are
+then answered, greedily.
 
 In the grids the 4 bits are expanded once for all updates, which takes more memory and
 gives the same numbers in less time; the lesson trains on 4 bits.
@@ -42,6 +44,7 @@ METHODS = {  # how the base is stored; 4 bits with products in bfloat16
 TRIED = {
     "qlora": (5e-4, 1.5e-3, 4.5e-3),
     "lora": (5e-4, 1.5e-3, 4.5e-3),
+    "full": (5e-5, 1.5e-4, 4.5e-4),
 }
 RATE_LIKE = {"lora, 32 bits": "lora"}  # the same method, other rounding
 STEPS, SEARCH, BRIEF = 120, 20, 8  # updates: of a run, a rate, a small update
@@ -250,12 +253,11 @@ def merged(tuned, tokenizer, some):
 
 
 def cells():
-    """QLoRA, and LoRA beside 16 bits with the seeds that there was time for."""
-    seeds = {"qlora": SEEDS, "lora": SEEDS[:1]}
+    """Every method with five seeds."""
     return [
         dict(method=method, seed=seed, steps=STEPS)
-        for method, some in seeds.items()
-        for seed in some
+        for method in METHODS
+        for seed in SEEDS
     ]
 
 
