@@ -44,7 +44,7 @@ METHODS = {  # how the base is stored; 4 bits with products in bfloat16
 TRIED = {
     "qlora": (5e-4, 1.5e-3, 4.5e-3),
     "lora": (5e-4, 1.5e-3, 4.5e-3),
-    "full": (5e-5, 1.5e-4, 4.5e-4),
+    "full": (5e-5, 1.5e-4, 4.5e-4, 1.35e-3),  # the last by that rule
 }
 RATE_LIKE = {"lora, 32 bits": "lora"}  # the same method, other rounding
 STEPS, SEARCH, BRIEF = 120, 20, 8  # updates: of a run, a rate, a small update
