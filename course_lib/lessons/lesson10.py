@@ -298,11 +298,6 @@ def show_fields(columns, title):
 # -- the grid ---------------------------------------------------------------------
 
 
-def method_rows(grid, method):
-    """The rows of a method's whole runs, one a seed."""
-    return grid.select(method=method, steps=runs.STEPS)
-
-
 def rate_table(rates):
     """Validation losses by method and rate, and how much higher QLoRA's are."""
     rows = [row for row in rates if row["method"] in ("lora", "qlora")]
@@ -322,7 +317,7 @@ def show_seeds(grid):
     means = []
     for ax, names in zip(axes, (fields, kinds)):
         for i, method in enumerate(NAMES):
-            rows = method_rows(grid, method)
+            rows = runs.whole_runs(grid, method)
             for at, key in enumerate(names):
                 shares = 100 * rows.values(key)
                 place = at + 0.2 * (i - (len(NAMES) - 1) / 2)
@@ -340,7 +335,7 @@ def show_seeds(grid):
         ax.set_yticks(range(len(names)), list(names.values()))
         ax.invert_yaxis()
         ax.set(xlim=(0, 104))
-    exact = {m: 100 * method_rows(grid, m).values("exact").mean() for m in NAMES}
+    exact = {m: 100 * runs.whole_runs(grid, m).values("exact").mean() for m in NAMES}
     axes[0].set(xlabel=f"right, % of 100 reports, {len(runs.SEEDS)} seeds")
     axes[0].set_title(
         f"QLoRA writes {exact['qlora']:.0f} % exactly, LoRA {exact['lora']:.0f} %"
@@ -363,7 +358,7 @@ def merge_table(grid):
         "again": "into 4 bits, by merge_and_unload",
     }
     found = {}
-    some = method_rows(grid, "qlora")
+    some = runs.whole_runs(grid, "qlora")
     for key, label in places.items():
         found[label] = {"loss, nats": round(some.values(f"loss_{key}").mean(), 3)}
         if f"exact_{key}" in some[0]:

@@ -6,8 +6,8 @@ its end are learned.  Every method has adapters of rank 16 beside all linear lay
 for full fine-tuning, whose weights are in 32 bits and whose products in bfloat16.
 Rates are compared with one seed and 20 updates by the loss on 60 validation tickets;
 the lists were fixed before any run.  Full fine-tuning has a list of its own, where a
-rate beyond was to be tried if the best were the first or the last.  100 test tickets are
-then answered, greedily.
+rate beyond was to be tried if the best were the first or the last.  100 test tickets
+are then answered, greedily.
 
 Verdict on C50 ("QLoRA matches LoRA with a slight loss"), written when one run of LoRA
 beside 16 bits was known: by the 95 % interval of the exact reports of QLoRA minus those
@@ -31,6 +31,7 @@ import torch
 from bitsandbytes import functional
 
 from course_lib import datasets
+from course_lib.analysis import statistics
 from course_lib.datasets import reports
 from course_lib.lessons import results
 from course_lib.lessons.results import experiment, updates
@@ -209,6 +210,22 @@ def rate(method):
     found = results.load("smollm_rates")
     like = RATE_LIKE.get(method, method)
     return found.best("val_loss", lowest=True, method=like)[0]["lr"]
+
+
+def whole_runs(grid, method):
+    """The rows of a method's runs of STEPS updates, one a seed."""
+    return grid.select(method=method, steps=STEPS)
+
+
+def behind(grid, other, number="exact"):
+    """QLoRA's number minus another method's, paired by the seed."""
+    pair = [
+        {row["seed"]: row[number] for row in whole_runs(grid, method)}
+        for method in ("qlora", other)
+    ]
+    seeds = sorted(set(pair[0]) & set(pair[1]))
+    ours, theirs = ([values[seed] for seed in seeds] for values in pair)
+    return statistics.paired_difference(ours, theirs)
 
 
 def verdict(difference):
