@@ -6,7 +6,8 @@
 Both load SmolLM2-135M-Instruct in NF4 by bitsandbytes (double quantisation, products
 in float32, its default) with adapters of rank 16 by peft beside all linear layers, and
 make the same updates with AdamW, gradients clipped to norm 1, on the same batches of 8
-tickets with their reports, of which the reports are to be learned.  The one is
+conversations in the model's chat template, as `course train` makes them: a system
+message of a sentence, a ticket, and its report, which is to be learned.  The one is
 transformers.Trainer, which pads a batch and computes all logits; the other is
 course_lib.methods.packed_updates.  Wanted are FASTER and SHARE: the last lines say
 whether they are met.
@@ -30,6 +31,7 @@ from whole_process import end, measured
 # nothing heavy here: a child's peak memory counts that of the process it came from
 
 BATCH, RATE = 8, 1e-3
+SYSTEM = "You turn tickets into reports."
 METHODS = ("packed", "Trainer")
 FASTER, SHARE, DIFFERENCE = 1.3, 0.75, 1e-3  # wanted: times, of memory, of gradients
 
@@ -42,10 +44,13 @@ def loaded(updates):
 
     model, tokenizer = language_models.load("smollm2-135m-instruct", "nf4")
     model = instruction_tuning.with_lora(model, r=16).train()
-    data = datasets.load("reports", "train")
-    texts, reports = data.texts, data.metadata["report"]
-    n = BATCH * updates
-    return model, tokenizer, language_models.examples(tokenizer, texts[:n], reports[:n])
+    data, end = datasets.load("reports", "train"), language_models.ends(tokenizer)[0]
+    talks = [
+        [("system", SYSTEM), ("user", ticket), ("assistant", str(report))]
+        for ticket, report in zip(data.texts, data.metadata["report"])
+    ][: BATCH * updates]
+    rows = [language_models.conversation(tokenizer, talk, end) for talk in talks]
+    return model, tokenizer, rows
 
 
 class Clock:

@@ -5,9 +5,9 @@
 Who wrote these lines had no part in the lessons' experiments, and uses nothing of their
 code: another network, another task, another classifier or another rounding.  The
 refuted claims are here; they should fail here, too.  The qualified ones of lessons 01
-to 12 are in the modules named below, each with what would contradict its verdict.  The
-refuted ones take about a minute, all together a quarter of an hour on one core,
-offline.
+to 12, C64 and C78 are in the modules named below, each with what would contradict its
+verdict.  The refuted ones here take about a minute, C64 five, C78 ten, all others a
+quarter of an hour on one core, offline.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import sys
 import warnings
 
 import numpy as np
+import second_tries_adapters
 import second_tries_frozen
 import second_tries_harm
+import second_tries_pairs
 import second_tries_served
 import second_tries_shifts
 import second_tries_trained
@@ -180,10 +182,12 @@ def c82() -> str:
 REFUTED = {"C32": c32, "C71": c71, "C77": c77, "C80": c80, "C81": c81, "C82": c82}
 MODULES = (
     second_tries_trained,  # lessons 04 and 06
+    second_tries_adapters,  # 08
     second_tries_frozen,  # 01, 06, 12
     second_tries_shifts,  # 11
     second_tries_served,  # 11
     second_tries_harm,  # 12
+    second_tries_pairs,  # 07
 )
 
 

@@ -18,7 +18,6 @@ Picture i depends only on (seed, split, i).
 """
 
 import numpy as np
-import scipy.fft
 
 from course_lib.datasets.images import ImageDataset, drawn
 
@@ -57,11 +56,13 @@ def _tone(frequency, phase) -> np.ndarray:
 
 def _band_noise(rng, low: float, high: float) -> np.ndarray:
     """Gaussian noise between two frequencies (Hz) with soft limits, unit variance."""
-    spectrum = scipy.fft.rfft(rng.standard_normal(SAMPLES))
+    from scipy import fft
+
+    spectrum = fft.rfft(rng.standard_normal(SAMPLES))
     hertz = np.arange(len(spectrum)) * (RATE / SAMPLES)
     rise = 1 / (1 + np.exp(np.clip((low - hertz) / 40, -50, 50)))
     fall = 1 / (1 + np.exp(np.clip((hertz - high) / 80, -50, 50)))
-    noise = scipy.fft.irfft(spectrum * rise * fall, n=SAMPLES)
+    noise = fft.irfft(spectrum * rise * fall, n=SAMPLES)
     return noise / np.sqrt(np.mean(noise * noise))
 
 
@@ -169,9 +170,11 @@ def vibration(rng, label: int) -> tuple[np.ndarray, dict]:
 
 def stft_decibels(signal: np.ndarray) -> np.ndarray:
     """Level in dB over its median, (64 frequencies, 64 times), Hann windows."""
+    from scipy import fft
+
     starts = HOP * np.arange(SIDE)
     frames = signal[starts[:, None] + np.arange(WINDOW)[None, :]] * _HANN
-    power = np.abs(scipy.fft.rfft(frames, axis=1)) ** 2
+    power = np.abs(fft.rfft(frames, axis=1)) ** 2
     level = 10 * np.log10(power.T + 1e-9)
     return level - np.median(level)
 

@@ -34,6 +34,7 @@ from course_lib.lessons import (  # noqa: F401  importing one defines its grids
     lesson07_pairs,
     lesson08,
     lesson08_opinions,
+    lesson08_starts,
     lesson09,
     lesson10_reports,
     lesson11,

@@ -53,7 +53,7 @@ TRIED_TEXT = {  # with the first seed; dora takes lora's
     "prefix": (5e-3, 1.5e-2, 5e-2, 1.5e-1, 5e-1),
     "prompt": (1.5e-2, 5e-2, 1.5e-1),
     "ia3": (5e-3, 1.5e-2, 5e-2, 1.5e-1),
-    "probe": (5e-3, 1.5e-2, 5e-2, 1.5e-1),
+    "probe": (5e-3, 1.5e-2, 5e-2, 1.5e-1, 5e-1),
 }
 CHOSEN_TEXT = {  # of these by validation accuracy; they run with every seed
     "full": 5e-4,

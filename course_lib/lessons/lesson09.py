@@ -24,10 +24,10 @@ TRIED = {
     "lora": (1.5e-3, 5e-3, 1.5e-2),
     "adapters": (1.5e-3, 5e-3, 1.5e-2),
     "bitfit": (5e-3, 1.5e-2, 5e-2),
-    "prefix": (1.5e-2, 5e-2, 1.5e-1),
-    "prompt": (1.5e-2, 5e-2, 1.5e-1),
+    "prefix": (5e-3, 1.5e-2, 5e-2, 1.5e-1),
+    "prompt": (5e-3, 1.5e-2, 5e-2, 1.5e-1),
     "ia3": (1.5e-2, 5e-2, 1.5e-1),
-    "probe": (5e-3, 1.5e-2, 5e-2),
+    "probe": (1.5e-3, 5e-3, 1.5e-2, 5e-2),
 }
 CHOSEN = {
     "full": 5e-4,
@@ -164,12 +164,7 @@ def accuracy_figure(stored):
             look = dict(color=plots.COLOURS[i % 7], marker=plots.MARKERS[i % 7])
             look["markerfacecolor"] = "white" if i >= 7 else look["color"]
             ax.errorbar(learn, y.mean(), yerr=spread, capsize=3, label=method, **look)
-        ax.set(xscale="log", xlabel="parameters that learn")
-        ax.set_title(
-            f"{kind}; best rate at the edge\n"
-            f"of those tried: {', '.join(at_edge(rows))}",
-            fontsize="small",
-        )
+        ax.set(xscale="log", xlabel="parameters that learn", title=kind)
     axes[0].set_ylabel("test accuracy, range of 3 seeds")
     first = next(iter(stored))
     fig.suptitle(f"Behind full fine-tuning on {first}: {', '.join(low[0])}")

@@ -7,9 +7,12 @@ takes no part in it; yet the usual step computes 49,152 logits for every token o
 padded batch.  Here the sequences of a batch stand one behind the other in a single row
 (packing without contamination, Krell et al. 2021): linear layers and norms see no
 padding, attention treats each sequence by itself, and the output matrix multiplies
-those hidden states alone that a label is for.  Sequences run in groups of a bounded
-number of tokens, whose gradients add up to the batch's, so that activations of one
-group are held at a time (gradient accumulation).
+those hidden states alone that a label is for.  What all sequences begin with, the
+instruction of a chat template say, stands in the row once, and each attends to it: in
+a causal model its states do not depend on what follows (prefix sharing, as Juravsky et
+al. 2024 do it in inference).  Sequences run in groups of a bounded number of tokens,
+whose gradients add up to the batch's, so that activations of one group are held at a
+time (gradient accumulation).
 
 Adapters and gated blocks keep little for their backward pass (`fused_lora`).  Of
 weights that bitsandbytes stores in four bits with double quantisation the constants
@@ -30,6 +33,7 @@ from course_lib.methods import fused_lora
 
 TOKENS = 450  # in a group; fewer cost time: each group dequantises all weights twice
 IGNORED = -100  # the label of a token that is not to be learned
+SHARED = 8  # tokens that a common beginning has at least to be run once
 SHORT = 256  # tokens up to which bfloat16 on a CPU is faster by plain products: 1.7
 
 
@@ -41,7 +45,10 @@ def backward(model, rows: Sequence[Mapping], tokens: int = TOKENS) -> float:
     is to be learned.  The loss is the mean over all labels of the batch, as
     transformers computes it.  Raises CourseError where no label is left.
     """
-    pieces = groups([_needed(row) for row in rows], tokens)
+    sequences = [_needed(row) for row in rows]
+    first = _common(sequences)
+    rests = [(ids[len(first) :], where, labels) for ids, where, labels in sequences]
+    pieces = groups(rests, max(tokens - len(first), tokens // 2))
     count = sum(len(where) for group in pieces for _, where, _ in group)
     if not count:
         raise CourseError(
@@ -51,7 +58,7 @@ def backward(model, rows: Sequence[Mapping], tokens: int = TOKENS) -> float:
     total = 0.0
     with _apart(model) as lengths, _expanded(model), fused_lora.fused(model):
         for group in pieces:
-            loss = _loss(model, group, lengths) / count
+            loss = _loss(model, first, group, lengths) / count
             loss.backward()
             total += loss.item()
     return total
@@ -84,16 +91,33 @@ def _needed(row: Mapping) -> tuple[list[int], list[int], list[int]]:
     return list(row["input_ids"])[:end], where, [after[i] for i in where]
 
 
-def _loss(model, group, lengths: list[int]) -> torch.Tensor:
-    """The summed cross-entropy of a group, whose sequences stand in one row."""
+def _common(sequences: Sequence[tuple]) -> list[int]:
+    """The tokens that all sequences begin with, if they are worth running once.
+
+    No token that predicts a label is among them.
+    """
+    some = [(ids, where[0]) for ids, where, _ in sequences if ids]
+    if len(some) < 2:
+        return []
+    n = min(start for _, start in some)
+    same = [len(set(column)) == 1 for column in zip(*(ids[:n] for ids, _ in some))]
+    n = [*same, False].index(False)
+    return some[0][0][:n] if n >= SHARED else []
+
+
+def _loss(model, first: list[int], group, lengths: list[int]) -> torch.Tensor:
+    """The summed cross-entropy of a group, whose sequences stand in one row.
+
+    first: what all begin with, the row's beginning; the group has what follows.
+    """
     device = next(model.parameters()).device
-    ids, positions, kept, labels = [], [], [], []
-    for sequence, where, wanted in group:
-        kept += [len(ids) + i for i in where]
-        ids += sequence
-        positions += range(len(sequence))
+    ids, positions, kept, labels = list(first), [*range(len(first))], [], []
+    for rest, where, wanted in group:
+        kept += [len(ids) - len(first) + i for i in where]
+        ids += rest
+        positions += range(len(first), len(first) + len(rest))
         labels += wanted
-    lengths[:] = [len(sequence) for sequence, _, _ in group]
+    lengths[:] = [len(first), *(len(rest) for rest, _, _ in group)]
     logits = model(
         input_ids=torch.tensor([ids], device=device),
         position_ids=torch.tensor([positions], device=device),
@@ -124,7 +148,11 @@ class _CrossEntropy(torch.autograd.Function):
 
 @contextmanager
 def _apart(model):
-    """Attention within each sequence of a row; gives the list that sets the lengths."""
+    """Attention within each sequence of a row, and to the beginning that all share.
+
+    Gives the list that sets the lengths: of that beginning, 0 for none, and of the
+    sequences.
+    """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -133,14 +161,22 @@ def _apart(model):
     def attention(module, query, key, value, attention_mask, **options):
         """(1, heads, T, d) each, to (1, T, heads, d)."""
         options["is_causal"] = True
-        parts = zip(*(x.split(lengths, dim=2) for x in (query, key, value)))
+        (q, *queries), (k, *keys), (v, *values) = (
+            x.split(lengths, dim=2) for x in (query, key, value)
+        )
         half = query.dtype == torch.bfloat16 and query.device.type == "cpu"
-        plain = half and max(lengths) <= SHORT
+        plain = half and lengths[0] + max(lengths[1:]) <= SHORT
         with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
-            out = [
-                sdpa_attention_forward(module, *one, None, **options)[0]
-                for one in parts
-            ]
+
+            def one(*parts, mask=None):
+                return sdpa_attention_forward(module, *parts, mask, **options)[0]
+
+            if not lengths[0]:
+                return torch.cat(list(map(one, queries, keys, values)), dim=1), None
+            out = [one(q, k, v)]
+            for own, *pair in zip(queries, keys, values):
+                both = [torch.cat(two, dim=2) for two in zip((k, v), pair)]
+                out.append(one(own, *both, mask=_later(own, lengths[0])))
         return torch.cat(out, dim=1), None
 
     AttentionInterface.register("apart", attention)
@@ -151,6 +187,13 @@ def _apart(model):
         yield lengths
     finally:
         model.set_attn_implementation(before)
+
+
+def _later(query: torch.Tensor, n: int) -> torch.Tensor:
+    """What each of the tokens behind n others may see, (1, 1, T, n + T) bool."""
+    T = query.shape[2]
+    seen = torch.ones(T, n + T, dtype=torch.bool, device=query.device)
+    return seen.tril(n)[None, None]
 
 
 @contextmanager

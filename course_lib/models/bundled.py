@@ -10,7 +10,7 @@ from course_lib import assets, files, paths
 from course_lib.errors import CourseError
 from course_lib.models.backbone import vision
 from course_lib.models.preprocessing import Preprocess
-from course_lib.pretraining import architectures
+from course_lib.pretraining import architectures, light_imports
 from course_lib.pretraining.recipes import RECIPES
 
 IMAGENET = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
@@ -73,16 +73,16 @@ def load_imagenet(short, pretrained):
     twin without `tf_` takes the same weights without an error and answers worse.
     Pictures of any size; values are (x - 127) / 128.  Tan & Le 2019.
     """
-    import timm
     from safetensors.torch import load_file
-    from timm.data import ImageNetInfo
+
+    timm = light_imports.timm()
 
     if short not in IMAGENET:
         raise unknown(f"imagenet/{short}")
     model = timm.create_model(f"tf_{short.replace('-', '_')}", pretrained=False)
     if pretrained:
         model.load_state_dict(load_file(assets.folder(short) / "model.safetensors"))
-    asset, info = assets.find(short), ImageNetInfo()
+    asset, info = assets.find(short), timm.data.ImageNetInfo()
     about = {
         "source": f"{asset.package} {asset.version}",
         "licence": asset.licence,

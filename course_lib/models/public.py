@@ -17,6 +17,7 @@ from course_lib.models.backbone import vision
 from course_lib.models.bundled import unknown
 from course_lib.models.hub import unavailable
 from course_lib.models.preprocessing import Preprocess
+from course_lib.pretraining import light_imports
 
 
 def load_torchvision(rest, pretrained):
@@ -24,7 +25,7 @@ def load_torchvision(rest, pretrained):
 
     `NAME@FILE` reads the weights from a file; the preprocessing stays that of NAME.
     """
-    from torchvision import models
+    models = light_imports.torchvision().models
 
     rest, own, part, notes = own_file(rest, pretrained)
     if rest not in models.list_models(module=models):
@@ -66,7 +67,7 @@ def load_timm(rest, pretrained):
 
     `NAME@FILE` reads the weights from a file; the preprocessing stays that of NAME.
     """
-    import timm
+    timm = light_imports.timm()
 
     rest, own, part, notes = own_file(rest, pretrained)
     published = pretrained and own is None

@@ -6,10 +6,13 @@ laptop: same modules, same names (`conv1`, `bn1`, `layer1` ... `layer4`, `avgpoo
 """
 
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
+
+from course_lib.pretraining import light_imports
+
+resnet = light_imports.torchvision().models.resnet
 
 
-class NarrowResNet(ResNet):
+class NarrowResNet(resnet.ResNet):
     """torchvision's ResNet of `widths` channels a stage (He et al. 2016).
 
     Input (N, 3, H, W), output (N, num_classes).  The stem reduces the picture four
@@ -19,14 +22,16 @@ class NarrowResNet(ResNet):
     def __init__(
         self, widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1), num_classes=1000
     ):
-        super().__init__(BasicBlock, list(blocks), num_classes=num_classes)
+        super().__init__(resnet.BasicBlock, list(blocks), num_classes=num_classes)
         self.inplanes = widths[0]
         self.conv1 = nn.Conv2d(3, widths[0], 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         for stage, (width, depth) in enumerate(
             zip(widths, blocks, strict=True), start=1
         ):
-            layer = self._make_layer(BasicBlock, width, depth, stride=min(stage, 2))
+            layer = self._make_layer(
+                resnet.BasicBlock, width, depth, stride=min(stage, 2)
+            )
             setattr(self, f"layer{stage}", layer)
         self.fc = nn.Linear(widths[-1], num_classes)
         for module in self.modules():

@@ -8,6 +8,18 @@ from torch.nn.utils import clip_grad_norm_
 from course_lib.errors import CourseError
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+INSTRUCTIONS = ("avx512_bf16", "amx_bf16")  # products of bfloat16, of x86 processors
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Has the device instructions for products of bfloat16?
+
+    Without them a CPU takes longer in bfloat16 than in float32.
+    """
+    if device.type != "cpu":
+        return device.type == "cuda"
+    known = torch.cpu.get_capabilities()
+    return any(known.get(name) for name in INSTRUCTIONS)
 
 
 class Precision:
@@ -20,12 +32,13 @@ class Precision:
     """
 
     def __init__(self, amp: str | bool, device: torch.device):
-        if amp not in ("auto", True, False, *PRECISIONS):
+        if amp not in ("auto", "native", True, False, *PRECISIONS):
             raise CourseError(
-                f"amp={amp!r} is unknown, expected 'auto', True, False, 'bf16' or "
-                "'fp16'.\nDo: leave it out, or pass one of them."
+                f"amp={amp!r} is unknown, expected 'auto', 'native', True, False, "
+                "'bf16' or 'fp16'.\nDo: leave it out, or pass one of them."
             )
-        if amp is True or (amp == "auto" and device.type == "cuda"):
+        native = amp == "native" and multiplies_bfloat16(device)
+        if amp is True or native or (amp == "auto" and device.type == "cuda"):
             amp = "bf16"
         self.device, self.dtype = device, PRECISIONS.get(amp)
         enabled = self.dtype == torch.float16

@@ -85,12 +85,13 @@ class Runtime:
     """Where and how a run is carried out; its outcome hardly depends on it.
 
     device: the profile's when None.  amp: "bf16" or "fp16" autocast, True for
-    bfloat16, False for none; "auto" is bfloat16 on CUDA only.  threads: of torch, for
-    the run alone.  progress: a line that rewrites itself, or f(step, steps, history)
-    after each update.  checkpoint: a file that is written after each evaluation and
-    from which the same call goes on, to the same weights as without an interruption
-    (bit for bit on one machine); the hooks of finished epochs run again before the
-    state comes back.  Micikevicius et al. 2018 (mixed precision).
+    bfloat16, False for none; "auto" is bfloat16 on CUDA only, "native" also on a CPU
+    that has instructions for it (AVX-512 BF16, AMX).  threads: of torch, for the run
+    alone.  progress: a line that rewrites itself, or f(step, steps, history) after each
+    update.  checkpoint: a file that is written after each evaluation and from which the
+    same call goes on, to the same weights as without an interruption (bit for bit on
+    one machine); the hooks of finished epochs run again before the state comes back.
+    Micikevicius et al. 2018 (mixed precision).
     """
 
     device: str | torch.device | None = None

@@ -1,6 +1,7 @@
 """Trusted checks of exercise 08: they run in the grader and are never released."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from course_lib.course.grading.checks import (
     expect,
     same,
     shape,
+    told,
 )
 
 HINTS = {
@@ -48,6 +50,17 @@ HINTS = {
     "zero": "An update that is zero needs rank 0.",
     "rank": "The rank is wrong. Compare with the cumulated squares of the singular "
     "values.",
+    "validation": "The lowest mean validation loss chooses the rate. What is tested "
+    "must not choose.",
+    "common seeds": "A rate that ran with more seeds is judged on others than the "
+    "rest: compare the rates of a method on the seeds that ran with all of them.",
+    "mean loss": "One lucky seed has chosen the rate: take the mean of the loss over "
+    "seeds.",
+    "pairs": "Pair the seeds: the gain is over those that both have at their rates.",
+    "own rate": "Plain LoRA has a rate of its own, chosen as that of the method.",
+    "sign": "The gain is that of the method over plain LoRA, not the other way round.",
+    "gain": "The rate or the gain is wrong. Return two numbers, the rate of the method "
+    "first.",
 }
 
 
@@ -250,3 +263,70 @@ def check_intrinsic_rank(learner, rng):
     )
     if not same(found, [(0, expected[0], 0)[i] for i in order]):
         raise Wrong("zero", credit=0.75)
+
+
+WAYS = {  # what goes wrong in `tuned`
+    "validation": dict(by="accuracy"),
+    "common seeds": dict(common=False),
+    "mean loss": dict(worst=True),
+    "pairs": dict(paired=False),
+    "own rate": dict(own=False),
+}
+
+
+def rate_of(by_rate, by="val_loss", common=True, worst=False):
+    """The rate that the rows {lr: {seed: row}} of a method choose."""
+    shared = set.intersection(*map(set, by_rate.values()))
+    scores = {}
+    for lr, ran in by_rate.items():
+        values = [ran[seed][by] for seed in (shared if common else ran)]
+        scores[lr] = min(values) if worst else np.mean(values)
+    return (min if by == "val_loss" else max)(scores, key=scores.get)
+
+
+def tuned(rows, paired=True, own=True, **chooses):
+    """[rate, gain] of pissa over lora."""
+    by_rate = {"pissa": {}, "lora": {}}
+    for row in rows:
+        by_rate[row["method"]].setdefault(row["lr"], {})[row["seed"]] = row
+    rates = {name: rate_of(ran, **chooses) for name, ran in by_rate.items()}
+    if not own:
+        rates["lora"] = rates["pissa"]
+    ours, plain = (by_rate[name][rates[name]] for name in by_rate)
+    seeds = [sorted(set(ours) & set(plain))] * 2 if paired else [ours, plain]
+    means = [
+        np.mean([ran[seed]["accuracy"] for seed in chosen])
+        for ran, chosen in zip((ours, plain), seeds, strict=True)
+    ]
+    return [rates["pissa"], means[0] - means[1]]
+
+
+def comparison(rng):
+    """Rows in which each mistake of WAYS shows; the best rate ran with more seeds."""
+    while True:
+        rows, seeds = [], rng.permutation(30).tolist()
+        for method in ("lora", "pissa"):
+            order = rng.permutation(3)
+            for lr, place in zip((3e-4, 1e-3, 3e-3), order, strict=True):
+                more = rng.choice(seeds[3:9], 4, replace=False).tolist()
+                for seed in seeds[:3] + (more if place == 0 else []):
+                    loss = 0.4 + 0.03 * place + rng.normal(0, 0.05)
+                    loss += 0.5 * (seed not in seeds[:3])
+                    row = dict(method=method, lr=lr, seed=seed, val_loss=float(loss))
+                    rows.append(row | {"accuracy": float(rng.uniform(0.6, 0.9))})
+        found = [tuned(rows), *(tuned(rows, **way) for way in WAYS.values())]
+        pairs = combinations(found, 2)
+        if not any(close(one, other, 1e-3) for one, other in pairs):
+            return [rows[i] for i in rng.permutation(len(rows))]
+
+
+def check_tuned_gain(learner, rng):
+    """Rates that ran with unequal seeds, where each mistake gives another answer."""
+    for _ in range(3):
+        rows = comparison(rng)
+        found = learner.call("tuned_gain", rows, "pissa")
+        expect(found, "gain", kind=(list, tuple), length=2)
+        expect(found, "gain", shape=(2,))
+        rate, gain = tuned(rows)
+        wrong = {hint: [tuned(rows, **way)] for hint, way in WAYS.items()}
+        told(found, [rate, gain], wrong | {"sign": [[rate, -gain]]}, "gain")

@@ -57,20 +57,26 @@ HINTS = {
     "base only": "No row is changed by its adapter.",
     "order": "The rows must stay in the order in which they came.",
     "mixed": "A row's output is not x W^T + s (x A^T) B^T with its own adapter.",
-    "way": "The better method is not the one you return: the differences are first "
-    "minus second, and other methods in the rows have no say.",
-    "test": "A rate is chosen by the test accuracy. Validation chooses, the test set "
-    "measures.",
-    "open": 'The interval includes 0, so these seeds cannot tell: "open".',
-    "common": "Each method is compared at its own best rate, not at a common one.",
-    "edge": "A method whose best rate is the smallest or largest of those tried for "
-    'it is "untuned".',
+    "way": "The loss is the source of the frozen encoder minus that of the method.",
+    "rate": "The lowest mean validation loss chooses the rate. The test set must not "
+    "choose it, nor what is kept.",
+    "mean loss": "The rate has the lowest loss, not the highest, as a mean over the "
+    "seeds: one lucky seed must not choose.",
+    "edge": "A method whose best rate is the smallest or the largest of those tried "
+    'for it is "untuned".',
+    "ruled out": "That no loss is seen does not rule out one: the whole interval must "
+    'lie below the margin for "kept".',
+    "mean": 'Only the mean is looked at. An interval around the margin is "open".',
+    "margin": "The interval is to be compared with the margin, on both sides.",
+    "open": 'There are three answers: an interval around the margin is "open".',
     "narrow": "The interval is too narrow: t times the deviation (n - 1 below the "
     "line) by the square root of n.",
     "wide": "The interval is too wide: the deviation is divided by the square root of "
     "n.",
-    "paired": "Pair by seed: the deviation is that of the differences, and the runs "
-    "may come in another order.",
+    "paired": "Pair by seed: the deviation is that of the differences, and the rows "
+    "come in any order.",
+    "verdict": "Several answers are wrong. Check the rate, its edges, the losses by "
+    "seed, their interval and the margin, one by one.",
 }
 
 
@@ -338,78 +344,146 @@ def check_mixed(learner, rng):
     raise Wrong("mixed")
 
 
-def check_compare(learner, rng):
-    """One case for each mistake; in all but the last the second method is steady."""
-    t, low = 4.303, 0.4
-    first, second, other = (f"{c}{int(rng.integers(100))}" for c in "pqr")
-    seeds = [int(s) for s in rng.choice(90, 3, replace=False)]
-    size = float(rng.uniform(0.8, 1.2))
+RULES = {  # from the ends and the middle of an interval and a margin to an answer
+    "right": lambda low, mean, high, m: (
+        "kept" if high < m else "lost" if low > m else "open"
+    ),
+    "seen": lambda low, mean, high, m: "kept" if low <= 0 else "lost",
+    "seen or open": lambda low, mean, high, m: (
+        "kept" if low <= 0 else "lost" if low > m else "open"
+    ),
+    "mean": lambda low, mean, high, m: "kept" if mean < m else "lost",
+    "zero": lambda low, mean, high, m: (
+        "kept" if high < 0 else "lost" if low > 0 else "open"
+    ),
+    "else lost": lambda low, mean, high, m: "kept" if high < m else "lost",
+    "else kept": lambda low, mean, high, m: "lost" if low > m else "kept",
+}
+SLIPS = {  # what goes wrong in `judged`, those that cost half of the points last
+    "way": [dict(sign=-1)],
+    "rate": [dict(by="accuracy"), dict(by="source")],
+    "mean loss": [dict(over=np.min), dict(lowest=False)],
+    "edge": [dict(edges=kind) for kind in ("none", "smallest", "largest", "all")],
+    "ruled out": [dict(rule="seen"), dict(rule="seen or open")],
+    "mean": [dict(rule="mean")],
+    "margin": [dict(rule="zero")],
+    "open": [dict(rule="else lost"), dict(rule="else kept")],
+    "narrow": [dict(ddof=0), dict(t=1.96)],
+    "wide": [dict(root=False)],
+    "paired": [dict(pairs="order"), dict(pairs="none"), dict(pairs="mean")],
+}
 
-    def runs(method, best, tests, rates=(1, 3, 10), elsewhere=low, order=1):
-        base, steps = 1e-3, (0.0, 0.02, -0.01)
-        return [
-            (method, base * rate, seed, level + step, tests[i] if hit else elsewhere)
-            for rate in rates
-            for hit in (rate == best,)
-            for level in (0.7 if hit else 0.5,)
-            for i, seed, step in list(zip(range(3), seeds, steps, strict=True))[::order]
-        ]
 
-    def spread(mean, sigma):  # three numbers of this mean and deviation
-        return [0.7 + size * (mean + sigma * step) for step in (-1, 0, 1)]
+def interval(start, own, t, sign=1, ddof=1, root=True, pairs="seed"):
+    """(low, mean, high) of start minus own, both {seed: source} as the rows came."""
+    a, b = np.array(list(start.values())), np.array(list(own.values()))
+    if pairs != "order":
+        b = np.array([own[seed] for seed in start])
+    deviation = (a - b).std(ddof=ddof)
+    if pairs == "none":
+        deviation = (a.var(ddof=1) + b.var(ddof=1)) ** 0.5
+    if pairs == "mean":
+        deviation = b.std(ddof=1)
+    half = t * deviation / (len(a) ** 0.5 if root else 1)
+    mean = sign * (a - b).mean()
+    return mean - half, mean, mean + half
 
-    steady = [0.7] * 3
-    up, down = spread(0.1, 0.01), spread(-0.1, 0.01)
-    half = t * 0.02 / 3**0.5  # of the interval for a deviation of 0.02
-    b, wide = runs(second, 3, steady), (0.3, 1, 3, 10)
-    moving = [0.55, 0.75, 0.68]
-    cases = [
-        ("way", first, runs(first, 3, up) + b),
-        ("way", second, runs(first, 3, down) + b),
-        ("way", first, runs(first, 3, up) + b + runs(other, 3, [0.95] * 3)),
-        ("test", second, runs(first, 3, down, elsewhere=0.9) + b),
-        ("open", "open", runs(first, 3, spread(0.02, 0.03)) + b),
-        (
-            "common",
-            "open",
-            runs(first, 1, spread(0.002, 0.02), rates=wide)
-            + runs(second, 3, steady, rates=wide),
-        ),
-        ("edge", "untuned", runs(first, 1, up) + b),
-        ("edge", "untuned", runs(first, 3, up) + runs(second, 10, steady)),
-        (
-            "edge",  # of the second's own rates
-            "untuned",
-            runs(first, 3, up) + runs(second, 3, steady, rates=(3, 10, 30)),
-        ),
-        ("narrow", "open", runs(first, 3, spread(0.9 * half, 0.02)) + b),
-        ("wide", first, runs(first, 3, spread(1.3 * half, 0.02)) + b),
-        (
-            "paired",
-            first,
-            runs(first, 3, [moving[0] + 0.041, moving[1] + 0.039, moving[2] + 0.04])
-            + runs(second, 3, moving, order=-1),
-        ),
+
+def best_rate(runs, by="val_loss", over=np.mean, lowest=True):
+    """The rate that the rows {lr: {seed: row}} of a method choose."""
+    scores = {lr: over([row[by] for row in ran.values()]) for lr, ran in runs.items()}
+    return (min if lowest == (by == "val_loss") else max)(scores, key=scores.get)
+
+
+def judged(case, rule="right", edges="own", t=None, **slip):
+    """The answer to a case (rows, method, margin, t), with a slip where one is given.
+
+    edges: the rates at which a method is untuned.
+    """
+    rows, method, margin, given = case
+    runs = {}
+    for row in rows:
+        by_rate = runs.setdefault(row["method"], {})
+        by_rate.setdefault(row["lr"], {})[row["seed"]] = row
+    own, every = list(runs[method]), [row["lr"] for row in rows]
+    kinds = {
+        "own": {min(own), max(own)},
+        "none": set(),
+        "smallest": {min(own)},
+        "largest": {max(own)},
+        "all": {min(every), max(every)},
+    }
+    choosing = {k: slip.pop(k) for k in ("by", "over", "lowest") if k in slip}
+    rate = best_rate(runs[method], **choosing)
+    if rate in kinds[edges]:
+        return "untuned"
+    start, found = (
+        {seed: row["source"] for seed, row in ran.items()}
+        for ran in (*runs["probe"].values(), runs[method][rate])
+    )
+    return RULES[rule](*interval(start, found, t or given, **slip), margin)
+
+
+def some_runs(rng):
+    """A case: the frozen encoder, a method and another one, in any order."""
+    n = int(rng.integers(3, 6))
+    seeds = [int(seed) for seed in rng.choice(90, n, replace=False)]
+    start = rng.normal(0.5, 0.1, n)
+    first, second = (f"{c}{int(rng.integers(100))}" for c in "pq")
+    rates = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
+    rows = [
+        ("probe", 0.0, seed, 0.4, x, 0.6) for seed, x in zip(seeds, start, strict=True)
     ]
-    asked = []
-    for hint, _, rows in cases:
-        mixed = (
-            rows if hint == "paired" else [rows[i] for i in rng.permutation(len(rows))]
-        )
-        asked.append(mixed)
+    for method, tried in ((first, rates[1:5]), (second, rates)):
+        for lr in tried:
+            lost, level = rng.uniform(-0.05, 0.12), rng.uniform(0.3, 0.5)
+            spread = rng.uniform(0.002, 0.03)
+            for seed, x in zip(seeds, start, strict=True):
+                source = x - lost - rng.normal(0, spread)
+                loss, accuracy = rng.normal(level, 0.05), rng.uniform(0.6, 0.9)
+                rows.append((method, lr, seed, loss, source, accuracy))
+    names = ("method", "lr", "seed", "val_loss", "source", "accuracy")
+    found = [
+        dict(zip(names, (*row[:3], *map(float, row[3:])), strict=True))
+        for row in (rows[i] for i in rng.permutation(len(rows)))
+    ]
+    t = {3: 4.303, 4: 3.182, 5: 2.776}[n]
+    return found, first, float(rng.uniform(0.01, 0.1)), t
+
+
+def telling(rng, slip):
+    """A case to which this slip gives a wrong answer."""
+    while True:
+        case = some_runs(rng)
+        if judged(case) != judged(case, **slip):
+            return case
+
+
+def check_old_skill(learner, rng):
+    """Two cases for each slip, to which it gives a wrong answer."""
+    slips = [(hint, slip) for hint, own in SLIPS.items() for slip in own * 2]
+    cases = [telling(rng, slip) for _, slip in slips]
+    right = [judged(case) for case in cases]
     order = rng.permutation(len(cases))
     found = learner.run(
-        "result = [compare(list(rows), first, second, t) for rows in cases]",
-        cases=[asked[i] for i in order],
-        first=first,
-        second=second,
-        t=t,
+        "result = [old_skill(list(rows), method, margin, t)"
+        " for rows, method, margin, t in cases]",
+        cases=[cases[i] for i in order],
     )
-    expect(found, "way", kind=list, length=len(cases))
-    for i in np.argsort(order):
-        expect(found[i], "way", kind=str)
+    expect(found, "verdict", kind=list, length=len(cases))
+    for answer in found:
+        expect(answer, "verdict", kind=str)
     said = [found[i] for i in np.argsort(order)]
-    for one, (hint, expected, _) in zip(said, cases, strict=True):
-        if one != expected:
-            late = hint in ("narrow", "wide", "paired")
-            raise Wrong(hint, credit=0.5 if late else 0)
+    if said == right:
+        return
+    missed = {
+        hint
+        for (hint, _), one, other in zip(slips, said, right, strict=True)
+        if one != other
+    }
+    fitting = [
+        hint for hint, slip in slips if said == [judged(case, **slip) for case in cases]
+    ]
+    hint = (*fitting, *missed)[0] if fitting or len(missed) == 1 else "verdict"
+    late = hint in ("narrow", "wide", "paired")
+    raise Wrong(hint, credit=0.5 if late else 0)

@@ -13,6 +13,7 @@ from course_lib.lessons import (
     lesson07,
     lesson08,
     lesson08_opinions,
+    lesson08_starts,
     lesson09,
     lesson10_reports,
     protocol,
@@ -170,6 +171,33 @@ def test_lora_beside_queries_and_values_can_be_as_large_as_beside_all():
         sizes[r, targets] = sum(v.numel() for v in state.values())
         assert {layer.scale for layer in lora.layers(backbone).values()} == {16 / r}
     assert sizes[36, "query, value"] == sizes[8, lesson08.ALL]
+
+
+def test_variants_of_lora_are_as_large_as_plain_lora():
+    sizes, scales = {}, {}
+    for method in ("lora", *lesson08_starts.NAMES):
+        backbone = zoo.load("minilm", 2)
+        layers, heads = peft_family.parts(backbone), backbone.heads
+        lesson08_starts.variant(backbone, method, layers, 0, train=heads)
+        state = peft_family.trained_state(backbone)
+        sizes[method] = sum(v.numel() for v in state.values())
+        (scales[method],) = {x.scale for x in lora.layers(backbone).values()}
+    assert len(set(sizes.values())) == 1
+    assert scales["rslora"] == 16 / 8**0.5 and scales["attention"] == 16 / 18
+    assert {scales[m] for m in ("lora", "pissa", "olora", "plus")} == {2}
+
+
+@pytest.mark.parametrize("target", lesson08_starts.BOTH)
+def test_variants_of_lora_run_at_the_rate_that_validation_prefers(target):
+    """It lies inside those tried, and all methods ran the same seeds."""
+    seeds = set()
+    for method, rates in lesson08_starts.RATES[target].items():
+        best = lesson08_starts.chosen_rate(target, method)
+        assert lesson08_starts.CHOSEN[target][method] == best
+        assert len(rates) >= 3 and rates[0] < best < rates[-1]
+        found = lesson08_starts.rows(target, method).select(lr=best)
+        seeds.add(tuple(sorted(row["seed"] for row in found)))
+    assert seeds == {tuple(range(lesson08_starts.SEEDS[target]))}
 
 
 def test_the_head_has_a_rate_of_its_own():

@@ -83,6 +83,60 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(kind, tokens):
     assert wanted.norm() > 0.01
 
 
+def with_beginning(some, n=9, seed=5):
+    """The same rows behind a beginning of n tokens that all share."""
+    generator = torch.Generator().manual_seed(seed)
+    first = torch.randint(1, 97, (n,), generator=generator).tolist()
+    return [
+        dict(input_ids=first + row["input_ids"], labels=[-100] * n + row["labels"])
+        for row in some
+    ]
+
+
+@pytest.mark.parametrize("kind", ["full", "lora", "nf4"])
+@pytest.mark.parametrize("tokens", [8, 25, 1000])
+@pytest.mark.parametrize(
+    "lengths, shared", [((9, 5, 14, 5), 9), ((4, 4), 9), ((9, 9, 1), 8)]
+)  # the last: the ninth token predicts a label already
+def test_a_shared_beginning_runs_once_and_gives_the_same_gradients(
+    kind, tokens, lengths, shared
+):
+    model, some = adapted(kind), with_beginning(rows(lengths))
+    expected = model(**padded(some)).loss
+    expected.backward()
+    wanted, seen = gradients(model), []
+    model.get_input_embeddings().register_forward_hook(
+        lambda _, inputs, __: seen.append(inputs[0].shape[1])
+    )
+    loss = packed_updates.backward(model, some, tokens)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert (gradients(model) - wanted).norm() / wanted.norm() < 1e-4
+    if tokens == 1000:
+        every = [9 + n - 1 for n in lengths]  # the last token predicts nothing
+        assert seen == [sum(every) - shared * (len(every) - 1)]
+
+
+def test_a_label_in_what_all_share_is_learned_by_each():
+    """Such a token stands behind the common beginning."""
+    model, some = adapted("lora"), with_beginning(rows(), n=20)
+    for row in some:
+        row["labels"][12] = row["input_ids"][12]
+    expected = model(**padded(some)).loss
+    expected.backward()
+    wanted = gradients(model)
+    assert packed_updates.backward(model, some) == pytest.approx(expected.item())
+    assert (gradients(model) - wanted).norm() / wanted.norm() < 1e-4
+
+
+def test_a_short_common_beginning_is_left_where_it_is():
+    model, some, seen = adapted("lora"), with_beginning(rows(), n=3), []
+    model.get_input_embeddings().register_forward_hook(
+        lambda _, inputs, __: seen.append(inputs[0].shape[1])
+    )
+    packed_updates.backward(model, some, tokens=1000)
+    assert seen == [sum(len(row["labels"]) - 1 for row in some)]
+
+
 def test_the_model_goes_on_as_before():
     model, some = adapted("lora"), rows()
     before = model(**padded(some)).logits

@@ -20,6 +20,7 @@ from course_lib.training import (
     batches,
     freezing,
 )
+from course_lib.training.precision import Precision
 
 
 def state(model):
@@ -584,3 +585,30 @@ def test_the_fused_optimizer_is_adamw(layout):
             optimizer.step()
     for a, b in zip(*(net.parameters() for net in nets)):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name, theirs", [("adamw", "AdamW"), ("sgd", "SGD")])
+def test_our_optimizer_is_torchs_and_stores_what_torchs_reads(name, theirs):
+    net, kind = tiny.mlp(), getattr(torch.optim, theirs)
+    ours = training.make_optimizer(net, name)
+    net(torch.ones(2, X.shape[1])).sum().backward()
+    ours.step()
+    assert isinstance(ours, kind) and type(ours).__name__ == theirs
+    again = kind([dict(params=group["params"]) for group in ours.param_groups])
+    again.load_state_dict(ours.state_dict())
+    assert again.state_dict()["state"].keys() == ours.state_dict()["state"].keys()
+    assert all(p.requires_grad and p.is_leaf for p in net.parameters())
+    ours.zero_grad()
+    assert all(p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize("instruction", ["avx512_bf16", "amx_bf16", "avx2", None])
+def test_native_precision_is_bfloat16_where_the_processor_multiplies_it(
+    instruction, monkeypatch
+):
+    known = {"avx512_bf16": False, instruction: True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    cpu, fast = torch.device("cpu"), instruction in ("avx512_bf16", "amx_bf16")
+    assert Precision("native", cpu).dtype == (torch.bfloat16 if fast else None)
+    assert Precision("auto", cpu).dtype is None
+    assert Precision("native", torch.device("cuda")).dtype == torch.bfloat16
