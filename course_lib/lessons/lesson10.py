@@ -336,7 +336,7 @@ def show_seeds(grid):
         ax.invert_yaxis()
         ax.set(xlim=(0, 104))
     exact = {m: 100 * runs.whole_runs(grid, m).values("exact").mean() for m in NAMES}
-    axes[0].set(xlabel=f"right, % of 100 reports, {len(runs.SEEDS)} seeds")
+    axes[0].set(xlabel="right, % of 100 reports")
     axes[0].set_title(
         f"QLoRA writes {exact['qlora']:.0f} % exactly, LoRA {exact['lora']:.0f} %"
     )
