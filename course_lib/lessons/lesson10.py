@@ -31,7 +31,12 @@ PRECISIONS = {  # of the weights in the blocks; products are in 32 bits
     "FP4": dict(quant_type="fp4"),
 }
 FOUR_BITS = ("nf4", "fp4", "int4")
-NAMES = {"qlora": "QLoRA", "lora": "LoRA, 16 bits"}  # of methods, in figures
+NAMES = {  # of methods, in figures
+    "qlora": "QLoRA",
+    "lora": "LoRA, 16 bits",
+    "lora, 32 bits": "LoRA, 32 bits",
+    "full": "full",
+}
 FIELDS = ("lot", "place", "step", "defect", "action")
 PLANS = {
     "full": Options("full"),
@@ -293,15 +298,11 @@ def show_fields(columns, title):
 # -- the grid ---------------------------------------------------------------------
 
 
-def method_rows(grid, method):
-    """The rows of a method's whole runs, one a seed."""
-    return grid.select(method=method, steps=runs.STEPS)
-
-
 def rate_table(rates):
     """Validation losses by method and rate, and how much higher QLoRA's are."""
-    found = pd.DataFrame(rates.rows).pivot(index="method", columns="lr")["val_loss"]
-    found = found.loc[["lora", "qlora"]].rename(index=NAMES)
+    rows = [row for row in rates if row["method"] in ("lora", "qlora")]
+    found = pd.DataFrame(rows).pivot(index="method", columns="lr")["val_loss"]
+    found = found.rename(index=NAMES)
     dearer = 100 * (found.loc["QLoRA"] / found.loc["LoRA, 16 bits"] - 1)
     found.loc["QLoRA above LoRA, %"] = dearer
     return found.rename_axis(index=None, columns="rate").round(3)
@@ -309,18 +310,17 @@ def rate_table(rates):
 
 def show_seeds(grid):
     """Right fields by method and seed, and right defects by kind of ticket."""
-    fig, axes = plots.new(width=7.6, height=3.4, columns=2)
+    fig, axes = plots.new(width=7.6, height=4.6, columns=2)
     kinds = {"defect_familiar": "known words", "defect_new": "new words or author"}
     kinds |= {"defect_alone": "no other defect", "defect_denied": "others denied"}
     fields = {name: name for name in ("format", *FIELDS, "exact")}
     means = []
     for ax, names in zip(axes, (fields, kinds)):
         for i, method in enumerate(NAMES):
-            rows = method_rows(grid, method)
-            label = f"{NAMES[method]}, {len(rows)} seed{'s' * (len(rows) > 1)}"
+            rows = runs.whole_runs(grid, method)
             for at, key in enumerate(names):
                 shares = 100 * rows.values(key)
-                place = at + 0.36 * (i - 0.5)
+                place = at + 0.2 * (i - (len(NAMES) - 1) / 2)
                 ax.plot(
                     shares,
                     np.full(len(shares), place),
@@ -328,16 +328,18 @@ def show_seeds(grid):
                     color=plots.COLOURS[i],
                     ms=5,
                     alpha=0.7,
-                    label=label if at == 0 else None,
+                    label=NAMES[method] if at == 0 else None,
                 )
-                ax.vlines(shares.mean(), place - 0.16, place + 0.16, color="#333333")
+                ax.vlines(shares.mean(), place - 0.09, place + 0.09, color="#333333")
                 means.append(f"{NAMES[method]} {names[key]} {shares.mean():.0f} %")
         ax.set_yticks(range(len(names)), list(names.values()))
         ax.invert_yaxis()
         ax.set(xlim=(0, 104))
-    exact = [100 * method_rows(grid, m).values("exact").mean() for m in NAMES]
+    exact = {m: 100 * runs.whole_runs(grid, m).values("exact").mean() for m in NAMES}
     axes[0].set(xlabel="right, % of 100 reports")
-    axes[0].set_title(f"QLoRA writes {exact[0]:.0f} % exactly, LoRA {exact[1]:.0f} %")
+    axes[0].set_title(
+        f"QLoRA writes {exact['qlora']:.0f} % exactly, LoRA {exact['lora']:.0f} %"
+    )
     axes[0].legend(loc="lower left", fontsize="small")
     axes[1].set(xlabel="right defects, %", title="New words stay behind")
     plots.show(
@@ -356,7 +358,7 @@ def merge_table(grid):
         "again": "into 4 bits, by merge_and_unload",
     }
     found = {}
-    some = method_rows(grid, "qlora")
+    some = runs.whole_runs(grid, "qlora")
     for key, label in places.items():
         found[label] = {"loss, nats": round(some.values(f"loss_{key}").mean(), 3)}
         if f"exact_{key}" in some[0]:
