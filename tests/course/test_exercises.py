@@ -52,7 +52,7 @@ def test_the_dashboard_counts(capsys):
     learner_progress.remember("08", "merge_bug", "incorrect")
     assert cli.main(["check"]) == 0
     line = next(x for x in capsys.readouterr().out.splitlines() if "08_lora" in x)
-    assert "+-x--" in line and "1 of 5" in line
+    assert "+-x---" in line and "1 of 6" in line
 
 
 def test_the_dashboard_shows_points_quizzes_and_the_next_step(capsys):
@@ -75,7 +75,7 @@ def test_the_dashboard_shows_points_quizzes_and_the_next_step(capsys):
     assert (found["quiz"], found["quiz_answered"], found["quiz_total"]) == (1, 2, 4)
     html = board._repr_html_()
     assert html.count('<th scope="row"') == len(board.rows) + 1
-    assert 'aria-label="08_lora: 20% pass"' in html
+    assert 'aria-label="08_lora: 17% pass"' in html
 
 
 def test_progress_of_odd_kinds_is_none():

@@ -189,15 +189,15 @@ def test_variants_of_lora_are_as_large_as_plain_lora():
 
 @pytest.mark.parametrize("target", lesson08_starts.BOTH)
 def test_variants_of_lora_run_at_the_rate_that_validation_prefers(target):
-    """It lies inside those tried, and all methods ran the same seeds."""
-    seeds = set()
+    """It lies inside those tried; variants ran the same seeds, other ranks fewer."""
     for method, rates in lesson08_starts.RATES[target].items():
         best = lesson08_starts.chosen_rate(target, method)
         assert lesson08_starts.CHOSEN[target][method] == best
         assert len(rates) >= 3 and rates[0] < best < rates[-1]
         found = lesson08_starts.rows(target, method).select(lr=best)
-        seeds.add(tuple(sorted(row["seed"] for row in found)))
-    assert seeds == {tuple(range(lesson08_starts.SEEDS[target]))}
+        fewer = method in lesson08_starts.RANKS
+        n = lesson08_starts.FEWER if fewer else lesson08_starts.SEEDS[target]
+        assert sorted(row["seed"] for row in found) == list(range(n))
 
 
 def test_the_head_has_a_rate_of_its_own():
