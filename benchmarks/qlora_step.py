@@ -1,6 +1,6 @@
 """A QLoRA update of SmolLM2: packed against transformers.Trainer with its defaults.
 
-    python benchmarks/qlora_step.py [--pairs 7] [--updates 5] [--tokens 450]
+    python benchmarks/qlora_step.py [--pairs 7] [--updates 5] [--tokens 1024]
     python benchmarks/qlora_step.py --gradients
 
 Both load SmolLM2-135M-Instruct in NF4 by bitsandbytes (double quantisation, products
@@ -9,8 +9,8 @@ make the same updates with AdamW, gradients clipped to norm 1, on the same batch
 conversations in the model's chat template, as `course train` makes them: a system
 message of a sentence, a ticket, and its report, which is to be learned.  The one is
 transformers.Trainer, which pads a batch and computes all logits; the other is
-course_lib.methods.packed_updates.  Wanted are FASTER and SHARE: the last lines say
-whether they are met.
+course_lib.methods.packed_updates, in rows as long as a job makes them.  Wanted are
+FASTER and SHARE: the last lines say whether they are met.
 
 A run is a process of its own.  Time is the median of its updates after the first, its
 peak memory (resident) that of the whole process as the system reports it.  Pairs
@@ -199,7 +199,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--updates", type=int, default=5, help="of a run")
-    parser.add_argument("--tokens", type=int, default=450, help="in a group of packed")
+    parser.add_argument("--tokens", type=int, default=1024, help="of a packed row")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--results", default="qlora_step.json")
     parser.add_argument("--gradients", action="store_true")
