@@ -31,7 +31,6 @@ import torch
 from bitsandbytes import functional
 
 from course_lib import datasets
-from course_lib.analysis import statistics
 from course_lib.datasets import reports
 from course_lib.lessons import results
 from course_lib.lessons.results import experiment, updates
@@ -219,13 +218,7 @@ def whole_runs(grid, method):
 
 def behind(grid, other, number="exact"):
     """QLoRA's number minus another method's, paired by the seed."""
-    pair = [
-        {row["seed"]: row[number] for row in whole_runs(grid, method)}
-        for method in ("qlora", other)
-    ]
-    seeds = sorted(set(pair[0]) & set(pair[1]))
-    ours, theirs = ([values[seed] for seed in seeds] for values in pair)
-    return statistics.paired_difference(ours, theirs)
+    return whole_runs(grid, "qlora").minus(whole_runs(grid, other), number)
 
 
 def verdict(difference):

@@ -250,14 +250,16 @@ class Grid(Sequence):
         lr = (min if lowest else max)(means, key=means.get)
         return Grid(sorted(found.select(lr=lr), key=lambda row: row["seed"]))
 
-    def minus(self, other: Grid, number: str = "accuracy") -> statistics.Interval:
-        """Mean difference and its 95 % interval, paired by the seeds that both have.
+    def minus(
+        self, other: Grid, number: str = "accuracy", confidence: float = 0.95
+    ) -> statistics.Interval:
+        """Mean difference and its interval, paired by the seeds that both have.
 
         Raises CourseError as :meth:`values` does.
         """
         seeds = {row["seed"] for row in self} & {row["seed"] for row in other}
         pair = (rows.values(number, seed=seeds) for rows in (self, other))
-        return statistics.paired_difference(*pair)
+        return statistics.paired_difference(*pair, confidence)
 
     def curves(
         self, number: str, x: str, series: str, partial: bool = False

@@ -48,7 +48,7 @@ def backward(model, rows: Sequence[Mapping], tokens: int = TOKENS) -> float:
     sequences = [_needed(row) for row in rows]
     first = _common(sequences)
     rests = [(ids[len(first) :], where, labels) for ids, where, labels in sequences]
-    pieces = groups(rests, max(tokens - len(first), tokens // 2))
+    pieces = groups(rests, max(tokens - len(first), 1))  # no longer row than planned
     count = sum(len(where) for group in pieces for _, where, _ in group)
     if not count:
         raise CourseError(
