@@ -3,9 +3,9 @@
 Fixed before any score was looked at.  The encoder goes on learning from the unlabelled
 texts of its target's training part (tickets: 4,800 of the pool), in batches of 16 of
 like length, cut at 40 word pieces.  A new head learns alone for 120 updates, then both
-learn for 120.  The rate is the library's own, 1e-4; no label chose it.  While the encoder
-learns, matrix products are in bfloat16 where the processor has it: the first losses
-agree in three digits.
+learn for 120.  The rate is the library's own, 1e-4; no label chose it.  While the
+encoder learns, matrix products are in bfloat16 where the processor has it: the first
+losses agree in three digits.
 
 Then the encoder is frozen, all pieces are read, and a logistic regression learns from
 400 labels in all, or from 50 (the mean over eight parts of the 400).  Its penalty comes
