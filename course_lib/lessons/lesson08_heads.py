@@ -43,11 +43,12 @@ SEEDS = range(5)
 PROBE = {TICKETS: 1.5e-1, PICTURES: 5e-3}  # the head's rate, its body has none
 TRIED = {  # (the method's rate, the head's) with seed 0, in the order of the search
     TICKETS: {
-        "full": [(5e-4, 1.5e-3), (5e-4, 5e-3), (5e-4, 1.5e-2)],
-        "rank 8": [(1.5e-3, 1.5e-3), (1.5e-3, 5e-3), (1.5e-3, 1.5e-2)],
+        "full": [(5e-4, 1.5e-3), (5e-4, 5e-3), (5e-4, 1.5e-2)]
+        + [(1.5e-4, 5e-3), (1.5e-3, 5e-3)],
+        "rank 8": [(1.5e-3, 1.5e-3), (1.5e-3, 5e-3), (1.5e-3, 1.5e-2), (1.5e-3, 5e-2)],
     },
     PICTURES: {
-        "full": [(5e-4, 1.5e-3), (5e-4, 5e-3), (5e-4, 1.5e-2)],
+        "full": [(5e-4, 1.5e-3), (5e-4, 5e-3), (5e-4, 1.5e-2), (5e-4, 5e-2)],
         "rank 8": [(5e-3, 1.5e-3), (5e-3, 5e-3), (5e-3, 1.5e-2)],
     },
 }
