@@ -29,7 +29,7 @@ else it is qualified.
 """
 
 from course_lib import training
-from course_lib.lessons import lesson07, lesson09, protocol
+from course_lib.lessons import lesson07, lesson09, protocol, results
 from course_lib.lessons.lesson08 import ALPHA, LABELS, put
 from course_lib.lessons.results import experiment, updates
 from course_lib.methods import lora, peft_family
@@ -141,3 +141,44 @@ def head_rates(task, method, lr, head, seed, fraction=1.0):
     moves = groups(backbone, lr, head)
     trained(backbone, task, steps, seed, moves, 16 if task == TICKETS else 32)
     return scored(backbone, task, fraction)
+
+
+# -- what the lessons read ------------------------------------------------------------
+
+NEAR = {"C48": 0.03, "C49": 0.02}  # of accuracy, by the rules above
+
+
+def preferred(task, method):
+    """(the method's rate, the head's) that seed 0 prefers by validation."""
+    found = results.load("head_rates").select(task=task, method=method, seed=SEEDS[0])
+    row = max(found, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    return row["lr"], row["head"]
+
+
+def chosen(task, method):
+    """The rows of a method at its own rates, one a seed."""
+    lr, head = preferred(task, method)
+    rows = results.load("head_rates").select(task=task, method=method)
+    return rows.select(lr=lr, head=head)
+
+
+def judged(differences, margin):
+    """What the rules say of intervals: all above -margin, all below, or neither."""
+    if all(found.low > -margin for found in differences):
+        return "confirmed"
+    lost = all(found.high < -margin for found in differences)
+    return "refuted" if lost else "qualified"
+
+
+def from_ranks():
+    """{rank: accuracy on tickets minus that of rank 64}, paired by the seed."""
+    largest = chosen(TICKETS, "rank 64")
+    return {rank: chosen(TICKETS, f"rank {rank}").minus(largest) for rank in (4, 8)}
+
+
+def from_full():
+    """{task: accuracy of LoRA of rank 8 minus that of full fine-tuning}."""
+    return {
+        task: chosen(task, "rank 8").minus(chosen(task, "full"))
+        for task in (TICKETS, PICTURES)
+    }

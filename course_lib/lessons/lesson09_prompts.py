@@ -25,7 +25,7 @@ pictures and films, those of the longer runs as well; refuted if none does; else
 qualified.
 """
 
-from course_lib.lessons import lesson08_heads, lesson09
+from course_lib.lessons import lesson08_heads, lesson09, results
 from course_lib.lessons import lesson08_opinions as films
 from course_lib.lessons.lesson08_heads import FILES, PICTURES, TICKETS
 from course_lib.lessons.results import experiment, updates
@@ -113,3 +113,31 @@ def film_prompts(method, lr, seed, fraction=1.0):
     prompted(backbone, method, seed)
     films.tuned(backbone, seed, films.groups(backbone, lr), fraction)
     return films.scored(backbone, seed, fraction)
+
+
+# -- what the lesson reads ------------------------------------------------------------
+
+
+def long_rows(task, method):
+    """The rows of 1,000 updates at the rate that seed 0 prefers by validation."""
+    rows = results.load("long_prompts").select(task=task, method=method)
+    first = rows.select(seed=SEEDS[0])
+    best = max(first, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    return rows.select(lr=best["lr"])
+
+
+def film_rows(method):
+    """The rows on film reviews at the rate of the lowest mean validation loss."""
+    rows = results.load("film_prompts").select(method=method)
+    return rows.best("val_loss", lowest=True)
+
+
+def behind_lora():
+    """{(method, where): accuracy minus LoRA's}, paired by the seed."""
+    found = {}
+    for task in (TICKETS, PICTURES):
+        lora = long_rows(task, "lora")
+        found["prompt", task] = long_rows(task, "prompt").minus(lora)
+    for method in FILMS:
+        found[method, "films"] = film_rows(method).minus(films.best("lora"))
+    return found

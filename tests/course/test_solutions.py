@@ -46,7 +46,7 @@ def test_questions_say_what_they_want(lesson):
     texts = {c["id"]: c["source"] for c in public["cells"]}
     for q in asked:
         stated = re.search(
-            r"difficulty [123] of 3; \d+ minutes; ([\d.]+) points",
+            r"difficulty [123] of 3, \d+ minutes, ([\d.]+) points",
             texts[f"{q.name}-text"],
         )
         assert float(stated.group(1)) == q.points
