@@ -45,14 +45,28 @@ TRIED = {  # (the method's rate, the head's) with seed 0, in the order of the se
     TICKETS: {
         "full": [(5e-4, 1.5e-3), (5e-4, 5e-3), (5e-4, 1.5e-2)]
         + [(1.5e-4, 5e-3), (1.5e-3, 5e-3)],
-        "rank 8": [(1.5e-3, 1.5e-3), (1.5e-3, 5e-3), (1.5e-3, 1.5e-2), (1.5e-3, 5e-2)],
+        "rank 8": [(1.5e-3, 1.5e-3), (1.5e-3, 5e-3), (1.5e-3, 1.5e-2)]
+        + [(1.5e-3, 5e-2), (1.5e-3, 1.5e-1)]
+        + [(5e-4, 5e-2), (5e-3, 5e-2), (1.5e-4, 5e-2)],
+        "rank 4": [(5e-4, 5e-2), (1.5e-3, 5e-2), (5e-3, 5e-2)],
+        "rank 64": [(5e-4, 5e-2), (1.5e-3, 5e-2), (5e-3, 5e-2)],
     },
     PICTURES: {
-        "full": [(5e-4, 1.5e-3), (5e-4, 5e-3), (5e-4, 1.5e-2), (5e-4, 5e-2)],
-        "rank 8": [(5e-3, 1.5e-3), (5e-3, 5e-3), (5e-3, 1.5e-2)],
+        "full": [(5e-4, 1.5e-3), (5e-4, 5e-3), (5e-4, 1.5e-2)]
+        + [(5e-4, 5e-2), (5e-4, 1.5e-1)]
+        + [(1.5e-4, 5e-2), (1.5e-3, 5e-2), (5e-3, 5e-2)],
+        "rank 8": [(5e-3, 1.5e-3), (5e-3, 5e-3), (5e-3, 1.5e-2), (5e-3, 5e-2)]
+        + [(1.5e-3, 1.5e-2), (1.5e-2, 1.5e-2)],
     },
 }
-CHOSEN: dict = {}
+CHOSEN = {  # of these by that rule, then with the other seeds
+    (TICKETS, "full"): (5e-4, 5e-3),
+    (TICKETS, "rank 8"): (5e-4, 5e-2),
+    (TICKETS, "rank 4"): (1.5e-3, 5e-2),
+    (TICKETS, "rank 64"): (1.5e-3, 5e-2),
+    (PICTURES, "full"): (1.5e-3, 5e-2),
+    (PICTURES, "rank 8"): (5e-3, 1.5e-2),
+}
 
 
 def cells():

@@ -36,10 +36,18 @@ TOKENS, STEPS = 100, 1000
 BATCH = {TICKETS: 8, PICTURES: 16}
 SEEDS = range(3)
 TRIED = {  # with seed 0
-    TICKETS: {"lora": [5e-4, 1.5e-3, 5e-3], "prompt": [1.5e-2, 5e-2, 1.5e-1]},
+    TICKETS: {
+        "lora": [5e-4, 1.5e-3, 5e-3, 1.5e-4, 5e-5],
+        "prompt": [1.5e-2, 5e-2, 1.5e-1, 5e-3, 1.5e-3],
+    },
     PICTURES: {"lora": [1.5e-3, 5e-3, 1.5e-2], "prompt": [5e-3, 1.5e-2, 5e-2]},
 }
-CHOSEN: dict = {}
+CHOSEN = {
+    (TICKETS, "lora"): 1.5e-4,
+    (TICKETS, "prompt"): 5e-3,
+    (PICTURES, "lora"): 5e-3,
+    (PICTURES, "prompt"): 1.5e-2,
+}
 FILMS = {"prompt": [5e-3, 1.5e-2, 5e-2], "prefix": [5e-3, 1.5e-2, 5e-2]}
 FILMS_CHOSEN: dict = {}
 FILMS_SEEDS = range(5)
