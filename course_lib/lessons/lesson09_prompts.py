@@ -48,8 +48,11 @@ CHOSEN = {
     (PICTURES, "lora"): 5e-3,
     (PICTURES, "prompt"): 1.5e-2,
 }
-FILMS = {"prompt": [5e-3, 1.5e-2, 5e-2], "prefix": [5e-3, 1.5e-2, 5e-2]}
-FILMS_CHOSEN: dict = {}
+FILMS = {  # with seeds 0 to 2
+    "prompt": [5e-3, 1.5e-2, 5e-2],
+    "prefix": [5e-3, 1.5e-2, 5e-2, 1.5e-1, 5e-1],
+}
+FILMS_CHOSEN = {"prompt": 1.5e-2, "prefix": 1.5e-1}
 FILMS_SEEDS = range(5)
 PARTS = {"prompt": dict(tokens=TOKENS), "prefix": dict(tokens=10)}
 
