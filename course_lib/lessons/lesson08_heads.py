@@ -10,11 +10,11 @@ shifted.  The head is drawn at random.  AdamW without weight decay, warm-up over
 linear decay for tickets and cosine for pictures; the last weights are scored.
 
 Rates are a factor of about three apart and compared with seed 0 by validation accuracy,
-at equal accuracy by validation loss.  First the head's, HEADS, with the method at the
-rate that lessons 08 and 09 chose; then the method's, one lower and one higher than
-that, with the head at its best.  Where the best is the first or the last of those
-tried, the next one beyond is tried.  Ranks 4 and 64 take the head's rate of rank 8 and
-choose their own.  At the chosen rates all five seeds run.
+at equal accuracy by validation loss.  First the head's, from 1.5e-3 to 1.5e-2, with the
+method at the rate that lessons 08 and 09 chose; then the method's, one lower and one
+higher than that, with the head at its best.  Where the best is the first or the last of
+those tried, the next one beyond is tried.  Ranks 4 and 64 take the head's rate of rank
+8 and choose their own.  At the chosen rates all five seeds run.
 
 The probe learns with the rate that lessons 08 and 09 chose for it.
 
