@@ -60,8 +60,8 @@ FILMS = {  # with seeds 0 to 2
 }
 FILMS_CHOSEN = {"prompt": 1.5e-2, "prefix": 1.5e-1}
 FILMS_SEEDS = range(5)
-HEADS = [5e-3, 1.5e-2, 5e-2]  # of LoRA on tickets, with seed 0
-HEAD_CHOSEN = 0.0
+HEADS = [5e-3, 1.5e-2, 5e-2, 1.5e-3]  # of LoRA on tickets, with seed 0
+HEAD_CHOSEN = 5e-3
 PARTS = {"prompt": dict(tokens=TOKENS), "prefix": dict(tokens=10)}
 
 

@@ -21,3 +21,10 @@ def test_the_film_runs_are_at_the_preferred_rate_which_lies_inside():
         tried = prompts.FILMS[method]
         assert rates(prompts.film_rows(method)) == (lr, list(prompts.FILMS_SEEDS))
         assert min(tried) < lr < max(tried)
+
+
+def test_the_head_of_lora_is_at_the_preferred_rate_which_lies_inside():
+    found = prompts.with_own_head()
+    assert {row["head"] for row in found} == {prompts.HEAD_CHOSEN}
+    assert [row["seed"] for row in found] == list(prompts.SEEDS)
+    assert min(prompts.HEADS) < prompts.HEAD_CHOSEN < max(prompts.HEADS)
