@@ -29,10 +29,9 @@ else it is qualified.
 """
 
 from course_lib import training
-from course_lib.lessons import lesson07, lesson09, protocol, results
-from course_lib.lessons.lesson08 import ALPHA, LABELS, put
+from course_lib.lessons import lesson07, lesson08_opinions, lesson09, protocol, results
+from course_lib.lessons.lesson08 import LABELS, put
 from course_lib.lessons.results import experiment, updates
-from course_lib.methods import lora, peft_family
 from course_lib.models import text, zoo
 
 TICKETS, PICTURES = "tickets", "pictures"
@@ -86,30 +85,13 @@ def _cell(task, method, lr, head, seed):
     return dict(task=task, method=method, lr=lr, head=head, seed=seed)
 
 
-def groups(backbone, lr, head):
-    """Parameter groups: what learns of the head, and of all else."""
-    found: dict[bool, list] = {True: [], False: []}
-    for name, parameter in backbone.model.named_parameters():
-        if parameter.requires_grad:
-            own = any(name.startswith(f"{part}.") for part in backbone.heads)
-            found[own].append(parameter)
-    return [
-        dict(params=params, lr=head if own else lr, weight_decay=0.0)
-        for own, params in found.items()
-        if params
-    ]
-
-
 def prepared(task, method, seed):
     """The task's backbone with the method's parts in it."""
     name = "minilm" if task == TICKETS else lesson09.VIT
     backbone = zoo.load(name, 5, seed=seed)
-    if method not in RANKS:
-        return put(backbone, method, seed)
-    options = dict(alpha=ALPHA, train=backbone.heads, seed=seed)
-    return lora.inject(
-        backbone, peft_family.linear_layers(backbone), RANKS[method], **options
-    )
+    if method in RANKS:
+        return put(backbone, "lora", seed, r=RANKS[method])
+    return put(backbone, method, seed)
 
 
 def trained(backbone, task, steps, seed, moves, batch_size, amp=False):
@@ -152,7 +134,7 @@ def head_rates(task, method, lr, head, seed, fraction=1.0):
     """One method on 500 tickets or pictures, the head with a rate of its own."""
     backbone = prepared(task, method, seed)
     steps = updates(STEPS[task], fraction)
-    moves = groups(backbone, lr, head)
+    moves = lesson08_opinions.groups(backbone, lr, head=head)
     trained(backbone, task, steps, seed, moves, 16 if task == TICKETS else 32)
     return scored(backbone, task, fraction)
 
@@ -165,8 +147,13 @@ NEAR = {"C48": 0.03, "C49": 0.02}  # of accuracy, by the rules above
 def preferred(task, method):
     """(the method's rate, the head's) that seed 0 prefers by validation."""
     found = results.load("head_rates").select(task=task, method=method, seed=SEEDS[0])
-    row = max(found, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    row = best_by_validation(found)
     return row["lr"], row["head"]
+
+
+def best_by_validation(rows):
+    """The row of the highest validation accuracy, among equals of the lowest loss."""
+    return max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
 
 
 def chosen(task, method):

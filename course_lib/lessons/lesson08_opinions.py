@@ -139,9 +139,9 @@ def started(seed, fraction=1.0):
     return backbone
 
 
-def groups(backbone, lr, plus=1.0):
+def groups(backbone, lr, plus=1.0, head=HEAD_RATE):
     """Parameter groups: the head has its own rate, B ``plus`` times the others'."""
-    found = {"head.": [HEAD_RATE, []], ".B": [plus * lr, []], "": [lr, []]}
+    found = {"head.": [head, []], ".B": [plus * lr, []], "": [lr, []]}
     for name, parameter in backbone.model.named_parameters():
         if parameter.requires_grad:
             kinds = (name.startswith("head."), name.endswith(".B"), True)

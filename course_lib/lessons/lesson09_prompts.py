@@ -33,9 +33,9 @@ qualified.
 
 from course_lib.lessons import lesson07, lesson08_heads, lesson09, results
 from course_lib.lessons import lesson08_opinions as films
+from course_lib.lessons.lesson08 import METHODS
 from course_lib.lessons.lesson08_heads import FILES, PICTURES, TICKETS
 from course_lib.lessons.results import experiment, updates
-from course_lib.methods import peft_family
 from course_lib.models import zoo
 
 TOKENS, STEPS = 100, 1000
@@ -101,9 +101,7 @@ def head_cells():
 
 def prompted(backbone, method, seed):
     """A prompt or a prefix in a backbone, or LoRA as in lesson 09."""
-    if method in PARTS:
-        return getattr(peft_family, method)(backbone, seed=seed, **PARTS[method])
-    return peft_family.lora_everywhere(backbone, seed=seed)
+    return METHODS[method](backbone, seed=seed, **PARTS.get(method, {}))
 
 
 @experiment(
@@ -140,7 +138,7 @@ def long_run(task, method, lr, head, seed, fraction):
     """Accuracies and losses after 1,000 updates."""
     name = "minilm" if task == TICKETS else lesson09.VIT
     backbone = prompted(zoo.load(name, 5, seed=seed), method, seed)
-    moves = lesson08_heads.groups(backbone, lr, head)
+    moves = films.groups(backbone, lr, head=head)
     steps = updates(STEPS, fraction)
     options = (steps, seed, moves, BATCH[task], "native")
     lesson08_heads.trained(backbone, task, *options)
@@ -169,8 +167,7 @@ def film_prompts(method, lr, seed, fraction=1.0):
 def long_rows(task, method):
     """The rows of 1,000 updates at the rate that seed 0 prefers by validation."""
     rows = results.load("long_prompts").select(task=task, method=method)
-    first = rows.select(seed=SEEDS[0])
-    best = max(first, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    best = lesson08_heads.best_by_validation(rows.select(seed=SEEDS[0]))
     return rows.select(lr=best["lr"])
 
 
@@ -183,8 +180,7 @@ def film_rows(method):
 def with_own_head():
     """The rows of LoRA on tickets at the head's best rate."""
     found = results.load("long_heads")
-    first = found.select(seed=SEEDS[0])
-    best = max(first, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    best = lesson08_heads.best_by_validation(found.select(seed=SEEDS[0]))
     return found.select(head=best["head"])
 
 
