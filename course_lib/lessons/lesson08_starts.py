@@ -57,7 +57,12 @@ from types import SimpleNamespace
 
 from course_lib import training
 from course_lib.analysis import statistics
-from course_lib.lessons import lesson08_opinions, lesson15_opinions, results
+from course_lib.lessons import (
+    lesson08_heads,
+    lesson08_opinions,
+    lesson15_opinions,
+    results,
+)
 from course_lib.lessons.results import experiment, updates
 from course_lib.methods import lora, peft_family
 from course_lib.show import plots
@@ -290,10 +295,7 @@ def by_rank():
 
 def suffices(found):
     """The verdict on C49, of `by_rank`, by the rule above."""
-    if all(found[rank].low > -MATTERS for rank in (4, 8)):
-        return "confirmed"
-    lost = all(found[rank].high < -MATTERS for rank in (4, 8))
-    return "refuted" if lost else "qualified"
+    return lesson08_heads.judged([found[rank] for rank in (4, 8)], MATTERS)
 
 
 def verdict(intervals):
