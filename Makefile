@@ -2,6 +2,7 @@
 # Another Python:          make lab PYTHON=python3.13
 # Tests in parallel:       make test JOBS=4
 # Options for JupyterLab:  make lab LAB_ARGS="--no-browser --port 8890"
+# PyTorch with CUDA:       make lab TORCH=index, where no GPU is found on Linux
 
 PYTHON ?=
 LAB_ARGS ?=
@@ -30,6 +31,7 @@ help:
 	@echo "make web     build the web edition in site/ from the stored lessons"
 	@echo "make clean   remove the environment; the next call makes a new one"
 
+lab: TORCH ?= auto
 lab: env
 	@$(BIN)/course data fetch --quiet || echo "JupyterLab starts all the same:" \
 	  "lessons on the course's own data work without these files."
@@ -57,7 +59,8 @@ web: env
 env:
 	@if [ -z "$(FIRST_PYTHON)" ]; then \
 	  echo "No Python was found. Install Python 3.11, 3.12 or 3.13." >&2; exit 1; fi
-	@$(FIRST_PYTHON) tools/setup_env.py --extras $(EXTRAS) $(if $(PYTHON),--python "$(PYTHON)")
+	@$(FIRST_PYTHON) tools/setup_env.py --extras $(EXTRAS) \
+	  $(if $(PYTHON),--python "$(PYTHON)") $(if $(TORCH),--torch $(TORCH))
 
 clean:
 	rm -rf .venv

@@ -4,11 +4,16 @@
 written for old ones too (3.8), so that these can still say what is wrong.
 
     python3 tools/setup_env.py [--python NAME] [--extras test,instructor] [--rebuild]
+        [--torch auto]
 
 A second call finds a stamp, written when all was installed, and returns at once.
 The stamp names what was installed (pyproject.toml, constraints.txt, the extras) and
 for which Python.  A call that was interrupted leaves no stamp; the next one carries
 on.  Extras that are installed already stay when the next call names fewer.
+
+On Linux the package index has PyTorch for NVIDIA's GPUs only, with 1.8 GB of NVIDIA's
+libraries.  With --torch auto a machine without such a GPU gets PyTorch's own build for
+CPUs of the same version, where it can be reached, else the index's.
 """
 
 import argparse
@@ -36,6 +41,8 @@ GIGABYTE = 1e9
 LINUX_DISK_GB, OTHER_DISK_GB = 10.0, 4.0  # with room for pip's downloads
 DISK_GB = LINUX_DISK_GB if sys.platform == "linux" else OTHER_DISK_GB
 LINUX_NOTE = "On Linux, PyTorch brings NVIDIA's libraries along, used or not."
+UV = "uv==0.13.9"  # an installer that finds PyTorch's builds for CPUs
+NVIDIA_SIGNS = ("/proc/driver/nvidia/version", "/dev/dxg")  # a driver; a GPU in WSL
 
 IMPORT_CHECK = "import torch, torchvision, timm, transformers, jupyterlab, course_lib"
 
@@ -219,9 +226,9 @@ def folder_bytes(folder):
     return total
 
 
-def check_disk():
+def check_disk(gigabytes=DISK_GB):
     """Raise SetupError unless what is still to be installed will fit."""
-    missing = DISK_GB * GIGABYTE - (folder_bytes(VENV) if VENV.exists() else 0)
+    missing = gigabytes * GIGABYTE - (folder_bytes(VENV) if VENV.exists() else 0)
     free = shutil.disk_usage(str(ROOT)).free
     if free < missing:
         raise SetupError(disk_message(free, missing))
@@ -278,6 +285,50 @@ def remove_half_installed():
 
 def no_space_in(text):
     return "No space left" in text or "Errno 28" in text or "not enough space" in text
+
+
+def gpu_of_nvidia():
+    """Is there one that PyTorch could use, as far as files tell?"""
+    return any(map(os.path.exists, NVIDIA_SIGNS)) or bool(shutil.which("nvidia-smi"))
+
+
+def pinned(name):
+    """`name==version` as constraints.txt has it; None when it has not."""
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    found = re.search(r"^%s==[^\s;]+" % re.escape(name), text, re.MULTILINE)
+    return found and found.group()
+
+
+def has_torch():
+    """Is the pinned PyTorch installed, in whatever build?"""
+    wanted = (pinned("torch") or "torch==?").replace("==", "-")
+    found = VENV.glob("[Ll]ib/**/site-packages/torch-*.dist-info")
+    names = {path.name[: -len(".dist-info")].split("+")[0] for path in found}
+    return wanted in names
+
+
+def install_torch_for_cpus():
+    """True when PyTorch's build for CPUs is installed afterwards, by uv."""
+    scratch = VENV / "tmp"  # on the same disk, whose space was checked
+    python = str(VENV_PYTHON)
+    uv = str(scratch / "bin" / "uv")
+    commands = (
+        [python, "-m", "pip", "install", "--no-input", "--quiet", "--retries", "2"]
+        + ["--disable-pip-version-check", "--target", str(scratch), UV],
+        [uv, "pip", "install", "--python", python, "--torch-backend", "cpu"]
+        + ["--no-cache", "-c", "constraints.txt"]
+        + [pinned("torch"), pinned("torchvision")],
+    )
+    environment = dict(os.environ, TMPDIR=str(scratch), UV_HTTP_RETRIES="1")
+    environment.pop("PIP_REQUIRE_VIRTUALENV", None)
+    try:
+        scratch.mkdir(exist_ok=True)
+        for command in commands:
+            if subprocess.run(command, cwd=str(ROOT), env=environment).returncode:
+                return False
+        return True
+    finally:
+        shutil.rmtree(str(scratch), ignore_errors=True)
 
 
 NETWORK_SIGNS = re.compile(
@@ -375,9 +426,11 @@ def check_imports():
         )
 
 
-def build(command, version, extras=()):
+def build(command, version, extras=(), torch="index"):
     """Bring .venv to the wanted state: continue what is there, or make it new."""
     check_platform()
+    for_cpus = torch == "auto" and sys.platform == "linux" and not gpu_of_nvidia()
+    disk = OTHER_DISK_GB if for_cpus else DISK_GB
     extras = set(extras)
     present = venv_version()
     reusable = supported(present) and present[:2] == version[:2]
@@ -387,10 +440,10 @@ def build(command, version, extras=()):
         if VENV.exists():
             say("Removing .venv: it is broken, moved, or for another Python.")
             shutil.rmtree(str(VENV))
-        check_disk()
+        check_disk(disk)
         create_venv(command, version)
     else:
-        check_disk()
+        check_disk(disk)
         extras |= installed_extras()
         if IN_PROGRESS.exists():
             say("Carrying on with an installation that was interrupted.")
@@ -400,6 +453,10 @@ def build(command, version, extras=()):
     IN_PROGRESS.touch()
     asked = wanted()  # now: the files may change while pip reads and installs
     say("Installing some 180 packages into .venv: a few minutes, once.")
+    if for_cpus and not has_torch() and not install_torch_for_cpus():
+        say("PyTorch for CPUs could not be fetched; taking the package index's build.")
+        say(LINUX_NOTE)
+        check_disk()
     pip_install(extras)
     check_imports()
     IN_PROGRESS.unlink()
@@ -429,6 +486,12 @@ def main():
     parser.add_argument("--python", help="name or path of the Python to use")
     parser.add_argument("--extras", default="test", help="test, or test,instructor")
     parser.add_argument("--rebuild", action="store_true", help="start from nothing")
+    parser.add_argument(
+        "--torch",
+        choices=("index", "auto"),
+        default="index",
+        help="auto: PyTorch for CPUs where Linux has no NVIDIA GPU",
+    )
     arguments = parser.parse_args()
     extras = {name.strip() for name in arguments.extras.split(",") if name.strip()}
     try:
@@ -443,7 +506,7 @@ def main():
         present = venv_version()
         if not named and supported(present) and version_of(VENV_PYTHON):
             named = (str(VENV_PYTHON), present)  # keep the Python of a good .venv
-        build(*(named or any_python()), extras)
+        build(*(named or any_python()), extras, arguments.torch)
         if held:
             held.close()
     except SetupError as error:

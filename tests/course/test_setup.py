@@ -61,7 +61,7 @@ def test_extras_are_added_and_kept(setup, monkeypatch):
     """`make lab`, then `make test`, then `make lab` with other requirements."""
     pretend_venv(setup)
     asked = []
-    monkeypatch.setattr(setup, "check_disk", lambda: None)
+    monkeypatch.setattr(setup, "check_disk", lambda *_: None)
     monkeypatch.setattr(setup, "check_imports", lambda: None)
     monkeypatch.setattr(setup, "pip_install", lambda extras: asked.append(extras))
 
@@ -184,7 +184,7 @@ def test_an_interrupted_installation_is_carried_on(setup, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(setup, "any_python", lambda: python)
-    monkeypatch.setattr(setup, "check_disk", lambda: None)
+    monkeypatch.setattr(setup, "check_disk", lambda *_: None)
     monkeypatch.setattr(setup, "create_venv", make)
     monkeypatch.setattr(setup, "check_imports", lambda: steps.append("imports"))
     monkeypatch.setattr(setup, "pip_install", broken_off)
@@ -207,7 +207,7 @@ def test_a_broken_environment_is_made_again(setup, monkeypatch):
     setup.write_stamp()
     setup.VENV_PYTHON.unlink()
     made = []
-    monkeypatch.setattr(setup, "check_disk", lambda: None)
+    monkeypatch.setattr(setup, "check_disk", lambda *_: None)
     monkeypatch.setattr(
         setup, "create_venv", lambda *_: (made.append("venv"), pretend_venv(setup))
     )
@@ -216,6 +216,74 @@ def test_a_broken_environment_is_made_again(setup, monkeypatch):
     assert setup.main() == 0
     assert made == ["venv", "pip"]
     assert setup.is_ready(None)
+
+
+@pytest.mark.parametrize(
+    "gpu, found, asked, wanted",
+    [
+        (False, True, "auto", ["cpu", "rest"]),
+        (False, False, "auto", ["cpu", "room for NVIDIA's", "rest"]),
+        (True, True, "auto", ["rest"]),
+        (False, True, "index", ["rest"]),
+    ],
+)
+def test_linux_without_a_gpu_gets_pytorch_for_cpus(
+    setup, monkeypatch, capsys, gpu, found, asked, wanted
+):
+    steps = []
+    monkeypatch.setattr(setup.sys, "platform", "linux")
+    monkeypatch.setattr(setup.sys, "argv", ["setup_env.py", "--torch", asked])
+    monkeypatch.setattr(setup, "gpu_of_nvidia", lambda: gpu)
+    monkeypatch.setattr(setup, "any_python", lambda: (sys.executable, (3, 12, 1)))
+    monkeypatch.setattr(setup, "create_venv", lambda *_: pretend_venv(setup))
+    monkeypatch.setattr(setup, "check_imports", lambda: None)
+    monkeypatch.setattr(setup, "pip_install", lambda _: steps.append("rest"))
+    monkeypatch.setattr(
+        setup, "install_torch_for_cpus", lambda: (steps.append("cpu"), found)[1]
+    )
+
+    def room(gigabytes=None):
+        if gigabytes is None:
+            steps.append("room for NVIDIA's")
+
+    monkeypatch.setattr(setup, "check_disk", room)
+    assert setup.main() == 0
+    assert steps == wanted
+    assert ("taking the package index's" in capsys.readouterr().out) is (not found)
+
+
+def test_a_pytorch_that_is_there_stays_whatever_its_build(setup):
+    (setup.ROOT / "constraints.txt").write_text("a==1\ntorch==2.14.1\n")
+    site = setup.VENV / "lib/python3.12/site-packages"
+    assert not setup.has_torch()
+    (site / "torch-2.13.0+cpu.dist-info").mkdir(parents=True)
+    assert not setup.has_torch()
+    (site / "torch-2.14.1+cpu.dist-info").mkdir()
+    assert setup.has_torch()
+
+
+@ON_UNIX
+def test_pytorch_for_cpus_is_asked_of_uv_in_the_pinned_version(setup, monkeypatch):
+    """pip brings uv, which installs; a failure of either is no error."""
+    (setup.ROOT / "constraints.txt").write_text("torch==2.14.1\ntorchvision==0.29.1\n")
+    pretend_venv(setup)
+    calls, codes = [], []
+
+    def run(command, **_):
+        calls.append(command)
+        return subprocess.CompletedProcess(command, codes.pop(0))
+
+    monkeypatch.setattr(setup.subprocess, "run", run)
+    for answered, installed in (([0, 0], True), ([0, 2], False), ([1], False)):
+        calls.clear()
+        codes[:] = answered
+        assert setup.install_torch_for_cpus() is installed
+        assert not codes and not (setup.VENV / "tmp").exists()
+        assert setup.UV in calls[0]
+    codes[:] = [0, 0]
+    setup.install_torch_for_cpus()
+    assert calls[-1][-2:] == ["torch==2.14.1", "torchvision==0.29.1"]
+    assert "cpu" in calls[-1]
 
 
 def test_errors_are_messages_with_exit_code_1():

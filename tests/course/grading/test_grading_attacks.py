@@ -499,9 +499,16 @@ def test_a_daemon_dies_with_its_sandbox(tmp_path):
             "    start_new_session=True)",
             20,
         )
-        assert running("4242")
-    time.sleep(0.3)
-    assert not running("4242")
+        assert becomes(lambda: len(running("4242")) == 3)  # a shell starts its sleep
+    assert becomes(lambda: not running("4242"))
+
+
+def becomes(state, seconds=10):
+    """Is it so within these seconds?"""
+    until = time.monotonic() + seconds
+    while not state() and time.monotonic() < until:
+        time.sleep(0.05)
+    return state()
 
 
 def running(word):
