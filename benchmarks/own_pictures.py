@@ -2,6 +2,7 @@
 
     python benchmarks/own_pictures.py PICTURES [--against TREE] [--labels 20]
         [--test 600] [--seeds 5] [--groups FILE.csv] [--set strategy=full ...]
+    python benchmarks/own_pictures.py PICTURES --diagnose [--against TREE] [--seeds 3]
     python benchmarks/own_pictures.py --cost
 
 PICTURES has one subfolder a class.  For each seed, --labels pictures of each class are
@@ -12,6 +13,10 @@ training part are not tested on.  Prints test accuracy and processor seconds as 
 95 % interval over the seeds, and the paired difference.  --baseline trains from
 scratch, too, as the default does; the accuracy of the trained model is the same.
 Whatever is done is kept in --results, and the same command goes on from there.
+
+--diagnose runs `course diagnose` of both trees instead, which draws and holds out the
+pictures itself, and compares the test accuracy of the way with transfer that validation
+preferred, its mean over the draws of a diagnosis.
 
 --cost measures what training/picture_size.py states: processor seconds of a picture's
 way through EfficientNet-Lite0, and how many times as long an update takes.
@@ -83,26 +88,53 @@ def child(data, tree, settings):
     print(json.dumps(row | {"notes": result.notes[:6]}))
 
 
+def said(args, tree, command):
+    """What Python prints with the library of ``tree``."""
+    threads = {"OMP_NUM_THREADS": str(args.threads), "CI": "1"}
+    environment = os.environ | threads | {"PYTHONPATH": str(tree)}
+    return subprocess.run(
+        [sys.executable, *command],
+        env=environment, check=True, stdout=subprocess.PIPE, text=True,
+    ).stdout  # fmt: skip
+
+
+def trained(args, tree, seed, settings):
+    """One job of `course train` on the pictures of a seed."""
+    with tempfile.TemporaryDirectory() as where:
+        laid_out(drawn(args, seed), Path(where) / "pictures")
+        command = [__file__, "--child", f"{where}/pictures", str(tree)]
+        printed = said(args, tree, [*command, json.dumps(settings)])
+    return json.loads(printed.splitlines()[-1])
+
+
+def diagnosed(args, tree, seed):
+    """One run of `course diagnose` on all pictures."""
+    split = (Path(tree) / "course_lib/course/cli").exists()
+    module = "course_lib.course.cli" if split else "course_lib.cli"
+    with tempfile.TemporaryDirectory() as where:
+        command = ["-m", module, "diagnose", "--data", args.pictures, "--json"]
+        command += ["--labels-per-class", args.labels, "--seed", seed, "--out", where]
+        found = json.loads(said(args, tree, map(str, command)))
+    used = found["seconds"]
+    row = {"accuracy": found["chosen"]["with"]["test"], "kind": found["kind"]}
+    return row | {"seconds": sum(used.values()), "scratch": None, "balanced": None}
+
+
 def run(args, name, tree, seed):
-    """One job in a process of its own, kept in --results."""
+    """One job or diagnosis in a process of its own, kept in --results."""
     settings = {"baseline": args.baseline, "onnx": False, "seed": seed}
     for given in args.set if name == "this" else ():
         key, _, value = given.partition("=")
         settings[key] = value
-    key = json.dumps([str(args.pictures), args.labels, args.test, name, settings])
+    about = {"diagnose": seed} if args.diagnose else settings
+    key = json.dumps([str(args.pictures), args.labels, args.test, name, about])
     path = Path(args.results)
     kept = json.loads(path.read_text()) if path.exists() else {}
     if key not in kept:
-        threads = {"OMP_NUM_THREADS": str(args.threads), "CI": "1"}
-        environment = os.environ | threads | {"PYTHONPATH": str(tree)}
-        with tempfile.TemporaryDirectory() as where:
-            laid_out(drawn(args, seed), Path(where) / "pictures")
-            command = [__file__, "--child", f"{where}/pictures", str(tree)]
-            said = subprocess.run(
-                [sys.executable, *command, json.dumps(settings)],
-                env=environment, check=True, stdout=subprocess.PIPE, text=True,
-            ).stdout  # fmt: skip
-        kept[key] = json.loads(said.splitlines()[-1])
+        if args.diagnose:
+            kept[key] = diagnosed(args, tree, seed)
+        else:
+            kept[key] = trained(args, tree, seed, settings)
         path.write_text(json.dumps(kept, indent=1))
         row = kept[key]
         print(
@@ -170,6 +202,7 @@ def main():
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", default="own_pictures.json")
+    parser.add_argument("--diagnose", action="store_true")
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -346,8 +346,8 @@ def pip_message(errors):
     if NETWORK_SIGNS.search(errors):
         return (
             "pip could not reach the package index.\n"
-            "Expected: a network for this first installation (about 3 GB on Linux, "
-            "1 GB elsewhere);\n    afterwards the course needs none.\n"
+            "Expected: a network for this first installation (about 1 GB, 3 GB on "
+            "Linux with\n    NVIDIA's libraries); afterwards the course needs none.\n"
             "Do: check the connection, or the proxy (HTTPS_PROXY, `pip config list`),\n"
             "    then type the same command again: it carries on where it stopped."
         )
