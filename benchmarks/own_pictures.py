@@ -94,7 +94,7 @@ def said(args, tree, command):
     environment = os.environ | threads | {"PYTHONPATH": str(tree)}
     return subprocess.run(
         [sys.executable, *command],
-        env=environment, check=True, stdout=subprocess.PIPE, text=True,
+        cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True,
     ).stdout  # fmt: skip
 
 
@@ -112,8 +112,9 @@ def diagnosed(args, tree, seed):
     split = (Path(tree) / "course_lib/course/cli").exists()
     module = "course_lib.course.cli" if split else "course_lib.cli"
     with tempfile.TemporaryDirectory() as where:
-        command = ["-m", module, "diagnose", "--data", args.pictures, "--json"]
-        command += ["--labels-per-class", args.labels, "--seed", seed, "--out", where]
+        command = ["-m", module, "diagnose", "--json"]
+        command += ["--data", Path(args.pictures).resolve(), "--out", where]
+        command += ["--labels-per-class", args.labels, "--seed", seed]
         found = json.loads(said(args, tree, map(str, command)))
     used = found["seconds"]
     row = {"accuracy": found["chosen"]["with"]["test"], "kind": found["kind"]}
