@@ -52,7 +52,10 @@ def done(result) -> list[str]:
         f"the validation loss was lowest ({min(curve['validation']):.3f}).",
     ]
     if curve["best"] == curve["number"]:
-        said.append("The last evaluation was the best one: more updates might help.")
+        said.append(
+            "The last evaluation was the best one: more updates, or a higher rate, "
+            "might help."
+        )
     if result.gain:
         gain = result.gain
         said.append(
