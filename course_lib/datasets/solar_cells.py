@@ -68,7 +68,7 @@ def load(
     columns = {k: rows[k][keep] for k in ("kind", "probability", "file")}
     columns["group"] = groups()[keep]
     return ImageDataset(
-        np.repeat(_pictures(size)[keep][..., None], 3, axis=-1),
+        np.stack([_pictures(size)[keep]] * 3, axis=-1),
         (level // 3 if labels == "binary" else level).astype(np.int64),
         BINARY if labels == "binary" else LEVELS,
         "solar_cells",

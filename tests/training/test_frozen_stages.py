@@ -57,6 +57,17 @@ def test_half_precision_changes_the_loss_by_its_rounding_alone():
     assert losses[1]["loss"] != losses[0]["loss"]
 
 
+def test_bfloat16_changes_the_output_by_its_rounding_alone():
+    data, backbone = tiny.images(), tiny.resnet()
+    frozen = FrozenStages(backbone, "layer2", data.images)
+    exact, _ = frozen.run(data)
+    rounded, _ = frozen.run(data, amp="bf16")
+    error = (rounded.float() - exact.float()).norm() / exact.float().norm()
+    assert 1e-4 < error < 0.05
+    native, _ = frozen.run(data, amp="native")  # one or the other, by the processor
+    assert torch.equal(native, rounded) or torch.equal(native, exact)
+
+
 def test_frozen_layers_stay_as_they_were():
     data, backbone = tiny.images(), tiny.resnet()
     before = {k: v.clone() for k, v in backbone.model.state_dict().items()}
