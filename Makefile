@@ -2,7 +2,7 @@
 # Another Python:          make lab PYTHON=python3.13
 # Tests in parallel:       make test JOBS=4
 # Options for JupyterLab:  make lab LAB_ARGS="--no-browser --port 8890"
-# PyTorch with CUDA:       make lab TORCH=index, where no GPU is found on Linux
+# PyTorch with CUDA:       make lab TORCH=index, on Linux without a GPU
 
 PYTHON ?=
 LAB_ARGS ?=

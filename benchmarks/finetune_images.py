@@ -18,7 +18,8 @@ either class (functional, defective), batches of 32, and mirrors pictures:
 A run is a process of its own, from the start of Python to the stored weights (not what
 Python does to close down, whole_process.end); its wall clock, processor time and peak
 memory (resident) are those that the system reports.  In all of them Python looks for
-garbage more seldom than by default (GARBAGE), which saves 0.5 s of their imports.
+garbage more seldom than by default (GARBAGE): imports alone took 0.2 to 0.6 s less,
+whole runs showed no difference.
 Rounds run each method once with the same seed, that is the same drawn pictures, in an
 order that rotates; afterwards the test pictures are scored.  Whatever is done is kept
 in --results, and the same command goes on from there, also with other --methods.  The

@@ -17,6 +17,7 @@ CPUs of the same version, where it can be reached, else the index's.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -235,7 +236,8 @@ def check_disk(gigabytes=DISK_GB):
 
 
 def disk_message(free, missing):
-    note = " " + LINUX_NOTE if sys.platform == "linux" else ""
+    large = sys.platform == "linux" and missing > OTHER_DISK_GB * GIGABYTE
+    note = " " + LINUX_NOTE if large else ""
     return (
         "The disk is too full: %.1f GB are free where the course lies (%s).\n"
         "Expected: %.1f GB more for the installation.%s\n"
@@ -307,28 +309,39 @@ def has_torch():
     return wanted in names
 
 
-def install_torch_for_cpus():
-    """True when PyTorch's build for CPUs is installed afterwards, by uv."""
-    scratch = VENV / "tmp"  # on the same disk, whose space was checked
-    python = str(VENV_PYTHON)
-    uv = str(scratch / "bin" / "uv")
-    commands = (
-        [python, "-m", "pip", "install", "--no-input", "--quiet", "--retries", "2"]
-        + ["--disable-pip-version-check", "--target", str(scratch), UV],
-        [uv, "pip", "install", "--python", python, "--torch-backend", "cpu"]
-        + ["--no-cache", "-c", "constraints.txt"]
-        + [pinned("torch"), pinned("torchvision")],
-    )
-    environment = dict(os.environ, TMPDIR=str(scratch), UV_HTTP_RETRIES="1")
+@contextlib.contextmanager
+def scratch():
+    """(folder, environment) for an installer, on the disk whose space was checked."""
+    folder = VENV / "tmp"
+    folder.mkdir(exist_ok=True)
+    environment = dict(os.environ, TMPDIR=str(folder), PYTHONUNBUFFERED="1")
     environment.pop("PIP_REQUIRE_VIRTUALENV", None)
     try:
-        scratch.mkdir(exist_ok=True)
-        for command in commands:
-            if subprocess.run(command, cwd=str(ROOT), env=environment).returncode:
-                return False
-        return True
+        yield folder, environment
     finally:
-        shutil.rmtree(str(scratch), ignore_errors=True)
+        shutil.rmtree(str(folder), ignore_errors=True)
+
+
+def pip_command():
+    command = [str(VENV_PYTHON), "-m", "pip", "install", "--no-input"]
+    return command + ["--disable-pip-version-check", "--retries", "2"]
+
+
+def install_torch_for_cpus():
+    """True when PyTorch's build for CPUs is installed afterwards, by uv."""
+    with scratch() as (folder, environment):
+        uv = [str(folder / "bin" / "uv"), "pip", "install", "--python"]
+        uv += [str(VENV_PYTHON), "--torch-backend", "cpu", "--no-cache"]
+        uv += ["-c", "constraints.txt", pinned("torch"), pinned("torchvision")]
+        bring_uv = pip_command() + ["--quiet", "--target", str(folder), UV]
+        environment["UV_HTTP_RETRIES"] = "1"
+        try:
+            for command in (bring_uv, uv):
+                if subprocess.run(command, cwd=str(ROOT), env=environment).returncode:
+                    return False
+        except OSError:  # a disk that runs no programs
+            return False
+    return True
 
 
 NETWORK_SIGNS = re.compile(
@@ -367,39 +380,33 @@ def pip_install(extras=()):
 
     pip's progress goes straight to the terminal; its errors are shown and kept.
     """
-    command = [str(VENV_PYTHON), "-m", "pip", "install", "--no-input"]
-    command += ["--disable-pip-version-check", "--retries", "2"]
-    command += ["-c", "constraints.txt", "-e"]
+    command = pip_command() + ["-c", "constraints.txt", "-e"]
     command += [".[%s]" % ",".join(sorted(extras)) if extras else "."]
     if not sys.stdout.isatty():
         command.append("--quiet")
-    scratch = VENV / "tmp"  # on the same disk, whose space was checked
-    scratch.mkdir(exist_ok=True)
-    environment = dict(os.environ, TMPDIR=str(scratch), PYTHONUNBUFFERED="1")
-    environment.pop("PIP_REQUIRE_VIRTUALENV", None)
-    process = subprocess.Popen(
-        command, cwd=str(ROOT), env=environment, stderr=subprocess.PIPE
-    )
     kept = []
+    with scratch() as (_, environment):
+        process = subprocess.Popen(
+            command, cwd=str(ROOT), env=environment, stderr=subprocess.PIPE
+        )
 
-    def pass_on():
-        for line in process.stderr:
-            text = line.decode("utf-8", "replace")
-            kept.append(text)
-            sys.stderr.write(text)
-            sys.stderr.flush()
+        def pass_on():
+            for line in process.stderr:
+                text = line.decode("utf-8", "replace")
+                kept.append(text)
+                sys.stderr.write(text)
+                sys.stderr.flush()
 
-    reader = threading.Thread(target=pass_on)
-    reader.start()
-    try:
-        process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        raise
-    finally:
-        reader.join()
-        shutil.rmtree(str(scratch), ignore_errors=True)
+        reader = threading.Thread(target=pass_on)
+        reader.start()
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
+        finally:
+            reader.join()
     if process.returncode != 0:
         try:
             LOG.write_text("".join(kept), encoding="utf-8")

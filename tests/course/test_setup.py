@@ -137,8 +137,11 @@ def test_a_full_disk_is_noticed_before_anything_is_installed(setup, monkeypatch)
     monkeypatch.setattr(
         setup.shutil, "disk_usage", lambda _: type("Disk", (), {"free": 1.5e9})
     )
-    with pytest.raises(setup.SetupError, match=r"too full: 1\.5 GB are free"):
-        setup.check_disk()
+    monkeypatch.setattr(setup.sys, "platform", "linux")
+    for gigabytes, told in ((setup.LINUX_DISK_GB, True), (setup.OTHER_DISK_GB, False)):
+        with pytest.raises(setup.SetupError, match=r"too full: 1\.5 GB are") as error:
+            setup.check_disk(gigabytes)
+        assert ("NVIDIA" in str(error.value)) is told
 
 
 @pytest.mark.parametrize(
@@ -282,8 +285,15 @@ def test_pytorch_for_cpus_is_asked_of_uv_in_the_pinned_version(setup, monkeypatc
         assert setup.UV in calls[0]
     codes[:] = [0, 0]
     setup.install_torch_for_cpus()
+    assert not codes
     assert calls[-1][-2:] == ["torch==2.14.1", "torchvision==0.29.1"]
     assert "cpu" in calls[-1]
+
+    def refused(*_, **__):
+        raise PermissionError("no programs on this disk")
+
+    monkeypatch.setattr(setup.subprocess, "run", refused)
+    assert not setup.install_torch_for_cpus()
 
 
 def test_errors_are_messages_with_exit_code_1():
