@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -169,13 +170,10 @@ def execute(notebook, name: str, timeout: int = 600, on_cell=None) -> Run:
 
     ``timeout`` is in seconds for one cell; ``on_cell(index, cell)`` is called
     before each.  A failing lesson is a result (``Run.failure``), not an exception.
+    What the kernel's own process prints, as its messaging does while it shuts down, is
+    kept, and told only where the kernel never came up.
     """
     from nbclient import NotebookClient
-    from nbclient.exceptions import (
-        CellExecutionError,
-        CellTimeoutError,
-        DeadKernelError,
-    )
 
     manager = kernel_manager()
     client = NotebookClient(
@@ -185,34 +183,47 @@ def execute(notebook, name: str, timeout: int = 600, on_cell=None) -> Run:
         resources={"metadata": {"path": str(paths.NOTEBOOKS)}},
     )
     failure, peak_mb, started = None, 0.0, time.perf_counter()
-    try:
-        client.reset_execution_trackers()
-        asks_nobody = {**os.environ, predict.SWITCH: "off"}
-        with client.setup_kernel(cleanup_kc=True, env=asks_nobody):
-            with PeakMemory(manager.provisioner.pid) as memory:
-                for index, cell in enumerate(notebook.cells):
-                    if on_cell:
-                        on_cell(index, cell)
-                    try:
-                        client.execute_cell(cell, index)
-                    except CellExecutionError as error:
-                        failure = _described(
-                            index, cell, f"{error.ename}: {error.evalue}"
-                        )
-                    except CellTimeoutError:
-                        failure = _described(
-                            index, cell, f"ran longer than {timeout} s"
-                        )
-                    except DeadKernelError:
-                        failure = _described(
-                            index, cell, "the kernel died (out of memory?)"
-                        )
-                    if failure:
-                        break
+    asks_nobody = {**os.environ, predict.SWITCH: "off"}
+    with tempfile.TemporaryFile() as said:
+        try:
+            client.reset_execution_trackers()
+            kernel = client.setup_kernel(cleanup_kc=True, env=asks_nobody, stderr=said)
+            with kernel, PeakMemory(manager.provisioner.pid) as memory:
+                failure = _first_failure(client, on_cell)
             peak_mb = memory.peak_mb
-    except RuntimeError as error:  # the kernel never came up
-        failure = failure or f"the kernel did not start: {error}"
+        except RuntimeError as error:  # the kernel never came up
+            why = _last_line(said) or error
+            failure = failure or f"the kernel did not start: {why}"
     return Run(name, time.perf_counter() - started, peak_mb, failure)
+
+
+def _first_failure(client, on_cell) -> str | None:
+    """Execute a client's cells in order; what went wrong in the first that fails."""
+    from nbclient.exceptions import (
+        CellExecutionError,
+        CellTimeoutError,
+        DeadKernelError,
+    )
+
+    for index, cell in enumerate(client.nb.cells):
+        if on_cell:
+            on_cell(index, cell)
+        try:
+            client.execute_cell(cell, index)
+        except CellExecutionError as error:
+            return _described(index, cell, f"{error.ename}: {error.evalue}")
+        except CellTimeoutError:
+            return _described(index, cell, f"ran longer than {client.timeout} s")
+        except DeadKernelError:
+            return _described(index, cell, "the kernel died (out of memory?)")
+    return None
+
+
+def _last_line(said) -> str:
+    """The last line in an open file that is not blank, else ""."""
+    said.seek(0)
+    lines = said.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _described(index: int, cell, error: str) -> str:

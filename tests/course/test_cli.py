@@ -389,6 +389,31 @@ def test_a_cell_that_hangs_or_dies_is_named(write_lesson, source, reason):
     assert result.failure.startswith("cell 1 ") and reason in result.failure
 
 
+@pytest.mark.slow
+def test_what_the_process_of_a_kernel_prints_stays_out_of_the_terminal(
+    write_lesson, capfd
+):
+    """Its messaging may log an error with a traceback while it shuts down."""
+    source = (
+        "import atexit, faulthandler, sys\n"
+        "def last(): faulthandler.dump_traceback(sys.__stderr__)\n"
+        "atexit.register(last)"
+    )
+    notebook = nbformat.read(write_lesson("00_loud", source, "1 / 0"), as_version=4)
+    result = runner.execute(notebook, "00_loud")
+    assert "ZeroDivisionError" in result.failure
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_a_kernel_that_does_not_start_says_why(write_lesson, tmp_path, monkeypatch):
+    (tmp_path / "ipykernel_launcher.py").write_text("raise ImportError('no zmq')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    notebook = nbformat.read(write_lesson("00_any", "a = 1"), as_version=4)
+    result = runner.execute(notebook, "00_any")
+    assert result.failure == "the kernel did not start: ImportError: no zmq"
+
+
 NOISY = """\
 import sys
 from IPython.display import display
