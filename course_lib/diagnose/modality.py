@@ -19,7 +19,7 @@ from course_lib.pretraining import patterns, recipes
 WHOLE = ""  # the name of the network itself among its modules
 SOURCE_EXAMPLES = 256  # and as many again for the floor
 SMALLEST_SIDE, ENLARGED = 32, 64  # pixels
-MOST_SIDE = 96  # unasked: twelve runs at 224 pixels would take an hour
+MOST_SIDE = 96  # where the time does not suffice for larger ones
 MOST_TOKENS = 256  # of a text: what MiniLM was trained on, and attention costs more
 LOOKED_AT = 500  # texts whose words are counted
 

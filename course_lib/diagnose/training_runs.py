@@ -13,11 +13,13 @@ from torch import nn
 from course_lib import training
 from course_lib.analysis import distances, probes
 from course_lib.analysis import transferability as scores
-from course_lib.diagnose.modality import SOURCE_EXAMPLES
+from course_lib.diagnose.modality import MOST_SIDE, PICTURES, SOURCE_EXAMPLES
+from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
 from course_lib.models import zoo
 from course_lib.models.heads import inside
 from course_lib.pretraining import recipes
+from course_lib.training.picture_size import SizeRule, Work
 
 STEPS, LEAST_STEPS, MOST_STEPS = 300, 40, 1600  # updates; 300 at 100 labels
 BATCH, EVALUATIONS = 32, 10
@@ -38,7 +40,7 @@ def plan(job) -> dict:
     if that is not enough, the runs have fewer updates.
     """
     n, budget = len(job.parts[0][0]), SHARE * 60 * job.settings.minutes
-    full = int(np.clip(STEPS * (n / 100) ** 0.5, STEPS, MOST_STEPS))
+    full = _full_steps(n)
     steps, once = job.settings.steps, False
     if steps is None:
         steps, least = full, min(full, LEAST_STEPS)
@@ -52,6 +54,30 @@ def plan(job) -> dict:
         "full_steps": job.settings.steps or full,
         "seconds": budget,
     }
+
+
+def _full_steps(n: float) -> int:
+    """Updates of a training run on n examples, where nothing cuts them short."""
+    return int(np.clip(STEPS * (n / 100) ** 0.5, STEPS, MOST_STEPS))
+
+
+def size_rule(settings: Settings) -> SizeRule:
+    """How the size of pictures follows from the data and the time asked for.
+
+    Larger than MOST_SIDE only where the time suffices for all updates, counted as if
+    all pictures were used, also where the settings take fewer of each class.
+    """
+
+    def work(train: int, total: int) -> Work:
+        total = min(total, PICTURES.most)
+        n = 0.6 * total if train == total else 0.8 * train  # own_samples.splits
+        steps, repeats = settings.steps or _full_steps(n), settings.repeats[0]
+        runs = 2 * len(settings.rates or PICTURES.rates) * repeats
+        looked = (EVALUATIONS + 1) * PICTURES.curve + total - n
+        features = (repeats + 1) * total
+        return Work(runs * looked + features, runs * steps * min(BATCH, n))
+
+    return SizeRule(work, settings.minutes, " or give --size", least=MOST_SIDE)
 
 
 def seconds_by_steps(job) -> Callable[[int, bool], float]:

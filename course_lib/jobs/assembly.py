@@ -21,7 +21,7 @@ from course_lib.models import features, stage_head, text, zoo
 from course_lib.models.features import forward, to_device
 from course_lib.models.heads import inside
 from course_lib.training import freezing, layer_groups, schedules
-from course_lib.training.picture_size import SizeRule, Work
+from course_lib.training.picture_size import SizeRule, Work, reads_any_size
 
 LEAST_TOKENS = 128  # max_length is not set below, for new texts may be longer
 FEW_LABELS = 100  # a class to train on; fewer train the head alone with strategy: auto
@@ -145,9 +145,7 @@ def size_rule(config, backbone) -> SizeRule | None:
 
     Settled by the configuration, or by a model that has a size of its own.
     """
-    if config.task != "images" or config.image_size or backbone.preprocess.size:
-        return None
-    if "input_size" not in backbone.card:  # learned from pictures of 64 pixels
+    if config.task != "images" or config.image_size or not reads_any_size(backbone):
         return None
 
     def work(train: int, total: int) -> Work:
@@ -171,7 +169,7 @@ def size_rule(config, backbone) -> SizeRule | None:
             forward += epochs * validated * len(config.baseline_rates)
         return Work(forward + runs * (validated + tested), learning)
 
-    return SizeRule(work, config.minutes)
+    return SizeRule(work, config.minutes, ", set image_size, or train no baseline")
 
 
 def length(config, pictures: float) -> tuple[int, int | None]:

@@ -1,6 +1,7 @@
 """How large the pictures of a training job are made: one rule, and what it costs.
 
-    rule = SizeRule(lambda train, total: Work(900, learning=12_000), minutes=20)
+    work = Work(900, learning=12_000)
+    rule = SizeRule(lambda train, total: work, 20, " or set image_size")
     rule(300, 278, 397)   # -> 224; rule.why says so in a sentence
 
 A network that reads any size answers best near the size that it learned from, and a
@@ -37,16 +38,31 @@ class Work:
         return passes * PASS * (size / 224) ** 2 / CORES
 
 
+def reads_any_size(backbone) -> bool:
+    """Is the size open: of a network that learned from photographs, none set yet?"""
+    no_own = getattr(backbone.preprocess, "size", None) is None
+    return no_own and "input_size" in backbone.card
+
+
 class SizeRule:
     """The picture size of a set; ``why`` says how it came about, once it was asked.
 
     work: f(training pictures, all pictures) -> Work; the numbers are equal for a set
     that is not split yet.  minutes: that the job may take, on two cores; every network
-    is taken to cost as much as EfficientNet-Lite0.
+    is taken to cost as much as EfficientNet-Lite0.  remedy: what else than more
+    minutes leads to larger pictures.  least: no smaller than that, for the job keeps
+    the time by fewer updates then; None if it cannot.
     """
 
-    def __init__(self, work: Callable[[int, int], Work], minutes: float):
-        self.work, self.minutes, self.why = work, minutes, ""
+    def __init__(
+        self,
+        work: Callable[[int, int], Work],
+        minutes: float,
+        remedy: str,
+        least: int | None = None,
+    ):
+        self.work, self.minutes, self.remedy = work, minutes, remedy
+        self.least, self.why = least, ""
 
     def __call__(self, side: float, train: int, total: int) -> int:
         """Pixels a side for pictures of this median shorter side."""
@@ -58,7 +74,7 @@ class SizeRule:
             return fits and work.seconds(size) <= 60 * self.minutes
 
         size = max(filter(affordable, SIZES), default=SIZES[0])
-        size = min(size, wanted)
+        size = min(max(size, self.least or 0), wanted)
         self.why = (
             f"Pictures are made {size} pixels a side; their own shorter side has "
             f"{side:g} (median). {self._because(side, wanted, size, work)}"
@@ -67,12 +83,15 @@ class SizeRule:
 
     def _because(self, side, wanted, size, work) -> str:
         """Why this size, in a sentence or two."""
-        took = f"The job may take up to {_time(work.seconds(size))} on two cores."
+        seconds = work.seconds(size)
+        took = f"The job may take up to {_time(seconds)} on two cores."
+        if self.least and seconds > 60 * self.minutes:
+            took = f"All updates may take {_time(seconds)}: there will be fewer."
         if size < wanted:
             return (
                 f"{wanted} pixels might take {_time(work.seconds(wanted))} on two cores"
-                f" or too much memory, and `minutes` is {self.minutes:g}: raise it, "
-                f"set image_size, or train no baseline. {took}"
+                f" or too much memory, and `minutes` is {self.minutes:g}: raise it"
+                f"{self.remedy}. {took}"
             )
         if side < size:
             reason = f"at least {LEAST} is" if size == LEAST else "the next larger is"

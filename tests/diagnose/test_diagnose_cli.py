@@ -9,6 +9,7 @@ import tiny
 from PIL import Image
 
 from course_lib.course import cli
+from course_lib.diagnose import diagnosis
 from course_lib.diagnose import training_runs as runs
 from course_lib.errors import CourseError
 from course_lib.models import zoo
@@ -129,6 +130,27 @@ def test_every_kind_of_picture_and_mixed_sizes_are_read(tmp_path, capsys):
     data = folder_of(tmp_path / "mixed", {"a": 21, "b": 21}, MODES, sides)
     assert diagnose(tmp_path, data, "--json") == 0
     assert json.loads(capsys.readouterr().out)["data"]["given"] == 42
+
+
+def test_the_size_of_pictures_follows_the_minutes(tmp_path, steel, capsys, monkeypatch):
+    """A network that reads any size; a diagnosis is stopped where it would begin."""
+    backbone, seen = tiny.resnet(), []
+    backbone.card = {"input_size": (3, 224, 224)}
+    monkeypatch.setattr(zoo, "load", lambda name: backbone)
+
+    def begun(backbone, samples, settings, **_):
+        seen.append((samples.examples.images.shape[1:3], " ".join(samples.notes)))
+        raise CourseError("enough")
+
+    monkeypatch.setattr(diagnosis, "diagnose", begun)
+    for options in ((), ("--minutes", "600"), ("--size", "64")):
+        line = ["diagnose", "--data", str(steel), "--out", str(tmp_path / "out")]
+        assert cli.main([*line, *options]) == 1
+    assert [shape for shape, _ in seen] == [(96, 96), (128, 128), (64, 64)]
+    default, longer, typed = (note for _, note in seen)
+    assert "`minutes` is 5: raise it or give --size" in default
+    assert "128 is what the network reads" in longer
+    assert "pixels a side" not in typed
 
 
 # -- input that cannot be used ------------------------------------------------------

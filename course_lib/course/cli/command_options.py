@@ -334,7 +334,7 @@ class Diagnose(Table):
     labels: str = option("auto", "RULE", "leak, Leak: auto, merge or as_written")
     group_columns: str = option("", "A,B", "columns whose groups are compared")
     size: int | None = option(
-        None, "N", "pixels a side (default: the backbone's own, at most 96)"
+        None, "N", "pixels a side (default: by data, backbone and minutes)"
     )
     skip_unreadable: bool = SKIP_UNREADABLE
     value_range: tuple[float, float] | None = option(

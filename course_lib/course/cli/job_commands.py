@@ -2,18 +2,20 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from course_lib import datasets, files
 from course_lib.course.cli import command_options
 from course_lib.datasets import tables
-from course_lib.diagnose import diagnosis, explained, own_samples
+from course_lib.diagnose import diagnosis, explained, own_samples, training_runs
 from course_lib.diagnose import modality as modalities
 from course_lib.errors import CourseError
 from course_lib.jobs import pipeline, prediction, reporting
 from course_lib.models import zoo
 from course_lib.show.console import print_json, print_table
 from course_lib.training import distributed
+from course_lib.training.picture_size import reads_any_size
 
 MOST_CLASSES = 50  # of which the counts are printed one by one
 
@@ -22,6 +24,13 @@ def diagnose(typed: command_options.Diagnose) -> int:
     """The verdict in words, the report as a page."""
     reading = _reading(typed, labels=typed.labels)
     columns = {"text": typed.text_column, "image": typed.image_column}
+    settings = diagnosis.Settings(
+        labels_per_class=typed.labels_per_class,
+        minutes=typed.minutes,
+        augment=typed.augment,
+        matters=typed.matters / 100,
+        seed=typed.seed,
+    )
     found = datasets.held(typed.data, columns, reading)
     modality = next(one for one in modalities.ALL if one.holds == found)
     backbone = _backbone(typed, modality)
@@ -29,7 +38,7 @@ def diagnose(typed: command_options.Diagnose) -> int:
         columns = typed.text_column, typed.label_column
         examples = datasets.read_own_texts(typed.data, columns, reading)
     else:
-        backbone, examples = _own_pictures(typed, backbone, reading)
+        backbone, examples = _own_pictures(typed, backbone, reading, settings)
     samples = own_samples.joined_parts(examples)
     counts = {modality.inputs: samples.examples.counts()}
     if samples.test:
@@ -38,13 +47,7 @@ def diagnose(typed: command_options.Diagnose) -> int:
     found = diagnosis.diagnose(
         backbone,
         samples,
-        diagnosis.Settings(
-            labels_per_class=typed.labels_per_class,
-            minutes=typed.minutes,
-            augment=typed.augment,
-            matters=typed.matters / 100,
-            seed=typed.seed,
-        ),
+        settings,
         groups=[name for name in typed.group_columns.split(",") if name],
         folder=Path(typed.out) / "state",
         again=typed.again,
@@ -73,22 +76,32 @@ def _backbone(typed: command_options.Diagnose, modality):
     return backbone
 
 
-def _own_pictures(typed: command_options.Diagnose, backbone, reading):
-    """(backbone, pictures), both at the size that was typed or that suits them."""
+def _own_pictures(typed: command_options.Diagnose, backbone, reading, settings):
+    """(backbone, pictures), both at the size that was typed or that suits them.
+
+    The pictures' notes say why, where the size follows from them and the time.
+    """
     if typed.size is not None and not 8 <= typed.size <= 1024:
         raise CourseError(
             f"--size {typed.size} is no side of a picture.\nExpected: 8 to 1024 pixels."
             "\nDo: leave it out, or give 64 or 96."
         )
-    backbone, size = modalities.sized(backbone, typed.size)
+    rule = None
+    if typed.size is None and reads_any_size(backbone):
+        rule = training_runs.size_rule(settings)
+    else:
+        backbone, size = modalities.sized(backbone, typed.size)
     reader = datasets.Reader(
-        size,
+        rule or size,
         skip_unreadable=typed.skip_unreadable,
         value_range=_value_range(typed.value_range),
         option="--skip-unreadable",
     )
     columns = typed.image_column, typed.label_column
-    return backbone, datasets.read_own(typed.data, reader, columns, reading)
+    examples = datasets.read_own(typed.data, reader, columns, reading)
+    if rule:
+        examples = replace(examples, told=[rule.why, *examples.told])
+    return backbone, examples
 
 
 def train(typed: command_options.Train, config) -> int:
