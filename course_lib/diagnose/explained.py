@@ -224,10 +224,10 @@ def depth_reason(d) -> str:
     best, random = int(np.argmax(known)), np.mean(d.depth["random"], axis=0)
     said = (
         f"By depth, the pretrained features are best read at {stages[best]} "
-        f"({percent(known[best])}; at the last stage {percent(known[-2])}); those of "
+        f"({percent(known[best])}; at the last stage {percent(known[-1])}); those of "
         f"random weights at {stages[int(np.argmax(random))]} ({percent(random.max())})."
     )
-    if stages[best] != stages[-2] and d.data["inputs"] == "pictures":
+    if stages[best] != stages[-1] and d.data["inputs"] == "pictures":
         said += (
             " For a head that reads several stages, give `course train` `strategy: "
             "frozen` and `head_reads: stages`."

@@ -57,10 +57,6 @@ class _Arm:
         )
         self.labels = [job.data.labels[tested] for _, _, tested in job.parts]
         self.test = [job.score(p, y) for p, y in zip(self.predictions, self.labels)]
-        self.every_test = [
-            [job.score(p, y) for p in of_candidates]
-            for of_candidates, y in zip(columns["predictions"], self.labels)
-        ]
 
     def summary(self) -> dict:
         return {
@@ -142,11 +138,7 @@ def concluded(job, plan, looked, rows) -> dict:
         chosen={side: _commonest(arms, names) for side, names in sides.items()},
         recommended=_recommended(job, arms, judged["kind"], baselines),
         arms={name: arm.summary() for name, arm in arms.items()},
-        depth={
-            "stages": arms["frozen"].candidates,
-            "pretrained": arms["frozen"].every_test,
-            "random": arms["random"].every_test,
-        },
+        depth=_depth(job, rows),
         scores=_compared(rows, len(job.data.classes)),
         source={
             "distance": looked["distance"],
@@ -214,6 +206,19 @@ def _recommended(job, arms, kind: str, baselines: Sequence[str]) -> dict:
         "best": _commonest(arms, [best] * R),
         "over": _gain(job, arms, [best] * R, [name] * R),
     }
+
+
+def _depth(job, rows) -> dict:
+    """{"stages": names, "pretrained", "random": test scores (R, S) of the probes}."""
+    labels = [job.data.labels[tested] for _, _, tested in job.parts]
+    scores = {
+        side: [
+            [job.score(p, y) for p in row[arm]["depth"].values()]
+            for row, y in zip(rows, labels)
+        ]
+        for side, arm in (("pretrained", "frozen"), ("random", "random"))
+    }
+    return {"stages": list(rows[0]["frozen"]["depth"])} | scores
 
 
 def _compared(rows, classes: int) -> dict:

@@ -20,7 +20,7 @@ LEAST = 8  # examples of a class: to train on, to choose by and to test on
 LEAST_TEST = 200  # examples from which on all repeats have one test set
 MOST_TEST, MOST_VALIDATION = 1000, 500
 UNEQUAL = 1.5  # largest class over smallest: from here on balanced accuracy
-FORMAT = 4  # of the stored steps
+FORMAT = 5  # of the stored steps
 
 
 @dataclass(frozen=True)

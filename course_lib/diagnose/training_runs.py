@@ -16,7 +16,7 @@ from course_lib.analysis import transferability as scores
 from course_lib.diagnose.modality import MOST_SIDE, PICTURES, SOURCE_EXAMPLES
 from course_lib.diagnose.settings import Settings
 from course_lib.errors import CourseError
-from course_lib.models import zoo
+from course_lib.models import stage_head, zoo
 from course_lib.models.heads import inside
 from course_lib.pretraining import recipes
 from course_lib.training.picture_size import SizeRule, Work
@@ -311,28 +311,47 @@ def _pretrained_features(job) -> dict[str, np.ndarray]:
 
 
 def _probed(job, r: int, X: dict[str, np.ndarray]) -> dict:
-    """A probe on each stage and on all side by side; C by validation."""
-    sizes = [len(rows) for rows in job.parts[r][:2]]
-    first, second = sizes[0], sum(sizes)
+    """A probe on each reading of the stages, and on each stage, to show the depth.
+
+    X: {stage: vectors (N, F)}.  Only readings are candidates: a validation part that is
+    small prefers some single stage by chance where many are about as good.
+    """
+    readings = {
+        reading: np.hstack([X[stage] for stage in stages])
+        for reading, stages in _readings(job.backbone, list(X)).items()
+    }
+    found = {name: _probe(job, r, Z) for name, Z in (X | readings).items()}
+    chosen = _together(list(readings), [found[name] for name in readings])
+    depth = {stage: found[stage]["predictions"] for stage in X}
+    return chosen | {"depth": depth}
+
+
+def _readings(backbone, stages: list[str]) -> dict[str, list[str]]:
+    """{reading: stages}: those that `course train` compares, and all stages."""
+    found = {
+        name: list(several) or stages[-1:]
+        for name, several in stage_head.candidates(backbone).items()
+    }
+    return found | {"all stages": stages}
+
+
+def _probe(job, r: int, Z: np.ndarray) -> dict:
+    """What a linear probe on vectors (N, F) answers; C by validation."""
+    if not np.isfinite(Z).all():
+        return _diverged(job, r)
+    train, validation, _ = job.parts[r]
+    first, held = len(train), len(validation)
     y = job.data.labels[np.concatenate(job.parts[r])]
-    X = X | {"all stages": np.hstack(list(X.values()))}
-    answers = []
-    for Z in X.values():
-        if not np.isfinite(Z).all():
-            answers.append(_diverged(job, r))
-            continue
-        probe = probes.linear_probe(
-            Z[:first],
-            y[:first],
-            Z[first:],
-            y[first:],
-            val=(Z[first:second], y[first:second]),
-            C=PENALTIES,
-        )
-        held = second - first
-        P = probe.probabilities
-        answers.append(_answer(job, y[first:second], P[:held], P[held:]))
-    return _together(list(X), answers)
+    checked = slice(first, first + held)
+    P = probes.linear_probe(
+        Z[:first],
+        y[:first],
+        Z[first:],
+        y[first:],
+        val=(Z[checked], y[checked]),
+        C=PENALTIES,
+    ).probabilities
+    return _answer(job, y[checked], P[:held], P[held:])
 
 
 def _scores(job, r: int, X, P) -> dict:
